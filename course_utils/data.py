@@ -1,0 +1,228 @@
+"""Where do images come from, and how do they reach the network?
+
+The datasets are torchvision's own. This room adds two things around them: one seeded and stratified split
+into training, validation and test images, and loaders whose order can be repeated. Lesson 01 shows both.
+Pictures of your own are read in the next room, `folders`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision import datasets
+
+from course_utils.errors import DataError
+from course_utils.folders import folder_sources
+from course_utils.settings import Settings, downloads_folder, shipped_data_folder
+
+
+class Splits(NamedTuple):
+    """Three datasets that share no image, and the names of the classes.
+
+    Each dataset gives pairs of an image (float32, [3, height, width], normalised as the pretrained
+    network expects) and a label (int, an index into `classes`).
+    """
+
+    train: Dataset
+    val: Dataset
+    test: Dataset
+    classes: list[str]
+
+
+def load_splits(
+    settings: Settings,
+    transform: Callable | None = None,
+    train_transform: Callable | None = None,
+) -> Splits:
+    """Load a dataset and split it into training, validation and test images.
+
+    Validation images are drawn from the official training images: seeded, stratified (every class in the
+    same proportion), never from the test set. The three datasets are separate objects, each with a
+    transform of its own, so that augmenting the training images cannot change the others.
+
+    Args:
+        settings: `dataset`, `images_per_class`, `val_fraction`, `test_fraction` and `seed` are used here;
+            `backbone`, `weights` and `image_size` choose the transform.
+        transform: From a picture to a tensor. None: what the pretrained weights were made with.
+        train_transform: The same for training images only, for augmentation. None: `transform`.
+
+    Raises:
+        DataError: If the dataset cannot be found, downloaded or read, or is too small to be split.
+    """
+    if transform is None:
+        # Imported here because only this default needs the networks' room.
+        from course_utils.backbones import backbone_transform
+        from course_utils.weights import backbone_weights
+
+        transform = backbone_transform(backbone_weights(settings), settings.image_size)
+    sources = _open_sources(settings)
+    train_source = sources["train"](train_transform or transform)
+    classes = list(train_source.classes)
+    train_indices = np.arange(len(train_source))
+    if "test" in sources:
+        test = sources["test"](transform)
+    else:
+        train_indices, test_indices = _stratified_split(
+            train_source, train_indices, settings.test_fraction, settings.seed
+        )
+        test = Subset(sources["train"](transform), test_indices.tolist())
+    train_indices = _limit_per_class(train_source, train_indices, settings)
+    if "val" in sources:
+        val = sources["val"](transform)
+    else:
+        train_indices, val_indices = _stratified_split(
+            train_source, train_indices, settings.val_fraction, settings.seed
+        )
+        val = Subset(sources["train"](transform), val_indices.tolist())
+    return Splits(Subset(train_source, train_indices.tolist()), val, test, classes)
+
+
+def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]]:
+    """Return, for each part that the dataset has, a function from a transform to torchvision's dataset."""
+    if settings.dataset.startswith("folder:"):
+        return folder_sources(Path(settings.dataset.removeprefix("folder:")).expanduser().resolve())
+    if settings.dataset == "fashion_mnist_sample":
+        root, kind, download = (
+            shipped_data_folder() / "fashion_mnist_sample",
+            datasets.FashionMNIST,
+            False,
+        )
+    else:
+        root, download = downloads_folder(), True
+        kind = {"fashion_mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}[settings.dataset]
+    _make_available(kind, root, download)
+    return {
+        "train": lambda transform: kind(root, train=True, transform=transform),
+        "test": lambda transform: kind(root, train=False, transform=transform),
+    }
+
+
+def _make_available(kind: type[Dataset], root: Path, download: bool) -> None:
+    """Find torchvision's dataset in `root`, or download it, one process at a time.
+
+    Raises:
+        DataError: If it is not there and cannot be downloaded.
+    """
+    try:
+        kind(root)
+        return
+    except RuntimeError as error:
+        if not download:
+            raise DataError(
+                f"The dataset {kind.__name__} that ships with the course is missing or damaged.",
+                where=root,
+                expected="the files that SHA256SUMS in that folder lists",
+                found=str(error),
+                do="Get the folder again: git checkout -- data",
+            ) from error
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f"{kind.__name__}.lock"):
+            kind(root, download=True)
+    except (OSError, RuntimeError) as error:
+        # torchvision reports a refused connection, a wrong hash and a full disk in these two types.
+        source = getattr(kind, "url", None) or ", ".join(kind.mirrors)
+        raise DataError(
+            f"{kind.__name__} could not be downloaded.",
+            where=root,
+            expected=f"a download from {source}",
+            found=f"{type(error).__name__}: {error}",
+            do="Check the network and try again, put the files there by hand, or use what ships with "
+            'the course: profile="quick".',
+        ) from error
+
+
+def labels_of(dataset: Dataset) -> np.ndarray:
+    """Return every label of a dataset (int64, [images]) without reading the images.
+
+    Works for torchvision's datasets, for a `Subset` of one and for a `TensorDataset`.
+    """
+    if isinstance(dataset, Subset):
+        return labels_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
+    if isinstance(dataset, torch.utils.data.TensorDataset):
+        return dataset.tensors[1].numpy()
+    if hasattr(dataset, "targets"):
+        return np.asarray(dataset.targets, dtype=np.int64)
+    raise DataError(
+        "The labels of this dataset are not known without reading its images.",
+        where=type(dataset).__name__,
+        expected="a dataset of torchvision with `targets`, a Subset of one, or a TensorDataset",
+        found="no attribute `targets`",
+        do="Give your dataset an attribute `targets`: a list with the label of every image.",
+    )
+
+
+def classes_of(dataset: Dataset) -> list[str]:
+    """Return the names of the classes of torchvision's dataset or of a `Subset` of one."""
+    if isinstance(dataset, Subset):
+        return classes_of(dataset.dataset)
+    if hasattr(dataset, "classes"):
+        return list(dataset.classes)
+    raise DataError(
+        "The classes of this dataset have no names.",
+        where=type(dataset).__name__,
+        expected="a dataset with an attribute `classes`, as torchvision's have, or a Subset of one",
+        found="no attribute `classes`",
+        do='Give your dataset one, for example dataset.classes = ["cat", "dog"].',
+    )
+
+
+def make_loader(
+    dataset: Dataset, batch_size: int, *, shuffle: bool = False, seed: int = 0, num_workers: int = 0
+) -> DataLoader:
+    """Return a `DataLoader` whose order follows from `seed` alone.
+
+    Raises:
+        DataError: If the dataset is empty.
+    """
+    if len(dataset) == 0:
+        raise DataError(
+            "There is nothing to load.",
+            where=type(dataset).__name__,
+            expected="at least one image",
+            found="an empty dataset",
+            do="Check the folder, `images_per_class` and the fractions in the settings.",
+        )
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        num_workers=num_workers,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def _stratified_split(
+    dataset: Dataset, indices: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split `indices` in two, every class in the same proportion; return both parts sorted."""
+    # scikit-learn takes most of a second to import: only where a split is really made.
+    from sklearn.model_selection import train_test_split
+
+    labels = labels_of(dataset)[indices]
+    try:
+        kept, set_aside = train_test_split(indices, test_size=fraction, stratify=labels, random_state=seed)
+    except ValueError as error:
+        counts = np.bincount(labels, minlength=len(classes_of(dataset)))
+        raise DataError(
+            f"{len(labels)} images cannot be split with a fraction of {fraction}.",
+            where=type(dataset).__name__,
+            expected="at least two images of every class, and one of every class in each part",
+            found=f"images of each class: {counts.tolist()} ({error})",
+            do="Add images to the smallest classes, or raise the fraction or `images_per_class`.",
+        ) from error
+    return np.sort(kept), np.sort(set_aside)
+
+
+def _limit_per_class(dataset: Dataset, indices: np.ndarray, settings: Settings) -> np.ndarray:
+    """Keep at most `settings.images_per_class` of the `indices` of every class, drawn by the seed."""
+    if settings.images_per_class is None:
+        return indices
+    labels = labels_of(dataset)
+    shuffled = np.random.default_rng(settings.seed).permutation(indices)
+    kept = [shuffled[labels[shuffled] == label][: settings.images_per_class] for label in set(labels)]
+    return np.sort(np.concatenate(kept))

@@ -1,0 +1,59 @@
+"""What goes wrong, told so that you can mend it.
+
+Every error of the course says four things: what failed and where, what was expected, what was found, and
+what to do next. The exception that started it is chained (`raise ... from error`).
+"""
+
+
+class CourseError(Exception):
+    """The parent of every error that the course raises on purpose.
+
+    Args:
+        failed: What could not be done, as one sentence.
+        where: The absolute path, or the name, of the thing at fault.
+        expected: What should have been there.
+        found: What was there instead.
+        do: What to do next.
+    """
+
+    def __init__(self, failed: str, *, where: object, expected: str, found: str, do: str):
+        self.failed, self.where = failed, str(where)
+        self.expected, self.found, self.do = expected, found, do
+        super().__init__(
+            f"{failed}\n  where:    {where}\n  expected: {expected}\n  found:    {found}\n  do next:  {do}"
+        )
+
+    def __reduce__(self):
+        # Exceptions with keyword-only arguments need help to cross a process border (data workers).
+        return _rebuild, (
+            type(self),
+            self.failed,
+            self.where,
+            self.expected,
+            self.found,
+            self.do,
+        )
+
+
+def _rebuild(kind, failed, where, expected, found, do):
+    return kind(failed, where=where, expected=expected, found=found, do=do)
+
+
+class ConfigError(CourseError):
+    """A parameter, a name or a combination of them is not valid."""
+
+
+class DataError(CourseError):
+    """Images or labels are missing, unreadable or not what they should be."""
+
+
+class WeightsError(CourseError):
+    """Pretrained weights are missing, damaged, altered or for another network."""
+
+
+class TrainingError(CourseError):
+    """Training cannot start or must not go on."""
+
+
+class CheckpointError(CourseError):
+    """A saved model or a saved training state cannot be written, read or used here."""

@@ -1,0 +1,187 @@
+"""What may a run ask for? Every parameter of the course, with its type, range and default.
+
+Two profiles tell the same story. `quick` runs on a laptop without a network; `full` is the real thing:
+CIFAR-10 and a ResNet-50 at 224 pixels. Whatever you do not name comes from the profile.
+"""
+
+import ast
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from course_utils.errors import ConfigError
+
+PROFILES = {
+    "quick": {"dataset": "fashion_mnist_sample", "backbone": "resnet18"},
+    "full": {"dataset": "cifar10", "backbone": "resnet50"},
+}
+
+DATASETS = ("fashion_mnist_sample", "fashion_mnist", "cifar10")
+
+REPOSITORY_FOLDER = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseModel):
+    """The settings of one run. Unknown names, wrong types and values out of range are errors.
+
+    A value is never converted: the text "5" is not the number 5, and the text "false" is not False. A
+    whole number is accepted where a decimal number is wanted.
+
+    Raises:
+        ConfigError: If a name is unknown, or a value has the wrong type or is out of range.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    profile: Literal["quick", "full"] = "quick"
+    """"quick": what ships with the course. "full": CIFAR-10 and ResNet-50, which are downloaded."""
+    dataset: str = "default"
+    """"default" (the profile's own), "fashion_mnist_sample", "fashion_mnist", "cifar10" or
+    "folder:PATH"."""
+    backbone: str = "default"
+    """"default" (the profile's own), any torchvision classifier, or "timm/NAME"."""
+    weights: str = "default"
+    """"default" (the best that the profile has for this backbone), "none" (random), the name of a
+    torchvision weights entry such as "IMAGENET1K_V2", or the path of a .safetensors file."""
+    image_size: int | None = Field(None, ge=16, le=1024)
+    """Height and width that the network is given, in pixels. None: the size the weights were made for."""
+    images_per_class: int | None = Field(None, ge=2)
+    """How many labelled images of each class training and validation share. None: all there are."""
+    val_fraction: float = Field(0.2, gt=0, lt=1)
+    """The share of those images that is set aside for validation."""
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    """The share of a folder's images that is set aside for testing, where it has no test folder."""
+    epochs: int = Field(5, ge=1, le=1000)
+    """How many times training goes over the training images."""
+    batch_size: int = Field(32, ge=1, le=4096)
+    """How many images make one step of training."""
+    lr: float = Field(0.001, gt=0, le=10)
+    """The learning rate of Adam."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Every random choice of the run follows from this number."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where the network runs. "auto": the graphics card if there is one, else the CPU."""
+    num_workers: int = Field(0, ge=0, le=64)
+    """How many extra processes read images. 0: this one reads them itself."""
+
+    def __init__(self, **values: object):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _config_error(error.errors()[0], values) from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_from_profile(cls, values: Mapping[str, object]) -> dict[str, object]:
+        chosen = {name: value for name, value in values.items() if value != "default"}
+        profile = values.get("profile", "quick")
+        own = PROFILES.get(profile, {}) if isinstance(profile, str) else {}
+        return {**own, **chosen}
+
+    @field_validator("dataset")
+    @classmethod
+    def _know_the_dataset(cls, dataset: str) -> str:
+        if dataset not in DATASETS and not dataset.startswith("folder:"):
+            raise unknown_name("dataset", dataset, [*DATASETS, "folder:PATH"])
+        return dataset
+
+
+def _config_error(problem: Mapping, values: Mapping[str, object]) -> ConfigError:
+    """Say in the course's words what pydantic found."""
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return unknown_name("parameter", name, Settings.model_fields)
+    value = values.get(name)
+    return ConfigError(
+        f"The parameter {name!r} has a value that it cannot take.",
+        where=f"{name} = {value!r}",
+        expected=problem["msg"][0].lower() + problem["msg"][1:],
+        found=f"{value!r}, which is of type {type(value).__name__}",
+        do=_advice(name, value),
+    )
+
+
+def _advice(name: str, value: object) -> str:
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            pass
+        else:
+            return f"Write {int(number) if number.is_integer() else number!r} without quotes."
+    return f"Change {name} in the parameters cell, or after -p."
+
+
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> ConfigError:
+    """Return the error for a name that does not exist, with the nearest one that does."""
+    valid = sorted(valid)
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return ConfigError(
+        f"There is no {kind} {name!r}.",
+        where=name,
+        expected=f"one of {', '.join(valid)}",
+        found=repr(name),
+        do=f"Did you mean {near[0]!r}?" if near else "Choose one of the names above.",
+    )
+
+
+def check_parameters(**parameters: object) -> Settings:
+    """Check the values of a notebook's parameters cell and return them as `Settings`.
+
+    papermill only logs a warning when it is given a name that the notebook does not have, runs with the
+    defaults and reports success. So this also reads the cell that papermill put in, if there is one, and
+    refuses every name in it that is not among `parameters`.
+
+    Raises:
+        ConfigError: If a name is unknown, or a value has the wrong type or is out of range.
+    """
+    for name in _injected_names():
+        if name not in parameters:
+            raise unknown_name("parameter", name, parameters)
+    return Settings(**parameters)
+
+
+def _injected_names() -> list[str]:
+    """Return the names that papermill's injected cell assigns, in this kernel's history of inputs."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    history = shell.user_ns.get("In", []) if shell else []
+    names = []
+    for source in history:
+        if source.startswith("# Parameters\n"):
+            for statement in ast.parse(source).body:
+                if isinstance(statement, ast.Assign):
+                    names += [target.id for target in statement.targets]
+    return names
+
+
+def shipped_data_folder() -> Path:
+    """Return the absolute path of `data/`, where what ships with the course lies."""
+    return REPOSITORY_FOLDER / "data"
+
+
+def downloads_folder() -> Path:
+    """Return the absolute path of the folder for downloads.
+
+    It is `data/downloads` (which git ignores), or the folder that the environment variable `COURSE_DATA`
+    names: a classroom may share one.
+    """
+    return Path(os.environ.get("COURSE_DATA") or shipped_data_folder() / "downloads").resolve()
+
+
+def set_seed(seed: int) -> None:
+    """Seed the random numbers of Python, numpy and torch."""
+    # Imported here: settings are also read where no network is.
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,0 +1,254 @@
+"""How does a network learn? One loop, for a frozen backbone and for a thawed one.
+
+`fit` looks at the network that you give it. If only the head is trainable, the backbone is run once and
+the head is trained on its features (see the room `features`); otherwise images go through the whole
+network in every epoch. The loop is the same, and so is the `History` that comes back.
+"""
+
+import copy
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from course_utils.backbones import (
+    choose_device,
+    find_head,
+    frozen_below_head,
+    set_train_mode,
+    trainable_parameters,
+)
+from course_utils.checkpoints import load_training_state, save_training_state
+from course_utils.data import classes_of, labels_of, make_loader
+from course_utils.errors import ConfigError, DataError, TrainingError
+from course_utils.features import eval_mode, extract_features, same_every_time
+from course_utils.settings import Settings
+
+
+@dataclass
+class Epoch:
+    """What one pass over the training images gave.
+
+    Losses are means over images of the cross-entropy, in nats; accuracies are shares from 0 to 1.
+    Training figures are taken while the network changes, validation figures at the end of the epoch.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+
+
+@dataclass
+class History:
+    """Every epoch of one training run, and which of them was best."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    interrupted: bool = False
+    """True if the run was stopped by hand (Ctrl-C) before its last epoch."""
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch with the highest validation accuracy; of equals, the one with the lowest loss."""
+        return max(self.epochs, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each epoch."""
+        return pd.DataFrame([asdict(epoch) for epoch in self.epochs]).set_index("epoch")
+
+
+def fit(
+    model: nn.Module,
+    train: Dataset,
+    val: Dataset,
+    settings: Settings,
+    checkpoint: str | Path | None = None,
+) -> History:
+    """Train what is trainable in `model`, and leave it with the weights of its best epoch.
+
+    The optimizer is Adam (Kingma and Ba, 2015, arXiv:1412.6980) on the cross-entropy. The best epoch is
+    chosen on `val`; no other dataset is looked at.
+
+    Args:
+        model: A network with a known head. It is moved to the device of the settings and changed in place.
+        train: Pairs of an image (float32, [3, height, width]) and a label (int, from 0).
+        val: The same, for validation.
+        settings: `epochs`, `batch_size`, `lr`, `seed`, `device` and `num_workers` are used.
+        checkpoint: A file that is written after every epoch. If it exists, training goes on from there.
+
+    Returns:
+        One `Epoch` for each pass over `train`. After Ctrl-C, those that were finished.
+
+    Raises:
+        ConfigError: If nothing is trainable, or the head does not fit the classes.
+        DataError: If a label is not that of a class.
+        TrainingError: If the loss is no longer a finite number. Nothing is learned from that batch, the
+            weights of the best epoch so far are put back, and the error's `history` has the epochs.
+        CheckpointError: If the checkpoint belongs to another run.
+    """
+    classes = classes_of(train)
+    _check_head(model, len(classes))
+    _check_labels(train, classes)
+    _check_labels(val, classes)
+    device = choose_device(settings.device)
+    model.to(device)
+    network = model
+    workers = {"num_workers": settings.num_workers}
+    if frozen_below_head(model) and same_every_time(train):
+        train = extract_features(model, train, label="training features", **workers)
+        val = extract_features(model, val, label="validation features", **workers)
+        network, workers = model.get_submodule(find_head(model)), {}
+    loader = make_loader(train, settings.batch_size, shuffle=True, seed=settings.seed, **workers)
+    val_loader = make_loader(val, settings.batch_size, **workers)
+    run = _Run(network, torch.optim.Adam(trainable_parameters(network), lr=settings.lr), loader)
+    identity = {
+        **settings.model_dump(exclude={"epochs", "device", "num_workers"}),
+        "classes": classes,
+    }
+    if checkpoint is not None:
+        load_training_state(Path(checkpoint), run, identity)
+    try:
+        for epoch in tqdm(range(len(run.history.epochs) + 1, settings.epochs + 1), desc="epochs"):
+            started = time.perf_counter()
+            train_loss, train_accuracy = train_one_epoch(network, loader, run.optimizer, epoch)
+            val_loss, val_accuracy = measure(network, val_loader)
+            seconds = time.perf_counter() - started
+            run.finish_epoch(Epoch(epoch, train_loss, train_accuracy, val_loss, val_accuracy, seconds))
+            if checkpoint is not None:
+                save_training_state(Path(checkpoint), run, identity)
+    except KeyboardInterrupt:
+        run.history.interrupted = True
+    except TrainingError as error:
+        error.history = run.history
+        raise
+    finally:
+        network.load_state_dict(run.best_weights)
+        model.eval()
+    return run.history
+
+
+@dataclass
+class _Run:
+    """Everything that changes while a network is trained."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    loader: DataLoader
+    history: History = field(default_factory=History)
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.best_weights = self.weights()
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return copy.deepcopy(self.network.state_dict())
+
+    def finish_epoch(self, epoch: Epoch) -> None:
+        self.history.epochs.append(epoch)
+        if self.history.best is epoch:
+            self.best_weights = self.weights()
+
+
+def train_one_epoch(
+    network: nn.Module, loader: DataLoader, optimizer: torch.optim.Optimizer, epoch: int = 1
+) -> tuple[float, float]:
+    """Go once over the training data, one step of the optimizer for each batch.
+
+    Returns:
+        The mean loss (nats) and the accuracy (0 to 1) over all samples, so that a last batch that is
+        smaller than the others counts for less.
+
+    Raises:
+        TrainingError: If the loss of a batch is not finite. The step is not taken.
+    """
+    criterion = nn.CrossEntropyLoss()
+    device = next(network.parameters()).device
+    set_train_mode(network)
+    total_loss, correct, samples, last_finite = 0.0, 0, 0, float("nan")
+    for batch, (inputs, labels) in enumerate(loader, start=1):
+        inputs, labels = inputs.to(device), labels.to(device)
+        optimizer.zero_grad()
+        outputs = network(inputs)
+        loss = criterion(outputs, labels)
+        if not torch.isfinite(loss):
+            raise _not_finite(float(loss), epoch, batch, optimizer, last_finite)
+        loss.backward()
+        optimizer.step()
+        last_finite = loss.item()
+        total_loss += last_finite * len(labels)
+        correct += (outputs.argmax(dim=1) == labels).sum().item()
+        samples += len(labels)
+    return total_loss / samples, correct / samples
+
+
+@torch.inference_mode()
+def measure(network: nn.Module, loader: DataLoader) -> tuple[float, float]:
+    """Return the mean loss (nats) and the accuracy (0 to 1) over all samples, learning nothing."""
+    criterion = nn.CrossEntropyLoss(reduction="sum")
+    device = next(network.parameters()).device
+    total_loss, correct, samples = 0.0, 0, 0
+    with eval_mode(network):
+        for inputs, labels in loader:
+            inputs, labels = inputs.to(device), labels.to(device)
+            outputs = network(inputs)
+            total_loss += criterion(outputs, labels).item()
+            correct += (outputs.argmax(dim=1) == labels).sum().item()
+            samples += len(labels)
+    return total_loss / samples, correct / samples
+
+
+def _not_finite(
+    loss: float, epoch: int, batch: int, optimizer: torch.optim.Optimizer, last_finite: float
+) -> TrainingError:
+    lr = optimizer.param_groups[0]["lr"]
+    return TrainingError(
+        "The loss is no longer a finite number; training has stopped before the step.",
+        where=f"epoch {epoch}, batch {batch}",
+        expected=f"a finite loss (the last one was {last_finite:.4g})",
+        found=f"{loss} at a learning rate of {lr:g}",
+        do="Try a learning rate ten times smaller, and look for images with values that are not numbers.",
+    )
+
+
+def _check_head(model: nn.Module, num_classes: int) -> None:
+    """Catch what plain PyTorch runs silently: a head for other classes, and nothing to train."""
+    name = find_head(model)
+    answers = model.get_submodule(name).out_features
+    if answers != num_classes:
+        raise ConfigError(
+            "The head does not fit the classes of the dataset.",
+            where=f"model.{name}",
+            expected=f"{num_classes} outputs, one for each class",
+            found=f"{answers} outputs",
+            do=f"Call replace_head(model, num_classes={num_classes}) first. An attribute that you set "
+            "by another name is never called by the network.",
+        )
+    if not trainable_parameters(model):
+        raise ConfigError(
+            "There is nothing to train.",
+            where=type(model).__name__,
+            expected="at least one parameter with requires_grad=True",
+            found="every parameter is frozen",
+            do="Call freeze(model), which leaves the head trainable.",
+        )
+
+
+def _check_labels(dataset: Dataset, classes: list[str]) -> None:
+    # On the CPU and before the first step: on a graphics card a wrong label kills the process.
+    labels = labels_of(dataset)
+    wrong = ((labels < 0) | (labels >= len(classes))).nonzero()[0]
+    if len(wrong):
+        raise DataError(
+            "A label is not the number of a class.",
+            where=f"sample {wrong[0]} ({len(wrong)} of {len(labels)} samples are wrong)",
+            expected=f"a whole number from 0 to {len(classes) - 1} ({len(classes)} classes)",
+            found=f"label {labels[wrong[0]]}",
+            do="Labels count from 0: check how they were made.",
+        )

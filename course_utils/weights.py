@@ -1,0 +1,260 @@
+"""Which pretrained weights, where do they lie, and are they what they claim to be?
+
+torchvision describes weights by an entry of an enumeration, for example
+`ResNet50_Weights.IMAGENET1K_V2`, which knows its address (`.url`), the preprocessing that the network was
+trained with (`.transforms()`), the names of its classes (`.meta["categories"]`) and how to read the file
+(`.get_state_dict()`). The weights that ship with the course are described in the same way.
+"""
+
+import hashlib
+import os
+import re
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from filelock import FileLock
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torchvision import models
+from torchvision.models import Weights, WeightsEnum
+from torchvision.transforms._presets import ImageClassification
+
+from course_utils.errors import WeightsError
+from course_utils.settings import REPOSITORY_FOLDER, Settings, unknown_name
+
+
+class FileWeights(WeightsEnum):
+    """Weights in a .safetensors file on this machine, checked against their SHA-256 at every load.
+
+    A safetensors file holds numbers only, so reading one cannot run code.
+    """
+
+    @property
+    def path(self) -> Path:
+        """The absolute path of the file."""
+        return (REPOSITORY_FOLDER / self.url).resolve()
+
+    def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
+        """Read the file. The arguments of torchvision's own method (progress, ...) are not needed.
+
+        Returns:
+            The name and the tensor (float32 or int64, on the CPU) of every parameter and buffer.
+
+        Raises:
+            WeightsError: If the file is missing, altered or not a safetensors file.
+        """
+        content = _read_bytes(self.path)
+        found = hashlib.sha256(content).hexdigest()
+        expected = self.meta.get("sha256")
+        if expected and found != expected:
+            raise WeightsError(
+                "The pretrained weights are not the ones that the course was made with.",
+                where=self.path,
+                expected=f"SHA-256 {expected}",
+                found=f"SHA-256 {found} ({len(content):,} bytes)",
+                do="Get the file again: git checkout -- data/weights",
+            )
+        try:
+            state = load_safetensors(content)
+        except SafetensorError as error:
+            raise WeightsError(
+                "The weights cannot be read.",
+                where=self.path,
+                expected="a .safetensors file",
+                found=f"{len(content):,} bytes that are none ({error})",
+                do="Name a file that was written with safetensors.",
+            ) from error
+        return {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
+
+
+class ResNet18_64px_Weights(FileWeights):  # noqa: N801 (torchvision's way to name weights)
+    """torchvision's `resnet18` for pictures of 64 pixels, shipped in data/weights (see its card)."""
+
+    DISTILLED_V1 = Weights(
+        url="data/weights/resnet18_64px.safetensors",
+        transforms=partial(ImageClassification, crop_size=64, resize_size=64),
+        meta={
+            "backbone": "resnet18",
+            "categories": models.ResNet18_Weights.DEFAULT.meta["categories"],
+            "num_params": 11689512,
+            "min_size": (1, 1),
+            "sha256": "60d993cd7cbe19679ead1040f2b8f72723c7b2f1c09bf4551b94ec5284a2ccea",
+        },
+    )
+    DEFAULT = DISTILLED_V1
+
+
+class RandomWeights(WeightsEnum):
+    """No pretrained weights: every parameter is drawn at random when the network is built."""
+
+    def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
+        """Raise `WeightsError`: there is nothing to read."""
+        raise WeightsError(
+            "Random weights have no file.",
+            where=repr(self),
+            expected="pretrained weights",
+            found='weights="none"',
+            do="Use load_backbone(weights), which draws them.",
+        )
+
+
+class TimmWeights(WeightsEnum):
+    """The pretrained weights that timm has for a network; timm downloads and keeps them."""
+
+
+def backbone_weights(settings: Settings) -> WeightsEnum:
+    """Return the entry that describes the weights which the settings ask for. Nothing is read yet.
+
+    Raises:
+        ConfigError: If the backbone or the weights are unknown.
+        WeightsError: If a file is named that is not there.
+    """
+    name, wanted = settings.backbone, settings.weights
+    if name.startswith("timm/"):
+        return _timm_weights(name, wanted)
+    if name not in classifier_names():
+        raise unknown_name("backbone", name, [*classifier_names(), "timm/NAME"])
+    published = models.get_model_weights(name)
+    described = {"backbone": name, "categories": published.DEFAULT.meta["categories"]}
+    if wanted == "none":
+        entry = Weights("", published.DEFAULT.transforms, described)
+        return RandomWeights("RandomWeights", {"NONE": entry}).NONE
+    if wanted == "default" and settings.profile == "quick" and name == "resnet18":
+        return ResNet18_64px_Weights.DEFAULT
+    if wanted == "default":
+        return published.DEFAULT
+    if wanted in published.__members__:
+        return published[wanted]
+    if name == "resnet18" and wanted in ResNet18_64px_Weights.__members__:
+        return ResNet18_64px_Weights[wanted]
+    path = Path(wanted).expanduser()
+    if path.suffix != ".safetensors":
+        valid = ["default", "none", *published.__members__, "the path of a .safetensors file"]
+        raise unknown_name(f"weights entry of {name}", wanted, valid)
+    if not path.is_file():
+        raise _missing_file(path.resolve())
+    entry = Weights(str(path.resolve()), published.DEFAULT.transforms, described)
+    return FileWeights("LocalWeights", {"FILE": entry}).FILE
+
+
+def classifier_names() -> list[str]:
+    """Return the names of torchvision's image classifiers."""
+    return models.list_models(module=models)
+
+
+def backbone_name(weights: WeightsEnum) -> str:
+    """Return the name of the network that the weights belong to, for example "resnet50"."""
+    if "backbone" in weights.meta:
+        return weights.meta["backbone"]
+    return next(name for name in classifier_names() if models.get_model_weights(name) is type(weights))
+
+
+def hub_state_dict(weights: WeightsEnum) -> dict[str, torch.Tensor]:
+    """Read torchvision's weights from the cache of torch.hub, or download them into it.
+
+    torch.hub checks a hash when it downloads and never again, and unpickles whatever then lies in its
+    cache. Here the hash in the file's name is compared at every load, and nothing but tensors is read.
+
+    Raises:
+        WeightsError: If the file cannot be downloaded, is damaged or altered (it is then set aside under
+            a name that ends in .bad), or holds anything else than weights.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.is_file():
+            _download(weights, path)
+        _check_hash_in_name(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle may raise anything at all on a file that is none
+        raise WeightsError(
+            "The weights cannot be read safely.",
+            where=path,
+            expected="a file that holds tensors and nothing else",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            do="Delete the file; it is downloaded again.",
+        ) from error
+
+
+def _download(weights: WeightsEnum, path: Path) -> None:
+    try:
+        # torch.hub writes to a temporary file, compares the hash and only then moves it into place.
+        expected = re.search(r"-([a-f0-9]+)\.", path.name).group(1)
+        torch.hub.download_url_to_file(weights.url, str(path), hash_prefix=expected)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"The weights {weights!r} could not be downloaded.",
+            where=path,
+            expected=f"a download from {weights.url}",
+            found=f"{type(error).__name__}: {error}",
+            do='Put the file there by hand, or use what ships with the course: profile="quick".',
+        ) from error
+
+
+def _check_hash_in_name(path: Path) -> None:
+    expected = re.search(r"-([a-f0-9]+)\.", path.name).group(1)
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(expected):
+        size, aside = path.stat().st_size, _free_name(path.with_name(f"{path.name}.bad"))
+        os.replace(path, aside)
+        raise WeightsError(
+            "Cached weights are damaged or altered.",
+            where=path,
+            expected=f"a SHA-256 that begins with {expected}",
+            found=f"{found} ({size:,} bytes)",
+            do=f"Run again to download them; the damaged file was set aside as {aside.name}.",
+        )
+
+
+def _free_name(path: Path) -> Path:
+    """Return `path`, or the first of path.1, path.2, ... that does not exist."""
+    candidates = [path, *(path.with_name(f"{path.name}.{n}") for n in range(1, 1000))]
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _missing_file(path) from error
+
+
+def _missing_file(path: Path) -> WeightsError:
+    return WeightsError(
+        "The file of weights does not exist or cannot be read.",
+        where=path,
+        expected="a .safetensors file",
+        found="a folder" if path.is_dir() else "nothing that can be read",
+        do="Check the path; a path that does not begin with / starts from the working directory.",
+    )
+
+
+def _timm_weights(name: str, wanted: str) -> WeightsEnum:
+    """Describe a timm network's weights in torchvision's way."""
+    try:
+        import timm
+        from timm.data import create_transform, resolve_data_config
+    except ImportError as error:
+        raise unknown_name("backbone without timm", name, classifier_names()) from error
+    plain = name.removeprefix("timm/")
+    if not timm.is_model(plain):
+        raise unknown_name("timm network", plain, timm.list_models())
+    if wanted not in ("default", "none"):
+        raise unknown_name("weights entry of a timm network", wanted, ["default", "none"])
+    # Built on the meta device: only its description is needed, no memory is filled.
+    with torch.device("meta"):
+        described = timm.create_model(plain, pretrained=False)
+    config = resolve_data_config({}, model=described)
+
+    def transforms(crop_size: int = config["input_size"][-1], **_: object):
+        size = (config["input_size"][0], crop_size, crop_size)
+        return create_transform(**{**config, "input_size": size})
+
+    entry = Weights(described.pretrained_cfg.get("url", ""), transforms, {"backbone": name})
+    if wanted == "none":
+        return RandomWeights("RandomWeights", {"NONE": entry}).NONE
+    return TimmWeights("TimmWeights", {"DEFAULT": entry}).DEFAULT
