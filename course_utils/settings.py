@@ -59,8 +59,9 @@ class Settings(BaseModel):
     """How many times training goes over the training images."""
     batch_size: int = Field(32, ge=1, le=4096)
     """How many images make one step of training."""
-    lr: float = Field(0.001, gt=0, le=10)
-    """The learning rate of Adam."""
+    lr: float = Field(0.02, gt=0, le=10)
+    """The learning rate of Adam in the first step. 0.02 suits a new head on a frozen backbone; a backbone
+    that is trained too wants a hundred times less."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Every random choice of the run follows from this number."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
