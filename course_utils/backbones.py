@@ -41,10 +41,9 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
     name = backbone_name(weights)
     if isinstance(weights, RandomWeights):
         print(f"RANDOM WEIGHTS: this {name} has learned nothing yet, because weights is 'none'.")
-    if name.startswith("timm/"):
-        return _load_timm(name, pretrained=isinstance(weights, TimmWeights))
-    if isinstance(weights, RandomWeights):
-        return _build(name)
+        return build_backbone(name)
+    if isinstance(weights, TimmWeights):
+        return _timm_model(name, pretrained=True)
     state = weights.get_state_dict() if isinstance(weights, FileWeights) else hub_state_dict(weights)
     model = _build(name, pretrained=True)
     head = find_head(model) if isinstance(weights, FileWeights) else None
@@ -63,7 +62,14 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
     return _without_auxiliary_heads(name, model)
 
 
-def _build(name: str, pretrained: bool = False) -> nn.Module:
+def build_backbone(name: str) -> nn.Module:
+    """Build a network by its name ("resnet18", "timm/NAME", ...) with random parameters."""
+    if name.startswith("timm/"):
+        return _timm_model(name, pretrained=False)
+    return _build(name, pretrained=False)
+
+
+def _build(name: str, pretrained: bool) -> nn.Module:
     if name not in AUXILIARY_HEADS:
         return models.get_model(name, weights=None)
     if pretrained:
@@ -79,7 +85,7 @@ def _without_auxiliary_heads(name: str, model: nn.Module) -> nn.Module:
     return model
 
 
-def _load_timm(name: str, pretrained: bool) -> nn.Module:
+def _timm_model(name: str, pretrained: bool) -> nn.Module:
     import timm
 
     try:

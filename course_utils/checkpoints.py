@@ -91,9 +91,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
         CheckpointError: If the file is missing, damaged or was not written by `save_model`.
     """
     # Imported here: the room of the networks is needed for reading only.
-    from course_utils.backbones import load_backbone, replace_head
-    from course_utils.settings import Settings
-    from course_utils.weights import backbone_weights
+    from course_utils.backbones import build_backbone, replace_head
 
     path = Path(path).resolve()
     try:
@@ -108,8 +106,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
             found=f"{type(error).__name__}: {error}",
             do="Check the path; save the model again with save_model.",
         ) from error
-    weights = backbone_weights(Settings(backbone=card["backbone"], weights="none"))
-    model = load_backbone(weights)
+    model = build_backbone(card["backbone"])
     replace_head(model, len(card["classes"]))
     model.load_state_dict(state)
     return model.eval(), card
