@@ -1,0 +1,25 @@
+# Thin on purpose: each target makes the virtual environment and then calls what the README names.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test install clean
+
+run: install
+	$(BIN)/python -m course_utils run
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest -n 2 --dist=loadfile
+	$(BIN)/pytest -n 2 --dist=loadfile --nbval --nbval-cell-timeout=300 notebooks
+
+install: .venv/installed
+
+# Installed again when a list of packages changes, and only then.
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch .venv/installed
+
+clean:
+	rm -rf .venv

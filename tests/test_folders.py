@@ -1,0 +1,257 @@
+"""Pictures of your own: which folders are classes, which files are read, and how."""
+
+import io
+import shutil
+import tarfile
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from course_utils.data import labels_of, load_splits
+from course_utils.errors import DataError
+from course_utils.folders import FolderOfClasses, folder_sources, load_rgb
+from course_utils.settings import REPOSITORY_FOLDER, Settings
+
+PHOTOGRAPHS = REPOSITORY_FOLDER.parent / "shared" / "data" / "cifar10_jpeg.tar.xz"
+
+
+def split_folder(root, **values):
+    return load_splits(Settings(dataset=f"folder:{root}", **values), transform=np.array)
+
+
+def paths(part):
+    """Return the files of a split in its order."""
+    if hasattr(part, "indices"):
+        return [part.dataset.samples[index][0] for index in part.indices]
+    return [path for path, _ in part.samples]
+
+
+def test_class_folders_are_split_by_the_seed(tmp_path, write_class_folders):
+    root = write_class_folders(tmp_path / "pets", {"dog": 20, "cat": 20})
+    splits = split_folder(root)
+    assert splits.classes == ["cat", "dog"]
+    parts = [set(paths(part)) for part in splits[:3]]
+    assert [len(part) for part in parts] == [25, 7, 8]  # a fifth for testing, then a fifth of the rest
+    assert len(set.union(*parts)) == 40
+    assert np.bincount(labels_of(splits.test)).tolist() == [4, 4]
+    again, other = split_folder(root), split_folder(root, seed=1)
+    assert [paths(part) for part in again[:3]] == [paths(part) for part in splits[:3]]
+    assert paths(other.test) != paths(splits.test)
+
+
+def test_test_fraction_is_the_share_of_testing(tmp_path, write_class_folders):
+    root = write_class_folders(tmp_path / "pets", {"cat": 10, "dog": 10})
+    assert len(split_folder(root, test_fraction=0.5).test) == 10
+
+
+def test_label_is_the_number_of_the_folder(tmp_path, write_class_folders):
+    splits = split_folder(write_class_folders(tmp_path / "pets", {"b": 9, "a": 9, "c": 9}))
+    for part in splits[:3]:
+        assert [splits.classes[label] for _, label in part] == [
+            Path(path).parent.name for path in paths(part)
+        ]
+
+
+def test_train_and_test_folders_are_used_as_they_are(tmp_path, write_class_folders):
+    write_class_folders(tmp_path / "train", {"cat": 10, "dog": 10})
+    write_class_folders(tmp_path / "test", {"cat": 3, "dog": 4})
+    splits = split_folder(tmp_path)
+    assert splits.classes == ["cat", "dog"]
+    assert [len(part) for part in splits[:3]] == [16, 4, 7]
+    assert all(path.startswith(f"{tmp_path / 'test'}/") for path in paths(splits.test))
+
+
+def test_val_folder_is_used_as_it_is(tmp_path, write_class_folders):
+    for part, count in (("train", 6), ("val", 2), ("test", 3)):
+        write_class_folders(tmp_path / part, {"cat": count, "dog": count})
+    splits = split_folder(tmp_path)
+    assert [len(part) for part in splits[:3]] == [12, 4, 6]
+    assert all(path.startswith(f"{tmp_path / 'val'}/") for path in paths(splits.val))
+
+
+def test_train_and_val_without_test_takes_test_from_train(tmp_path, write_class_folders):
+    write_class_folders(tmp_path / "train", {"cat": 10, "dog": 10})
+    write_class_folders(tmp_path / "val", {"cat": 2, "dog": 2})
+    splits = split_folder(tmp_path)
+    assert [len(part) for part in splits[:3]] == [16, 4, 4]
+    assert not set(paths(splits.train)) & set(paths(splits.test))
+
+
+def test_hidden_folders_are_no_classes(tmp_path, write_class_folders, write_image):
+    root = write_class_folders(tmp_path / "pets", {"cat": 2, "dog": 2})
+    for hidden in (".ipynb_checkpoints", "__MACOSX", ".git"):
+        write_image(root / hidden / "a.png")
+    assert FolderOfClasses(root).classes == ["cat", "dog"]
+    assert list(folder_sources(root)) == ["train"]
+
+
+@pytest.mark.parametrize("hidden", [".ipynb_checkpoints", "__MACOSX"])
+def test_hidden_folders_inside_a_class_are_not_read(hidden, tmp_path, write_class_folders, write_image):
+    root = write_class_folders(tmp_path / "pets", {"cat": 2, "dog": 2})
+    write_image(root / "cat" / hidden / "0-checkpoint.png")
+    assert len(FolderOfClasses(root)) == 4
+
+
+def test_hidden_files_and_other_files_are_not_read(tmp_path, write_class_folders):
+    root = write_class_folders(tmp_path / "pets", {"cat": 2, "dog": 2})
+    for name in ("._0.jpg", ".DS_Store", "notes.txt", "clip.mp4"):
+        (root / "cat" / name).write_bytes(b"no picture")
+    assert len(FolderOfClasses(root)) == 4
+
+
+def test_capital_letters_in_a_file_type_are_fine(tmp_path, write_class_folders):
+    root = write_class_folders(tmp_path / "pets", {"cat": 2})
+    shutil.copy(root / "cat" / "0.png", root / "cat" / "0.PNG")
+    assert len(FolderOfClasses(root)) == 3
+
+
+def test_empty_class_is_a_data_error_that_names_it(tmp_path, write_class_folders, assert_says_four_things):
+    root = write_class_folders(tmp_path / "pets", {"cat": 3, "dog": 3, "emu": 0})
+    with pytest.raises(DataError, match="emu") as caught:
+        split_folder(root)
+    assert_says_four_things(caught.value)
+    assert str(root) in str(caught.value)
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_missing_folder_is_a_data_error_with_its_absolute_path(
+    tmp_path, monkeypatch, assert_says_four_things
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="does not exist") as caught:
+        split_folder("nowhere/pets")
+    assert_says_four_things(caught.value)
+    assert caught.value.where == str(tmp_path / "nowhere" / "pets")
+
+
+def test_file_or_folder_without_classes_is_a_data_error(tmp_path, write_image, assert_says_four_things):
+    picture = write_image(tmp_path / "loose" / "a.png")
+    for root in (picture, picture.parent):
+        with pytest.raises(DataError) as caught:
+            split_folder(root)
+        assert_says_four_things(caught.value)
+        assert caught.value.where == str(root)
+
+
+def test_different_classes_in_train_and_test_are_listed(
+    tmp_path, write_class_folders, assert_says_four_things
+):
+    write_class_folders(tmp_path / "train", {"cat": 2, "dog": 2})
+    write_class_folders(tmp_path / "test", {"dog": 2, "emu": 2})
+    with pytest.raises(DataError, match="missing: cat; extra: emu") as caught:
+        split_folder(tmp_path)
+    assert_says_four_things(caught.value)
+    assert caught.value.where == str(tmp_path / "test")
+
+
+def test_two_spellings_of_one_accent_are_one_class(tmp_path, write_class_folders):
+    """ "café" as macOS writes it and as Linux writes it; as bytes they sort to different sides of "cafz"."""
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    assert sorted([composed, "cafz"]) != [composed, "cafz"] and sorted([decomposed, "cafz"])[0] == decomposed
+    write_class_folders(tmp_path / "train", {composed: 5, "cafz": 5})
+    write_class_folders(tmp_path / "test", {decomposed: 2, "cafz": 2})
+    splits = split_folder(tmp_path)
+    label = splits.classes.index("cafz")
+    assert {label for path, label in splits.test.samples if "cafz" in path} == {label}
+    assert {one for path, one in splits.train.dataset.samples if "cafz" in path} == {label}
+
+
+class TestLoadRgb:
+    """One way to read every kind of picture."""
+
+    def save(self, image, path, **options):
+        image.save(path, **options)
+        loaded = load_rgb(path)
+        assert loaded.mode == "RGB"
+        return loaded
+
+    def test_colours_hidden_under_transparency_become_white(self, tmp_path):
+        image = Image.new("RGBA", (2, 1), (200, 0, 0, 255))
+        image.putpixel((1, 0), (0, 200, 0, 0))
+        loaded = self.save(image, tmp_path / "a.png")
+        assert [loaded.getpixel((x, 0)) for x in (0, 1)] == [(200, 0, 0), (255, 255, 255)]
+
+    def test_half_transparent_is_mixed_with_white(self, tmp_path):
+        loaded = self.save(Image.new("RGBA", (1, 1), (0, 0, 0, 51)), tmp_path / "a.png")
+        assert loaded.getpixel((0, 0)) == (204, 204, 204)
+
+    def test_palette_with_a_transparent_colour(self, tmp_path):
+        image = Image.new("P", (2, 1), 0)
+        image.putpalette([0, 0, 0, 10, 20, 30])
+        image.putpixel((1, 0), 1)
+        loaded = self.save(image, tmp_path / "a.png", transparency=0)
+        assert [loaded.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (10, 20, 30)]
+
+    def test_grey_becomes_three_equal_channels(self, tmp_path):
+        assert self.save(Image.new("L", (1, 1), 77), tmp_path / "a.png").getpixel((0, 0)) == (77, 77, 77)
+
+    def test_grey_with_alpha(self, tmp_path):
+        loaded = self.save(Image.new("LA", (1, 1), (77, 0)), tmp_path / "a.png")
+        assert loaded.getpixel((0, 0)) == (255, 255, 255)
+
+    @pytest.mark.parametrize("inks, colour", [((0, 0, 0, 0), 255), ((0, 0, 0, 255), 0)])
+    def test_printing_colours(self, inks, colour, tmp_path):
+        loaded = self.save(Image.new("CMYK", (8, 8), inks), tmp_path / "a.jpg")
+        assert np.abs(np.array(loaded).astype(int) - colour).max() <= 2
+
+    def test_picture_is_turned_upright(self, tmp_path):
+        image = Image.new("RGB", (4, 2), "black")
+        image.putpixel((0, 0), (255, 0, 0))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # the camera was turned: show it rotated by 90 degrees clockwise
+        loaded = self.save(image, tmp_path / "a.png", exif=exif)
+        assert loaded.size == (2, 4)
+        assert loaded.getpixel((1, 0)) == (255, 0, 0)
+
+    @pytest.mark.parametrize("file_type", ["png", "jpg", "webp", "gif", "bmp"])
+    def test_truncated_picture_is_a_data_error_with_its_absolute_path(
+        self, file_type, tmp_path, write_image, monkeypatch, assert_says_four_things
+    ):
+        path = write_image(tmp_path / f"a.{file_type}", size=64)
+        path.write_bytes(path.read_bytes()[:-400])
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(DataError) as caught:
+            load_rgb(path.name)
+        assert_says_four_things(caught.value)
+        assert caught.value.where == str(path)
+        assert caught.value.__cause__ is not None
+
+    @pytest.mark.parametrize("content", [b"", b"<html>Please log in</html>", None])
+    def test_no_picture_at_all_is_a_data_error(self, content, tmp_path, assert_says_four_things):
+        path = tmp_path / "a.png"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            load_rgb(path)
+        assert_says_four_things(caught.value)
+
+
+def test_damaged_picture_in_a_folder_is_named(tmp_path, write_class_folders):
+    root = write_class_folders(tmp_path / "pets", {"cat": 3, "dog": 3})
+    bad = root / "dog" / "1.png"
+    bad.write_bytes(bad.read_bytes()[:100])
+    pictures = FolderOfClasses(root)
+    index = [path for path, _ in pictures.samples].index(str(bad))
+    with pytest.raises(DataError, match=str(bad)):
+        pictures[index]
+
+
+@pytest.mark.skipif(not PHOTOGRAPHS.is_file(), reason=f"needs {PHOTOGRAPHS}, which is not in the repository")
+def test_real_photographs_are_read(tmp_path):
+    count = 0
+    with tarfile.open(PHOTOGRAPHS, "r|xz") as archive:
+        for member in archive:
+            if member.name.endswith(".jpg"):
+                content = archive.extractfile(member).read()
+                reference = np.array(Image.open(io.BytesIO(content)))
+                path = tmp_path / f"{count}.jpg"
+                path.write_bytes(content)
+                assert np.array_equal(np.array(load_rgb(path)), reference)
+                assert reference.shape == (32, 32, 3)
+                count += 1
+            if count == 5:
+                break
+    assert count == 5

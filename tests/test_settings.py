@@ -1,0 +1,290 @@
+"""What a run may ask for, and what a student is told about everything else."""
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+
+import IPython
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from pydantic import ValidationError
+
+from course_utils.errors import ConfigError
+from course_utils.settings import (
+    DATASETS,
+    REPOSITORY_FOLDER,
+    Settings,
+    check_parameters,
+    downloads_folder,
+    set_seed,
+)
+
+CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+FIELDS = sorted(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    "profile, dataset, backbone",
+    [("quick", "fashion_mnist_sample", "resnet18"), ("full", "cifar10", "resnet50")],
+)
+def test_profile_chooses_dataset_and_backbone(profile, dataset, backbone):
+    settings = Settings(profile=profile)
+    assert (settings.dataset, settings.backbone) == (dataset, backbone)
+    explicit = Settings(profile=profile, dataset="default", backbone="default", weights="default")
+    assert explicit == settings
+
+
+def test_quick_is_the_profile_that_needs_no_choice():
+    assert Settings() == Settings(profile="quick")
+
+
+def test_named_value_wins_over_the_profile():
+    settings = Settings(profile="full", dataset="fashion_mnist", backbone="vgg16")
+    assert (settings.dataset, settings.backbone) == ("fashion_mnist", "vgg16")
+
+
+def test_no_setting_is_left_at_default_after_profile_default():
+    """The word "default" stands for the profile's own value; it never arrives in a lesson as a dataset."""
+    settings = Settings(profile="default")
+    assert (settings.profile, settings.dataset, settings.backbone) == (
+        "quick",
+        "fashion_mnist_sample",
+        "resnet18",
+    )
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("epochs", "5"),
+        ("epochs", True),
+        ("epochs", 5.0),
+        ("epochs", -1),
+        ("epochs", 0),
+        ("epochs", 1001),
+        ("epochs", None),
+        ("epochs", "false"),
+        ("batch_size", 0),
+        ("lr", "1e-3"),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("lr", 0),
+        ("lr", -0.1),
+        ("lr", True),
+        ("val_fraction", 0),
+        ("val_fraction", 1),
+        ("val_fraction", float("nan")),
+        ("test_fraction", "0.2"),
+        ("image_size", 15),
+        ("image_size", 64.0),
+        ("images_per_class", 1),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("seed", True),
+        ("num_workers", -1),
+        ("device", "gpu"),
+        ("profile", "fast"),
+        ("profile", 3),
+        ("dataset", 3),
+        ("weights", None),
+        ("backbone", ["resnet18"]),
+    ],
+)
+def test_wrong_type_or_range_is_refused_by_name(name, value, assert_says_four_things):
+    with pytest.raises(ConfigError) as caught:
+        Settings(**{name: value})
+    assert_says_four_things(caught.value)
+    assert f"{name} = {value!r}" in str(caught.value)
+    assert type(value).__name__ in caught.value.found
+    assert isinstance(caught.value.__cause__, ValidationError)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"epochs": 1, "lr": 1},
+        {"image_size": None, "images_per_class": None},
+        {"seed": 0},
+        {"seed": 2**32 - 1},
+        {"dataset": "folder:somewhere/else"},
+    ],
+)
+def test_valid_values_are_kept_as_they_are(values):
+    settings = Settings(**values)
+    assert {name: getattr(settings, name) for name in values} == values
+
+
+def test_text_that_is_a_number_gets_the_advice_to_drop_the_quotes():
+    with pytest.raises(ConfigError, match=r"Write 0\.001 without quotes"):
+        Settings(lr="1e-3")
+    with pytest.raises(ConfigError, match="Write 5 without quotes"):
+        Settings(epochs="5")
+
+
+def test_unknown_name_gets_a_did_you_mean(assert_says_four_things):
+    with pytest.raises(ConfigError, match="Did you mean 'epochs'") as caught:
+        Settings(epoch=5)
+    assert_says_four_things(caught.value)
+    assert isinstance(caught.value.__cause__, ValidationError)
+
+
+def test_unknown_name_is_refused_whatever_its_value():
+    with pytest.raises(ConfigError, match="Did you mean 'epochs'"):
+        Settings(epoch="default")
+
+
+def test_value_of_an_odd_type_is_refused_by_name():
+    with pytest.raises(ConfigError, match="parameter 'epochs'"):
+        Settings(epochs=np.array([1, 2]))
+
+
+def test_unknown_dataset_gets_a_did_you_mean_and_the_list(assert_says_four_things):
+    with pytest.raises(ConfigError, match="Did you mean 'fashion_mnist'") as caught:
+        Settings(dataset="fashion_mnits")
+    assert_says_four_things(caught.value)
+    assert all(name in caught.value.expected for name in (*DATASETS, "folder:PATH"))
+
+
+def test_settings_cannot_be_changed_afterwards():
+    settings = Settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.epochs = 7
+    assert settings.epochs == 5
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.sampled_from(["default", "quick", "full", "cifar10", "folder:", "cpu", "5", "1e-3", "nan"]),
+    st.binary(),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+
+
+@given(name=st.sampled_from(FIELDS), value=ANYTHING)
+@example(name="epochs", value="9" * 5000)
+@hypothesis_settings(
+    max_examples=300, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+def test_any_value_gives_settings_or_a_config_error(name, value):
+    try:
+        settings = Settings(**{name: value})
+    except ConfigError as error:
+        assert name in str(error) or repr(value) in str(error)
+    else:
+        assert value == "default" or getattr(settings, name) == value
+        assert type(settings.epochs) is int and settings.epochs >= 1
+        assert type(settings.lr) is float and 0 < settings.lr <= 10
+
+
+class TestCheckParameters:
+    """`check_parameters` in a notebook, whose kernel keeps every executed cell in `In`."""
+
+    @pytest.fixture
+    def run_cells(self, monkeypatch):
+        def run(*sources):
+            shell = SimpleNamespace(user_ns={"In": ["", *sources]})
+            monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+
+        return run
+
+    def test_gives_settings_outside_a_notebook(self, monkeypatch):
+        monkeypatch.setattr(IPython, "get_ipython", lambda: None)
+        assert check_parameters(epochs=3) == Settings(epochs=3)
+
+    def test_wrong_type_is_refused(self):
+        with pytest.raises(ConfigError, match="without quotes"):
+            check_parameters(epochs="3")
+
+    def test_injected_names_that_the_lesson_has_are_fine(self, run_cells):
+        run_cells("epochs = 5\nlr = 0.02", "# Parameters\nepochs = 3\nlr = 0.1\n", "check_parameters()")
+        assert check_parameters(epochs=3, lr=0.1).epochs == 3
+
+    def test_injected_typo_is_refused_with_a_did_you_mean(self, run_cells, assert_says_four_things):
+        run_cells("epochs = 5", "# Parameters\nepoch = 3\n")
+        with pytest.raises(ConfigError, match="Did you mean 'epochs'") as caught:
+            check_parameters(epochs=5)
+        assert_says_four_things(caught.value)
+
+    def test_injected_name_that_only_other_lessons_have_is_refused(self, run_cells):
+        run_cells("# Parameters\nbatch_size = 8\n")
+        with pytest.raises(ConfigError, match="no parameter 'batch_size'"):
+            check_parameters(epochs=5)
+
+    def test_running_cells_again_is_harmless(self, run_cells):
+        run_cells(
+            "# Parameters\nepochs = 3\n", "check()", "# Parameters\nepochs = 3\n", "epoch = 1", "check()"
+        )
+        assert check_parameters(epochs=3) == check_parameters(epochs=3)
+
+    def test_a_students_own_cell_of_parameters_is_harmless(self, run_cells):
+        run_cells("# Parameters\nepochs = 3\nepochs, lr = 4, 0.1\nnotes[0] = 1\n")
+        assert check_parameters(epochs=4, lr=0.1).epochs == 4
+
+
+def test_downloads_go_to_course_data_if_it_is_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "shared"))
+    assert downloads_folder() == tmp_path / "shared"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_downloads_go_into_the_repository_otherwise(monkeypatch, value):
+    monkeypatch.delenv("COURSE_DATA", raising=False)
+    if value is not None:
+        monkeypatch.setenv("COURSE_DATA", value)
+    assert downloads_folder() == REPOSITORY_FOLDER / "data" / "downloads"
+
+
+def test_downloads_folder_is_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COURSE_DATA", "here")
+    assert downloads_folder() == tmp_path / "here"
+
+
+def test_set_seed_repeats_all_three_sources_of_random_numbers():
+    def draw(seed):
+        set_seed(seed)
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    first, again, other = draw(3), draw(3), draw(4)
+    assert first == again
+    assert all(a != b for a, b in zip(first, other, strict=True))
+
+
+def pip_requirements():
+    """Return {name: requirement} of requirements.txt, and its other lines (the package itself)."""
+    lines = (Path(REPOSITORY_FOLDER) / "requirements.txt").read_text().splitlines()
+    lines = [line for line in lines if line and not line.startswith("#")]
+    own = [line for line in lines if line.startswith("-")]
+    listed = [Requirement(line) for line in lines if not line.startswith("-")]
+    return {one.name: one for one in listed}, own
+
+
+def test_requirements_are_floors_and_the_package_itself():
+    listed, own = pip_requirements()
+    assert own == ["-e ."]
+    assert {"torch", "torchvision", "pydantic"} <= set(listed)
+    for one in listed.values():
+        assert [part.operator for part in one.specifier] == [">="], f"{one} is no floor"
+
+
+def test_requirements_and_conda_environment_agree():
+    listed, _ = pip_requirements()
+    environment = yaml.safe_load((REPOSITORY_FOLDER / "environment.yml").read_text())
+    *conda, pip_part = environment["dependencies"]
+    assert pip_part == {"pip": ["-r requirements.txt"]}
+    parsed = {one.name: str(one.specifier) for one in map(Requirement, conda)}
+    assert parsed.pop("python") == ">=3.11" and "pip" in parsed
+    del parsed["pip"]
+    renamed = {CONDA_NAMES.get(name, name): specifier for name, specifier in parsed.items()}
+    assert renamed == {name: str(one.specifier) for name, one in listed.items()}

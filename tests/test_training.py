@@ -1,0 +1,417 @@
+"""How a network learns, which epoch is kept, and what happens when something goes wrong on the way."""
+
+import copy
+import math
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from torchvision.models import resnet18
+
+from course_utils import training
+from course_utils.backbones import freeze
+from course_utils.data import make_loader
+from course_utils.errors import ConfigError, DataError, TrainingError
+from course_utils.settings import Settings
+from course_utils.training import Epoch, History, cosine_schedule, fit, measure, train_one_epoch
+
+
+class Pictures(Dataset):
+    """Random pictures of three classes; `change` is given the count of reads so far and the picture."""
+
+    def __init__(self, count, seed=1, size=16, change=None):
+        self.images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+        self.targets = [number % 3 for number in range(count)]
+        self.classes = ["cat", "dog", "ship"]
+        self.change = change or (lambda read, image: image)
+        self.reads = 0
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return self.change(self.reads, self.images[index]), self.targets[index]
+
+
+class SmallNet(nn.Module):
+    """A network with BatchNorm and dropout in the backbone, and a head `fc`."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2)
+        self.norm = nn.BatchNorm2d(8)
+        self.dropout = nn.Dropout(0.3)
+        self.fc = nn.Linear(8, 3)
+        self.images = 0  # how many have passed
+
+    def forward(self, images):
+        self.images += len(images)
+        return self.fc(self.dropout(self.norm(self.conv(images)).relu().mean(dim=(2, 3))))
+
+
+class Flat(nn.Module):
+    """A head on the pixels themselves: what it says about an image does not depend on the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3 * 16 * 16, 3)
+
+    def forward(self, images):
+        return self.fc(images.flatten(1))
+
+
+def some_settings(**values):
+    return Settings(**{"epochs": 2, "batch_size": 8, "lr": 0.01, "device": "cpu", **values})
+
+
+def state(model):
+    return copy.deepcopy(model.state_dict())
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def exact_loss(model, dataset):
+    """The mean loss over all samples, in one batch and without the course's help."""
+    with torch.no_grad():
+        outputs = model.eval()(dataset.images)
+    return nn.functional.cross_entropy(outputs, torch.tensor(dataset.targets)).item()
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return SmallNet()
+
+
+@pytest.fixture
+def frozen(model):
+    freeze(model)
+    return model
+
+
+@pytest.fixture
+def end_to_end(monkeypatch):
+    """Make `fit` run a frozen network in every epoch, as it does where images are augmented."""
+    monkeypatch.setattr(training, "same_every_time", lambda dataset: False)
+
+
+@pytest.fixture
+def weights_of_epochs(monkeypatch):
+    """Return a list to which the weights of the trained network are added at the end of every epoch."""
+    seen = []
+
+    def spy(network, loader):
+        seen.append(state(network))
+        return measure(network, loader)
+
+    monkeypatch.setattr(training, "measure", spy)
+    return seen
+
+
+@pytest.mark.parametrize("path", ["kept features", "end to end"])
+def test_fit_on_a_frozen_network_changes_the_head_and_nothing_else(frozen, path, request):
+    if path == "end to end":
+        request.getfixturevalue("end_to_end")
+    before = state(frozen)
+    fit(frozen, Pictures(24), Pictures(9, seed=2), some_settings())
+    changed = {name for name, tensor in frozen.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+
+
+def test_kept_features_and_the_whole_network_give_the_same_history(monkeypatch):
+    torch.manual_seed(0)
+    model, histories = resnet18(num_classes=3), []
+    freeze(model)
+    start = state(model)
+    for kept in (True, False):
+        model.load_state_dict(start)
+        monkeypatch.setattr(training, "same_every_time", lambda dataset, kept=kept: kept)
+        history = fit(model, Pictures(33, size=32), Pictures(20, seed=2, size=32), some_settings(epochs=3))
+        histories.append(history.to_frame().drop(columns="seconds").to_numpy())
+    torch.testing.assert_close(*(torch.from_numpy(values) for values in histories), rtol=1e-3, atol=1e-4)
+
+
+def test_frozen_network_is_run_once_for_all_epochs(frozen):
+    fit(frozen, Pictures(24), Pictures(9, seed=2), some_settings(epochs=5))
+    assert frozen.images == 24 + 9
+
+
+def test_augmented_images_go_through_a_frozen_network_in_every_epoch(frozen):
+    train = Pictures(24, change=lambda read, image: image + torch.rand(1))
+    fit(frozen, train, Pictures(9, seed=2), some_settings(epochs=5))
+    assert frozen.images == 5 * (24 + 9)
+
+
+def test_fit_on_a_thawed_network_trains_every_layer(model):
+    before = state(model)
+    fit(model, Pictures(24), Pictures(9, seed=2), some_settings())
+    assert [name for name, tensor in model.state_dict().items() if torch.equal(tensor, before[name])] == []
+
+
+@pytest.mark.parametrize("accuracies, best", [([0.2, 0.9, 0.5, 0.6], 2), ([0.9, 0.1, 0.1, 0.1], 1)])
+def test_weights_of_the_best_epoch_are_kept(monkeypatch, model, accuracies, best):
+    seen, results = [], iter(accuracies)
+
+    def pretend(network, loader):
+        seen.append(state(network))
+        return 1.0, next(results)
+
+    monkeypatch.setattr(training, "measure", pretend)
+    history = fit(model, Pictures(24), Pictures(9, seed=2), some_settings(epochs=4))
+    assert history.best.epoch == best
+    assert same(state(model), seen[best - 1])
+    assert not same(state(model), seen[-1])
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
+def test_network_that_comes_back_has_the_loss_and_accuracy_of_the_best_epoch(model, is_frozen):
+    if is_frozen:
+        freeze(model)
+    val = Pictures(33, seed=2)
+    history = fit(model, Pictures(24), val, some_settings(epochs=4, lr=0.5))
+    loss, accuracy = measure(model, make_loader(val, 8))
+    assert loss == pytest.approx(history.best.val_loss, rel=1e-4)
+    assert accuracy == history.best.val_accuracy
+
+
+@pytest.mark.parametrize(
+    "results, best",
+    [
+        ([(0.5, 1.0), (0.5, 0.8), (0.4, 0.1)], 2),
+        ([(0.5, 0.8), (0.5, 0.8), (0.4, 0.1)], 1),
+        ([(0.4, 0.1), (0.5, 2.0), (0.5, 3.0)], 2),
+    ],
+    ids=["of equal accuracy the lower loss", "of equal both the first", "accuracy before loss"],
+)
+def test_best_epoch(results, best):
+    history = History([Epoch(n, 1.0, 0.5, loss, acc, 0.1) for n, (acc, loss) in enumerate(results, 1)])
+    assert history.best.epoch == best
+
+
+def test_history_has_one_row_for_each_epoch(model):
+    table = fit(model, Pictures(24), Pictures(9, seed=2), some_settings(epochs=3)).to_frame()
+    assert table.index.tolist() == [1, 2, 3]
+    assert {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds"} == set(table.columns)
+
+
+def test_history_without_a_finished_epoch_is_an_empty_table():
+    assert len(History(interrupted=True).to_frame()) == 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 32, 33])
+def test_losses_and_accuracies_are_means_over_samples(batch_size):
+    torch.manual_seed(0)
+    model, dataset = Flat(), Pictures(33)
+    dataset.images[32] *= 50  # the last one is far from the others: a mean of batch means would show it
+    right = (model(dataset.images).argmax(dim=1) == torch.tensor(dataset.targets)).float().mean().item()
+    loader = make_loader(dataset, batch_size)
+    no_steps = torch.optim.SGD(model.parameters(), lr=0.0)
+    expected = (pytest.approx(exact_loss(model, dataset), rel=1e-5), pytest.approx(right))
+    assert train_one_epoch(model, loader, no_steps) == expected
+    assert measure(model, loader) == expected
+
+
+def test_fit_reports_means_over_samples_on_both_splits():
+    torch.manual_seed(0)
+    model, train, val = Flat(), Pictures(33), Pictures(33, seed=2)
+    train.images[32], val.images[32] = 50 * train.images[32], 50 * val.images[32]
+    before = exact_loss(model, train)
+    history = fit(model, train, val, some_settings(epochs=1, batch_size=32, lr=1e-12))
+    assert history.best.train_loss == pytest.approx(before, rel=1e-4)
+    assert history.best.val_loss == pytest.approx(exact_loss(model, val), rel=1e-4)
+
+
+def test_validation_comes_after_each_epoch(monkeypatch, model):
+    events = []
+    for name in ("train_one_epoch", "measure"):
+        real = getattr(training, name)
+
+        def spy(*arguments, name=name, real=real, **options):
+            events.append(name)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(training, name, spy)
+    val = Pictures(9, seed=2)
+    history = fit(model, Pictures(24), val, some_settings(epochs=1, lr=0.1))
+    assert events == ["train_one_epoch", "measure"]
+    assert history.best.val_loss == pytest.approx(exact_loss(model, val), rel=1e-4)
+    fit(model, Pictures(24), val, some_settings(epochs=2))
+    assert events[2:] == ["train_one_epoch", "measure"] * 2
+
+
+def test_validation_images_are_measured_in_eval_mode_and_teach_nothing(model):
+    loader, before = make_loader(Pictures(33, seed=2), 8), state(model)
+    model.train()
+    assert measure(model, loader) == measure(model, loader)
+    assert model.training and same(state(model), before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_learning_rate_falls_to_zero_along_half_a_cosine():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule, rates = cosine_schedule(optimizer, steps=10), []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 10)) for step in range(10)])
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
+def test_learning_rate_of_fit_is_zero_after_the_last_step_and_not_before(monkeypatch, model, is_frozen):
+    if is_frozen:
+        freeze(model)
+    rates = []
+
+    def spy(network, loader, optimizer, *arguments):
+        rates.append(optimizer.param_groups[0]["lr"])
+        result = train_one_epoch(network, loader, optimizer, *arguments)
+        rates.append(optimizer.param_groups[0]["lr"])
+        return result
+
+    monkeypatch.setattr(training, "train_one_epoch", spy)
+    fit(model, Pictures(33), Pictures(9, seed=2), some_settings(epochs=2, lr=0.01))
+    assert rates == pytest.approx([0.01, 0.005, 0.005, 0], abs=1e-9)
+
+
+def interrupt_at(read_to_stop):
+    def change(read, image):
+        if read == read_to_stop:
+            raise KeyboardInterrupt
+        return image
+
+    return change
+
+
+def test_interrupted_run_keeps_the_finished_epochs_and_the_best_weights(model, weights_of_epochs):
+    train = Pictures(24, change=interrupt_at(24 + 20))
+    history = fit(model, train, Pictures(9, seed=2), some_settings(epochs=5))
+    assert history.interrupted
+    assert [epoch.epoch for epoch in history.epochs] == [1]
+    assert same(state(model), weights_of_epochs[0])
+    assert not model.training
+
+
+def test_run_interrupted_in_its_first_epoch_leaves_the_network_as_it_was(model):
+    before = state(model)
+    history = fit(model, Pictures(24, change=interrupt_at(20)), Pictures(9, seed=2), some_settings())
+    assert history.interrupted and history.epochs == []
+    assert same(state(model), before)
+
+
+def test_run_that_ends_by_itself_is_not_marked_interrupted(model):
+    assert not fit(model, Pictures(24), Pictures(9, seed=2), some_settings()).interrupted
+
+
+def nan_from(first_bad_read):
+    return lambda read, image: image * float("nan") if read >= first_bad_read else image
+
+
+@pytest.mark.parametrize("epoch, batch", [(1, 2), (2, 2), (2, 1)])
+def test_loss_that_is_not_a_number_stops_the_run(
+    model, weights_of_epochs, assert_says_four_things, epoch, batch
+):
+    bad_read, step = 24 * (epoch - 1) + 8 * (batch - 1) + 1, 3 * (epoch - 1) + batch - 1
+    rate = 0.01 / 2 * (1 + math.cos(math.pi * step / 9))
+    with pytest.raises(TrainingError) as caught:
+        fit(model, Pictures(24, change=nan_from(bad_read)), Pictures(9, seed=2), some_settings(epochs=3))
+    text = str(caught.value)
+    assert_says_four_things(caught.value)
+    assert f"epoch {epoch}, batch {batch}" in text
+    assert f"a learning rate of {rate:g}" in text
+    assert "found:    nan" in text
+    assert math.isfinite(float(re.search(r"the last one was ([\w.+-]+)\)", text).group(1)))
+    assert [finished.epoch for finished in caught.value.history.epochs] == list(range(1, epoch))
+    if epoch > 1:
+        assert same(state(model), weights_of_epochs[0])
+    assert not model.training
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
+def test_parameters_and_buffers_are_finite_after_a_loss_that_is_not(model, is_frozen):
+    if is_frozen:
+        freeze(model)
+    train = Pictures(24)
+    train.images[11, 0, 0, 0] = float("nan")
+    before = state(model)
+    with pytest.raises(TrainingError):
+        fit(model, train, Pictures(9, seed=2), some_settings())
+    assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
+    assert same(state(model), before)
+
+
+def test_network_that_diverges_in_the_very_last_step_is_an_error_too():
+    torch.manual_seed(0)
+    model = resnet18(num_classes=3)
+    with pytest.raises(TrainingError):
+        fit(model, Pictures(8, size=32), Pictures(8, seed=2, size=32), some_settings(epochs=1, lr=10.0))
+
+
+@pytest.mark.parametrize("label", [-1, -100, 3, 1000])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_label_that_is_no_class_is_an_error_before_any_image_is_read(
+    model, assert_says_four_things, split, label
+):
+    splits = {"train": Pictures(24), "val": Pictures(24, seed=2)}
+    splits[split].targets[5] = splits[split].targets[7] = label
+    before = state(model)
+    with pytest.raises(DataError) as caught:
+        fit(model, splits["train"], splits["val"], some_settings())
+    assert_says_four_things(caught.value)
+    assert "sample 5 (2 of 24 samples are wrong)" in str(caught.value)
+    assert f"label {label}" in str(caught.value)
+    assert "from 0 to 2 (3 classes)" in str(caught.value)
+    assert splits["train"].reads == splits["val"].reads == 0
+    assert same(state(model), before)
+
+
+def test_head_for_another_number_of_classes_is_an_error(assert_says_four_things):
+    torch.manual_seed(0)
+    model = resnet18(num_classes=10)
+    model.classifier = nn.Linear(512, 3)  # a name that a ResNet never calls
+    with pytest.raises(ConfigError, match="replace_head") as caught:
+        fit(model, Pictures(24), Pictures(9, seed=2), some_settings())
+    assert_says_four_things(caught.value)
+    assert "3 outputs" in str(caught.value) and "10 outputs" in str(caught.value)
+
+
+def test_network_with_nothing_to_train_is_an_error(model, assert_says_four_things):
+    freeze(model, except_head=False)
+    with pytest.raises(ConfigError, match="nothing to train") as caught:
+        fit(model, Pictures(24), Pictures(9, seed=2), some_settings())
+    assert_says_four_things(caught.value)
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
+def test_same_seed_gives_the_same_bits_and_another_seed_does_not(is_frozen):
+    def trained(seed):
+        torch.manual_seed(0)
+        model = SmallNet()
+        if is_frozen:
+            freeze(model)
+        fit(model, Pictures(24), Pictures(9, seed=2), some_settings(seed=seed))
+        return state(model)
+
+    assert same(trained(3), trained(3))
+    assert not same(trained(3), trained(4))
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
+def test_network_comes_back_in_eval_mode(model, is_frozen):
+    if is_frozen:
+        freeze(model)
+    fit(model.train(), Pictures(24), Pictures(9, seed=2), some_settings())
+    assert not any(module.training for module in model.modules())
+
+
+def test_last_batch_of_a_single_image_does_not_stop_a_thawed_network():
+    torch.manual_seed(0)
+    model = resnet18(num_classes=3)  # at 32 pixels its last BatchNorm sees one value per channel and image
+    history = fit(model, Pictures(9, size=32), Pictures(4, seed=2, size=32), some_settings(epochs=1))
+    assert len(history.epochs) == 1
