@@ -94,7 +94,8 @@ def test_images_per_class_are_shared_by_training_and_validation():
     assert np.bincount(labels_of(small.val)).tolist() == [2] * 10
     assert len(small.test) == 2000
     other = load_splits(Settings(images_per_class=10, seed=1), plain)
-    assert set(other.train.indices) != set(small.train.indices)
+    drawn = [{*one.train.indices, *one.val.indices} for one in (small, other)]
+    assert drawn[0] != drawn[1], "another seed draws other images"
 
 
 def test_val_fraction_is_the_share_of_validation():

@@ -1,0 +1,190 @@
+"""The lessons as a reader finds them: whole, short, checked, and in step with the package."""
+
+import ast
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from papermill import inspect_notebook
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from course_utils.data import make_loader
+from course_utils.runs import lesson_notebooks
+from course_utils.settings import Settings
+from course_utils.training import train_one_epoch
+
+LESSONS = lesson_notebooks()
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
+
+
+def cells(path: Path, kind: str) -> list:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+def test_the_lessons_are_all_there():
+    assert [path.stem[:2] for path in LESSONS] == ["00", "01", "02", "03", "04", "05"]
+
+
+@each_lesson
+def test_a_lesson_says_what_a_reader_needs(path):
+    text = "\n".join(cell.source for cell in cells(path, "markdown"))
+    assert text.startswith(f"# {path.stem[:2]} · ")
+    for part in ("**Why:**", "After this lesson you can", "**Time:**", "**Know first:**", "What do you expect"):
+        assert part in text
+    for part in ("## Exercises", "## What to remember", "**Where this is in the package:**"):
+        assert part in text
+    for target in re.findall(r"\]\((\d\d_\w+\.ipynb)\)", text):
+        assert (path.parent / target).exists(), target
+
+
+@each_lesson
+def test_code_cells_are_short(path):
+    lengths = [len(cell.source.splitlines()) for cell in cells(path, "code")]
+    assert max(lengths) <= 25
+    assert statistics.median(lengths) <= 8
+
+
+@each_lesson
+def test_parameters_are_settings_with_type_default_and_comment(path):
+    parameters = inspect_notebook(str(path))
+    assert parameters, "no cell with the tag `parameters`"
+    for name, parameter in parameters.items():
+        assert parameter["help"], f"{name} has no comment"
+        annotation = Settings.model_fields[name].annotation
+        expected = {str: "str", int: "int", float: "float"}.get(annotation, parameter["inferred_type_name"])
+        assert parameter["inferred_type_name"] == expected
+        assert parameter["inferred_type_name"] != "None", f"{name}: papermill does not see its type"
+
+
+@each_lesson
+def test_the_cell_after_the_parameters_checks_every_one_of_them(path):
+    code = cells(path, "code")
+    tagged = [n for n, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    check = ast.parse(code[tagged[0] + 1].source)
+    call = next(node for node in ast.walk(check) if getattr(node, "func", None) is not None)
+    assert call.func.id == "check_parameters"
+    assert {keyword.arg for keyword in call.keywords} == set(inspect_notebook(str(path)))
+
+
+@each_lesson
+def test_stored_outputs_are_complete_and_clean(path):
+    code = cells(path, "code")
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    assert not [o for o in outputs if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
+    text = "\n".join(str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", "")) for o in outputs)
+    assert not re.search(r"(^|[\s'\"])(/(home|root|tmp|work|Users)/|[A-Z]:\\)", text)
+
+
+@each_lesson
+def test_every_stored_picture_has_an_alternative_text(path):
+    pictures = [o for c in cells(path, "code") for o in c.outputs if "image/png" in o.get("data", {})]
+    assert pictures
+    for picture in pictures:
+        assert len(picture.metadata["image/png"]["alt"]) > 30
+
+
+@each_lesson
+def test_nbval_has_something_to_compare(path):
+    compared = [
+        cell
+        for cell in cells(path, "code")
+        if cell.outputs and "nbval-ignore-output" not in cell.metadata.get("tags", [])
+    ]
+    assert len(compared) >= 2
+
+
+def test_the_old_spelling_of_weights_is_shown_once_and_used_nowhere():
+    code = {path.stem: "\n".join(cell.source for cell in cells(path, "code")) for path in LESSONS}
+    assert {name for name, source in code.items() if "pretrained=True" in source} == {"02_inspect_resnet"}
+    assert 'simplefilter("error")' in code["02_inspect_resnet"]
+
+
+def definition_in(lesson: str, name: str) -> str:
+    """Return the source of a function that a lesson defines."""
+    path = next(path for path in LESSONS if path.stem.startswith(lesson))
+    for cell in cells(path, "code"):
+        for node in ast.parse(cell.source).body:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                return ast.get_source_segment(cell.source, node)
+    raise AssertionError(f"lesson {lesson} does not define {name}")
+
+
+def test_the_training_loop_of_lesson_04_does_what_the_package_does():
+    from course_utils.backbones import set_train_mode
+
+    taught = {"nn": nn, "set_train_mode": set_train_mode}
+    exec(definition_in("04", "train_one_epoch"), taught)
+    random = torch.Generator().manual_seed(0)
+    data = TensorDataset(torch.randn(33, 8, generator=random), torch.randint(3, (33,), generator=random))
+    results, weights = [], []
+    for loop in (taught["train_one_epoch"], train_one_epoch):
+        torch.manual_seed(0)
+        head = nn.Linear(8, 3)
+        optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
+        results.append(loop(head, make_loader(data, 32, shuffle=True, seed=1), optimizer))
+        weights.append(head.weight.detach())
+    assert results[0] == results[1]
+    assert torch.equal(*weights)
+
+
+def beginning_of(lesson: str, last_cell_with: str, folder: Path) -> Path:
+    """Write a copy of a lesson that ends with the first code cell whose source has the given text."""
+    notebook = nbformat.read(next(p for p in LESSONS if p.stem.startswith(lesson)), as_version=4)
+    end = next(n for n, c in enumerate(notebook.cells) if last_cell_with in c.source and c.cell_type == "code")
+    notebook.cells = notebook.cells[: end + 1]
+    copy = folder / "copy.ipynb"
+    nbformat.write(notebook, copy)
+    return copy
+
+
+def run_nbval(notebook: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(notebook)]
+    return subprocess.run(command, cwd=notebook.parent, capture_output=True, text=True, timeout=120)
+
+
+def test_nbval_fails_when_a_compared_output_is_changed_by_hand(tmp_path):
+    copy = beginning_of("01", "pictures.train)", tmp_path)
+    as_stored = run_nbval(copy)
+    assert as_stored.returncode == 0, as_stored.stdout
+    notebook = nbformat.read(copy, as_version=4)
+    output = notebook.cells[-1].outputs[0]
+    assert "10 classes" in output.text
+    output.text = output.text.replace("10 classes", "11 classes")
+    nbformat.write(notebook, copy)
+    changed = run_nbval(copy)
+    assert changed.returncode == 1
+    assert "11 classes" in changed.stdout
+
+
+def papermill(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_papermill_runs_a_lesson_from_any_folder(tmp_path):
+    lesson = str(LESSONS[1])
+    done = papermill(lesson, "out.ipynb", "-p", "images_per_class", "5", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "out.ipynb").read_text()
+    assert "40 pictures to train on, 10 classes" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [(["-p", "image_sise", "64"], "Did you mean 'image_size'?"), (["-y", "{seed: '1'}"], "Write 1 without")],
+    ids=["a typo", "a text for a number"],
+)
+def test_papermill_is_told_of_a_wrong_parameter(tmp_path, given, answer):
+    done = papermill(str(LESSONS[1]), "out.ipynb", *given, folder=tmp_path)
+    assert done.returncode != 0
+    assert "ConfigError" in done.stderr
+    assert answer in done.stderr
