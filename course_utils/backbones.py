@@ -25,7 +25,7 @@ from course_utils.weights import (
 
 HEAD_NAMES = ("fc", "classifier", "heads", "head")  # as torchvision's families call theirs
 
-# These two have extra heads in the middle, which only training from scratch uses.
+# These two have extra heads in the middle, which only training from scratch uses; they are left out.
 AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 
 
@@ -45,7 +45,9 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
     if isinstance(weights, TimmWeights):
         return _timm_model(name, pretrained=True)
     state = weights.get_state_dict() if isinstance(weights, FileWeights) else hub_state_dict(weights)
-    model = _build(name, pretrained=True)
+    extra = AUXILIARY_HEADS.get(name, ())
+    state = {entry: tensor for entry, tensor in state.items() if entry.split(".")[0] not in extra}
+    model = build_backbone(name)
     head = find_head(model) if isinstance(weights, FileWeights) else None
     if head and f"{head}.weight" in state:
         replace_head(model, state[f"{head}.weight"].shape[0])  # a local file may know other classes
@@ -59,30 +61,17 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
             found=" ".join(str(error).split())[:300],
             do="Name the backbone that these weights were saved from.",
         ) from error
-    return _without_auxiliary_heads(name, model)
+    return model
 
 
 def build_backbone(name: str) -> nn.Module:
     """Build a network by its name ("resnet18", "timm/NAME", ...) with random parameters."""
     if name.startswith("timm/"):
         return _timm_model(name, pretrained=False)
-    return _build(name, pretrained=False)
-
-
-def _build(name: str, pretrained: bool) -> nn.Module:
-    if name not in AUXILIARY_HEADS:
-        return models.get_model(name, weights=None)
-    if pretrained:
-        # torchvision builds these two in this way, too, before it fills them.
-        return models.get_model(name, weights=None, init_weights=False, aux_logits=True, transform_input=True)
-    return models.get_model(name, weights=None, init_weights=True, aux_logits=False)
-
-
-def _without_auxiliary_heads(name: str, model: nn.Module) -> nn.Module:
-    for auxiliary in AUXILIARY_HEADS.get(name, ()):
-        setattr(model, auxiliary, None)
-        model.aux_logits = False
-    return model
+    if name in AUXILIARY_HEADS:
+        # transform_input: as torchvision builds these two for its pretrained weights.
+        return models.get_model(name, init_weights=True, aux_logits=False, transform_input=True)
+    return models.get_model(name)
 
 
 def _timm_model(name: str, pretrained: bool) -> nn.Module:
@@ -123,10 +112,10 @@ def find_head(model: nn.Module) -> str:
     """
     if hasattr(model, "get_classifier"):  # timm's own way to ask
         classifier = model.get_classifier()
-        for name, module in model.named_modules():
-            if module is classifier and isinstance(module, nn.Linear):
-                return name
-    for name in HEAD_NAMES:
+        names = [name for name, module in model.named_modules() if module is classifier]
+        if names and isinstance(classifier, nn.Linear):
+            return names[0]
+    for name in () if hasattr(model, "get_classifier") else HEAD_NAMES:
         module = getattr(model, name, None)
         if isinstance(module, nn.Linear):
             return name

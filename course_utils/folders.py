@@ -5,6 +5,7 @@ Your own photographs come this way (lesson 09), and so does any dataset that you
 
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -21,7 +22,12 @@ class FolderOfClasses(datasets.ImageFolder):
 
     def __init__(self, root: str | Path, transform: Callable | None = None):
         try:
-            super().__init__(str(root), transform=transform, loader=load_rgb, is_valid_file=_is_image_name)
+            super().__init__(
+                str(root),
+                transform=transform,
+                loader=load_rgb,
+                is_valid_file=partial(_is_image_in, Path(root)),
+            )
         except FileNotFoundError as error:
             raise DataError(
                 "A folder of images cannot be used.",
@@ -37,8 +43,10 @@ class FolderOfClasses(datasets.ImageFolder):
         return classes, {name: label for label, name in enumerate(classes)}
 
 
-def _is_image_name(path: str) -> bool:
-    return not Path(path).name.startswith(".") and path.lower().endswith(datasets.folder.IMG_EXTENSIONS)
+def _is_image_in(root: Path, path: str) -> bool:
+    parts = Path(path).relative_to(root).parts
+    visible = not any(part.startswith(".") or part in IGNORED_FOLDERS for part in parts)
+    return visible and path.lower().endswith(datasets.folder.IMG_EXTENSIONS)
 
 
 def _visible_folders(root: Path) -> list[Path]:

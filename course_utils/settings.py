@@ -6,6 +6,7 @@ CIFAR-10 and a ResNet-50 at 224 pixels. Whatever you do not name comes from the 
 
 import ast
 import difflib
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -78,8 +79,14 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_from_profile(cls, values: Mapping[str, object]) -> dict[str, object]:
-        chosen = {name: value for name, value in values.items() if value != "default"}
-        profile = values.get("profile", "quick")
+        chosen = {
+            name: value
+            for name, value in values.items()
+            if not (
+                name in ("profile", "dataset", "backbone") and isinstance(value, str) and value == "default"
+            )
+        }
+        profile = chosen.get("profile", "quick")
         own = PROFILES.get(profile, {}) if isinstance(profile, str) else {}
         return {**own, **chosen}
 
@@ -111,8 +118,8 @@ def _advice(name: str, value: object) -> str:
         try:
             number = float(value)
         except ValueError:
-            pass
-        else:
+            number = math.nan
+        if math.isfinite(number):
             return f"Write {int(number) if number.is_integer() else number!r} without quotes."
     return f"Change {name} in the parameters cell, or after -p."
 
@@ -157,7 +164,7 @@ def _injected_names() -> list[str]:
         if source.startswith("# Parameters\n"):
             for statement in ast.parse(source).body:
                 if isinstance(statement, ast.Assign):
-                    names += [target.id for target in statement.targets]
+                    names += [target.id for target in statement.targets if isinstance(target, ast.Name)]
     return names
 
 

@@ -246,8 +246,11 @@ def _timm_weights(name: str, wanted: str) -> WeightsEnum:
     if wanted not in ("default", "none"):
         raise unknown_name("weights entry of a timm network", wanted, ["default", "none"])
     # Built on the meta device: only its description is needed, no memory is filled.
-    with torch.device("meta"):
-        described = timm.create_model(plain, pretrained=False)
+    try:
+        with torch.device("meta"):
+            described = timm.create_model(plain, pretrained=False)
+    except RuntimeError as error:  # timm's answer to a tag that it does not know
+        raise unknown_name("timm network", plain, timm.list_models(pretrained=True)) from error
     config = resolve_data_config({}, model=described)
 
     def transforms(crop_size: int = config["input_size"][-1], **_: object):

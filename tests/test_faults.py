@@ -232,16 +232,18 @@ def assert_optimizer_holds_what_is_trainable(model, optimizer):
     assert sorted(held) == sorted(id(p) for p in model.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
-def test_bug_7_optimizer_that_holds_other_parameters(model, monkeypatch, is_frozen):
+@pytest.mark.parametrize("case", ["thawed", "frozen", "frozen and augmented"])
+def test_bug_7_optimizer_that_holds_other_parameters(model, monkeypatch, case):
     made_too_early = torch.optim.Adam(model.parameters())
     model.fc = nn.Linear(8, 3)
     with pytest.raises(AssertionError):
         assert_optimizer_holds_what_is_trainable(model, made_too_early)
-    if is_frozen:
+    if case != "thawed":
         freeze(model)
         with pytest.raises(AssertionError):
             assert_optimizer_holds_what_is_trainable(model, torch.optim.Adam(model.parameters()))
+    if case == "frozen and augmented":  # then the frozen layers are a part of what is trained
+        monkeypatch.setattr(training, "same_every_time", lambda dataset: False)
     made = []
 
     def spy(network, loader, optimizer, *arguments):

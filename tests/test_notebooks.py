@@ -35,7 +35,13 @@ def test_the_lessons_are_all_there():
 def test_a_lesson_says_what_a_reader_needs(path):
     text = "\n".join(cell.source for cell in cells(path, "markdown"))
     assert text.startswith(f"# {path.stem[:2]} · ")
-    for part in ("**Why:**", "After this lesson you can", "**Time:**", "**Know first:**", "What do you expect"):
+    for part in (
+        "**Why:**",
+        "After this lesson you can",
+        "**Time:**",
+        "**Know first:**",
+        "What do you expect",
+    ):
         assert part in text
     for part in ("## Exercises", "## What to remember", "**Where this is in the package:**"):
         assert part in text
@@ -139,7 +145,9 @@ def test_the_training_loop_of_lesson_04_does_what_the_package_does():
 def beginning_of(lesson: str, last_cell_with: str, folder: Path) -> Path:
     """Write a copy of a lesson that ends with the first code cell whose source has the given text."""
     notebook = nbformat.read(next(p for p in LESSONS if p.stem.startswith(lesson)), as_version=4)
-    end = next(n for n, c in enumerate(notebook.cells) if last_cell_with in c.source and c.cell_type == "code")
+    end = next(
+        n for n, c in enumerate(notebook.cells) if last_cell_with in c.source and c.cell_type == "code"
+    )
     notebook.cells = notebook.cells[: end + 1]
     copy = folder / "copy.ipynb"
     nbformat.write(notebook, copy)

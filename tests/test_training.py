@@ -246,20 +246,21 @@ def test_learning_rate_falls_to_zero_along_half_a_cosine():
 
 
 @pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
-def test_learning_rate_of_fit_is_zero_after_the_last_step_and_not_before(monkeypatch, model, is_frozen):
+def test_learning_rate_of_fit_falls_with_every_step_and_is_zero_after_the_last(monkeypatch, model, is_frozen):
     if is_frozen:
         freeze(model)
-    rates = []
+    rates, optimizers = [], []
 
     def spy(network, loader, optimizer, *arguments):
-        rates.append(optimizer.param_groups[0]["lr"])
-        result = train_one_epoch(network, loader, optimizer, *arguments)
-        rates.append(optimizer.param_groups[0]["lr"])
-        return result
+        if not optimizers:
+            optimizers.append(optimizer)
+            optimizer.register_step_post_hook(lambda *_: rates.append(optimizer.param_groups[0]["lr"]))
+        return train_one_epoch(network, loader, optimizer, *arguments)
 
     monkeypatch.setattr(training, "train_one_epoch", spy)
-    fit(model, Pictures(33), Pictures(9, seed=2), some_settings(epochs=2, lr=0.01))
-    assert rates == pytest.approx([0.01, 0.005, 0.005, 0], abs=1e-9)
+    fit(model, Pictures(33), Pictures(9, seed=2), some_settings(epochs=2, lr=0.01))  # 2 times 5 batches
+    assert rates == pytest.approx([0.005 * (1 + math.cos(math.pi * step / 10)) for step in range(10)])
+    assert optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
