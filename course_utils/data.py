@@ -6,6 +6,7 @@ Pictures of your own are read in the next room, `folders`.
 """
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -211,13 +212,14 @@ def make_loader(
 def _stratified_split(
     dataset: Dataset, indices: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split `indices` in two, every class in the same proportion; return both parts sorted."""
+    """Split `indices` in two, every class in the same proportion and at least once; return both sorted."""
     # scikit-learn takes most of a second to import: only where a split is really made.
     from sklearn.model_selection import train_test_split
 
     labels = labels_of(dataset)[indices]
+    size = max(math.ceil(round(len(labels) * fraction, 6)), len(set(labels)))
     try:
-        kept, set_aside = train_test_split(indices, test_size=fraction, stratify=labels, random_state=seed)
+        kept, set_aside = train_test_split(indices, test_size=size, stratify=labels, random_state=seed)
     except ValueError as error:
         counts = np.bincount(labels, minlength=len(classes_of(dataset)))
         raise DataError(

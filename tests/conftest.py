@@ -1,10 +1,19 @@
-"""What several test files share: small folders of images, an error message's four lines, no network."""
+"""What several test files share: small folders of images, an error message's four lines, no network,
+and a small CIFAR-10 on loopback."""
 
+import functools
+import hashlib
+import http.server
+import json
+import pickle
 import socket
+import tarfile
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision import datasets
 
 from course_utils.errors import CourseError
 
@@ -71,3 +80,53 @@ def assert_says_four_things():
             assert len(told) == 1, f"no line {start.strip()!r} in:\n{error}"
 
     return check
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def cifar10_server(tmp_path, monkeypatch):
+    """Serve a small stand-in for CIFAR-10 on loopback; give the served archive and a way to stop."""
+    served, folder = tmp_path / "served", tmp_path / "cifar-10-batches-py"
+    served.mkdir()
+    folder.mkdir()
+    random, sums = np.random.default_rng(0), {}
+
+    def write(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+
+    for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
+        pixels = random.integers(0, 256, (20, 3072), dtype=np.uint8)
+        write(name, {"data": pixels, "labels": [number % 10 for number in range(20)]})
+    write("batches.meta", {"label_names": [f"kind {number}" for number in range(10)]})
+    archive = served / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, folder.name)
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(served))
+    )
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    kind = datasets.CIFAR10
+    described = {
+        "url": f"http://127.0.0.1:{server.server_port}/{archive.name}",
+        "tgz_md5": hashlib.md5(archive.read_bytes()).hexdigest(),
+        "train_list": [[name, sums[name]] for name, _ in kind.train_list],
+        "test_list": [[name, sums[name]] for name, _ in kind.test_list],
+        "meta": {**kind.meta, "md5": sums["batches.meta"]},
+    }
+    for name, value in described.items():
+        monkeypatch.setattr(kind, name, value)
+    # For a test that starts a process of its own, in which the class must be told the same.
+    (tmp_path / "cifar10.json").write_text(json.dumps(described))
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "downloads"))
+
+    def stop():
+        server.shutdown()
+        server.server_close()
+
+    yield archive, stop
+    stop()

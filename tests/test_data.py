@@ -1,14 +1,9 @@
 """Where the images come from, how they are split and in which order they reach the network."""
 
-import functools
 import hashlib
-import http.server
-import pickle
 import shutil
 import subprocess
 import sys
-import tarfile
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -105,9 +100,14 @@ def test_val_fraction_is_the_share_of_validation():
 
 def test_too_few_images_for_the_fraction_is_a_data_error(assert_says_four_things):
     with pytest.raises(DataError) as caught:
-        load_splits(Settings(images_per_class=2, val_fraction=0.01), plain)
+        load_splits(Settings(images_per_class=2, val_fraction=0.9), plain)
     assert_says_four_things(caught.value)
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_validation_gets_an_image_of_every_class_however_few_there_are():
+    splits = load_splits(Settings(images_per_class=2), plain)
+    assert sorted(labels_of(splits.train)) == sorted(labels_of(splits.val)) == list(range(10))
 
 
 def test_only_training_images_are_augmented():
@@ -210,50 +210,6 @@ def test_dataset_without_labels_or_classes_is_a_data_error(ask, assert_says_four
     with pytest.raises(DataError) as caught:
         ask(Dataset())
     assert_says_four_things(caught.value)
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def cifar10_server(tmp_path, monkeypatch):
-    """Serve a small stand-in for CIFAR-10 on loopback; give the served archive and a way to stop."""
-    served, folder = tmp_path / "served", tmp_path / "cifar-10-batches-py"
-    served.mkdir()
-    folder.mkdir()
-    random, sums = np.random.default_rng(0), {}
-
-    def write(name, content):
-        (folder / name).write_bytes(pickle.dumps(content))
-        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
-
-    for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
-        pixels = random.integers(0, 256, (20, 3072), dtype=np.uint8)
-        write(name, {"data": pixels, "labels": [number % 10 for number in range(20)]})
-    write("batches.meta", {"label_names": [f"kind {number}" for number in range(10)]})
-    archive = served / "cifar-10-python.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, folder.name)
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(served))
-    )
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    kind = datasets.CIFAR10
-    monkeypatch.setattr(kind, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
-    monkeypatch.setattr(kind, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    monkeypatch.setattr(kind, "train_list", [[name, sums[name]] for name, _ in kind.train_list])
-    monkeypatch.setattr(kind, "test_list", [[name, sums[name]] for name, _ in kind.test_list])
-    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": sums["batches.meta"]})
-    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "downloads"))
-
-    def stop():
-        server.shutdown()
-        server.server_close()
-
-    yield archive, stop
-    stop()
 
 
 def test_cifar10_is_downloaded_once_and_then_works_offline(cifar10_server):
