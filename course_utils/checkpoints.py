@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from course_utils.errors import CheckpointError
+from course_utils.errors import CheckpointError, CourseError
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -93,23 +93,27 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     # Imported here: the room of the networks is needed for reading only.
     from course_utils.backbones import build_backbone, replace_head
 
-    path = Path(path).resolve()
+    path, card = Path(path).resolve(), {}
     try:
         with safe_open(path, framework="pt") as file:
             card = json.loads((file.metadata() or {})["course"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        model = build_backbone(card["backbone"])
+        replace_head(model, len(card["classes"]))
+        model.load_state_dict(state)
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, CourseError) as error:
         raise CheckpointError(
             "A model file cannot be read.",
             where=path,
-            expected="a .safetensors file that save_model wrote",
-            found=f"{type(error).__name__}: {error}",
+            expected=f"a .safetensors file that save_model wrote{_of_backbone(card)}",
+            found=f"{type(error).__name__}: {str(error)[:200]}",
             do="Check the path; save the model again with save_model.",
         ) from error
-    model = build_backbone(card["backbone"])
-    replace_head(model, len(card["classes"]))
-    model.load_state_dict(state)
     return model.eval(), card
+
+
+def _of_backbone(card: dict) -> str:
+    return f", with the weights of a {card['backbone']}" if "backbone" in card else ""
 
 
 def save_training_state(path: Path, run, identity: dict) -> None:
@@ -154,7 +158,7 @@ def load_training_state(path: Path, run, identity: dict) -> None:
             "A training state cannot be read.",
             where=path.resolve(),
             expected="a file that fit wrote",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            found=f"{type(error).__name__}: {str(error)[:200]}",
             do="Delete the file to start again from the first epoch.",
         ) from error
     different = sorted(name for name in {*saved, *identity} if saved.get(name) != identity.get(name))

@@ -7,14 +7,22 @@ Pictures of your own are read in the next room, `folders`.
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from filelock import FileLock
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    Subset,
+)
 from torchvision import datasets
 
 from course_utils.errors import DataError
@@ -185,9 +193,23 @@ def classes_of(dataset: Dataset) -> list[str]:
 
 
 def make_loader(
-    dataset: Dataset, batch_size: int, *, shuffle: bool = False, seed: int = 0, num_workers: int = 0
+    dataset: Dataset,
+    batch_size: int,
+    *,
+    shuffle: bool = False,
+    seed: int = 0,
+    num_workers: int = 0,
+    smallest_batch: int = 1,
 ) -> DataLoader:
     """Return a `DataLoader` whose order follows from `seed` alone.
+
+    Args:
+        dataset: Anything with a length and samples.
+        batch_size: Samples in a batch.
+        shuffle: Whether each epoch has a new order.
+        seed: Where the orders come from.
+        num_workers: Extra processes that read samples.
+        smallest_batch: If the last batch has fewer samples than this, they join the batch before it.
 
     Raises:
         DataError: If the dataset is empty.
@@ -200,13 +222,28 @@ def make_loader(
             found="an empty dataset",
             do="Check the folder, `images_per_class` and the fractions in the settings.",
         )
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        num_workers=num_workers,
-        generator=torch.Generator().manual_seed(seed),
-    )
+    generator = torch.Generator().manual_seed(seed)
+    order = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+    batches = FullBatches(order, batch_size, smallest_batch)
+    return DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, generator=generator)
+
+
+class FullBatches(BatchSampler):
+    """PyTorch's batches, but a last batch that is too small joins the batch before it."""
+
+    def __init__(self, sampler: Sampler, batch_size: int, smallest_batch: int):
+        super().__init__(sampler, batch_size, drop_last=False)
+        self.joins = len(sampler) > batch_size and 0 < len(sampler) % batch_size < smallest_batch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = super().__iter__()
+        for number, batch in enumerate(batches, start=1):
+            if self.joins and number == len(self):
+                batch = batch + next(batches)
+            yield batch
+
+    def __len__(self) -> int:
+        return super().__len__() - self.joins
 
 
 def _stratified_split(

@@ -136,7 +136,7 @@ def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
     figure = DescribedFigure(description, figsize=(6.5, 0.36 * len(values) + 0.9))
     axes = figure.add_subplot()
     drawn = axes.barh([str(name) for name in values.index], values.to_numpy(), color=BLUE)
-    axes.bar_label(drawn, fmt=lambda value: f"{value:,.3g}" if value < 1000 else f"{value:,.0f}", padding=3)
+    axes.bar_label(drawn, fmt=lambda value: f"{value:,.3g}" if value < 100 else f"{value:,.0f}", padding=3)
     axes.margins(x=0.15)
     axes.invert_yaxis()
     axes.set_xlabel(label)
@@ -147,7 +147,7 @@ def learning_curves(history: History) -> DescribedFigure:
     """Draw loss and accuracy of every epoch, training and validation, with the best epoch marked."""
     table, best = history.to_frame(), history.best
     figure = DescribedFigure(
-        f"Two line charts over {len(table)} epochs. Loss: training falls from {table.train_loss.iloc[0]:.2f} "
+        f"Two line charts over {len(table)} epochs. Loss: training goes from {table.train_loss.iloc[0]:.2f} "
         f"to {table.train_loss.iloc[-1]:.2f}, validation from {table.val_loss.iloc[0]:.2f} to "
         f"{table.val_loss.iloc[-1]:.2f}. Validation accuracy is best in epoch {best.epoch}: "
         f"{best.val_accuracy:.3f}.",
@@ -173,10 +173,12 @@ def confusion(result: Evaluation) -> DescribedFigure:
     np.fill_diagonal(wrong, 0)
     truth, answer = np.unravel_index(wrong.argmax(), wrong.shape)
     names, size = result.classes, len(result.classes)
+    frequent = f"The most frequent mistake: {names[truth]} taken for {names[answer]}, {wrong.max()} times."
+    if not wrong.any():
+        frequent = "There is no mistake."
     figure = DescribedFigure(
         f"Confusion matrix of {size} classes: {result.correct} of {len(result.labels)} images are on the "
-        f"diagonal. The most frequent mistake: {names[truth]} taken for {names[answer]}, "
-        f"{wrong[truth, answer]} times.",
+        f"diagonal. {frequent}",
         figsize=(0.5 * size + 2, 0.45 * size + 1.6),
     )
     axes = figure.add_subplot()
@@ -205,6 +207,8 @@ def mistakes(table: pd.DataFrame, images: Sequence[Image.Image | torch.Tensor]) 
         images: The pictures of its rows, in order.
     """
     rows = list(table.itertuples())
+    if not rows:
+        return DescribedFigure("An empty picture: there is no mistake to show.", figsize=(2, 1))
     titles = [f"{row.truth}\nsaid: {row.answer}\n{row.confidence:.0%} sure" for row in rows]
     words = "; ".join(f"{row.truth} taken for {row.answer} ({row.confidence:.0%})" for row in rows)
     figure = image_grid(images, titles, f"The {len(rows)} most confident mistakes: {words}.")

@@ -141,16 +141,18 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
         print(f"{run.status} in {run.seconds:.0f} s", flush=True)
         runs.append(run)
         results = json.dumps([asdict(run) for run in runs], indent=2) + "\n"
-        write_atomically(output / "results.json", lambda part, text=results: part.write_text(text))
+        write_atomically(
+            output / "results.json", lambda part, text=results: part.write_text(text, encoding="utf-8")
+        )
     return runs
 
 
 def _refuse_to_overwrite(notebooks: Iterable[Path], output: Path) -> None:
-    for notebook in notebooks:
-        if (output / notebook.name).exists() or output == notebook.parent.resolve():
+    for name in ["results.json", *(notebook.name for notebook in notebooks)]:
+        if (output / name).exists():
             raise ConfigError(
-                "An executed notebook would overwrite a file.",
-                where=output / notebook.name,
+                "The results would overwrite a file.",
+                where=output / name,
                 expected="a folder without a file of this name",
                 found="a file",
                 do="Choose another folder with --output.",
@@ -176,7 +178,7 @@ def _run_lesson(notebook: Path, parameters: dict, output: Path) -> LessonRun:
         )
     except PapermillExecutionError as error:
         run.status, run.error = "failed", f"{error.ename}: {error.evalue}"
-        run.cell = error.cell_index
+        run.cell = _last_started_cell(output)  # papermill's own number is from before it added cells
     except Exception as error:  # a dead kernel, a timeout: the next lesson runs all the same
         run.status, run.error = "failed", f"{type(error).__name__}: {error}"
         run.cell = _last_started_cell(output)
@@ -241,7 +243,7 @@ def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
                     cell.outputs = [out for out in done.outputs if not _is_progress_bar(out)]
                     cell.execution_count = done.execution_count
             text = nbformat.writes(source) + "\n"
-            write_atomically(notebook, lambda part, text=text: part.write_text(text))
+            write_atomically(notebook, lambda part, text=text: part.write_text(text, encoding="utf-8"))
     return runs
 
 

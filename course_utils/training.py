@@ -6,8 +6,9 @@ network in every epoch. The loop is the same, and so is the `History` that comes
 """
 
 import copy
+import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import pandas as pd
@@ -62,7 +63,8 @@ class History:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each epoch."""
-        return pd.DataFrame([asdict(epoch) for epoch in self.epochs]).set_index("epoch")
+        columns = [column.name for column in fields(Epoch)]
+        return pd.DataFrame([asdict(epoch) for epoch in self.epochs], columns=columns).set_index("epoch")
 
 
 def fit(
@@ -103,23 +105,34 @@ def fit(
     model.to(device)
     network = model
     workers = {"num_workers": settings.num_workers}
+    smallest_batch = 2  # in train mode, BatchNorm needs two images to have a variance
     if frozen_below_head(model) and same_every_time(train):
         train = extract_features(model, train, label="training features", **workers)
         val = extract_features(model, val, label="validation features", **workers)
-        network, workers = model.get_submodule(find_head(model)), {}
-    loader = make_loader(train, settings.batch_size, shuffle=True, seed=settings.seed, **workers)
+        network, workers, smallest_batch = model.get_submodule(find_head(model)), {}, 1
+    order = {"shuffle": True, "seed": settings.seed, "smallest_batch": smallest_batch}
+    loader = make_loader(train, settings.batch_size, **order, **workers)
     val_loader = make_loader(val, settings.batch_size, **workers)
     optimizer = torch.optim.Adam(trainable_parameters(network), lr=settings.lr)
     schedule = cosine_schedule(optimizer, steps=settings.epochs * len(loader))
     run = _Run(network, optimizer, schedule, loader)
-    identity = {**settings.model_dump(exclude={"device", "num_workers"}), "classes": classes}
+    identity = {
+        **settings.model_dump(exclude={"device", "num_workers"}),
+        "classes": classes,
+        "trained": f"{sum(p.numel() for p in trainable_parameters(network)):,} parameters",
+    }
     if checkpoint is not None:
         load_training_state(Path(checkpoint), run, identity)
     try:
         for epoch in tqdm(range(len(run.history.epochs) + 1, settings.epochs + 1), desc="epochs"):
             started = time.perf_counter()
-            train_loss, train_accuracy = train_one_epoch(network, loader, optimizer, schedule, epoch)
+            last_loss = run.history.epochs[-1].train_loss if run.history.epochs else None
+            train_loss, train_accuracy = train_one_epoch(
+                network, loader, optimizer, schedule, epoch, last_loss
+            )
             val_loss, val_accuracy = measure(network, val_loader)
+            if not math.isfinite(val_loss):  # the very last step may have been the one that went too far
+                raise _not_finite(val_loss, f"epoch {epoch}, validation", optimizer, train_loss)
             seconds = time.perf_counter() - started
             run.finish_epoch(Epoch(epoch, train_loss, train_accuracy, val_loss, val_accuracy, seconds))
             if checkpoint is not None:
@@ -169,8 +182,11 @@ def train_one_epoch(
     optimizer: torch.optim.Optimizer,
     schedule: LRScheduler | None = None,
     epoch: int = 1,
+    last_loss: float | None = None,
 ) -> tuple[float, float]:
     """Go once over the training data: one step of the optimizer, and of the schedule, for each batch.
+
+    `epoch` and `last_loss`, the loss before this epoch, are only told in the error.
 
     Returns:
         The mean loss (nats) and the accuracy (0 to 1) over all samples, so that a last batch that is
@@ -182,14 +198,14 @@ def train_one_epoch(
     criterion = nn.CrossEntropyLoss()
     device = next(network.parameters()).device
     set_train_mode(network)
-    total_loss, correct, samples, last_finite = 0.0, 0, 0, float("nan")
+    total_loss, correct, samples, last_finite = 0.0, 0, 0, last_loss
     for batch, (inputs, labels) in enumerate(loader, start=1):
         inputs, labels = inputs.to(device), labels.to(device)
         optimizer.zero_grad()
         outputs = network(inputs)
         loss = criterion(outputs, labels)
         if not torch.isfinite(loss):
-            raise _not_finite(float(loss), epoch, batch, optimizer, last_finite)
+            raise _not_finite(loss.item(), f"epoch {epoch}, batch {batch}", optimizer, last_finite)
         loss.backward()
         optimizer.step()
         if schedule is not None:
@@ -218,13 +234,14 @@ def measure(network: nn.Module, loader: DataLoader) -> tuple[float, float]:
 
 
 def _not_finite(
-    loss: float, epoch: int, batch: int, optimizer: torch.optim.Optimizer, last_finite: float
+    loss: float, where: str, optimizer: torch.optim.Optimizer, last_finite: float | None
 ) -> TrainingError:
     lr = optimizer.param_groups[0]["lr"]
+    before = "it is the very first" if last_finite is None else f"the last one was {last_finite:.4g}"
     return TrainingError(
         "The loss is no longer a finite number; training has stopped before the step.",
-        where=f"epoch {epoch}, batch {batch}",
-        expected=f"a finite loss (the last one was {last_finite:.4g})",
+        where=where,
+        expected=f"a finite loss ({before})",
         found=f"{loss} at a learning rate of {lr:g}",
         do="Try a learning rate ten times smaller, and look for images with values that are not numbers.",
     )

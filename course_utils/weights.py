@@ -174,7 +174,7 @@ def hub_state_dict(weights: WeightsEnum) -> dict[str, torch.Tensor]:
             "The weights cannot be read safely.",
             where=path,
             expected="a file that holds tensors and nothing else",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            found=f"{type(error).__name__}: {str(error)[:200]}",
             do="Delete the file; it is downloaded again.",
         ) from error
 

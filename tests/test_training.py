@@ -258,7 +258,7 @@ def test_learning_rate_of_fit_falls_with_every_step_and_is_zero_after_the_last(m
         return train_one_epoch(network, loader, optimizer, *arguments)
 
     monkeypatch.setattr(training, "train_one_epoch", spy)
-    fit(model, Pictures(33), Pictures(9, seed=2), some_settings(epochs=2, lr=0.01))  # 2 times 5 batches
+    fit(model, Pictures(34), Pictures(9, seed=2), some_settings(epochs=2, lr=0.01))  # 2 times 5 batches
     assert rates == pytest.approx([0.005 * (1 + math.cos(math.pi * step / 10)) for step in range(10)])
     assert optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 
