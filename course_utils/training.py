@@ -105,11 +105,12 @@ def fit(
     model.to(device)
     network = model
     workers = {"num_workers": settings.num_workers}
-    smallest_batch = 2  # in train mode, BatchNorm needs two images to have a variance
+    # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode.
+    smallest_batch = 1 if frozen_below_head(model) else 2
     if frozen_below_head(model) and same_every_time(train):
         train = extract_features(model, train, label="training features", **workers)
         val = extract_features(model, val, label="validation features", **workers)
-        network, workers, smallest_batch = model.get_submodule(find_head(model)), {}, 1
+        network, workers = model.get_submodule(find_head(model)), {}
     order = {"shuffle": True, "seed": settings.seed, "smallest_batch": smallest_batch}
     loader = make_loader(train, settings.batch_size, **order, **workers)
     val_loader = make_loader(val, settings.batch_size, **workers)

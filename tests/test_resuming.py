@@ -77,8 +77,8 @@ def interrupt_in_epoch(monkeypatch):
     """Return a function that makes `fit` stop, as with Ctrl-C, at the very end of an epoch's training."""
 
     def interrupt(number):
-        def train(network, loader, optimizer, schedule, epoch):
-            result = train_one_epoch(network, loader, optimizer, schedule, epoch)
+        def train(network, loader, optimizer, schedule, epoch, *rest):
+            result = train_one_epoch(network, loader, optimizer, schedule, epoch, *rest)
             if epoch == number:
                 raise KeyboardInterrupt
             return result
