@@ -6,8 +6,11 @@ What a lesson measured it hands over with `record`, as an output of one of its c
 
 import ast
 import json
+import os
+import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -167,15 +170,16 @@ def _run_lesson(notebook: Path, parameters: dict, output: Path) -> LessonRun:
     profile = parameters.get("profile", "quick")
     started = time.perf_counter()
     try:
-        papermill.execute_notebook(
-            notebook,
-            output,
-            parameters=parameters,
-            cwd=notebook.parent,
-            progress_bar=False,
-            execution_timeout=CELL_TIMEOUT[profile],
-            start_timeout=START_TIMEOUT,
-        )
+        with _kernel_messages_in(output.parent / "kernels.log"):
+            papermill.execute_notebook(
+                notebook,
+                output,
+                parameters=parameters,
+                cwd=notebook.parent,
+                progress_bar=False,
+                execution_timeout=CELL_TIMEOUT[profile],
+                start_timeout=START_TIMEOUT,
+            )
     except PapermillExecutionError as error:
         run.status, run.error = "failed", f"{error.ename}: {error.evalue}"
         run.cell = _last_started_cell(output)  # papermill's own number is from before it added cells
@@ -185,6 +189,20 @@ def _run_lesson(notebook: Path, parameters: dict, output: Path) -> LessonRun:
     run.seconds = round(time.perf_counter() - started, 1)
     run.metrics = read_metrics(output)
     return run
+
+
+@contextmanager
+def _kernel_messages_in(log: Path) -> Iterator[None]:
+    """Keep in a file what a kernel says outside of its cells: it inherits this process's error stream."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def _last_started_cell(notebook: Path) -> int | None:

@@ -1,0 +1,56 @@
+"""How good is a new head on the frozen backbone after five epochs, beside the best linear head there is?
+
+    python benchmarks/frozen_head.py [--dataset folder:PATH] [--images-per-class 300] [--seeds 0 1 2]
+
+For each seed, the head is trained with `fit` as in lesson 04, and scikit-learn's logistic regression on the same
+features of the same training images is the yardstick. Both are measured on the test images, in per cent. A seed
+chooses the split, the first numbers of the head and the order of the images.
+"""
+
+import argparse
+
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+from course_utils.backbones import freeze, load_backbone, replace_head
+from course_utils.data import load_splits
+from course_utils.evaluation import evaluate
+from course_utils.features import extract_features
+from course_utils.settings import Settings, set_seed
+from course_utils.training import fit
+from course_utils.weights import backbone_weights
+
+
+def compare(settings: Settings) -> dict[str, float]:
+    """Return both accuracies on the test images, and their difference, in per cent and points."""
+    splits = load_splits(settings)
+    model = load_backbone(backbone_weights(settings))
+    train, test = (extract_features(model, part) for part in (splits.train, splits.test))
+    yardstick = LogisticRegression(max_iter=5000).fit(*(tensor.numpy() for tensor in train.tensors))
+    best = 100 * yardstick.score(*(tensor.numpy() for tensor in test.tensors))
+    set_seed(settings.seed)
+    replace_head(model, len(splits.classes))
+    freeze(model)
+    fit(model, splits.train, splits.val, settings)
+    head = 100 * evaluate(model, splits.test).accuracy
+    return {"head": head, "logistic regression": best, "difference": head - best, "images": len(splits.train)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--dataset", default="default")
+    parser.add_argument("--images-per-class", type=int)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options = parser.parse_args()
+    rows = {}
+    for seed in options.seeds:
+        rows[seed] = compare(
+            Settings(dataset=options.dataset, images_per_class=options.images_per_class, seed=seed)
+        )
+    table = pd.DataFrame(rows).T.rename_axis("seed")
+    table.loc["mean"] = table.mean()
+    print(table.round(1).to_string())
+
+
+if __name__ == "__main__":
+    main()
