@@ -2,9 +2,9 @@
 
     python benchmarks/frozen_head.py [--dataset folder:PATH] [--images-per-class 300] [--seeds 0 1 2]
 
-For each seed, the head is trained with `fit` as in lesson 04, and scikit-learn's logistic regression on the same
-features of the same training images is the yardstick. Both are measured on the test images, in per cent. A seed
-chooses the split, the first numbers of the head and the order of the images.
+For each seed, the head is trained with `fit` as in lesson 04, and scikit-learn's logistic regression on the
+same features of the same training images is the yardstick. Both are measured on the test images, in per cent.
+A seed chooses the split, the first numbers of the head and the order of the images.
 """
 
 import argparse
