@@ -59,6 +59,14 @@ class History:
     @property
     def best(self) -> Epoch:
         """The epoch with the highest validation accuracy; of equals, the one with the lowest loss."""
+        if not self.epochs:
+            raise TrainingError(
+                "There is no best epoch.",
+                where="History",
+                expected="at least one finished epoch",
+                found="none: training was stopped in its first epoch",
+                do="Train again, and let the first epoch end.",
+            )
         return max(self.epochs, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
 
     def to_frame(self) -> pd.DataFrame:

@@ -162,11 +162,9 @@ def hub_state_dict(weights: WeightsEnum) -> dict[str, torch.Tensor]:
             a name that ends in .bad), or holds anything else than weights.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if not path.is_file():
-            _download(weights, path)
-        _check_hash_in_name(path)
+    if not path.is_file():
+        _download(weights, path)
+    _check_hash_in_name(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle may raise anything at all on a file that is none
@@ -181,9 +179,13 @@ def hub_state_dict(weights: WeightsEnum) -> dict[str, torch.Tensor]:
 
 def _download(weights: WeightsEnum, path: Path) -> None:
     try:
-        # torch.hub writes to a temporary file, compares the hash and only then moves it into place.
-        expected = re.search(r"-([a-f0-9]+)\.", path.name).group(1)
-        torch.hub.download_url_to_file(weights.url, str(path), hash_prefix=expected)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if path.is_file():
+                return  # another process has fetched it while this one waited
+            # torch.hub writes to a temporary file, compares the hash and only then moves it into place.
+            expected = re.search(r"-([a-f0-9]+)\.", path.name).group(1)
+            torch.hub.download_url_to_file(weights.url, str(path), hash_prefix=expected)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
             f"The weights {weights!r} could not be downloaded.",
