@@ -149,7 +149,7 @@ def learning_curves(history: History) -> DescribedFigure:
     figure = DescribedFigure(
         f"Two line charts over {len(table)} epochs. Loss: training goes from {table.train_loss.iloc[0]:.2f} "
         f"to {table.train_loss.iloc[-1]:.2f}, validation from {table.val_loss.iloc[0]:.2f} to "
-        f"{table.val_loss.iloc[-1]:.2f}. Validation accuracy is best in epoch {best.epoch}: "
+        f"{table.val_loss.iloc[-1]:.2f}. The best epoch is {best.epoch}, with a validation accuracy of "
         f"{best.val_accuracy:.3f}.",
         figsize=(8, 3),
     )

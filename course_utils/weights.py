@@ -80,7 +80,7 @@ class ResNet18_64px_Weights(FileWeights):  # noqa: N801 (torchvision's way to na
             "categories": models.ResNet18_Weights.DEFAULT.meta["categories"],
             "num_params": 11689512,
             "min_size": (1, 1),
-            "sha256": "60d993cd7cbe19679ead1040f2b8f72723c7b2f1c09bf4551b94ec5284a2ccea",
+            "sha256": "9eefedc2beac89a586155dd049b65bde3dd9e044c820aa6838bd6afa978e8ed5",
         },
     )
     DEFAULT = DISTILLED_V1

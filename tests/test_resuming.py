@@ -112,11 +112,11 @@ def test_interrupted_run_goes_on_to_the_same_bits(tmp_path, interrupt_in_epoch, 
 def test_best_epoch_before_the_interruption_is_still_the_best(
     tmp_path, interrupt_in_epoch, monkeypatch, is_frozen
 ):
-    accuracies, seen = iter([0.9, 0.2, 0.3, 0.4]), []
+    losses, seen = iter([0.1, 0.4, 0.3, 0.2]), []
 
     def pretend(network, loader):
         seen.append(copy.deepcopy(network.state_dict()))
-        return 1.0, next(accuracies)
+        return next(losses), 0.5
 
     monkeypatch.setattr(training, "measure", pretend)
     interrupt_in_epoch(3)

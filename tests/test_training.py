@@ -139,13 +139,13 @@ def test_fit_on_a_thawed_network_trains_every_layer(model):
     assert [name for name, tensor in model.state_dict().items() if torch.equal(tensor, before[name])] == []
 
 
-@pytest.mark.parametrize("accuracies, best", [([0.2, 0.9, 0.5, 0.6], 2), ([0.9, 0.1, 0.1, 0.1], 1)])
-def test_weights_of_the_best_epoch_are_kept(monkeypatch, model, accuracies, best):
-    seen, results = [], iter(accuracies)
+@pytest.mark.parametrize("losses, best", [([0.9, 0.2, 0.5, 0.6], 2), ([0.1, 0.9, 0.9, 0.9], 1)])
+def test_weights_of_the_best_epoch_are_kept(monkeypatch, model, losses, best):
+    seen, results = [], iter(losses)
 
     def pretend(network, loader):
         seen.append(state(network))
-        return 1.0, next(results)
+        return next(results), 0.5
 
     monkeypatch.setattr(training, "measure", pretend)
     history = fit(model, Pictures(24), Pictures(9, seed=2), some_settings(epochs=4))
@@ -168,11 +168,11 @@ def test_network_that_comes_back_has_the_loss_and_accuracy_of_the_best_epoch(mod
 @pytest.mark.parametrize(
     "results, best",
     [
-        ([(0.5, 1.0), (0.5, 0.8), (0.4, 0.1)], 2),
-        ([(0.5, 0.8), (0.5, 0.8), (0.4, 0.1)], 1),
-        ([(0.4, 0.1), (0.5, 2.0), (0.5, 3.0)], 2),
+        ([(0.5, 1.0), (0.5, 0.8), (0.5, 0.9)], 2),
+        ([(0.5, 0.8), (0.9, 0.8), (0.4, 1.0)], 1),
+        ([(0.4, 0.1), (0.5, 2.0), (0.5, 3.0)], 1),
     ],
-    ids=["of equal accuracy the lower loss", "of equal both the first", "accuracy before loss"],
+    ids=["the lowest loss", "of equals the first", "loss before accuracy"],
 )
 def test_best_epoch(results, best):
     history = History([Epoch(n, 1.0, 0.5, loss, acc, 0.1) for n, (acc, loss) in enumerate(results, 1)])

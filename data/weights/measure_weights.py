@@ -30,6 +30,7 @@ from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.transforms import v2
 
 COUNTS = {"Fashion-MNIST": (5, 20, 100), "clip art": (5, 20, 33), "CIFAR-10": (5, 20, 100)}
+LEARNING_RATES = {"fine-tuned": 3e-4, "from scratch": 1e-3}  # at most, fixed beforehand
 COLUMNS = ["network", "task", "images_per_class", "method", "draw", "accuracy"]
 CLIP_ART = {
     "mammals": ["animals/mammals"],
@@ -217,8 +218,9 @@ def measure_trained(choose, count, draw, which, steps):
     network = load_network(which, seed=draw)
     torch.manual_seed(draw)
     network.fc = torch.nn.Linear(512, int(labels.max()) + 1)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps)
+    lr = LEARNING_RATES["from scratch" if which == "random" else "fine-tuned"]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     dice = random.Random(draw)
     for _ in range(steps):
         chosen = [dice.randrange(len(images)) for _ in range(64)]
