@@ -1,0 +1,108 @@
+"""Pictures of images: what a dataset holds, and what a network makes of it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from course_utils.figures.described import BLUE, GREEN, ORANGE, DescribedFigure
+
+
+def image_grid(
+    images: Sequence[Image.Image | torch.Tensor],
+    titles: Sequence[str],
+    description: str,
+    columns: int = 5,
+) -> DescribedFigure:
+    """Draw pictures side by side, each with a title.
+
+    Args:
+        images: PIL pictures, or tensors of [3, height, width] or [height, width]. A tensor is stretched
+            from its own lowest to its own highest value, since a normalised image has no colours.
+        titles: One for each picture.
+        description: The alternative text.
+        columns: Pictures in a row.
+    """
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    titled = any(titles)
+    width, height = (1.6, 1.85) if titled else (0.55, 0.55)
+    figure = DescribedFigure(description, figsize=(width * columns, height * rows))
+    for place, (image, title) in enumerate(zip(images, titles, strict=True), start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.imshow(_as_picture(image), cmap="gray", interpolation="nearest")
+        axes.set_title(title, fontsize=9)
+        axes.set_axis_off()
+    return figure
+
+
+def _as_picture(image: Image.Image | torch.Tensor) -> np.ndarray:
+    if isinstance(image, Image.Image):
+        return np.asarray(image)
+    image = image.detach().float()
+    low, high = image.min(), image.max()
+    image = (image - low) / (high - low).clamp(min=1e-8)
+    return (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
+
+
+def mistakes(table: pd.DataFrame, images: Sequence[Image.Image | torch.Tensor]) -> DescribedFigure:
+    """Draw wrongly named pictures with their true class, the answer and its confidence.
+
+    Args:
+        table: As `evaluation.most_confident_mistakes` returns it.
+        images: The pictures of its rows, in order.
+    """
+    rows = list(table.itertuples())
+    if not rows:
+        return DescribedFigure("An empty picture: there is no mistake to show.", figsize=(2, 1))
+    titles = [f"{row.truth}\nsaid: {row.answer}\n{row.confidence:.0%} sure" for row in rows]
+    words = "; ".join(f"{row.truth} taken for {row.answer} ({row.confidence:.0%})" for row in rows)
+    figure = image_grid(images, titles, f"The {len(rows)} most confident mistakes: {words}.")
+    columns = min(5, len(rows))
+    figure.set_size_inches(1.75 * columns, 2.3 * -(-len(rows) // columns))
+    return figure
+
+
+def class_counts(counts: pd.DataFrame) -> DescribedFigure:
+    """Draw how many images of each class each split has.
+
+    Args:
+        counts: One row for each class, one column for each split.
+    """
+    rows = [
+        f"{name}: {', '.join(str(n) for n in row)}"
+        for name, row in zip(counts.index, counts.to_numpy(), strict=True)
+    ]
+    figure = DescribedFigure(
+        f"Bar chart of images in each class, in the order {', '.join(counts.columns)}. {'; '.join(rows)}.",
+        figsize=(7, 3.4),
+    )
+    axes = figure.add_subplot()
+    left = np.zeros(len(counts))
+    for (split, values), colour in zip(counts.items(), (BLUE, ORANGE, GREEN), strict=False):
+        axes.barh(counts.index, values, left=left, color=colour, label=split)
+        left += values.to_numpy()
+    axes.invert_yaxis()
+    axes.set_xlabel("images")
+    axes.legend(title="split", loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def value_histogram(values: dict[str, torch.Tensor], description: str) -> DescribedFigure:
+    """Draw the distribution of the pixel values of several batches, one panel each.
+
+    Args:
+        values: Name of the batch, and its values (any shape).
+        description: The alternative text.
+    """
+    figure = DescribedFigure(description, figsize=(3.6 * len(values), 2.6))
+    panels = figure.subplots(1, len(values), squeeze=False)[0]
+    for axes, (name, batch) in zip(panels, values.items(), strict=True):
+        axes.hist(batch.float().flatten().numpy(), bins=50, color=BLUE)
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("pixel value")
+        axes.set_ylabel("pixels")
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    return figure
