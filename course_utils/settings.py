@@ -56,6 +56,9 @@ class Settings(BaseModel):
     """The share of those images that is set aside for validation."""
     test_fraction: float = Field(0.2, gt=0, lt=1)
     """The share of a folder's images that is set aside for testing, where it has no test folder."""
+    skip_bad_images: bool = False
+    """Whether pictures of a folder that cannot be decoded, and classes without a picture, are left out.
+    False: they are an error that lists them."""
     epochs: int = Field(5, ge=1, le=1000)
     """How many times training goes over the training images."""
     batch_size: int = Field(32, ge=1, le=4096)
@@ -63,6 +66,10 @@ class Settings(BaseModel):
     lr: float = Field(0.02, gt=0, le=10)
     """The learning rate of Adam in the first step. 0.02 suits a new head on a frozen backbone; a backbone
     that is trained too wants a hundred times less."""
+    layer_lr_decay: float = Field(1.0, gt=0, le=1)
+    """Each thawed stage learns with this times the learning rate of the stage above it. 1: all alike."""
+    warmup_epochs: float = Field(0.0, ge=0, le=1000)
+    """Over how many epochs the learning rate rises to `lr` before it falls."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Every random choice of the run follows from this number."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

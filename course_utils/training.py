@@ -5,6 +5,7 @@ the head is trained on its features (see the room `features`); otherwise images 
 network in every epoch. The loop is the same, and so is the `History` that comes back.
 """
 
+import contextlib
 import copy
 import math
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
@@ -29,6 +30,8 @@ from course_utils.checkpoints import load_training_state, save_training_state
 from course_utils.data import classes_of, labels_of, make_loader
 from course_utils.errors import ConfigError, DataError, TrainingError
 from course_utils.features import eval_mode, extract_features, same_every_time
+from course_utils.learning_rates import cosine_schedule, parameter_groups
+from course_utils.precision import mixed_precision
 from course_utils.settings import Settings
 
 
@@ -88,15 +91,17 @@ def fit(
 ) -> History:
     """Train what is trainable in `model`, and leave it with the weights of its best epoch.
 
-    The optimizer is Adam (Kingma and Ba, 2015, arXiv:1412.6980) on the cross-entropy. The learning rate
-    falls from `settings.lr` to 0 along half a cosine (Loshchilov and Hutter, 2017, arXiv:1608.03983). The
-    best epoch is chosen on `val`; no other dataset is looked at.
+    The optimizer is Adam (Kingma and Ba, 2015, arXiv:1412.6980) on the cross-entropy. The head's learning
+    rate falls from `settings.lr` to 0 along half a cosine, after a warm-up if one is asked for; thawed
+    stages follow at a distance (see the room `learning_rates`). The best epoch is chosen on `val`; no
+    other dataset is looked at.
 
     Args:
         model: A network with a known head. It is moved to the device of the settings and changed in place.
         train: Pairs of an image (float32, [3, height, width]) and a label (int, from 0).
         val: The same, for validation.
-        settings: `epochs`, `batch_size`, `lr`, `seed`, `device` and `num_workers` are used.
+        settings: `epochs`, `batch_size`, `lr`, `layer_lr_decay`, `warmup_epochs`, `seed`, `device` and
+            `num_workers` are used.
         checkpoint: A file that is written after every epoch. If it exists, training goes on from there.
 
     Returns:
@@ -123,11 +128,17 @@ def fit(
         train = extract_features(model, train, label="training features", **workers)
         val = extract_features(model, val, label="validation features", **workers)
         network, workers = model.get_submodule(find_head(model)), {}
+    # A head by itself is too small to gain from it.
+    precision = contextlib.nullcontext() if frozen_below_head(model) else mixed_precision(device)
     order = {"shuffle": True, "seed": settings.seed, "smallest_batch": smallest_batch}
     loader = make_loader(train, settings.batch_size, **order, **workers)
     val_loader = make_loader(val, settings.batch_size, **workers)
-    optimizer = torch.optim.Adam(trainable_parameters(network), lr=settings.lr)
-    schedule = cosine_schedule(optimizer, steps=settings.epochs * len(loader))
+    optimizer = torch.optim.Adam(parameter_groups(model, settings.lr, settings.layer_lr_decay))
+    schedule = cosine_schedule(
+        optimizer,
+        steps=settings.epochs * len(loader),
+        warmup_steps=round(settings.warmup_epochs * len(loader)),
+    )
     run = _Run(network, optimizer, schedule, loader)
     identity = {
         **settings.model_dump(exclude={"device", "num_workers"}),
@@ -140,9 +151,10 @@ def fit(
         for epoch in tqdm(range(len(run.history.epochs) + 1, settings.epochs + 1), desc="epochs"):
             started = time.perf_counter()
             last_loss = run.history.epochs[-1].train_loss if run.history.epochs else None
-            train_loss, train_accuracy = train_one_epoch(
-                network, loader, optimizer, schedule, epoch, last_loss
-            )
+            with precision:
+                train_loss, train_accuracy = train_one_epoch(
+                    network, loader, optimizer, schedule, epoch, last_loss
+                )
             val_loss, val_accuracy = measure(network, val_loader)
             if not math.isfinite(val_loss):  # the very last step may have been the one that went too far
                 raise _not_finite(val_loss, f"epoch {epoch}, validation", optimizer, train_loss)
@@ -182,11 +194,6 @@ class _Run:
         self.history.epochs.append(epoch)
         if self.history.best is epoch:
             self.best_weights = self.weights()
-
-
-def cosine_schedule(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
-    """Return a schedule that takes the learning rate to 0 in `steps` steps, slowly at both ends."""
-    return CosineAnnealingLR(optimizer, T_max=steps)
 
 
 def train_one_epoch(

@@ -14,7 +14,7 @@ from course_utils import training
 from course_utils.backbones import freeze
 from course_utils.data import make_loader
 from course_utils.settings import Settings
-from course_utils.training import Epoch, History, cosine_schedule, fit, measure, train_one_epoch
+from course_utils.training import Epoch, History, fit, measure, train_one_epoch
 
 
 class Pictures(Dataset):
@@ -232,17 +232,6 @@ def test_validation_images_are_measured_in_eval_mode_and_teach_nothing(model):
     assert measure(model, loader) == measure(model, loader)
     assert model.training and same(state(model), before)
     assert all(parameter.grad is None for parameter in model.parameters())
-
-
-def test_learning_rate_falls_to_zero_along_half_a_cosine():
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    schedule, rates = cosine_schedule(optimizer, steps=10), []
-    for _ in range(10):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 10)) for step in range(10)])
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])

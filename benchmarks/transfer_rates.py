@@ -1,0 +1,41 @@
+"""Which learning rate suits each start of lesson 07?
+
+    python benchmarks/transfer_rates.py [--dataset clipart] [--images-per-class 20] [--steps 100]
+
+Each start is tried with several rates, on one seed that no reported run uses, and judged on validation
+images. The rates in `course_utils/comparison.py` were chosen by this table.
+"""
+
+import argparse
+
+import pandas as pd
+
+from course_utils.comparison import STARTS, train_from
+from course_utils.settings import Settings
+
+SEED = 100
+RATES = {"from scratch": (3e-4, 1e-3, 3e-3), "frozen": (2e-3, 6e-3, 2e-2), "fine-tuned": (1e-4, 3e-4, 1e-3)}
+DECAYS = {"from scratch": (1.0,), "frozen": (1.0,), "fine-tuned": (1.0, 0.7)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--dataset", default="clipart")
+    parser.add_argument("--images-per-class", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=100)
+    options = parser.parse_args()
+    settings = Settings(dataset=options.dataset, images_per_class=options.images_per_class, seed=SEED)
+    rows = []
+    for start in STARTS:
+        for decay in DECAYS[start.name]:
+            for lr in RATES[start.name]:
+                run = train_from(start._replace(lr=lr, layer_lr_decay=decay), settings, options.steps)
+                best = run.history.best
+                rows.append([start.name, lr, decay, best.val_loss, best.val_accuracy, run.seconds])
+                print(*rows[-1], flush=True)
+    columns = ["start", "lr", "layer_lr_decay", "val_loss", "val_accuracy", "seconds"]
+    print(pd.DataFrame(rows, columns=columns).round(4).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""How large is a step: for each stage of the network, and at each moment of the training?
+
+Lesson 06 uses all three parts: smaller learning rates for the lower stages, a schedule over the run, and
+a test that finds a good rate to begin with.
+"""
+
+import copy
+import itertools
+import math
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+
+from course_utils.backbones import choose_device, find_head, set_train_mode
+from course_utils.data import make_loader
+from course_utils.errors import ConfigError
+from course_utils.precision import mixed_precision
+from course_utils.settings import Settings
+from course_utils.stages import stage_names, stage_of
+
+
+def parameter_groups(model: nn.Module, lr: float, layer_lr_decay: float = 1.0) -> list[dict]:
+    """Return what an optimizer is to train, one group for each stage, the head first.
+
+    The head learns with `lr`; each stage below it with `layer_lr_decay` times the rate of the stage above
+    it, so that general stages near the picture change least ("discriminative fine-tuning": Howard and
+    Ruder, 2018, arXiv:1801.06146). A frozen stage has no group, but still counts as a step down.
+
+    Args:
+        model: A network with a known head.
+        lr: The learning rate of the head, above 0.
+        layer_lr_decay: Above 0, up to 1. 1: all stages learn alike.
+
+    Returns:
+        Groups with the entries `name`, `lr` and `params`, for example for torch.optim.Adam.
+    """
+    groups = {}
+    down = [find_head(model), *reversed(stage_names(model))]
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(stage_of(name, model), []).append(parameter)
+    return [
+        {"name": stage, "lr": lr * layer_lr_decay**depth, "params": groups[stage]}
+        for depth, stage in enumerate(down)
+        if stage in groups
+    ]
+
+
+def cosine_schedule(optimizer: torch.optim.Optimizer, steps: int, warmup_steps: int = 0) -> LRScheduler:
+    """Return a schedule that takes every learning rate to 0 in `steps` steps, along half a cosine.
+
+    In the first `warmup_steps` of them it rises in a straight line instead: the gradients of a new head
+    are large and say little, and the pretrained stages should not be moved by them (Goyal et al., 2017,
+    arXiv:1706.02677; the cosine: Loshchilov and Hutter, 2017, arXiv:1608.03983).
+    """
+
+    def share(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        done = (step - warmup_steps) / max(1, steps - warmup_steps)
+        return (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+    return LambdaLR(optimizer, share)
+
+
+def lr_range_test(
+    model: nn.Module,
+    train: Dataset,
+    settings: Settings,
+    *,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    steps: int = 40,
+) -> pd.DataFrame:
+    """Train a copy of the network for a few steps, each with a larger learning rate than the one before.
+
+    A good rate lies where the loss falls fastest, well before it begins to rise (Smith, 2017,
+    arXiv:1506.01186). The network itself is not changed.
+
+    Args:
+        model: A network with a known head; what is trainable in it is trained in the copy.
+        train: Pairs of an image (float32, [3, height, width]) and a label (int, from 0).
+        settings: `batch_size`, `layer_lr_decay`, `seed`, `device` and `num_workers` are used.
+        lowest: The learning rate of the first step.
+        highest: That of the last. The test ends earlier if the loss is no longer a finite number, or more
+            than four times that of the first batch.
+        steps: At least 2.
+
+    Returns:
+        One row for each step: `lr` (of the head) and `loss` (of its batch before the step, in nats).
+
+    Raises:
+        ConfigError: If nothing is trainable, or the range is empty.
+    """
+    if not 0 < lowest < highest or steps < 2:
+        raise ConfigError(
+            "There is no range of learning rates to test.",
+            where="lr_range_test",
+            expected="0 < lowest < highest, and at least 2 steps",
+            found=f"lowest {lowest:g}, highest {highest:g}, {steps} steps",
+            do="Leave them out, or widen the range.",
+        )
+    network = copy.deepcopy(model).to(choose_device(settings.device))
+    groups = parameter_groups(network, lowest, settings.layer_lr_decay)
+    if not groups:
+        raise ConfigError(
+            "There is nothing to train.",
+            where=type(model).__name__,
+            expected="at least one parameter with requires_grad=True",
+            found="every parameter is frozen",
+            do='Call freeze(model) or thaw(model, "layer4") first.',
+        )
+    optimizer = torch.optim.Adam(groups)
+    growth = (highest / lowest) ** (1 / (steps - 1))
+    schedule = LambdaLR(optimizer, lambda step: growth**step)
+    order = {"shuffle": True, "seed": settings.seed, "smallest_batch": 2}
+    loader = make_loader(train, settings.batch_size, **order, num_workers=settings.num_workers)
+    device = next(network.parameters()).device
+    set_train_mode(network)
+    rows = []
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+    for images, labels in tqdm(itertools.islice(batches, steps), total=steps, desc="learning rates"):
+        with mixed_precision(device):
+            loss = nn.functional.cross_entropy(network(images.to(device)), labels.to(device))
+        rows.append({"lr": optimizer.param_groups[0]["lr"], "loss": loss.item()})
+        if not rows[-1]["loss"] <= 4 * rows[0]["loss"]:  # also true of what is not a number
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return pd.DataFrame(rows)
