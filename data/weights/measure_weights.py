@@ -29,7 +29,12 @@ from sklearn.linear_model import LogisticRegression
 from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.transforms import v2
 
-COUNTS = {"Fashion-MNIST": (5, 20, 100), "clip art": (5, 20, 33), "CIFAR-10": (5, 20, 100)}
+COUNTS = {
+    "Fashion-MNIST": (5, 20, 100),
+    "clip art": (5, 20, 33),
+    "course clip art": (5, 20, 33),
+    "CIFAR-10": (5, 20, 100),
+}
 LEARNING_RATES = {"fine-tuned": 3e-4, "from scratch": 1e-3}  # at most, fixed beforehand
 COLUMNS = ["network", "task", "images_per_class", "method", "draw", "accuracy"]
 CLIP_ART = {
@@ -120,6 +125,19 @@ def load_clip_art(folder):
     return images, np.array(labels)
 
 
+def load_course_clip_art(folder):
+    """The course's drawings on white and their classes: all of ``train``, all of ``test``."""
+    parts = []
+    for part in ("train", "test"):
+        files = sorted(Path(folder, part).glob("*/*.png"))
+        drawings = [Image.open(file).convert("RGBA") for file in files]
+        white = [Image.new("RGBA", drawing.size, "white") for drawing in drawings]
+        pairs = zip(white, drawings, strict=True)
+        parts.append([Image.alpha_composite(*pair).convert("RGB") for pair in pairs])
+        parts.append(np.unique([file.parent.name for file in files], return_inverse=True)[1])
+    return parts
+
+
 def resize(images, size):
     """uint8 (N, 3, size, size) of RGB arrays or PIL images: bilinear with antialiasing."""
     change = v2.Resize((size, size), antialias=True)
@@ -178,6 +196,8 @@ def tasks(options):
         yield "Fashion-MNIST", chooser(*load_fashion_mnist(options.fashion_mnist))
     if options.clip_art:
         yield "clip art", chooser(*load_clip_art(options.clip_art))
+    if options.course_clip_art:
+        yield "course clip art", chooser(*load_course_clip_art(options.course_clip_art))
     if options.cifar10:
         yield "CIFAR-10", chooser(*load_cifar10_folders(options.cifar10))
 
@@ -290,6 +310,7 @@ def read_options():
     parser.add_argument("--name", help="what results.csv calls it; else --network")
     parser.add_argument("--fashion-mnist", help="folder with the four idx .gz files")
     parser.add_argument("--clip-art", help="the png folder of openclipart-png")
+    parser.add_argument("--course-clip-art", help="data/clipart: train/<class>/ and test/<class>/")
     parser.add_argument("--cifar10", help="folder with train/<class>/ and test/<class>/")
     parser.add_argument("--results", type=Path, default=Path("results.csv"))
     parser.add_argument("--methods", nargs="+", default=["frozen", "trained", "old head"])
