@@ -1,6 +1,7 @@
 """How good is a new head on the frozen backbone after five epochs, beside the best linear head there is?
 
     python benchmarks/frozen_head.py [--dataset folder:PATH] [--images-per-class 300] [--seeds 0 1 2]
+        [--label-smoothing 0.1]
 
 For each seed, the head is trained with `fit` as in lesson 04, and scikit-learn's logistic regression on the
 same features of the same training images is the yardstick. Both are measured on the test images, in per cent.
@@ -41,11 +42,17 @@ def main() -> None:
     parser.add_argument("--dataset", default="default")
     parser.add_argument("--images-per-class", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--label-smoothing", type=float, default=0.0)
     options = parser.parse_args()
     rows = {}
     for seed in options.seeds:
         rows[seed] = compare(
-            Settings(dataset=options.dataset, images_per_class=options.images_per_class, seed=seed)
+            Settings(
+                dataset=options.dataset,
+                images_per_class=options.images_per_class,
+                label_smoothing=options.label_smoothing,
+                seed=seed,
+            )
         )
     table = pd.DataFrame(rows).T.rename_axis("seed")
     table.loc["mean"] = table.mean()

@@ -100,8 +100,8 @@ def fit(
         model: A network with a known head. It is moved to the device of the settings and changed in place.
         train: Pairs of an image (float32, [3, height, width]) and a label (int, from 0).
         val: The same, for validation.
-        settings: `epochs`, `batch_size`, `lr`, `layer_lr_decay`, `warmup_epochs`, `seed`, `device` and
-            `num_workers` are used.
+        settings: `epochs`, `batch_size`, `lr`, `layer_lr_decay`, `warmup_epochs`, `label_smoothing`,
+            `seed`, `device` and `num_workers` are used.
         checkpoint: A file that is written after every epoch. If it exists, training goes on from there.
 
     Returns:
@@ -153,7 +153,7 @@ def fit(
             last_loss = run.history.epochs[-1].train_loss if run.history.epochs else None
             with precision:
                 train_loss, train_accuracy = train_one_epoch(
-                    network, loader, optimizer, schedule, epoch, last_loss
+                    network, loader, optimizer, schedule, epoch, last_loss, settings.label_smoothing
                 )
             val_loss, val_accuracy = measure(network, val_loader)
             if not math.isfinite(val_loss):  # the very last step may have been the one that went too far
@@ -203,10 +203,12 @@ def train_one_epoch(
     schedule: LRScheduler | None = None,
     epoch: int = 1,
     last_loss: float | None = None,
+    label_smoothing: float = 0.0,
 ) -> tuple[float, float]:
     """Go once over the training data: one step of the optimizer, and of the schedule, for each batch.
 
-    `epoch` and `last_loss`, the loss before this epoch, are only told in the error.
+    `epoch` and `last_loss`, the loss before this epoch, are only told in the error. `label_smoothing` is
+    the share of each label that is spread over all classes (Szegedy et al., 2016, arXiv:1512.00567).
 
     Returns:
         The mean loss (nats) and the accuracy (0 to 1) over all samples, so that a last batch that is
@@ -215,7 +217,7 @@ def train_one_epoch(
     Raises:
         TrainingError: If the loss of a batch is not finite. The step is not taken.
     """
-    criterion = nn.CrossEntropyLoss()
+    criterion = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
     device = next(network.parameters()).device
     set_train_mode(network)
     total_loss, correct, samples, last_finite = 0.0, 0, 0, last_loss

@@ -279,3 +279,18 @@ def test_last_batch_of_a_single_image_does_not_stop_a_thawed_network():
     model = resnet18(num_classes=3)  # at 32 pixels its last BatchNorm sees one value per channel and image
     history = fit(model, Pictures(9, size=32), Pictures(4, seed=2, size=32), some_settings(epochs=1))
     assert len(history.epochs) == 1
+
+
+def test_label_smoothing_is_pytorchs_in_training_and_no_part_of_the_validation_loss(model):
+    freeze(model)
+    model.fc.weight.data *= 20  # a head that is sure of itself: there smoothing costs something
+    images, labels = next(iter(make_loader(Pictures(24), 24)))
+    with torch.inference_mode():
+        model.eval()
+        outputs = model(images)
+    smooth, plain = (nn.functional.cross_entropy(outputs, labels, label_smoothing=s).item() for s in (0.2, 0))
+    still = some_settings(epochs=1, batch_size=24, lr=1e-9, label_smoothing=0.2)
+    epoch = fit(model, Pictures(24), Pictures(24), still).epochs[0]
+    assert epoch.train_loss == pytest.approx(smooth, rel=1e-4)
+    assert epoch.val_loss == pytest.approx(plain, rel=1e-4)
+    assert smooth != pytest.approx(plain, rel=1e-3)
