@@ -22,6 +22,9 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 def mixed_precision(device: torch.device) -> torch.autocast:
     """Return a context in which convolutions and linear layers run in bfloat16, if the device is faster so.
 
-    Elsewhere it changes nothing. Use it around the forward pass; gradients follow by themselves.
+    Elsewhere it changes nothing. Use it around the forward pass; gradients follow by themselves. It may
+    also be held for a whole epoch: autocast would keep the weights of its first step in bfloat16 until its
+    end, and the network would be asked with old weights after every step, so that memory is switched off.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device))
+    fast = multiplies_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast, cache_enabled=False)

@@ -33,6 +33,17 @@ def test_the_loss_stays_in_float32(has_bfloat16):
     assert loss.dtype == torch.float32
 
 
+def test_a_step_within_the_context_is_seen_by_the_next_forward_pass(has_bfloat16):
+    layer, inputs = nn.Linear(4, 3), torch.ones(2, 4)
+    with precision.mixed_precision(CPU):
+        before = layer(inputs)
+        before.sum().backward()
+        with torch.no_grad():
+            layer.weight += 1
+        after = layer(inputs)
+    assert torch.allclose(after.float(), before.float() + 4, atol=0.1)
+
+
 def test_a_device_that_is_not_known_runs_in_float32():
     assert not precision.multiplies_bfloat16(torch.device("meta"))
 
