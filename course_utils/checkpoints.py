@@ -6,10 +6,13 @@ written to a temporary file beside the final one and then moved into place, so t
 leaves the old file whole. Neither runs code when it is read.
 """
 
+import copy
+import hashlib
 import json
 import os
 import random
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torchvision.transforms import InterpolationMode, v2
 
 from course_utils.errors import CheckpointError, CourseError
 
@@ -34,7 +38,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(handle)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _cannot_write(path, error) from error
     temporary = Path(name)
     try:
@@ -63,7 +67,13 @@ def _cannot_write(path: Path, error: Exception) -> CheckpointError:
 
 
 def save_model(
-    model: nn.Module, path: str | Path, *, backbone: str, classes: list[str], image_size: int
+    model: nn.Module,
+    path: str | Path,
+    *,
+    backbone: str,
+    classes: list[str],
+    image_size: int | None,
+    transform: v2.Compose | None = None,
 ) -> None:
     """Write a network's weights and how to use them to a .safetensors file.
 
@@ -72,11 +82,17 @@ def save_model(
         path: Where to; an existing file is replaced as a whole.
         backbone: torchvision's name of the network.
         classes: The names of the head's outputs, in order.
-        image_size: Height and width in pixels that the network was trained with.
+        image_size: Height and width in pixels that the network was trained with. None: the weights' own.
+        transform: What `backbone_transform` gave for torchvision's weights; `model_transform` rebuilds it.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    card = {"backbone": backbone, "classes": classes, "image_size": image_size}
-    metadata = {"course": json.dumps(card, ensure_ascii=False)}
+    card = {
+        "backbone": backbone,
+        "classes": classes,
+        "image_size": image_size,
+        "preprocessing": _describe(transform) if transform else None,
+    }
+    metadata = {"course": json.dumps({**card, "sha256": _fingerprint(state, card)}, ensure_ascii=False)}
     write_atomically(Path(path), lambda temporary: save_file(state, temporary, metadata))
 
 
@@ -84,11 +100,11 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     """Read a network that `save_model` wrote.
 
     Returns:
-        The network (float32, on the CPU, in eval mode) and a dictionary with `backbone`, `classes` and
-        `image_size`.
+        The network (float32, on the CPU, in eval mode) and a dictionary with `backbone`, `classes`,
+        `image_size` and `preprocessing` (see `model_transform`).
 
     Raises:
-        CheckpointError: If the file is missing, damaged or was not written by `save_model`.
+        CheckpointError: If the file is missing, damaged, altered or was not written by `save_model`.
     """
     # Imported here: the room of the networks is needed for reading only.
     from course_utils.backbones import build_backbone, replace_head
@@ -98,18 +114,68 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
         with safe_open(path, framework="pt") as file:
             card = json.loads((file.metadata() or {})["course"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        expected = card.pop("sha256")
+        if _fingerprint(state, card) != expected:
+            raise ValueError(f"something was altered: its SHA-256 is no longer {expected}")
         model = build_backbone(card["backbone"])
         replace_head(model, len(card["classes"]))
         model.load_state_dict(state)
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, CourseError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, CourseError) as error:
         raise CheckpointError(
             "A model file cannot be read.",
             where=path,
             expected=f"a .safetensors file that save_model wrote{_of_backbone(card)}",
-            found=f"{type(error).__name__}: {str(error)[:200]}",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
             do="Check the path; save the model again with save_model.",
         ) from error
     return model.eval(), card
+
+
+def model_transform(card: dict) -> v2.Compose:
+    """Return the preprocessing that a network was saved with, from a PIL picture to its input.
+
+    Args:
+        card: The dictionary that `load_model` returned.
+
+    Raises:
+        CheckpointError: If it was saved without its preprocessing.
+    """
+    if not card["preprocessing"]:
+        raise CheckpointError(
+            "The preprocessing of this network is not known.",
+            where=card["backbone"],
+            expected="a model file that was saved with its transform",
+            found="one that was saved without",
+            do="Build it with backbone_transform(weights), or save the model again with transform=...",
+        )
+    from torchvision.transforms._presets import ImageClassification
+
+    described = dict(card["preprocessing"])
+    interpolation = InterpolationMode(described.pop("interpolation"))
+    return v2.Compose([v2.RGB(), ImageClassification(**described, interpolation=interpolation)])
+
+
+def _describe(transform: v2.Compose) -> dict | None:
+    """Return the numbers of torchvision's preset at the end of a transform; None if it ends otherwise."""
+    preset = transform.transforms[-1]
+    if not hasattr(preset, "crop_size"):
+        return None
+    return {
+        "resize_size": preset.resize_size[0],
+        "crop_size": preset.crop_size[0],
+        "mean": list(preset.mean),
+        "std": list(preset.std),
+        "interpolation": preset.interpolation.value,
+    }
+
+
+def _fingerprint(state: dict[str, torch.Tensor], card: dict) -> str:
+    """Return one SHA-256 over every number of a network and over what is said about it."""
+    digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _of_backbone(card: dict) -> str:
@@ -151,16 +217,14 @@ def load_training_state(path: Path, run, identity: dict) -> None:
     if not path.exists():
         return
     try:
+        # torch does not look at the checksums that are in its own files, and so reads an altered one.
+        with zipfile.ZipFile(path) as archive:
+            if altered := archive.testzip():
+                raise ValueError(f"{altered} in it was altered: its checksum is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        saved = state["identity"]
+        saved = dict(state["identity"])
     except Exception as error:  # a damaged file may raise anything
-        raise CheckpointError(
-            "A training state cannot be read.",
-            where=path.resolve(),
-            expected="a file that fit wrote",
-            found=f"{type(error).__name__}: {str(error)[:200]}",
-            do="Delete the file to start again from the first epoch.",
-        ) from error
+        raise _cannot_resume(path, error) from error
     different = sorted(name for name in {*saved, *identity} if saved.get(name) != identity.get(name))
     if different:
         raise CheckpointError(
@@ -170,17 +234,36 @@ def load_training_state(path: Path, run, identity: dict) -> None:
             found=", ".join(f"{name}={saved.get(name)!r}" for name in different),
             do="Go back to the settings that it was made with, or choose another file.",
         )
-    run.network.load_state_dict(state["network"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.schedule.load_state_dict(state["schedule"])
-    run.best_weights = state["best_weights"]
-    run.history.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
-    # Last, because building and filling the objects above may itself have drawn random numbers.
-    run.loader.generator.set_state(state["loader"])
-    torch.set_rng_state(state["torch_random"])
-    name, keys, *position = state["numpy_random"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *position))
-    random.setstate(_as_tuples(state["python_random"]))
+    before = copy.deepcopy(run.network.state_dict())
+    try:
+        run.network.load_state_dict(state["best_weights"])  # now, so that at the end of fit it cannot fail
+        run.network.load_state_dict(state["network"])
+        run.optimizer.load_state_dict(state["optimizer"])
+        run.schedule.load_state_dict(state["schedule"])
+        run.best_weights = state["best_weights"]
+        numbers = [number for epoch in state["epochs"] for number in epoch.values()]
+        if not numbers or not all(type(number) in (int, float) for number in numbers):
+            raise ValueError("its history is not one of numbers")
+        run.history.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        # Last, because building and filling the objects above may itself have drawn random numbers.
+        run.loader.generator.set_state(state["loader"])
+        torch.set_rng_state(state["torch_random"])
+        name, keys, *position = state["numpy_random"]
+        np.random.set_state((name, keys.numpy().astype(np.uint32), *position))
+        random.setstate(_as_tuples(state["python_random"]))
+    except Exception as error:  # the same settings, and yet another network, or a file of another tool
+        run.network.load_state_dict(before)
+        raise _cannot_resume(path, error) from error
+
+
+def _cannot_resume(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        "A training state cannot be read.",
+        where=path.resolve(),
+        expected="a file that fit wrote for this network",
+        found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+        do="Choose another file, or move this one away to start again from the first epoch.",
+    )
 
 
 def _as_tuples(value):

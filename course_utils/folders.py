@@ -1,52 +1,131 @@
 """Pictures in folders: one folder for each class, whatever kind of picture is in it.
 
 Your own photographs come this way (lesson 09), and so does any dataset that you have unpacked yourself.
+Nothing in a folder is ever changed. What is odd in it, `image_checks` tells.
 """
 
+import os
 import unicodedata
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 from torchvision import datasets
+from tqdm.auto import tqdm
 
 from course_utils.errors import DataError
+from course_utils.pictures import decoding_error, load_rgb
+
+# Two of these beside each other are no classes. The course reads the first three as parts.
+PART_NAMES = {"train", "test", "val", "training", "testing", "valid", "validation"}
 
 IGNORED_FOLDERS = {"__MACOSX"}  # besides every name that begins with a dot
 
 
 class FolderOfClasses(datasets.ImageFolder):
-    """torchvision's `ImageFolder`, reading every picture with `load_rgb` and no hidden folder or file."""
+    """torchvision's `ImageFolder`, reading every picture with `load_rgb` and no hidden folder or file.
 
-    def __init__(self, root: str | Path, transform: Callable | None = None):
-        try:
-            super().__init__(
-                str(root),
-                transform=transform,
-                loader=load_rgb,
-                is_valid_file=partial(_is_image_in, Path(root)),
-            )
-        except FileNotFoundError as error:
-            raise DataError(
-                "A folder of images cannot be used.",
-                where=root,
-                expected="one folder for each class, with at least one image in each",
-                found=str(error),
-                do="Put images into the empty class folder, or remove it.",
-            ) from error
+    Args:
+        root: The folder with one folder for each class.
+        transform: From a PIL picture (RGB) to what the dataset gives.
+        pictures: The files to read. None: all that `list_entries` finds in `root`.
+        classes: The names of the classes to read. None: those of all folders, of which none may be empty.
+
+    Raises:
+        DataError: If there is no such folder, or a class folder without a picture.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        transform: Callable | None = None,
+        pictures: Iterable[Path] | None = None,
+        classes: set[str] | None = None,
+    ):
+        self._pictures, self._only = pictures, classes
+        super().__init__(str(root), transform=transform, loader=load_rgb)
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
         """Return the names of the class folders in order, and the label of each."""
-        classes = [folder.name for folder in _visible_folders(Path(directory))]
+        folders = [
+            folder
+            for folder in _visible_folders(Path(directory))
+            if self._only is None or _visible_name(folder) in self._only
+        ]
+        classes = [folder.name for folder in folders]
         return classes, {name: label for label, name in enumerate(classes)}
 
+    def make_dataset(
+        self, directory: str, class_to_idx: dict[str, int], *_: object, **__: object
+    ) -> list[tuple[str, int]]:
+        """Return the path and the label of every picture, class by class."""
+        root = Path(directory)
+        if self._pictures is None:
+            self._pictures = [path for path, ignored in list_entries(root) if not ignored]
+        found = pictures_of_classes(root, self._pictures)
+        empty = [name for name in class_to_idx if not found[name]]
+        if empty and self._only is None:
+            raise _unsound(root, {}, [root / name for name in empty])
+        return [(str(path), label) for name, label in class_to_idx.items() for path in found[name]]
 
-def _is_image_in(root: Path, path: str) -> bool:
-    parts = Path(path).relative_to(root).parts
-    visible = not any(part.startswith(".") or part in IGNORED_FOLDERS for part in parts)
-    return visible and path.lower().endswith(datasets.folder.IMG_EXTENSIONS)
+
+def list_entries(root: Path, depth: int = 1) -> list[tuple[Path, str]]:
+    """Return what lies in a folder, each with the reason why it is not read: "" for what is.
+
+    A link to a folder is not followed, so no loop can catch this. A link to a file is followed if the file
+    lies in `root` and is not read at its own place, so that each file is read once.
+
+    Args:
+        root: The folder.
+        depth: How far below `root` the class folders are: 1, or 2 if train and test lie between.
+    """
+    entries, links = [], []
+    for parent, folders, files in os.walk(root):
+        for path in [Path(parent, name) for name in sorted(folders)]:
+            if path.is_symlink():
+                entries.append((path, "a link to a folder"))
+            elif _is_hidden(path.name):
+                entries.append((path, "a hidden folder"))
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        for path in [Path(parent, name) for name in sorted(files)]:
+            kind = links if path.is_symlink() else entries
+            kind.append((path, _why_ignored(path, len(path.relative_to(root).parts) > depth)))
+    read = {os.path.realpath(path) for path, ignored in entries if not ignored}
+    for path, ignored in links:
+        file = os.path.realpath(path)
+        entries.append((path, ignored or _why_not_followed(file, root, read)))
+        if not entries[-1][1]:
+            read.add(file)
+    return entries
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in IGNORED_FOLDERS
+
+
+def _why_ignored(path: Path, in_class: bool) -> str:
+    if path.name.startswith("."):
+        return "a companion file of macOS" if path.name.startswith("._") else "a hidden file"
+    if not path.name.lower().endswith(datasets.folder.IMG_EXTENSIONS):
+        return "not a type of picture that is read"
+    return "" if in_class else "in no class folder"
+
+
+def _why_not_followed(file: str, root: Path, read: set[str]) -> str:
+    if not os.path.isfile(file):
+        return "a link that leads nowhere"
+    if not Path(file).is_relative_to(os.path.realpath(root)):
+        return "a link out of the folder"
+    return "a link to a picture that is read already" if file in read else ""
+
+
+def pictures_of_classes(root: Path, pictures: Iterable[Path]) -> dict[str, list[Path]]:
+    """Return the pictures in each class folder of `root`, by the folder's name."""
+    found = {folder.name: [] for folder in _visible_folders(root)}
+    for path in pictures:
+        if path.is_relative_to(root):
+            found[path.relative_to(root).parts[0]].append(path)
+    return found
 
 
 def _visible_folders(root: Path) -> list[Path]:
@@ -59,17 +138,31 @@ def _visible_folders(root: Path) -> list[Path]:
             do='Write dataset="folder:PATH"; a PATH that does not begin with / starts from the folder '
             f"{Path.cwd()}.",
         )
-    folders = [
-        folder
-        for folder in root.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".") and folder.name not in IGNORED_FOLDERS
-    ]
+    try:
+        folders = [folder for folder in root.iterdir() if folder.is_dir() and not _is_hidden(folder.name)]
+    except OSError as error:
+        raise DataError(
+            "The folder of images cannot be read.",
+            where=root,
+            expected="a folder that you may read",
+            found=f"{type(error).__name__}: {error}",
+            do="Ask its owner for permission, or copy it to a folder of your own.",
+        ) from error
     # By the visible name, so that two spellings of one name in Unicode get the same label.
     return sorted(folders, key=_visible_name)
 
 
-def folder_sources(root: Path) -> dict[str, Callable[[Callable], Dataset]]:
-    """Read class folders, or the folders train, test and (if you have one) val of class folders."""
+def _visible_name(path: Path) -> str:
+    """Return a name in one spelling: macOS and Linux write accented letters as different bytes."""
+    return unicodedata.normalize("NFC", path.name)
+
+
+def part_folders(root: Path) -> dict[str, Path]:
+    """Return the folders train, test and val if `root` is made of them, else `root` itself as train.
+
+    Raises:
+        DataError: If there is no such folder, it has no folder in it, or it has parts by other names.
+    """
     names = {folder.name for folder in _visible_folders(root)}
     if not names:
         raise DataError(
@@ -79,10 +172,64 @@ def folder_sources(root: Path) -> dict[str, Callable[[Callable], Dataset]]:
             found="no folder",
             do="Sort your images into one folder for each class.",
         )
-    parts = {"train": root}
     if "train" in names and names <= {"train", "val", "test"}:
-        parts = {name: root / name for name in sorted(names)}
-    classes = {part: _class_names(folder) for part, folder in parts.items()}
+        return {name: root / name for name in sorted(names)}
+    parts = sorted(name for name in names if name.lower() in PART_NAMES)
+    if len(parts) > 1:
+        raise DataError(
+            "These folders look like parts of a dataset and not like classes.",
+            where=root,
+            expected="the folders train and (if you have them) test and val, and no others; or classes",
+            found=", ".join(sorted(names)),
+            do="Name the parts train, test and val, and move other folders away; or name one part alone.",
+        )
+    return {"train": root}
+
+
+def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Callable[[Callable], Dataset]]:
+    """Read class folders, or the folders train, test and (if you have one) val of class folders.
+
+    Every picture is decoded once before anything else is done with it: better now than in mid-epoch. For
+    thousands of photographs that takes minutes, and a bar shows how far it is.
+
+    Args:
+        root: The absolute path of the folder.
+        skip_bad_images: Leave out what cannot be decoded, and classes without a picture to train on.
+
+    Raises:
+        DataError: If the folder cannot be used; it lists every bad picture and every empty class.
+    """
+    parts = part_folders(root)
+    _check_same_classes(parts)
+    entries = list_entries(root, depth=1 if parts["train"] == root else 2)
+    pictures = [path for path, ignored in entries if not ignored]
+    errors = {
+        path: error
+        for path in tqdm(pictures, desc="decode every picture", unit="picture", delay=5, leave=False)
+        if (error := decoding_error(path))
+    }
+    sound = [path for path in pictures if path not in errors]
+    empty = [
+        folder / name
+        for folder in parts.values()
+        for name, found in pictures_of_classes(folder, sound).items()
+        if not found
+    ]
+    if (errors or empty) and not skip_bad_images:
+        raise _unsound(root, errors, empty)
+    if errors or empty:
+        names = ", ".join(str(folder.relative_to(root)) for folder in empty) or "none"
+        print(f"left out: {len(errors)} pictures that cannot be decoded; classes without a picture: {names}")
+    trained = pictures_of_classes(parts["train"], sound)
+    classes = {_visible_name(Path(name)) for name, found in trained.items() if found}
+    return {
+        part: lambda transform, folder=folder: FolderOfClasses(folder, transform, sound, classes)
+        for part, folder in parts.items()
+    }
+
+
+def _check_same_classes(parts: dict[str, Path]) -> None:
+    classes = {part: set(map(_visible_name, _visible_folders(path))) for part, path in parts.items()}
     for part, found in classes.items():
         if found != classes["train"]:
             missing, extra = classes["train"] - found, found - classes["train"]
@@ -94,40 +241,15 @@ def folder_sources(root: Path) -> dict[str, Callable[[Callable], Dataset]]:
                 f"extra: {', '.join(sorted(extra)) or 'none'}",
                 do="Rename or move the folders so that each part has every class.",
             )
-    return {
-        part: lambda transform, folder=folder: FolderOfClasses(folder, transform)
-        for part, folder in parts.items()
-    }
 
 
-def _class_names(folder: Path) -> set[str]:
-    return {_visible_name(entry) for entry in _visible_folders(folder)}
-
-
-def _visible_name(path: Path) -> str:
-    """Return a name in one spelling: macOS and Linux write accented letters as different bytes."""
-    return unicodedata.normalize("NFC", path.name)
-
-
-def load_rgb(path: str | Path) -> Image.Image:
-    """Read one picture of any kind as RGB, upright, what is transparent on white.
-
-    Raises:
-        DataError: If the file is not a picture that can be decoded.
-    """
-    try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            "A picture could not be read.",
-            where=Path(path).resolve(),
-            expected="a picture that can be decoded to its end (PNG, JPEG, WebP, ...)",
-            found=f"{type(error).__name__}: {error}",
-            do="Open it in a picture viewer; save it again, or take it out of the folder.",
-        ) from error
+def _unsound(root: Path, errors: dict[Path, str], empty: list[Path]) -> DataError:
+    problems = [f"{path.relative_to(root)}: {error}" for path, error in errors.items()]
+    problems += [f"{path.relative_to(root)}: no picture in this class" for path in empty]
+    return DataError(
+        "A folder of images cannot be used as it is.",
+        where=root,
+        expected="pictures that can be decoded to their end, and at least one in each class",
+        found="\n            ".join(problems),
+        do="Mend or move these, or leave them out with skip_bad_images=True. check_images tells more.",
+    )

@@ -46,7 +46,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _find_dataset(settings: Settings) -> tuple[str, bool]:
-    if settings.dataset == "fashion_mnist_sample":
+    if settings.dataset in ("fashion_mnist_sample", "clipart"):
         return "ships with the course", True
     if settings.dataset in DATASETS:
         folder = {"fashion_mnist": "FashionMNIST", "cifar10": "cifar-10-batches-py"}[settings.dataset]

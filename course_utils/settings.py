@@ -8,7 +8,8 @@ import ast
 import difflib
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ PROFILES = {
     "full": {"dataset": "cifar10", "backbone": "resnet50"},
 }
 
-DATASETS = ("fashion_mnist_sample", "fashion_mnist", "cifar10")
+DATASETS = ("fashion_mnist_sample", "clipart", "fashion_mnist", "cifar10")
 
 REPOSITORY_FOLDER = Path(__file__).resolve().parent.parent
 
@@ -41,8 +42,8 @@ class Settings(BaseModel):
     profile: Literal["quick", "full"] = "quick"
     """"quick": what ships with the course. "full": CIFAR-10 and ResNet-50, which are downloaded."""
     dataset: str = "default"
-    """"default" (the profile's own), "fashion_mnist_sample", "fashion_mnist", "cifar10" or
-    "folder:PATH"."""
+    """"default" (the profile's own), "fashion_mnist_sample" or "clipart" (which ship), "fashion_mnist",
+    "cifar10" or "folder:PATH"."""
     backbone: str = "default"
     """"default" (the profile's own), any torchvision classifier, or "timm/NAME"."""
     weights: str = "default"
@@ -70,6 +71,9 @@ class Settings(BaseModel):
     """Each thawed stage learns with this times the learning rate of the stage above it. 1: all alike."""
     warmup_epochs: float = Field(0.0, ge=0, le=1000)
     """Over how many epochs the learning rate rises to `lr` before it falls."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """The share of each label that training spreads over all classes, so that the network is never told to
+    be quite sure. It helps a little where labels can be disputed; the training loss includes it."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Every random choice of the run follows from this number."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -103,6 +107,22 @@ class Settings(BaseModel):
         if dataset not in DATASETS and not dataset.startswith("folder:"):
             raise unknown_name("dataset", dataset, [*DATASETS, "folder:PATH"])
         return dataset
+
+    @field_validator("dataset", "weights")
+    @classmethod
+    def _can_be_a_path(cls, value: str) -> str:
+        if value.startswith("folder:") or value.endswith(".safetensors"):
+            try:
+                Path(value.removeprefix("folder:")).expanduser().resolve().exists()
+            except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a zero byte
+                raise ConfigError(
+                    "A path cannot be used on this machine.",
+                    where=repr(value),
+                    expected="the path of a file or a folder",
+                    found=f"{type(error).__name__}: {error}",
+                    do="Check how the path is spelled, and whether you may read it.",
+                ) from error
+        return value
 
 
 def _config_error(problem: Mapping, values: Mapping[str, object]) -> ConfigError:
@@ -200,3 +220,20 @@ def set_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+@contextmanager
+def random_numbers_kept() -> Iterator[None]:
+    """Give the random numbers of Python, numpy and torch (on the CPU) back as they were, whatever happens."""
+    import random
+
+    import numpy as np
+    import torch
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

@@ -6,13 +6,17 @@ import stat
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
-from torchvision.models import shufflenet_v2_x0_5
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torchvision.models import ResNet50_Weights, Swin_T_Weights, shufflenet_v2_x0_5
 
-from course_utils.checkpoints import load_model, save_model, write_atomically
+from course_utils.backbones import backbone_transform
+from course_utils.checkpoints import load_model, model_transform, save_model, write_atomically
 from course_utils.errors import CheckpointError
+from course_utils.weights import ResNet18_64px_Weights
 
 
 def same(one, other):
@@ -156,6 +160,7 @@ def test_model_file_gives_back_the_network_and_how_to_use_it(saved):
         "backbone": "shufflenet_v2_x0_5",
         "classes": ["Mövenschiß", "猫", "été d'or"],
         "image_size": 48,
+        "preprocessing": None,
     }
     assert same(loaded.state_dict(), model.state_dict())
     assert not any(module.training for module in loaded.modules())
@@ -194,3 +199,43 @@ def test_model_file_with_the_name_of_another_backbone_is_an_error(saved, tmp_pat
     save_model(saved[0], path, backbone="shufflenet_v2_x1_0", classes=["a", "b", "c"], image_size=32)
     with pytest.raises(CheckpointError, match="shufflenet_v2_x1_0"):
         load_model(path)
+
+
+@pytest.mark.parametrize("place", ["a weight", "the name of a class", "the size"])
+def test_one_altered_byte_is_refused_by_name(saved, tmp_path, assert_says_four_things, place):
+    content = bytearray(saved[1].read_bytes())
+    at = {
+        "a weight": len(content) - 1000,
+        "the name of a class": content.index("été d".encode()) + len("été d".encode()) - 1,
+        "the size": content.index(b": 48") + 3,
+    }[place]
+    content[at] ^= 1
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    load_file(path)  # safetensors itself sees nothing wrong
+    with pytest.raises(CheckpointError, match="altered") as caught:
+        load_model(path)
+    assert_says_four_things(caught.value)
+    assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize("image_size", [None, 48])
+@pytest.mark.parametrize(
+    "weights",
+    [ResNet18_64px_Weights.DEFAULT, ResNet50_Weights.IMAGENET1K_V2, Swin_T_Weights.DEFAULT],
+    ids=str,
+)
+def test_model_file_gives_back_the_preprocessing(saved, tmp_path, weights, image_size):
+    transform = backbone_transform(weights, image_size)
+    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b", "c"], "image_size": image_size}
+    save_model(saved[0], tmp_path / "model.safetensors", **names, transform=transform)
+    again = model_transform(load_model(tmp_path / "model.safetensors")[1])
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 4), dtype=np.uint8)
+    picture = Image.fromarray(pixels).convert("RGB")
+    assert torch.equal(again(picture), transform(picture))
+
+
+def test_model_file_without_its_preprocessing_says_so(saved, assert_says_four_things):
+    with pytest.raises(CheckpointError, match="preprocessing") as caught:
+        model_transform(load_model(saved[1])[1])
+    assert_says_four_things(caught.value)

@@ -16,6 +16,7 @@ from course_utils.evaluation import (
     confusion_matrix,
     evaluate,
     most_confident_mistakes,
+    paired_difference,
     per_class,
 )
 
@@ -215,3 +216,70 @@ def test_there_are_fewer_rows_if_there_are_fewer_mistakes():
     perfect = most_confident_mistakes(an_evaluation(truth=[0, 1], answers=[0, 1]), 10)
     assert len(perfect) == 0
     assert list(perfect.columns) == ["image", "truth", "answer", "confidence"]
+
+
+def test_difference_of_a_result_from_itself_is_zero_with_an_interval_of_no_width():
+    result = an_evaluation(truth=[0, 1, 2, 0], answers=[0, 1, 0, 1])
+    assert paired_difference([result, result], [result, result]) == (0, 0, 0)
+
+
+def test_difference_counts_first_less_second_and_lies_inside_its_interval():
+    truth = [0] * 100
+    better = an_evaluation(truth, answers=[0] * 80 + [1] * 20)
+    worse = an_evaluation(truth, answers=[0] * 70 + [1] * 30)
+    difference = paired_difference([better], [worse])
+    assert difference.mean == pytest.approx(0.10)
+    assert 0 < difference.low < 0.10 < difference.high < 0.20
+    swapped = paired_difference([worse], [better])
+    assert swapped == pytest.approx((-difference.mean, -difference.high, -difference.low))
+
+
+def test_difference_is_known_better_when_the_same_images_are_missed():
+    # Ten images apart in both cases; but once 20 of the mistakes are shared, and once none is.
+    truth = [0] * 100
+    first = an_evaluation(truth, answers=[0] * 80 + [1] * 20)
+    same_missed = an_evaluation(truth, answers=[0] * 70 + [1] * 30)
+    others_missed = an_evaluation(truth, answers=[1] * 30 + [0] * 70)
+    paired, unrelated = (paired_difference([first], [other]) for other in (same_missed, others_missed))
+    assert paired.mean == pytest.approx(unrelated.mean)
+    # By hand: the variances of one image's difference are 0.1 - 0.01 and 0.5 - 0.01.
+    assert paired.high - paired.low == pytest.approx(2 * 1.96 * math.sqrt(0.09 / 100), rel=0.15)
+    assert unrelated.high - unrelated.low == pytest.approx(2 * 1.96 * math.sqrt(0.49 / 100), rel=0.15)
+
+
+def test_runs_that_disagree_widen_the_interval_of_their_difference():
+    truth = [0] * 400
+    base = an_evaluation(truth, answers=[0] * 300 + [1] * 100)
+    steady = [an_evaluation(truth, answers=[0] * 280 + [1] * 120)] * 3
+    scattered = [an_evaluation(truth, answers=[0] * right + [1] * (400 - right)) for right in (240, 280, 320)]
+    alike, apart = (paired_difference([base] * 3, runs) for runs in (steady, scattered))
+    assert alike.mean == pytest.approx(apart.mean) == pytest.approx(0.05)
+    assert apart.high - apart.low > 2 * (alike.high - alike.low)
+
+
+def test_interval_of_a_difference_follows_from_its_seed_and_its_confidence():
+    truth, random = [0] * 50, torch.Generator().manual_seed(4)
+    first, second = (
+        an_evaluation(truth, torch.randint(0, 2, (50,), generator=random).tolist()) for _ in range(2)
+    )
+    again = [paired_difference([first], [second], seed=seed, resamples=50) for seed in (1, 1, 2)]
+    assert again[0] == again[1] != again[2]
+    narrow = paired_difference([first], [second], seed=1, resamples=50, confidence=0.5)
+    assert narrow.high - narrow.low < again[0].high - again[0].low
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([an_evaluation([0, 1], [0, 1])], [an_evaluation([1, 0], [0, 1])]),
+        ([an_evaluation([0, 1], [0, 1])], [an_evaluation([0, 1, 1], [0, 1, 1])]),
+        ([an_evaluation([0, 1], [0, 1])] * 2, [an_evaluation([0, 1], [0, 1])]),
+        ([an_evaluation([0, 1], [0, 1]), an_evaluation([1, 0], [0, 1])], [an_evaluation([0, 1], [0, 1])] * 2),
+        ([], []),
+    ],
+    ids=["another order", "other images", "fewer runs", "a run of other images", "no run"],
+)
+def test_results_that_are_not_of_the_same_images_cannot_be_paired(first, second, assert_says_four_things):
+    with pytest.raises(DataError, match="image by image") as caught:
+        paired_difference(first, second)
+    assert_says_four_things(caught.value)

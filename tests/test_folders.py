@@ -110,11 +110,11 @@ def test_capital_letters_in_a_file_type_are_fine(tmp_path, write_class_folders):
 
 def test_empty_class_is_a_data_error_that_names_it(tmp_path, write_class_folders, assert_says_four_things):
     root = write_class_folders(tmp_path / "pets", {"cat": 3, "dog": 3, "emu": 0})
-    with pytest.raises(DataError, match="emu") as caught:
-        split_folder(root)
-    assert_says_four_things(caught.value)
-    assert str(root) in str(caught.value)
-    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    for read in (split_folder, FolderOfClasses):
+        with pytest.raises(DataError, match="emu") as caught:
+            read(root)
+        assert_says_four_things(caught.value)
+        assert str(root) in str(caught.value)
 
 
 def test_missing_folder_is_a_data_error_with_its_absolute_path(

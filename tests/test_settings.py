@@ -94,6 +94,8 @@ def test_no_setting_is_left_at_default_after_profile_default():
         ("dataset", 3),
         ("weights", None),
         ("backbone", ["resnet18"]),
+        ("skip_bad_images", "false"),
+        ("skip_bad_images", 1),
     ],
 )
 def test_wrong_type_or_range_is_refused_by_name(name, value, assert_says_four_things):

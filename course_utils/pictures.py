@@ -1,0 +1,89 @@
+"""One way to read a picture, whatever kind it is: in a folder, by a path, or from an upload."""
+
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from course_utils.errors import DataError
+
+
+def decoding_error(path: Path) -> str:
+    """Return why a picture cannot be decoded, or "" if it can. A file that has not changed is read once."""
+    status = path.stat()
+    return _decoding_error(path, status.st_size, status.st_mtime_ns)
+
+
+@cache  # size and time are there to notice that the file has changed
+def _decoding_error(path: Path, size: int, time: int) -> str:
+    try:
+        load_rgb(path)
+    except DataError as error:
+        return why_undecodable(error)
+    return ""
+
+
+def why_undecodable(error: DataError) -> str:
+    """Return in a few words, without the path, why `load_rgb` could not decode a picture."""
+    cause = error.__cause__
+    if isinstance(cause, UnidentifiedImageError):
+        return "not a picture, or empty"
+    return f"{type(cause).__name__}: {getattr(cause, 'strerror', None) or cause}"
+
+
+def load_rgb(picture: str | Path | BinaryIO) -> Image.Image:
+    """Read one picture of any kind as RGB: see `as_rgb`.
+
+    Args:
+        picture: A path, or a file that is open for reading bytes.
+
+    Raises:
+        DataError: If it is not a picture that can be decoded. Pillow refuses more than 179 million pixels.
+    """
+    try:
+        with Image.open(picture) as image:
+            animated, rgb = is_animated(image), as_rgb(image)
+    except Exception as error:  # Pillow raises whatever a damaged file leads it to
+        where = Path(picture).resolve() if isinstance(picture, (str, Path)) else "the bytes of a picture"
+        raise DataError(
+            "A picture could not be read.",
+            where=where,
+            expected="a picture that can be decoded to its end (PNG, JPEG, WebP, ...)",
+            found=f"{type(error).__name__}: {error}",
+            do="Open it in a picture viewer; save it again, or take it out of the folder.",
+        ) from error
+    if animated:  # without its path, so that Python says it once
+        warnings.warn("Only the first frame of an animated picture is read.", stacklevel=2)
+    return rgb
+
+
+def is_animated(image: Image.Image) -> bool:
+    """Return whether a picture has several frames. (MPO is a photograph together with its own preview.)"""
+    return getattr(image, "is_animated", False) and image.format != "MPO"
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return a PIL picture of any mode as RGB, upright, what is transparent on white.
+
+    Raises:
+        ValueError: If its numbers have no range that is known.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode[0] in "IF":
+        image = _in_eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    """Bring greys from 0 to 65,535 to 0 to 255. Pillow's own conversion makes all above 255 white."""
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"grey values of an unknown range ({values.min():g} to {values.max():g})")
+    return Image.fromarray(((values.astype(np.int64) + 128) // 257).astype(np.uint8))
