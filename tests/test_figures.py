@@ -37,7 +37,24 @@ def a_history(train_losses=(1.5, 0.75), val_losses=(1.25, 0.5), val_accuracies=(
 
 SOME_WRONG = an_evaluation(truth=[0, 0, 0, 1, 2, 2], answers=[0, 1, 1, 1, 2, 0])
 COUNTS = pd.DataFrame({"train": [7, 11], "val": [3, 5], "test": [2, 13]}, index=["cat", "dog"])
+HEAT = torch.linspace(0, 1, 64).reshape(8, 8)
+PLACES = np.random.default_rng(0).normal(size=(6, 2))
 INTERVALS = pd.DataFrame({"accuracy": [0.8, 1.0], "low": [0.7, 0.9], "high": [0.9, 1.0]}, index=["a", "b"])
+
+SUMMARY = pd.DataFrame(
+    [["pets", 5, "frozen", 0.5, 0.4, 0.6, 3], ["pets", 20, "frozen", 0.75, 0.7, 0.8, 3]],
+    columns=["dataset", "images_per_class", "start", "accuracy", "low", "high", "seeds"],
+)
+OVER_TIME = pd.DataFrame(
+    [["frozen", 0, 0.5, 0.25], ["frozen", 0, 1.0, 0.75], ["from scratch", 0, 8.0, 0.5]],
+    columns=["start", "seed", "seconds", "val_accuracy"],
+)
+COSTS = pd.DataFrame(
+    [["clothes", "no scale", "used only", 2.0, 1.0, 3.0], ["clothes", "BGR", "used only", 5.0, -1.0, 9.0]],
+    columns=["dataset", "fault", "way", "cost", "low", "high"],
+)
+
+RANGE = pd.DataFrame({"lr": [1e-5, 1e-4, 1e-3, 1e-2, 1e-1], "loss": [2.0, 1.9, 1.0, 0.5, 1.2]})
 
 # Name: how the figure is drawn, and what its description must contain.
 DRAWN = {
@@ -65,11 +82,41 @@ DRAWN = {
         lambda: figures.confusion(SOME_WRONG),
         ["3 classes", "3 of 6", "cat taken for dog, 2 times"],
     ),
+    "reliability": (
+        lambda: figures.reliability({"before": SOME_WRONG, "after": an_evaluation([0, 1, 2], [0, 1, 2])}),
+        ["before: mean confidence 0.900, accuracy 0.500, expected calibration error 0.400"],
+    ),
+    "heatmaps": (
+        lambda: figures.heatmaps(SOME_WRONG, [0, 1, 5], [a_picture(n) for n in range(3)], 3 * [HEAT]),
+        ["3 pictures", "cat called cat (90%); cat called dog (90%); ship called cat (90%)"],
+    ),
+    "feature_maps": (
+        lambda: figures.feature_maps({"one\nway": PLACES, "another": -PLACES}, SOME_WRONG.labels, CLASSES),
+        ["6 images of 3 classes", "one way; another"],
+    ),
     "mistakes": (
         lambda: figures.mistakes(most_confident_mistakes(SOME_WRONG, 2), [a_picture(1), a_picture(2)]),
         ["2 most confident", "cat taken for dog (90%)"],
     ),
     "accuracies": (lambda: figures.accuracies(INTERVALS, "a 0.8, b 1.0"), ["a 0.8, b 1.0"]),
+    "loss_curves": (
+        lambda: figures.loss_curves({"thawed": a_history(), "kept": a_history()}),
+        ["thawed: ", "kept: "],
+    ),
+    "lr_range": (lambda: figures.lr_range(RANGE), ["from 1e-05 to 1e-01", "lowest near a rate of 1e-02"]),
+    "rates_over_steps": (
+        lambda: figures.rates_over_steps(pd.DataFrame({"fc": [0.1, 0.2, 0.0], "layer4": [0.05, 0.1, 0.0]})),
+        ["rise for 1 steps", "fc 2.0e-01, layer4 1.0e-01"],
+    ),
+    "transfer_curves": (
+        lambda: figures.transfer_curves(SUMMARY),
+        ["pets, 5 images, frozen: 50 % (40 to 60)", "20 images, frozen: 75 % (70 to 80)"],
+    ),
+    "accuracy_over_time": (
+        lambda: figures.accuracy_over_time(OVER_TIME, level=0.5),
+        ["frozen ends at 75 % after 1.0 s", "marks 50 %"],
+    ),
+    "costs": (lambda: figures.costs(COSTS, "BGR costs 5.0"), ["BGR costs 5.0"]),
     "residual_block": (
         lambda: figures.residual_block(resnet18().layer1[0]),
         ["3×3 convolution, 64 channels"],
@@ -77,7 +124,7 @@ DRAWN = {
 }
 
 ALL_FIGURES = pytest.mark.parametrize("name", DRAWN)
-WITHOUT_AXES = ("image_grid", "mistakes", "residual_block")
+WITHOUT_AXES = ("heatmaps", "image_grid", "mistakes", "residual_block")
 
 
 @pytest.fixture(scope="module")

@@ -5,20 +5,38 @@ alternative text, for those who listen to a notebook, stands in the output's met
 `figure.savefig("name.png")` works as for any matplotlib figure.
 """
 
+from course_utils.figures.comparisons import accuracy_over_time, transfer_curves
+from course_utils.figures.curves import learning_curves, loss_curves, lr_range, rates_over_steps
 from course_utils.figures.described import DescribedFigure
 from course_utils.figures.networks import residual_block
-from course_utils.figures.pictures import class_counts, image_grid, mistakes, value_histogram
-from course_utils.figures.results import accuracies, bars, confusion, learning_curves
+from course_utils.figures.pictures import class_counts, heatmaps, image_grid, mistakes, value_histogram
+from course_utils.figures.results import (
+    accuracies,
+    bars,
+    confusion,
+    costs,
+    feature_maps,
+    reliability,
+)
 
 __all__ = [
     "DescribedFigure",
     "accuracies",
+    "accuracy_over_time",
     "bars",
     "class_counts",
     "confusion",
+    "costs",
+    "feature_maps",
+    "heatmaps",
     "image_grid",
     "learning_curves",
+    "loss_curves",
+    "lr_range",
     "mistakes",
+    "rates_over_steps",
+    "reliability",
     "residual_block",
+    "transfer_curves",
     "value_histogram",
 ]

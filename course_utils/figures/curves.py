@@ -30,7 +30,7 @@ def learning_curves(history: History) -> DescribedFigure:
 
 
 def loss_curves(histories: dict[str, History]) -> DescribedFigure:
-    """Draw the validation loss of several training runs, on a logarithmic scale.
+    """Draw the validation loss of several training runs.
 
     Args:
         histories: The name of each run and its history, at most four.
@@ -41,10 +41,6 @@ def loss_curves(histories: dict[str, History]) -> DescribedFigure:
     axes = figure.add_subplot()
     for (name, run), colour, marker in zip(losses.items(), (BLUE, ORANGE, GREEN, GREY), "os^v", strict=False):
         axes.plot(run, f"{marker}-", color=colour, label=name)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
-    axes.tick_params(axis="y", which="minor", labelsize=8)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation loss (nats)")

@@ -12,6 +12,11 @@ from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
 
+# For many classes: a colour and a marker for each. Their numbers share no factor, so that the pair comes
+# round only after 56 classes. Yellow, the eighth colour, is too pale on white.
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+MARKERS = ("o", "^", "s", "X", "v", "D", "P", "<")
+
 
 class DescribedFigure(Figure):
     """A matplotlib figure with an alternative text, which notebooks show by themselves."""

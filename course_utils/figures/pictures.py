@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from course_utils.evaluation import Evaluation
 from course_utils.figures.described import BLUE, GREEN, ORANGE, DescribedFigure
 
 
@@ -105,4 +106,46 @@ def value_histogram(values: dict[str, torch.Tensor], description: str) -> Descri
         axes.set_xlabel("pixel value")
         axes.set_ylabel("pixels")
         axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    return figure
+
+
+def heatmaps(
+    result: Evaluation,
+    indices: Sequence[int],
+    images: Sequence[Image.Image | torch.Tensor],
+    maps: Sequence[torch.Tensor],
+) -> DescribedFigure:
+    """Draw pictures, each beside itself under its heatmap, with its true class and the answer.
+
+    Args:
+        result: What the network said about the dataset that the pictures are from.
+        indices: Which images of the dataset these are.
+        images: The pictures, in the order of `indices`; as for `image_grid`.
+        maps: As `explanations.grad_cam` returns them: [height, width], from 0 to 1.
+    """
+    titles, words = [], []
+    for index in indices:
+        answer, truth = int(result.predictions[index]), int(result.labels[index])
+        sure = f"{result.probabilities[index, answer]:.0%}"
+        verdict = "right" if answer == truth else "WRONG"
+        titles.append(f"{result.classes[truth]}\n{verdict}, said: {result.classes[answer]} ({sure})")
+        words.append(f"{result.classes[truth]} called {result.classes[answer]} ({sure})")
+    columns = min(2, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = DescribedFigure(
+        f"{len(titles)} pictures, each beside itself with what Grad-CAM marks: {'; '.join(words)}.",
+        figsize=(3.7 * columns, 2.3 * rows + 0.6),
+    )
+    pairs, margin = figure.subfigures(2, 1, height_ratios=(2.3 * rows, 0.6))
+    panels = pairs.subfigures(rows, columns, squeeze=False).flat[: len(titles)]
+    for panel, title, image, heat in zip(panels, titles, images, maps, strict=True):
+        panel.suptitle(title, fontsize=9)
+        picture = _as_picture(image)
+        frame = (0, 1, 0, 1)  # picture and map may differ in size; they cover the same square
+        for axes in panel.subplots(1, 2):
+            axes.imshow(picture, cmap="gray", extent=frame)
+            axes.set_axis_off()
+        marked = axes.imshow(heat.numpy(), cmap="viridis", vmin=0, vmax=1, alpha=0.6, extent=frame)
+    scale = margin.colorbar(marked, cax=margin.subplots(), orientation="horizontal")
+    scale.set_label("speaks for the answer (1: the strongest place)")
     return figure

@@ -1,11 +1,14 @@
 """Pictures of what was measured: curves, bars, matrices and intervals."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
+import torch
 
-from course_utils.evaluation import Evaluation, confusion_matrix
-from course_utils.figures.described import BLUE, GREY, ORANGE, DescribedFigure
-from course_utils.training import History
+from course_utils.calibration import calibration_error, reliability_table
+from course_utils.evaluation import Evaluation, accuracy_interval, confusion_matrix
+from course_utils.figures.described import BLUE, COLOURS, GREY, MARKERS, DescribedFigure
 
 
 def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
@@ -23,29 +26,6 @@ def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
     axes.margins(x=0.15)
     axes.invert_yaxis()
     axes.set_xlabel(label)
-    return figure
-
-
-def learning_curves(history: History) -> DescribedFigure:
-    """Draw loss and accuracy of every epoch, training and validation, with the best epoch marked."""
-    table, best = history.to_frame(), history.best
-    figure = DescribedFigure(
-        f"Two line charts over {len(table)} epochs. Loss: training goes from {table.train_loss.iloc[0]:.2f} "
-        f"to {table.train_loss.iloc[-1]:.2f}, validation from {table.val_loss.iloc[0]:.2f} to "
-        f"{table.val_loss.iloc[-1]:.2f}. The best epoch is {best.epoch}, with a validation accuracy of "
-        f"{best.val_accuracy:.3f}.",
-        figsize=(8, 3),
-    )
-    for axes, (quantity, unit) in zip(
-        figure.subplots(1, 2), {"loss": "loss (nats)", "accuracy": "accuracy"}.items(), strict=True
-    ):
-        axes.plot(table.index, table[f"train_{quantity}"], "o--", color=BLUE, label="training")
-        axes.plot(table.index, table[f"val_{quantity}"], "o-", color=ORANGE, label="validation")
-        axes.axvline(best.epoch, color=GREY, linestyle=":", label="best epoch")
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(unit)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend()
     return figure
 
 
@@ -97,4 +77,102 @@ def accuracies(table: pd.DataFrame, description: str) -> DescribedFigure:
     axes.margins(y=0.2)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.4)
+    return figure
+
+
+def reliability(results: Mapping[str, Evaluation], bins: int = 15) -> DescribedFigure:
+    """Draw how often answers of each confidence are right, with 95 % intervals; below, how many there are.
+
+    Args:
+        results: One panel for each: its name, and what the network said.
+        bins: As for `calibration.reliability_table`.
+    """
+    errors = {name: calibration_error(result, bins) for name, result in results.items()}
+    words = "; ".join(
+        f"{name}: mean confidence {result.probabilities.max(dim=1).values.mean():.3f}, accuracy "
+        f"{result.accuracy:.3f}, expected calibration error {errors[name]:.3f}"
+        for name, result in results.items()
+    )
+    figure = DescribedFigure(
+        f"Reliability diagrams, accuracy over confidence. {words}.", figsize=(3.6 * len(results), 4.4)
+    )
+    panels = figure.subplots(2, len(results), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1))
+    for above, below, (name, result) in zip(*panels, results.items(), strict=True):
+        table = reliability_table(result, bins)
+        right = (table.accuracy * table.images).round().astype(int)
+        bounds = np.array([accuracy_interval(*row) for row in zip(right, table.images, strict=True)])
+        spread = np.abs(bounds.T - table.accuracy.to_numpy())
+        above.plot([0, 1], [0, 1], "--", color=GREY, label="calibrated")
+        above.errorbar(table.confidence, table.accuracy, spread, fmt="o", color=BLUE, label="measured")
+        above.set_title(f"{name}\nECE {errors[name]:.3f}", fontsize=10)
+        below.bar(table.low, table.images, width=table.high - table.low, align="edge", color=BLUE, ec="white")
+        above.set(xlabel="confidence", ylabel="accuracy")
+        below.set(xlabel="confidence", ylabel="images")
+    panels[0, 0].legend()
+    return figure
+
+
+def feature_maps(
+    maps: Mapping[str, np.ndarray], labels: torch.Tensor, classes: Sequence[str]
+) -> DescribedFigure:
+    """Draw each image as a point, one panel for each map, with a colour and a marker for each class.
+
+    Args:
+        maps: Title of the panel, and the places of the images: [images, 2].
+        labels: int64, [images]: the true classes.
+        classes: Their names.
+    """
+    titles = "; ".join(" ".join(title.split()) for title in maps)
+    figure = DescribedFigure(
+        f"Maps by t-SNE of {len(labels)} images of {len(classes)} classes: a point for each. {titles}.",
+        figsize=(3.5 * len(maps), 4.4),
+    )
+    panels = figure.subplots(1, len(maps), squeeze=False)[0]
+    for axes, (title, places) in zip(panels, maps.items(), strict=True):
+        for label, name in enumerate(classes):
+            x, y = places[labels.numpy() == label].T
+            look = {"color": COLOURS[label % len(COLOURS)], "marker": MARKERS[label % len(MARKERS)]}
+            axes.scatter(x, y, s=16, linewidths=0, alpha=0.8, label=name, **look)
+        axes.set_title(title, fontsize=10)
+        axes.set(xticks=[], yticks=[], xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=1.6
+    )
+    return figure
+
+
+def costs(table: pd.DataFrame, description: str) -> DescribedFigure:
+    """Draw what faults cost, with intervals: a panel for each dataset, a bar for each way to make a fault.
+
+    Args:
+        table: One row for each bar, with the columns `dataset`, `fault`, `way`, `cost`, `low` and `high`,
+            the last three in points of accuracy. A fault that has no row in a dataset was not measured there.
+        description: The alternative text.
+    """
+    datasets, faults, ways = (list(table[column].unique()) for column in ("dataset", "fault", "way"))
+    figure = DescribedFigure(description, figsize=(8, 0.42 * len(faults) + 1.4))
+    thickness = 0.8 / len(ways)
+    for axes, dataset in zip(
+        figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0], datasets, strict=True
+    ):
+        here = table[table.dataset == dataset]
+        for number, (way, colour) in enumerate(zip(ways, COLOURS, strict=False)):
+            rows = here[here.way == way]
+            places = [
+                faults.index(fault) + (number - (len(ways) - 1) / 2) * thickness for fault in rows.fault
+            ]
+            spread = np.stack([rows.cost - rows.low, rows.high - rows.cost]).clip(0)
+            axes.barh(places, rows.cost, thickness, color=colour, label=way)
+            axes.errorbar(rows.cost, places, xerr=spread, fmt="none", ecolor="black", elinewidth=1, capsize=2)
+        for place, fault in enumerate(faults):
+            if fault not in set(here.fault):
+                axes.text(1, place, "not measured", va="center", fontsize=8, color=GREY)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_title(dataset, fontsize=10)
+        axes.set_xlabel("cost in points of accuracy")
+        axes.grid(axis="x", alpha=0.4)
+        axes.set_axisbelow(True)
+    axes.set_yticks(range(len(faults)), faults)
+    axes.invert_yaxis()  # shared: the first fault is at the top of every panel
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(ways))
     return figure
