@@ -22,7 +22,8 @@ from tqdm.auto import tqdm
 from course_utils.data import classes_of, make_loader
 from course_utils.errors import ConfigError, DataError
 from course_utils.features import EXTRACTION_BATCH, eval_mode
-from course_utils.pictures import as_rgb, load_rgb
+from course_utils.pictures import load_rgb
+from course_utils.training_checks import check_batch_labels
 
 
 class Evaluation(NamedTuple):
@@ -59,7 +60,7 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
         num_workers: Extra processes that read images.
 
     Raises:
-        DataError: If the dataset is empty or its classes have no names.
+        DataError: If the dataset is empty, its classes have no names, or a label is not that of a class.
     """
     device = next(model.parameters()).device
     probabilities, labels = [], []
@@ -67,7 +68,8 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
         loader = make_loader(dataset, EXTRACTION_BATCH, num_workers=num_workers)
         for images, batch_labels in tqdm(loader, desc="evaluate", unit="batch", leave=False):
             probabilities.append(model(images.to(device)).softmax(dim=1).cpu())
-            labels.append(torch.as_tensor(batch_labels))
+            check_batch_labels(batch_labels, probabilities[-1].shape[1], "evaluate")
+            labels.append(batch_labels)
     return Evaluation(torch.cat(probabilities), torch.cat(labels), classes_of(dataset))
 
 
@@ -89,10 +91,7 @@ def predict(
         DataError: If the picture cannot be decoded.
         ConfigError: If there are more or fewer names than outputs.
     """
-    if isinstance(picture, Image.Image):
-        rgb = as_rgb(picture)
-    else:
-        rgb = load_rgb(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
+    rgb = load_rgb(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
     image = transform(rgb).unsqueeze(0).to(next(model.parameters()).device)
     with eval_mode(model), torch.inference_mode():
         probabilities = model(image).softmax(dim=1)[0].cpu()
