@@ -8,12 +8,12 @@ Pictures of your own are read in the next room, `folders`.
 import hashlib
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -25,9 +25,13 @@ from torch.utils.data import (
 )
 from torchvision import datasets
 
+from course_utils.archives import Found, fetch_dataset
 from course_utils.errors import DataError
-from course_utils.folders import folder_sources
+from course_utils.folders import FolderOfClasses, folder_sources
+from course_utils.loaders import Loader, collate, probe
 from course_utils.settings import Settings, downloads_folder, shipped_data_folder
+
+DOWNLOADED = {"fashion_mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}
 
 
 class Splits(NamedTuple):
@@ -94,14 +98,20 @@ def load_splits(
 def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]]:
     """Return, for each part that the dataset has, a function from a transform to torchvision's dataset."""
     if settings.dataset.startswith("folder:"):
-        return folder_sources(Path(settings.dataset.removeprefix("folder:")).expanduser().resolve())
+        folder = Path(settings.dataset.removeprefix("folder:")).expanduser().resolve()
+        return folder_sources(folder, settings.skip_bad_images)
+    if settings.dataset == "clipart":
+        # Read without the pass over every picture that `folder_sources` makes: the sums tell as much.
+        root = shipped_data_folder() / "clipart"
+        _check_sample(root)
+        return {part: partial(FolderOfClasses, root / part) for part in ("train", "test")}
     if settings.dataset == "fashion_mnist_sample":
         root, kind = shipped_data_folder() / "fashion_mnist_sample", datasets.FashionMNIST
         _check_sample(root)
     else:
         root = downloads_folder()
-        kind = {"fashion_mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}[settings.dataset]
-        _make_available(kind, root)
+        kind = DOWNLOADED[settings.dataset]
+        fetch_dataset(kind, root)
     return {
         "train": lambda transform: kind(root, train=True, transform=transform),
         "test": lambda transform: kind(root, train=False, transform=transform),
@@ -114,8 +124,9 @@ def _check_sample(root: Path) -> None:
     Raises:
         DataError: If a file is missing or not the one that was shipped.
     """
-    for line in (root / "SHA256SUMS").read_text().splitlines():
-        expected, name = line.split()
+    sums = root / "SHA256SUMS"
+    lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
+    for expected, _, name in [line.partition("  ") for line in lines] or [("a list of sums", "", sums.name)]:
         path = root / name
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
         if found != expected:
@@ -128,33 +139,20 @@ def _check_sample(root: Path) -> None:
             )
 
 
-def _make_available(kind: type[Dataset], root: Path) -> None:
-    """Find torchvision's dataset in `root`, or download it, one process at a time.
+def fetch_images(settings: Settings) -> list[Found]:
+    """Have the images that the settings ask for on this machine, verified, and say what is there.
 
     Raises:
-        DataError: If it is not there and cannot be downloaded.
+        DataError: If they are damaged, or cannot be downloaded.
     """
-    try:
-        for train in (True, False):
-            kind(root, train=train)
-        return
-    except (RuntimeError, AssertionError, ValueError, OSError):
-        pass  # not there, or damaged: torchvision has no error of its own for either
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f"{kind.__name__}.lock"):
-            kind(root, download=True)
-    except (OSError, RuntimeError) as error:
-        # torchvision reports a refused connection, a wrong hash and a full disk in these two types.
-        source = getattr(kind, "url", None) or ", ".join(kind.mirrors)
-        raise DataError(
-            f"{kind.__name__} could not be downloaded.",
-            where=root,
-            expected=f"a download from {source}",
-            found=f"{type(error).__name__}: {error}",
-            do="Check the network and try again, put the files there by hand, or use what ships with "
-            'the course: profile="quick".',
-        ) from error
+    if settings.dataset in DOWNLOADED:
+        return fetch_dataset(DOWNLOADED[settings.dataset], downloads_folder())
+    folder = Path(settings.dataset.removeprefix("folder:")).expanduser().resolve()
+    if not settings.dataset.startswith("folder:"):
+        folder = shipped_data_folder() / settings.dataset
+    _open_sources(settings)  # which verifies them
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return [Found(settings.dataset, folder, size, "sound")]
 
 
 def labels_of(dataset: Dataset) -> np.ndarray:
@@ -165,9 +163,9 @@ def labels_of(dataset: Dataset) -> np.ndarray:
     if isinstance(dataset, Subset):
         return labels_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
     if isinstance(dataset, torch.utils.data.TensorDataset):
-        return dataset.tensors[1].numpy()
+        return _whole_numbers(dataset.tensors[1].numpy(), "TensorDataset")
     if hasattr(dataset, "targets"):
-        return np.asarray(dataset.targets, dtype=np.int64)
+        return _whole_numbers(dataset.targets, type(dataset).__name__)
     raise DataError(
         "The labels of this dataset are not known without reading its images.",
         where=type(dataset).__name__,
@@ -175,6 +173,24 @@ def labels_of(dataset: Dataset) -> np.ndarray:
         found="no attribute `targets`",
         do="Give your dataset an attribute `targets`: a list with the label of every image.",
     )
+
+
+def _whole_numbers(labels: object, where: str) -> np.ndarray:
+    try:
+        found = np.asarray(labels)
+    except ValueError as error:  # lists of different lengths
+        found, cause = np.empty(0, dtype=object), error
+    else:
+        cause = None
+        if found.ndim == 1 and (found.dtype.kind in "iu" or not len(found)):
+            return found.astype(np.int64)
+    raise DataError(
+        "The labels are not whole numbers.",
+        where=f"{where}.targets",
+        expected="one list with a whole number for every image",
+        found=str(cause or f"an array of type {found.dtype} and shape {list(found.shape)}"),
+        do="Number the classes from 0, and give those numbers as labels.",
+    ) from cause
 
 
 def classes_of(dataset: Dataset) -> list[str]:
@@ -212,7 +228,7 @@ def make_loader(
         smallest_batch: If the last batch has fewer samples than this, they join the batch before it.
 
     Raises:
-        DataError: If the dataset is empty.
+        DataError: If the dataset is empty, or its pictures have different sizes.
     """
     if len(dataset) == 0:
         raise DataError(
@@ -225,7 +241,10 @@ def make_loader(
     generator = torch.Generator().manual_seed(seed)
     order = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
     batches = FullBatches(order, batch_size, smallest_batch)
-    return DataLoader(dataset, batch_sampler=batches, num_workers=num_workers, generator=generator)
+    probe(dataset, batch_size)
+    return Loader(
+        dataset, batch_sampler=batches, num_workers=num_workers, generator=generator, collate_fn=collate
+    )
 
 
 class FullBatches(BatchSampler):

@@ -7,20 +7,20 @@ trained with (`.transforms()`), the names of its classes (`.meta["categories"]`)
 """
 
 import hashlib
-import os
 import re
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torchvision import models
 from torchvision.models import Weights, WeightsEnum
 from torchvision.transforms._presets import ImageClassification
 
+from course_utils.archives import Found
+from course_utils.downloads import KnownFile, difference, download, is_sound, set_aside
 from course_utils.errors import WeightsError
 from course_utils.settings import REPOSITORY_FOLDER, Settings, unknown_name
 
@@ -161,10 +161,12 @@ def hub_state_dict(weights: WeightsEnum) -> dict[str, torch.Tensor]:
         WeightsError: If the file cannot be downloaded, is damaged or altered (it is then set aside under
             a name that ends in .bad), or holds anything else than weights.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
-    if not path.is_file():
-        _download(weights, path)
-    _check_hash_in_name(path)
+    file, folder = _hub_file(weights)
+    path = folder / file.name
+    if path.exists():
+        _refuse_altered(path, file)
+    else:
+        download(file, folder)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle may raise anything at all on a file that is none
@@ -177,45 +179,54 @@ def hub_state_dict(weights: WeightsEnum) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def _download(weights: WeightsEnum, path: Path) -> None:
+def fetch_weights(settings: Settings) -> list[Found]:
+    """Have the weights that the settings ask for on this machine, verified, and say what is there.
+
+    Raises:
+        ConfigError: If the backbone or the weights are unknown.
+        WeightsError: If they are damaged, or cannot be downloaded.
+    """
+    weights = backbone_weights(settings)
+    if isinstance(weights, RandomWeights):
+        return []
+    if isinstance(weights, TimmWeights):
+        from course_utils.backbones import load_backbone  # that room imports this one
+
+        state = load_backbone(weights).state_dict()
+        size = sum(tensor.nbytes for tensor in state.values())
+        return [Found(settings.backbone, Path("timm's own cache"), size, "sound")]
+    if isinstance(weights, FileWeights):
+        weights.get_state_dict()
+        return [Found(str(weights), weights.path, weights.path.stat().st_size, "sound")]
+    file, folder = _hub_file(weights)
+    state = "sound" if is_sound(folder / file.name, file) else "fetched"
+    path = download(file, folder)
+    return [Found(str(weights), path, path.stat().st_size, state)]
+
+
+def _hub_file(weights: WeightsEnum) -> tuple[KnownFile, Path]:
+    """Describe a file of torchvision's weights, which has its hash in its name, and torch.hub's folder."""
+    name = Path(urlparse(weights.url).path).name
+    begin = re.search(r"-([a-f0-9]+)\.", name).group(1)
+    folder = (Path(torch.hub.get_dir()) / "checkpoints").absolute()
+    return KnownFile(name, (weights.url,), sha256=begin, error=WeightsError), folder
+
+
+def _refuse_altered(path: Path, file: KnownFile) -> None:
+    problem = difference(path, file)
+    if not problem:
+        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if path.is_file():
-                return  # another process has fetched it while this one waited
-            # torch.hub writes to a temporary file, compares the hash and only then moves it into place.
-            expected = re.search(r"-([a-f0-9]+)\.", path.name).group(1)
-            torch.hub.download_url_to_file(weights.url, str(path), hash_prefix=expected)
-    except (OSError, RuntimeError) as error:
-        raise WeightsError(
-            f"The weights {weights!r} could not be downloaded.",
-            where=path,
-            expected=f"a download from {weights.url}",
-            found=f"{type(error).__name__}: {error}",
-            do='Put the file there by hand, or use what ships with the course: profile="quick".',
-        ) from error
-
-
-def _check_hash_in_name(path: Path) -> None:
-    expected = re.search(r"-([a-f0-9]+)\.", path.name).group(1)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(expected):
-        size, aside = path.stat().st_size, _free_name(path.with_name(f"{path.name}.bad"))
-        os.replace(path, aside)
-        raise WeightsError(
-            "Cached weights are damaged or altered.",
-            where=path,
-            expected=f"a SHA-256 that begins with {expected}",
-            found=f"{found} ({size:,} bytes)",
-            do=f"Run again to download them; the damaged file was set aside as {aside.name}.",
-        )
-
-
-def _free_name(path: Path) -> Path:
-    """Return `path`, or the first of path.1, path.2, ... that does not exist."""
-    candidates = [path, *(path.with_name(f"{path.name}.{n}") for n in range(1, 1000))]
-    return next(candidate for candidate in candidates if not candidate.exists())
+        advice = f"Run again to download them; the damaged file was set aside as {set_aside(path).name}."
+    except OSError:
+        advice = "You may not change this folder: tell its owner, or name another one in TORCH_HOME."
+    raise WeightsError(
+        "Cached weights are damaged or altered.",
+        where=path,
+        expected=f"a SHA-256 that begins with {file.sha256}",
+        found=problem,
+        do=advice,
+    )
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -1,20 +1,25 @@
 """What several test files share: small folders of images, an error message's four lines, no network,
-and a small CIFAR-10 on loopback."""
+a user without privileges, and a small CIFAR-10 on loopback."""
 
 import functools
 import hashlib
 import http.server
 import json
+import os
 import pickle
 import socket
 import tarfile
+import tempfile
 import threading
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from torchvision import datasets
 
+from course_utils import archives
 from course_utils.errors import CourseError
 
 
@@ -82,6 +87,36 @@ def assert_says_four_things():
     return check
 
 
+@pytest.fixture
+def ordinary_user():
+    """Return a context in which permissions count: root, who may write anywhere, becomes somebody else."""
+
+    @contextmanager
+    def become():
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            if root:
+                os.seteuid(0)
+
+    return become
+
+
+@pytest.fixture
+def folder_for_all():
+    """Give a folder that every user may enter, as pytest's own may not."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("permissions of folders are another matter on this system")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+        folder.chmod(0o755)
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
@@ -120,6 +155,9 @@ def cifar10_server(tmp_path, monkeypatch):
     }
     for name, value in described.items():
         monkeypatch.setattr(kind, name, value)
+    # The classroom's own mirror is the only one, so that no test asks the real ones.
+    monkeypatch.setitem(archives.MIRRORS, "CIFAR10", ())
+    monkeypatch.setenv("COURSE_MIRROR", described["url"].rsplit("/", 1)[0])
     # For a test that starts a process of its own, in which the class must be told the same.
     (tmp_path / "cifar10.json").write_text(json.dumps(described))
     monkeypatch.setenv("COURSE_DATA", str(tmp_path / "downloads"))

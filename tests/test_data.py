@@ -248,6 +248,6 @@ def test_download_without_network_names_address_and_folder(
         load_splits(Settings(dataset=name), plain)
     assert_says_four_things(caught.value)
     assert address in caught.value.expected
-    assert caught.value.where == str(tmp_path / "downloads")
+    assert caught.value.where.startswith(str(tmp_path / "downloads"))
     assert 'profile="quick"' in caught.value.do
     assert isinstance(caught.value.__cause__, (OSError, RuntimeError))
