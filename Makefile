@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test install clean
+.PHONY: run test soak install clean
 
 run: install
 	$(BIN)/python -m course_utils run
@@ -12,6 +12,10 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest -n 2 --dist=loadfile
 	$(BIN)/pytest -n 2 --dist=loadfile --nbval --nbval-cell-timeout=300 notebooks
+
+# Minutes of faults, on this machine only: see README, What breaks it.
+soak: install
+	$(BIN)/python benchmarks/soak.py
 
 install: .venv/installed
 

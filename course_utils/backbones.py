@@ -49,11 +49,11 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
     state = {entry: tensor for entry, tensor in state.items() if entry.split(".")[0] not in extra}
     model = build_backbone(name)
     head = find_head(model) if isinstance(weights, FileWeights) else None
-    if head and f"{head}.weight" in state:
-        replace_head(model, state[f"{head}.weight"].shape[0])  # a local file may know other classes
     try:
+        if head and f"{head}.weight" in state:
+            replace_head(model, state[f"{head}.weight"].shape[0])  # a local file may know other classes
         model.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, IndexError, ConfigError) as error:
         raise WeightsError(
             f"The weights do not belong to a {name}.",
             where=getattr(weights, "path", weights.url),

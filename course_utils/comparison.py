@@ -66,7 +66,7 @@ class Start(NamedTuple):
 STARTS = (
     Start("from scratch", from_scratch, lr=3e-4),
     Start("frozen", frozen, lr=6e-3, augmented=False),
-    Start("fine-tuned", fine_tuned, lr=3e-4),
+    Start("fine-tuned", fine_tuned, lr=1e-3, layer_lr_decay=0.7),
 )
 
 

@@ -15,6 +15,9 @@ from tqdm.auto import tqdm
 
 from course_utils.backbones import without_head
 from course_utils.data import make_loader
+from course_utils.loaders import collate
+from course_utils.settings import random_numbers_kept
+from course_utils.training_checks import check_batch_labels
 
 EXTRACTION_BATCH = 64  # images; larger batches were no faster on two cores
 
@@ -41,7 +44,8 @@ def extract_features(
         loader = make_loader(dataset, EXTRACTION_BATCH, num_workers=num_workers)
         for images, batch_labels in tqdm(loader, desc=label, unit="batch", leave=False):
             features.append(backbone(images.to(device)).float().cpu())
-            labels.append(torch.as_tensor(batch_labels))
+            check_batch_labels(batch_labels, None, label)
+            labels.append(batch_labels)
     # Inference tensors cannot be used in training; a clone outside inference mode can.
     return TensorDataset(torch.cat(features).clone(), torch.cat(labels).clone())
 
@@ -64,10 +68,13 @@ class eval_mode:  # noqa: N801 (used like a function: `with eval_mode(model):`)
 def same_every_time(dataset: Dataset, images: int = 16) -> bool:
     """Return whether a dataset gives the same image twice, which augmented images do not.
 
-    The first `images` images are read twice; the state of torch's random numbers is left as it was. A
+    The first `images` images are read twice; the random numbers are left as they were. A
     flip that happens half of the time escapes with a probability of 1 in 65,536.
     """
-    with torch.random.fork_rng(devices=[]):
-        return all(
-            torch.equal(dataset[index][0], dataset[index][0]) for index in range(min(images, len(dataset)))
-        )
+    with random_numbers_kept():
+        for index in range(min(images, len(dataset))):
+            # As a batch, so that images which are no tensors are told as anywhere else.
+            once, again = collate([dataset[index]])[0], collate([dataset[index]])[0]
+            if not torch.equal(once, again):
+                return False
+    return True

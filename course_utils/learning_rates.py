@@ -16,11 +16,12 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from course_utils.backbones import choose_device, find_head, set_train_mode
-from course_utils.data import make_loader
+from course_utils.data import classes_of, make_loader
 from course_utils.errors import ConfigError
 from course_utils.precision import mixed_precision
 from course_utils.settings import Settings
 from course_utils.stages import stage_names, stage_of
+from course_utils.training_checks import check_labels
 
 
 def parameter_groups(model: nn.Module, lr: float, layer_lr_decay: float = 1.0) -> list[dict]:
@@ -95,6 +96,7 @@ def lr_range_test(
 
     Raises:
         ConfigError: If nothing is trainable, or the range is empty.
+        DataError: If a label is not that of a class.
     """
     if not 0 < lowest < highest or steps < 2:
         raise ConfigError(
@@ -104,6 +106,7 @@ def lr_range_test(
             found=f"lowest {lowest:g}, highest {highest:g}, {steps} steps",
             do="Leave them out, or widen the range.",
         )
+    check_labels(train, classes_of(train))
     network = copy.deepcopy(model).to(choose_device(settings.device))
     groups = parameter_groups(network, lowest, settings.layer_lr_decay)
     if not groups:

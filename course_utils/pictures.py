@@ -34,20 +34,24 @@ def why_undecodable(error: DataError) -> str:
     return f"{type(cause).__name__}: {getattr(cause, 'strerror', None) or cause}"
 
 
-def load_rgb(picture: str | Path | BinaryIO) -> Image.Image:
+def load_rgb(picture: str | Path | BinaryIO | Image.Image) -> Image.Image:
     """Read one picture of any kind as RGB: see `as_rgb`.
 
     Args:
-        picture: A path, or a file that is open for reading bytes.
+        picture: A path, a file that is open for reading bytes, or a PIL picture.
 
     Raises:
         DataError: If it is not a picture that can be decoded. Pillow refuses more than 179 million pixels.
     """
     try:
-        with Image.open(picture) as image:
-            animated, rgb = is_animated(image), as_rgb(image)
+        if isinstance(picture, Image.Image):  # it is yours: it stays open
+            animated, rgb = is_animated(picture), as_rgb(picture)
+        else:
+            with Image.open(picture) as image:
+                animated, rgb = is_animated(image), as_rgb(image)
     except Exception as error:  # Pillow raises whatever a damaged file leads it to
-        where = Path(picture).resolve() if isinstance(picture, (str, Path)) else "the bytes of a picture"
+        kind = "a PIL picture" if isinstance(picture, Image.Image) else "the bytes of a picture"
+        where = Path(picture).resolve() if isinstance(picture, (str, Path)) else kind
         raise DataError(
             "A picture could not be read.",
             where=where,

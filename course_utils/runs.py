@@ -7,10 +7,11 @@ What a lesson measured it hands over with `record`, as an output of one of its c
 import ast
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -114,10 +115,11 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
 
 
 def _absolute(name: str, value: object) -> object:
-    if name == "dataset" and isinstance(value, str) and value.startswith("folder:"):
-        return f"folder:{Path(value.removeprefix('folder:')).expanduser().resolve()}"
-    if name == "weights" and isinstance(value, str) and value.endswith(".safetensors"):
-        return str(Path(value).expanduser().resolve())
+    with suppress(OSError, RuntimeError, ValueError):  # no path at all: Settings says so
+        if name == "dataset" and isinstance(value, str) and value.startswith("folder:"):
+            return f"folder:{Path(value.removeprefix('folder:')).expanduser().resolve()}"
+        if name == "weights" and isinstance(value, str) and value.endswith(".safetensors"):
+            return str(Path(value).expanduser().resolve())
     return value
 
 
@@ -241,7 +243,24 @@ def results_table(runs: Iterable[LessonRun]) -> str:
 
 def new_output_folder(profile: str) -> Path:
     """Return a folder name under `runs/` that is new: the time, to the second, and the profile."""
-    return REPOSITORY_FOLDER / "runs" / f"{datetime.now():%Y-%m-%d_%H%M%S}_{profile}"
+    return run_folder(f"{datetime.now():%Y-%m-%d_%H%M%S}_{profile}")
+
+
+def run_folder(name: str) -> Path:
+    """Return the absolute path of the folder of a run under `runs/`.
+
+    Raises:
+        ConfigError: If the name could lead anywhere else.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or set(name) == {"."} or len(name) > 200:
+        raise ConfigError(
+            "A run cannot have this name.",
+            where="name",
+            expected="letters from A to Z, digits, dots, _ and -, at most 200, so that it stays inside runs/",
+            found=repr(name),
+            do="Choose a name such as first-try; to write elsewhere, give the folder with --output.",
+        )
+    return REPOSITORY_FOLDER / "runs" / name
 
 
 def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:

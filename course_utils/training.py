@@ -27,12 +27,19 @@ from course_utils.backbones import (
     trainable_parameters,
 )
 from course_utils.checkpoints import load_training_state, save_training_state
-from course_utils.data import classes_of, labels_of, make_loader
-from course_utils.errors import ConfigError, DataError, TrainingError
+from course_utils.data import classes_of, make_loader
+from course_utils.errors import CourseError, TrainingError
 from course_utils.features import eval_mode, extract_features, same_every_time
 from course_utils.learning_rates import cosine_schedule, parameter_groups
 from course_utils.precision import mixed_precision
 from course_utils.settings import Settings
+from course_utils.training_checks import (
+    check_batch_labels,
+    check_head,
+    check_labels,
+    not_finite,
+    too_few_images,
+)
 
 
 @dataclass
@@ -110,24 +117,30 @@ def fit(
     Raises:
         ConfigError: If nothing is trainable, or the head does not fit the classes.
         DataError: If a label is not that of a class.
-        TrainingError: If the loss is no longer a finite number. Nothing is learned from that batch, the
-            weights of the best epoch so far are put back, and the error's `history` has the epochs.
-        CheckpointError: If the checkpoint belongs to another run.
+        TrainingError: If the loss is no longer a finite number. Nothing is learned from that batch.
+        CheckpointError: If the checkpoint is damaged, belongs to another run or cannot be written.
+
+    Whatever stops training, the weights of the best epoch so far are put back; an error that does has the
+    epochs in its attribute `history`.
     """
     classes = classes_of(train)
-    _check_head(model, len(classes))
-    _check_labels(train, classes)
-    _check_labels(val, classes)
+    check_head(model, len(classes))
+    check_labels(train, classes)
+    check_labels(val, classes)
     device = choose_device(settings.device)
     model.to(device)
     network = model
     workers = {"num_workers": settings.num_workers}
     # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode.
     smallest_batch = 1 if frozen_below_head(model) else 2
-    if frozen_below_head(model) and same_every_time(train):
-        train = extract_features(model, train, label="training features", **workers)
-        val = extract_features(model, val, label="validation features", **workers)
-        network, workers = model.get_submodule(find_head(model)), {}
+    try:
+        if frozen_below_head(model) and same_every_time(train):
+            train = extract_features(model, train, label="training features", **workers)
+            val = extract_features(model, val, label="validation features", **workers)
+            network, workers = model.get_submodule(find_head(model)), {}
+    except KeyboardInterrupt:
+        model.eval()
+        return History(interrupted=True)
     # A head by itself is too small to gain from it.
     precision = contextlib.nullcontext() if frozen_below_head(model) else mixed_precision(device)
     order = {"shuffle": True, "seed": settings.seed, "smallest_batch": smallest_batch}
@@ -143,6 +156,7 @@ def fit(
     identity = {
         **settings.model_dump(exclude={"device", "num_workers"}),
         "classes": classes,
+        "train_images": len(train),
         "trained": f"{sum(p.numel() for p in trainable_parameters(network)):,} parameters",
     }
     if checkpoint is not None:
@@ -157,14 +171,14 @@ def fit(
                 )
             val_loss, val_accuracy = measure(network, val_loader)
             if not math.isfinite(val_loss):  # the very last step may have been the one that went too far
-                raise _not_finite(val_loss, f"epoch {epoch}, validation", optimizer, train_loss)
+                raise not_finite(val_loss, f"epoch {epoch}, validation", optimizer, train_loss)
             seconds = time.perf_counter() - started
             run.finish_epoch(Epoch(epoch, train_loss, train_accuracy, val_loss, val_accuracy, seconds))
             if checkpoint is not None:
                 save_training_state(Path(checkpoint), run, identity)
     except KeyboardInterrupt:
         run.history.interrupted = True
-    except TrainingError as error:
+    except CourseError as error:
         error.history = run.history
         raise
     finally:
@@ -191,9 +205,11 @@ class _Run:
         return copy.deepcopy(self.network.state_dict())
 
     def finish_epoch(self, epoch: Epoch) -> None:
+        # Ctrl-C may come at any moment: the copy, which takes long, is made before anything is changed.
+        is_best = not self.history.epochs or epoch.val_loss < self.history.best.val_loss
+        best_weights = self.weights() if is_best else self.best_weights
         self.history.epochs.append(epoch)
-        if self.history.best is epoch:
-            self.best_weights = self.weights()
+        self.best_weights = best_weights
 
 
 def train_one_epoch(
@@ -215,19 +231,27 @@ def train_one_epoch(
         smaller than the others counts for less.
 
     Raises:
-        TrainingError: If the loss of a batch is not finite. The step is not taken.
+        TrainingError: If the loss of a batch is not finite, or BatchNorm cannot learn from a single image.
+            The step is not taken.
+        DataError: If a label is not the number of a class.
     """
     criterion = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
     device = next(network.parameters()).device
     set_train_mode(network)
     total_loss, correct, samples, last_finite = 0.0, 0, 0, last_loss
     for batch, (inputs, labels) in enumerate(loader, start=1):
-        inputs, labels = inputs.to(device), labels.to(device)
         optimizer.zero_grad()
-        outputs = network(inputs)
+        try:
+            outputs = network(inputs.to(device))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise too_few_images(error, f"epoch {epoch}, batch {batch}") from error
+        check_batch_labels(labels, outputs.shape[1], f"epoch {epoch}, batch {batch}")
+        labels = labels.to(device)
         loss = criterion(outputs, labels)
         if not torch.isfinite(loss):
-            raise _not_finite(loss.item(), f"epoch {epoch}, batch {batch}", optimizer, last_finite)
+            raise not_finite(loss.item(), f"epoch {epoch}, batch {batch}", optimizer, last_finite)
         loss.backward()
         optimizer.step()
         if schedule is not None:
@@ -247,60 +271,10 @@ def measure(network: nn.Module, loader: DataLoader) -> tuple[float, float]:
     total_loss, correct, samples = 0.0, 0, 0
     with eval_mode(network):
         for inputs, labels in loader:
-            inputs, labels = inputs.to(device), labels.to(device)
-            outputs = network(inputs)
+            outputs = network(inputs.to(device))
+            check_batch_labels(labels, outputs.shape[1], "validation")
+            labels = labels.to(device)
             total_loss += criterion(outputs, labels).item()
             correct += (outputs.argmax(dim=1) == labels).sum().item()
             samples += len(labels)
     return total_loss / samples, correct / samples
-
-
-def _not_finite(
-    loss: float, where: str, optimizer: torch.optim.Optimizer, last_finite: float | None
-) -> TrainingError:
-    lr = optimizer.param_groups[0]["lr"]
-    before = "it is the very first" if last_finite is None else f"the last one was {last_finite:.4g}"
-    return TrainingError(
-        "The loss is no longer a finite number; training has stopped before the step.",
-        where=where,
-        expected=f"a finite loss ({before})",
-        found=f"{loss} at a learning rate of {lr:g}",
-        do="Try a learning rate ten times smaller, and look for images with values that are not numbers.",
-    )
-
-
-def _check_head(model: nn.Module, num_classes: int) -> None:
-    """Catch what plain PyTorch runs silently: a head for other classes, and nothing to train."""
-    name = find_head(model)
-    answers = model.get_submodule(name).out_features
-    if answers != num_classes:
-        raise ConfigError(
-            "The head does not fit the classes of the dataset.",
-            where=f"model.{name}",
-            expected=f"{num_classes} outputs, one for each class",
-            found=f"{answers} outputs",
-            do=f"Call replace_head(model, num_classes={num_classes}) first. An attribute that you set "
-            "by another name is never called by the network.",
-        )
-    if not trainable_parameters(model):
-        raise ConfigError(
-            "There is nothing to train.",
-            where=type(model).__name__,
-            expected="at least one parameter with requires_grad=True",
-            found="every parameter is frozen",
-            do="Call freeze(model), which leaves the head trainable.",
-        )
-
-
-def _check_labels(dataset: Dataset, classes: list[str]) -> None:
-    # On the CPU and before the first step: on a graphics card a wrong label kills the process.
-    labels = labels_of(dataset)
-    wrong = ((labels < 0) | (labels >= len(classes))).nonzero()[0]
-    if len(wrong):
-        raise DataError(
-            "A label is not the number of a class.",
-            where=f"sample {wrong[0]} ({len(wrong)} of {len(labels)} samples are wrong)",
-            expected=f"a whole number from 0 to {len(classes) - 1} ({len(classes)} classes)",
-            found=f"label {labels[wrong[0]]}",
-            do="Labels count from 0: check how they were made.",
-        )

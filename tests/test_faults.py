@@ -1,379 +1,55 @@
-"""The ten classic bugs: each assertion is red on the bug, written out here, and green on the course's way."""
+"""docs/faults.md tells the truth: every fault is there, and so is every test that it names."""
 
 import ast
-import warnings
-from functools import partial
+import re
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset, random_split
-from torchvision import models
-from torchvision.models import Weights, WeightsEnum
-from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
-import course_utils
-from course_utils import evaluation, training
-from course_utils.backbones import backbone_transform, freeze, load_backbone
-from course_utils.data import load_splits, make_loader
-from course_utils.evaluation import evaluate
-from course_utils.settings import Settings
-from course_utils.training import fit, measure, train_one_epoch
-from course_utils.weights import ResNet18_64px_Weights
+from course_utils.settings import REPOSITORY_FOLDER
 
-SETTINGS = Settings(epochs=2, batch_size=8, lr=0.01, device="cpu")
+TABLE = (REPOSITORY_FOLDER / "docs" / "faults.md").read_text(encoding="utf-8")
+NAMED = re.findall(r"(test_\w+\.py)::([\w:]+)", TABLE)
+ROWS = re.findall(r"^\| (\d+) \| (.+) \| (.+) \| (.+) \|$", TABLE, re.MULTILINE)
 
 
-class Pictures(Dataset):
-    """Random pictures of three classes; remembers which of them were read."""
+def names_of_tests(path: Path) -> set[str]:
+    """Return the names of the tests in a file; those in a class as Class::name."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}::{part.name}" for part in node.body if isinstance(part, ast.FunctionDef)}
+    return {name for name in names if name.split("::")[-1].startswith("test_")}
 
-    classes = ("cat", "dog", "ship")
 
-    def __init__(self, count, size=16):
-        self.images = 2 + 3 * torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
-        self.targets = [number % 3 for number in range(count)]
-        self.read = set()
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        self.read.add(index)
-        return self.images[index], self.targets[index]
-
-
-class SmallNet(nn.Module):
-    """A network with BatchNorm and dropout in the backbone, and a head `fc`."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, stride=2)
-        self.norm = nn.BatchNorm2d(8)
-        self.dropout = nn.Dropout(0.3)
-        self.fc = nn.Linear(8, 3)
-
-    def forward(self, images):
-        return self.fc(self.dropout(self.norm(self.conv(images)).relu().mean(dim=(2, 3))))
-
-
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return SmallNet()
-
-
-def plain_loop(model, dataset, optimizer, batch_size=8):
-    for images, labels in DataLoader(dataset, batch_size):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-
-
-# 1. BatchNorm in train mode in a frozen backbone
-
-
-def assert_backbone_stays_the_same(model, train):
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items() if name[:2] != "fc"}
-    train(model)
-    changed = [name for name in before if not torch.equal(model.state_dict()[name], before[name])]
-    assert changed == []
-
-
-def test_bug_1_batch_norm_of_a_frozen_backbone_in_train_mode(model, monkeypatch):
-    freeze(model)
-
-    def buggy(model):
-        model.train()
-        plain_loop(model, Pictures(24), torch.optim.Adam(model.fc.parameters()))
-
-    with pytest.raises(AssertionError):
-        assert_backbone_stays_the_same(model, buggy)
-    course = partial(fit, train=Pictures(24), val=Pictures(9), settings=SETTINGS)
-    assert_backbone_stays_the_same(model, course)
-    monkeypatch.setattr(training, "same_every_time", lambda dataset: False)  # as with augmentation
-    assert_backbone_stays_the_same(model, course)
-
-
-# 2. Choosing the best epoch on the test set
-
-
-def assert_test_set_is_not_looked_at(model, train):
-    pictures = Pictures(40)
-    parts = {"train": range(24), "val": range(24, 32), "test": range(32, 40)}
-    train(model, **{name: Subset(pictures, indices) for name, indices in parts.items()})
-    assert {*parts["train"], *parts["val"]} & pictures.read
-    assert not pictures.read & {*parts["test"]}
-
-
-def test_bug_2_best_epoch_chosen_on_the_test_set(model):
-    def buggy(model, train, val, test):
-        fit(model, train, test, SETTINGS)
-
-    def course(model, train, val, test):
-        fit(model, train, val, SETTINGS)
-
-    with pytest.raises(AssertionError):
-        assert_test_set_is_not_looked_at(model, buggy)
-    assert_test_set_is_not_looked_at(model, course)
-
-
-# 3. The loss of the last batch, or the mean of the batches' means
-
-
-def assert_loss_is_the_mean_over_samples(loss_of):
-    torch.manual_seed(0)
-    model, dataset = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3)), Pictures(33)
-    dataset.images[32] *= 20
-    exact = nn.functional.cross_entropy(model(dataset.images), torch.tensor(dataset.targets)).item()
-    assert loss_of(model, make_loader(dataset, 32)) == pytest.approx(exact, rel=1e-4)
-
-
-def test_bug_3_mean_of_batch_means():
-    def losses(model, loader):
-        with torch.no_grad():
-            return [nn.functional.cross_entropy(model(images), labels).item() for images, labels in loader]
-
-    def mean_of_means(model, loader):
-        return sum(losses(model, loader)) / len(loader)
-
-    def last_batch(model, loader):
-        return losses(model, loader)[-1]
-
-    def course_in_training(model, loader):
-        return train_one_epoch(model, loader, torch.optim.SGD(model.parameters(), lr=0.0))[0]
-
-    for buggy in (mean_of_means, last_batch):
-        with pytest.raises(AssertionError):
-            assert_loss_is_the_mean_over_samples(buggy)
-    assert_loss_is_the_mean_over_samples(course_in_training)
-    assert_loss_is_the_mean_over_samples(lambda model, loader: measure(model, loader)[0])
-
-
-# 4. Normalisation that is not the weights' own
-
-
-class UnusualWeights(WeightsEnum):
-    """Weights with a mean and a standard deviation that are not ImageNet's."""
-
-    DEFAULT = Weights("", partial(ImageClassification, crop_size=32, mean=(0.1, 0.2, 0.3), std=(1, 2, 3)), {})
-
-
-def assert_normalised_as_the_weights_want(transform, weights):
-    own = weights.transforms()
-    mean, std = torch.tensor(own.mean), torch.tensor(own.std)
-    for grey in (0, 255):
-        picture = torch.full((3, 64, 64), grey, dtype=torch.uint8)
-        found = transform(v2.functional.to_pil_image(picture)).mean(dim=(1, 2))
-        assert found.tolist() == pytest.approx(((grey / 255 - mean) / std).tolist(), abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    "weights",
-    [UnusualWeights.DEFAULT, ResNet18_64px_Weights.DEFAULT, models.ResNet50_Weights.IMAGENET1K_V2],
-    ids=str,
-)
-def test_bug_4_normalisation_of_other_weights(weights):
-    scaled = [v2.ToImage(), v2.Resize((32, 32)), v2.ToDtype(torch.float32, scale=True)]
-    for buggy in (v2.Compose(scaled), v2.Compose([*scaled, v2.Normalize([0.5] * 3, [0.5] * 3)])):
-        with pytest.raises(AssertionError):
-            assert_normalised_as_the_weights_want(buggy, weights)
-    assert_normalised_as_the_weights_want(backbone_transform(weights), weights)
-    assert_normalised_as_the_weights_want(backbone_transform(weights, image_size=48), weights)
-
-
-# 5. The same picture in two splits
-
-
-def assert_splits_share_no_picture(*splits):
-    seen = [{image.numpy().tobytes() for image, _ in split} for split in splits]
-    for one in range(len(seen)):
-        for other in range(one):
-            assert not seen[one] & seen[other]
-
-
-def test_bug_5_leakage_between_splits():
-    everything = Pictures(60)
-    buggy = Subset(everything, range(50)), Subset(everything, range(40, 60))
-    with pytest.raises(AssertionError):
-        assert_splits_share_no_picture(*buggy)
-    course = load_splits(Settings(images_per_class=100), transform=v2.PILToTensor())
-    assert_splits_share_no_picture(course.train, course.val, course.test)
-
-
-# 6. Augmented validation images
-
-
-def assert_only_training_images_are_augmented(train, val):
-    torch.manual_seed(0)
-    assert any(not torch.equal(train[index][0], train[index][0]) for index in range(8))
-    for index in range(8):
-        assert torch.equal(val[index][0], val[index][0])
-    assert train.dataset is not val.dataset
-    assert train.dataset.transform is not val.dataset.transform
-
-
-def test_bug_6_augmented_validation_images():
-    plain = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
-    augment = v2.Compose([plain, v2.GaussianNoise()])
-    everything = load_splits(Settings(images_per_class=10), augment).train.dataset
-    with pytest.raises(AssertionError):
-        assert_only_training_images_are_augmented(*random_split(everything, [0.8, 0.2]))
-    course = load_splits(Settings(images_per_class=10), plain, train_transform=augment)
-    assert_only_training_images_are_augmented(course.train, course.val)
-
-
-# 7. An optimizer that holds frozen parameters, or the head that was replaced
-
-
-def assert_optimizer_holds_what_is_trainable(model, optimizer):
-    held = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
-    assert sorted(held) == sorted(id(p) for p in model.parameters() if p.requires_grad)
-
-
-@pytest.mark.parametrize("case", ["thawed", "frozen", "frozen and augmented"])
-def test_bug_7_optimizer_that_holds_other_parameters(model, monkeypatch, case):
-    made_too_early = torch.optim.Adam(model.parameters())
-    model.fc = nn.Linear(8, 3)
-    with pytest.raises(AssertionError):
-        assert_optimizer_holds_what_is_trainable(model, made_too_early)
-    if case != "thawed":
-        freeze(model)
-        with pytest.raises(AssertionError):
-            assert_optimizer_holds_what_is_trainable(model, torch.optim.Adam(model.parameters()))
-    if case == "frozen and augmented":  # then the frozen layers are a part of what is trained
-        monkeypatch.setattr(training, "same_every_time", lambda dataset: False)
-    made = []
-
-    def spy(network, loader, optimizer, *arguments):
-        made.append(optimizer)
-        return train_one_epoch(network, loader, optimizer, *arguments)
-
-    monkeypatch.setattr(training, "train_one_epoch", spy)
-    fit(model, Pictures(24), Pictures(9), SETTINGS)
-    assert_optimizer_holds_what_is_trainable(model, made[0])
-
-
-# 8. `pretrained=`, which torchvision has given up
-
-
-def assert_builds_without_a_warning(build):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        build()
-    assert [str(warning.message) for warning in caught] == []
-
-
-@pytest.fixture
-def no_download(monkeypatch):
-    state = models.resnet18().state_dict()
-    monkeypatch.setattr(models.ResNet18_Weights, "get_state_dict", lambda *_, **__: state)
-
-
-def test_bug_8_pretrained_gives_a_warning(no_download):
-    with pytest.raises(AssertionError):
-        assert_builds_without_a_warning(lambda: models.resnet18(pretrained=True))
-    assert_builds_without_a_warning(lambda: load_backbone(ResNet18_64px_Weights.DEFAULT))
-
-
-def test_bug_8_its_warning_is_an_error_in_this_test_run(no_download):
-    with pytest.raises(UserWarning, match="'pretrained' is deprecated"):
-        models.resnet18(pretrained=True)
-
-
-def test_bug_8_the_package_never_passes_pretrained_to_torchvision():
-    calls = [
-        (path.name, ast.unparse(call.func))
-        for path in Path(course_utils.__file__).parent.glob("*.py")
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(call, ast.Call) and "pretrained" in [keyword.arg for keyword in call.keywords]
+def test_all_42_faults_and_ten_bugs_are_there_in_order():
+    assert [int(number) for number, *_ in ROWS] == list(range(1, 43))
+    assert re.findall(r"^\| (\d+) .*test_bug_(\d+)_", TABLE, re.MULTILINE) == [
+        (str(number), str(number)) for number in range(1, 11)
     ]
-    # timm's own argument has this name, and so has that of two functions of the package.
-    others = [call for call in calls if not call[1].startswith("timm.")]
-    assert {function for _, function in others} <= {"_build", "_timm_model"}
 
 
-# 9. Predicting without eval() and inference_mode()
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"fault {row[0]}")
+def test_each_fault_names_what_the_course_does_and_a_test(row):
+    assert all(cell.strip() for cell in row)
+    assert re.search(r"test_\w+\.py::", row[3])
 
 
-def assert_predicts_soundly(model, predict):
-    dataset = Pictures(32)
-    model.train()
-    model.norm.eval()
-    before = [module.training for module in model.modules()]
-    by_two, by_all = predict(model, dataset, 2), predict(model, dataset, 32)
-    torch.testing.assert_close(by_two, by_all)
-    assert not by_all.requires_grad
-    assert [module.training for module in model.modules()] == before
+@pytest.mark.parametrize("file", sorted({file for file, _ in NAMED}))
+def test_every_test_that_is_named_exists(file):
+    named = {name for other, name in NAMED if other == file}
+    assert named - names_of_tests(Path(__file__).parent / file) == set()
 
 
-def plain_prediction(model, dataset, batch_size):
-    return torch.cat([model(images).softmax(dim=1) for images, _ in DataLoader(dataset, batch_size)])
+def test_every_test_of_a_fault_is_named_with_its_number():
+    """A test called test_fault_N_... stands in the row N, if it stands anywhere."""
+    for number, *_, shown in ROWS:
+        for told in re.findall(r"::test_fault_(\d+)_", shown):
+            assert told == number
 
 
-def without_eval(model, dataset, batch_size):
-    with torch.inference_mode():
-        return plain_prediction(model, dataset, batch_size)
-
-
-def with_gradients(model, dataset, batch_size):
-    with training.eval_mode(model):
-        return plain_prediction(model, dataset, batch_size)
-
-
-@torch.inference_mode()
-def mode_not_restored(model, dataset, batch_size):
-    return plain_prediction(model.eval(), dataset, batch_size)
-
-
-@pytest.mark.parametrize("buggy", [without_eval, with_gradients, mode_not_restored])
-def test_bug_9_prediction_without_eval_and_inference_mode(model, monkeypatch, buggy):
-    def course(model, dataset, batch_size):
-        monkeypatch.setattr(evaluation, "EXTRACTION_BATCH", batch_size)
-        return evaluate(model, dataset).probabilities
-
-    with pytest.raises(AssertionError):
-        assert_predicts_soundly(model, buggy)
-    assert_predicts_soundly(model, course)
-
-
-# 10. Softmax before cross-entropy
-
-
-class OneOfTen(Dataset):
-    """A toy that a single layer can separate: image number n is white in place n, for its class n."""
-
-    classes = tuple("abcdefghij")
-
-    def __init__(self):
-        self.targets = list(range(10)) * 8
-
-    def __len__(self):
-        return len(self.targets)
-
-    def __getitem__(self, index):
-        return nn.functional.one_hot(torch.tensor(self.targets[index]), 10).float(), self.targets[index]
-
-
-class TwoLayers(nn.Module):
-    def __init__(self, last_step=None):
-        super().__init__()
-        self.first = nn.Linear(10, 32)
-        self.fc = nn.Linear(32, 10)
-        self.last_step = last_step or nn.Identity()
-
-    def forward(self, images):
-        return self.last_step(self.fc(self.first(images).relu()))
-
-
-def assert_toy_is_learned(model):
-    history = fit(model, OneOfTen(), OneOfTen(), Settings(epochs=12, batch_size=8, lr=0.05, device="cpu"))
-    assert history.best.val_loss < 0.05
-
-
-def test_bug_10_softmax_before_cross_entropy():
-    torch.manual_seed(0)
-    with pytest.raises(AssertionError):
-        assert_toy_is_learned(TwoLayers(nn.Softmax(dim=1)))
-    assert_toy_is_learned(TwoLayers())
+def test_what_is_not_there_is_missed(tmp_path):
+    (tmp_path / "test_a.py").write_text("def test_a(): ...\nclass TestB:\n    def test_c(self): ...\n")
+    assert names_of_tests(tmp_path / "test_a.py") == {"test_a", "TestB::test_c"}

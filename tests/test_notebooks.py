@@ -28,7 +28,7 @@ def cells(path: Path, kind: str) -> list:
 
 
 def test_the_lessons_are_all_there():
-    assert [path.stem[:2] for path in LESSONS] == ["00", "01", "02", "03", "04", "05"]
+    assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in range(10)]
 
 
 @each_lesson
@@ -140,6 +140,62 @@ def test_the_training_loop_of_lesson_04_does_what_the_package_does():
         weights.append(head.weight.detach())
     assert results[0] == results[1]
     assert torch.equal(*weights)
+
+
+def test_the_calibration_error_of_lesson_05_is_the_package_s():
+    from course_utils.calibration import calibration_error
+    from course_utils.evaluation import Evaluation
+
+    taught = {}
+    exec(definition_in("05", "calibration_error"), taught)
+    random = torch.Generator().manual_seed(0)
+    probabilities = (2 * torch.randn(500, 3, generator=random)).softmax(dim=1)
+    result = Evaluation(probabilities, torch.randint(3, (500,), generator=random), ["cat", "dog", "ship"])
+    for bins in (1, 5, 15):
+        assert taught["calibration_error"](result, bins) == pytest.approx(calibration_error(result, bins))
+
+
+def test_the_parameter_groups_of_lesson_06_are_those_of_the_package():
+    from torchvision.models import resnet18
+
+    from course_utils.learning_rates import parameter_groups
+    from course_utils.stages import stage_names, thaw
+
+    taught = {"stage_names": stage_names}
+    exec(definition_in("06", "parameter_groups"), taught)
+    model = resnet18()
+    for down_to in ("layer4", "layer2", "conv1"):
+        model.requires_grad_(False)
+        thaw(model, down_to)
+        both = [
+            [
+                (group["name"], pytest.approx(group["lr"]), [id(p) for p in group["params"]])
+                for group in groups
+            ]
+            for groups in (taught["parameter_groups"](model, 0.1, 0.7), parameter_groups(model, 0.1, 0.7))
+        ]
+        assert both[0] == both[1]
+
+
+@pytest.mark.parametrize("name", ["from_scratch", "fine_tuned", "frozen"])
+def test_the_starts_of_lesson_07_are_those_of_the_package(name):
+    import course_utils.comparison as comparison
+    from course_utils.backbones import build_backbone, freeze, load_backbone, replace_head
+    from course_utils.weights import backbone_weights
+
+    tools = (build_backbone, freeze, load_backbone, replace_head, backbone_weights)
+    taught = {tool.__name__: tool for tool in tools}
+    for start in ("from_scratch", "fine_tuned", "frozen"):
+        exec(definition_in("07", start), taught)
+    models = []
+    for start in (taught[name], getattr(comparison, name)):
+        torch.manual_seed(0)
+        models.append(start(Settings(), 7))
+    ours, theirs = (model.state_dict() for model in models)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[entry], theirs[entry]) for entry in ours)
+    trainable = [[p.requires_grad for p in model.parameters()] for model in models]
+    assert trainable[0] == trainable[1]
 
 
 def beginning_of(lesson: str, last_cell_with: str, folder: Path) -> Path:

@@ -1,0 +1,88 @@
+"""What is said when samples cannot become a batch?
+
+Plain PyTorch says "stack expects each tensor to be equal size", names no image, and says it in the middle of
+an epoch; and whatever goes wrong in an extra process comes back as a text inside another error.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
+from torchvision.datasets import DatasetFolder
+
+from course_utils.errors import CourseError, DataError
+from course_utils.settings import random_numbers_kept
+
+PROBED = 16  # images
+
+
+def collate(samples: Sequence[tuple]) -> list[torch.Tensor]:
+    """Make one batch of samples, as PyTorch does by itself.
+
+    Raises:
+        DataError: If the images have different sizes, or are no tensors.
+    """
+    try:
+        return default_collate(samples)
+    except (RuntimeError, TypeError) as error:
+        kinds = sorted({_describe(image) for image, *_ in samples})
+        raise DataError(
+            "These images cannot become one batch.",
+            where=f"a batch of {len(samples)} images",
+            expected="tensors of one size, [channels, height, width]",
+            found=", ".join(kinds[:5]) + (f" and {len(kinds) - 5} other sizes" if kinds[5:] else ""),
+            do="Give load_splits a transform that ends in a tensor of one size, with v2.Resize((64, 64)) for "
+            "example, or none: then that of the weights is used.",
+        ) from error
+
+
+def _describe(image: object) -> str:
+    return str(list(image.shape)) if isinstance(image, torch.Tensor) else type(image).__name__
+
+
+def probe(dataset: Dataset, batch_size: int) -> None:
+    """Make a batch of pictures from all over a dataset of folders, where pictures have all sizes.
+
+    So the error comes before anything is learned. The random numbers are left as they were.
+
+    Raises:
+        DataError: If the pictures cannot become one batch.
+    """
+    source = dataset
+    while isinstance(source, Subset):
+        source = source.dataset
+    if isinstance(source, DatasetFolder):
+        count = min(batch_size, PROBED, len(dataset))
+        with random_numbers_kept():
+            places = torch.linspace(0, len(dataset) - 1, count).round().long().tolist()
+            collate([dataset[place] for place in places])
+
+
+class Loader(DataLoader):
+    """PyTorch's loader; an error in one of its extra processes is told in the course's words.
+
+    Raises:
+        DataError: When an extra process fails, also if it was because a Dataset or a transform that is
+            defined in a notebook cannot be handed to it.
+    """
+
+    def __iter__(self) -> Iterator:
+        try:
+            yield from super().__iter__()
+        except Exception as error:
+            if isinstance(error, CourseError) or not self.num_workers:
+                raise
+            raise _worker_failed(error, self.num_workers) from error
+
+
+def _worker_failed(error: Exception, num_workers: int) -> DataError:
+    lines = str(error).strip().splitlines() or [""]
+    ours = [number for number, line in enumerate(lines) if line.startswith("course_utils.errors.")]
+    told = " ".join(line.strip() for line in lines[ours[-1] :]) if ours else lines[-1]
+    return DataError(
+        "An extra process that reads images has failed.",
+        where=f"num_workers={num_workers}",
+        expected="samples that can be read, from a Dataset and transforms that every process can import",
+        found=f"{type(error).__name__}: {told}",
+        do="Set num_workers=0: then this process reads the images itself.",
+    )
