@@ -61,7 +61,11 @@ def main() -> None:
     options = parser.parse_args()
     command = f"python benchmarks/transfer_grid.py --steps {options.steps}"
     path = RESULTS / "transfer_grid.csv"
-    done = pd.read_csv(path, comment="#") if path.exists() else pd.DataFrame(columns=["dataset"])
+    done = (
+        pd.read_csv(path, comment="#", dtype={"asked": str})
+        if path.exists()
+        else pd.DataFrame(columns=["dataset"])
+    )
     known = set() if done.empty else set(zip(done.dataset, done.asked, done.start, done.seed, strict=True))
     for seed in options.seeds:
         for dataset, counts in COUNTS.items():

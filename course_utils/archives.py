@@ -159,7 +159,6 @@ def _unsound(archive: Path, found: str) -> DataError:
 
 def files_table(rows: list[Found]) -> str:
     """Return what was found as a table, for people."""
-    import pandas as pd
-
-    table = pd.DataFrame(rows, columns=["what", "where", "bytes", "state"])
-    return table.to_string(index=False, justify="left", formatters={"bytes": "{:,}".format})
+    lines = [f"{'what':<42} {'state':<8} {'bytes':>13}  where"]
+    lines += [f"{row.what:<42} {row.state:<8} {row.bytes:>13,}  {row.where}" for row in rows]
+    return "\n".join(lines)

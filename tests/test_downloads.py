@@ -365,6 +365,14 @@ def test_fault_5_folder_that_cannot_be_written(
     assert "COURSE_DATA" in caught.value.do
 
 
+def test_sound_file_needs_no_lock_and_no_right_to_write(folder_for_all, ordinary_user):
+    (folder_for_all / "data.bin").write_bytes(CONTENT)
+    folder_for_all.chmod(0o555)
+    with ordinary_user():
+        assert download(known(), folder_for_all) == folder_for_all / "data.bin"
+    assert [path.name for path in folder_for_all.iterdir()] == ["data.bin"]
+
+
 def test_fault_5_https_is_not_tried_again_over_http(new_mirror, tmp_path, monkeypatch):
     mirror = new_mirror()
     https = mirror.url.replace("http:", "https:")

@@ -225,14 +225,14 @@ def test_map_of_one_image_is_an_error(images, assert_says_four_things):
 
 def test_heatmaps_tell_right_from_wrong_in_words_and_lie_on_their_picture():
     images = [torch.full((8, 8), 7.0), torch.linspace(0, 1, 64).reshape(8, 8)]
-    figure = figures.heatmaps(ANSWERS, [0, 1], images, [HEAT, HEAT])
+    figure = figures.heatmaps(ANSWERS, [0, 1], images, [HEAT, HEAT / 2])
     titles = [panel.get_suptitle() for panel in figure.subfigs[0].subfigs]
     assert titles == ["cat\nright, said: cat (90%)", "cat\nWRONG, said: dog (90%)"]
     picture, marked = figure.axes[2:4]
     assert np.array_equal(picture.images[0].get_array(), images[1].numpy())
     below, above = marked.images
     assert below.get_extent() == above.get_extent()
-    assert np.array_equal(above.get_array(), HEAT.numpy())
+    assert np.array_equal(above.get_array(), HEAT.numpy() / 2)
     assert above.get_clim() == (0, 1)
     assert "speaks for the answer" in figure.axes[-1].get_xlabel()
 

@@ -46,8 +46,12 @@ SUMMARY = pd.DataFrame(
     columns=["dataset", "images_per_class", "start", "accuracy", "low", "high", "seeds"],
 )
 OVER_TIME = pd.DataFrame(
-    [["frozen", 0, 0.5, 0.25], ["frozen", 0, 1.0, 0.75], ["from scratch", 0, 8.0, 0.5]],
-    columns=["start", "seed", "seconds", "val_accuracy"],
+    [
+        ["pets", "frozen", 0, 0.5, 0.25],
+        ["pets", "frozen", 0, 1.0, 0.75],
+        ["pets", "from scratch", 0, 8.0, 0.5],
+    ],
+    columns=["dataset", "start", "seed", "seconds", "val_accuracy"],
 )
 COSTS = pd.DataFrame(
     [["clothes", "no scale", "used only", 2.0, 1.0, 3.0], ["clothes", "BGR", "used only", 5.0, -1.0, 9.0]],

@@ -54,7 +54,12 @@ def accuracy_over_time(epochs: pd.DataFrame, level: float) -> DescribedFigure:
             and `val_accuracy` (0 to 1).
         level: An accuracy to be marked by a line (0 to 1).
     """
-    last = epochs.groupby(["start", "seed"], sort=False).last().groupby("start", sort=False).mean()
+    last = (
+        epochs.groupby(["start", "seed"], sort=False)
+        .last()
+        .groupby("start", sort=False)
+        .mean(numeric_only=True)
+    )
     words = "; ".join(
         f"{row.Index} ends at {100 * row.val_accuracy:.0f} % after {row.seconds:.1f} s"
         for row in last.itertuples()
