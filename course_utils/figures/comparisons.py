@@ -80,6 +80,8 @@ def accuracy_over_time(epochs: pd.DataFrame, level: float) -> DescribedFigure:
             )
     axes.axhline(100 * level, color="black", linestyle=":", label="level of scratch")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.set_xlabel("seconds of training")
     axes.set_ylabel("validation accuracy (%)")
     axes.legend(loc="lower right", fontsize=9)

@@ -54,7 +54,7 @@ def lr_range(table: pd.DataFrame) -> DescribedFigure:
     Args:
         table: As `learning_rates.lr_range_test` returns it.
     """
-    smooth = table.loss.rolling(3, center=True, min_periods=1).mean()
+    smooth = table.loss.rolling(3, center=True).mean().fillna(table.loss)
     lowest = table.lr[smooth.idxmin()]
     figure = DescribedFigure(
         f"Line chart of the loss while the learning rate grows from {table.lr.iloc[0]:.0e} to "
