@@ -12,8 +12,6 @@ With --faults it can be run in pieces. For CIFAR-10 as JPEG files, give --datase
 """
 
 import argparse
-import os
-import platform
 import shlex
 import sys
 from datetime import date
@@ -21,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset, Subset
+from transfer_grid import this_machine
 
 from course_utils.backbones import backbone_transform, load_backbone
 from course_utils.data import load_splits
@@ -93,8 +91,7 @@ def main() -> None:
     table.insert(0, "dataset", Path(settings.dataset).name)  # of a folder its name: where it lies is yours
     given = ["folder:PATH" if part.startswith("folder:") else part for part in sys.argv[1:]]
     command = shlex.join(["python", "benchmarks/preprocessing.py", *given])
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
-    table = table.assign(date=date.today().isoformat(), machine=machine, command=command)
+    table = table.assign(date=date.today().isoformat(), machine=this_machine(), command=command)
     if RESULTS.exists():
         kept = pd.read_csv(RESULTS)
         again = pd.MultiIndex.from_frame(table[["dataset", "fault"]])

@@ -28,17 +28,18 @@ def add_rows(name: str, rows: list[dict], command: str) -> None:
     path = RESULTS / name
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        machine = f"{os.cpu_count()} cores, {_processor()}, {platform.system()}, torch {torch.__version__}"
-        about = [f"made: {datetime.date.today()}", f"machine: {machine}", f"command: {command}"]
+        about = [f"made: {datetime.date.today()}", f"machine: {this_machine()}", f"command: {command}"]
         path.write_text("".join(f"# {line}\n" for line in about) + ",".join(rows[0]) + "\n")
     pd.DataFrame(rows).round(4).to_csv(path, mode="a", header=False, index=False)
 
 
-def _processor() -> str:
+def this_machine() -> str:
+    """Return what a reader must know of the machine: cores, processor, system and version of torch."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    processor = names[0] if names else platform.processor()
+    return f"{os.cpu_count()} cores, {processor}, {platform.system()}, torch {torch.__version__}"
 
 
 def epochs_of(run: Run) -> list[dict]:

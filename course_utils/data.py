@@ -29,7 +29,7 @@ from course_utils.archives import Found, fetch_dataset
 from course_utils.errors import DataError
 from course_utils.folders import FolderOfClasses, folder_sources
 from course_utils.loaders import Loader, collate, probe
-from course_utils.settings import Settings, downloads_folder, shipped_data_folder
+from course_utils.settings import Settings, downloads_folder, image_folder, shipped_data_folder
 
 DOWNLOADED = {"fashion_mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}
 
@@ -98,8 +98,7 @@ def load_splits(
 def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]]:
     """Return, for each part that the dataset has, a function from a transform to torchvision's dataset."""
     if settings.dataset.startswith("folder:"):
-        folder = Path(settings.dataset.removeprefix("folder:")).expanduser().resolve()
-        return folder_sources(folder, settings.skip_bad_images)
+        return folder_sources(image_folder(settings.dataset), settings.skip_bad_images)
     if settings.dataset == "clipart":
         # Read without the pass over every picture that `folder_sources` makes: the sums tell as much.
         root = shipped_data_folder() / "clipart"
@@ -147,9 +146,8 @@ def fetch_images(settings: Settings) -> list[Found]:
     """
     if settings.dataset in DOWNLOADED:
         return fetch_dataset(DOWNLOADED[settings.dataset], downloads_folder())
-    folder = Path(settings.dataset.removeprefix("folder:")).expanduser().resolve()
-    if not settings.dataset.startswith("folder:"):
-        folder = shipped_data_folder() / settings.dataset
+    own = settings.dataset.startswith("folder:")
+    folder = image_folder(settings.dataset) if own else shipped_data_folder() / settings.dataset
     _open_sources(settings)  # which verifies them
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return [Found(settings.dataset, folder, size, "sound")]

@@ -21,7 +21,7 @@ from course_utils.errors import ConfigError
 from course_utils.precision import mixed_precision
 from course_utils.settings import Settings
 from course_utils.stages import stage_names, stage_of
-from course_utils.training_checks import check_labels
+from course_utils.training_checks import check_labels, check_trainable
 
 
 def parameter_groups(model: nn.Module, lr: float, layer_lr_decay: float = 1.0) -> list[dict]:
@@ -108,16 +108,8 @@ def lr_range_test(
         )
     check_labels(train, classes_of(train))
     network = copy.deepcopy(model).to(choose_device(settings.device))
-    groups = parameter_groups(network, lowest, settings.layer_lr_decay)
-    if not groups:
-        raise ConfigError(
-            "There is nothing to train.",
-            where=type(model).__name__,
-            expected="at least one parameter with requires_grad=True",
-            found="every parameter is frozen",
-            do='Call freeze(model) or thaw(model, "layer4") first.',
-        )
-    optimizer = torch.optim.Adam(groups)
+    check_trainable(network)
+    optimizer = torch.optim.Adam(parameter_groups(network, lowest, settings.layer_lr_decay))
     growth = (highest / lowest) ** (1 / (steps - 1))
     schedule = LambdaLR(optimizer, lambda step: growth**step)
     order = {"shuffle": True, "seed": settings.seed, "smallest_batch": 2}

@@ -3,13 +3,12 @@
 import platform
 import re
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import pandas as pd
 
 from course_utils.backbones import choose_device
 from course_utils.errors import CourseError
-from course_utils.settings import DATASETS, REPOSITORY_FOLDER, Settings, downloads_folder
+from course_utils.settings import DATASETS, REPOSITORY_FOLDER, Settings, downloads_folder, image_folder
 from course_utils.weights import FileWeights, backbone_weights
 
 
@@ -52,7 +51,7 @@ def _find_dataset(settings: Settings) -> tuple[str, bool]:
         folder = {"fashion_mnist": "FashionMNIST", "cifar10": "cifar-10-batches-py"}[settings.dataset]
         there = (downloads_folder() / folder).is_dir()
         return ("downloaded" if there else "not yet: it is downloaded when a lesson first needs it"), True
-    there = Path(settings.dataset.removeprefix("folder:")).expanduser().is_dir()
+    there = image_folder(settings.dataset).is_dir()
     return ("the folder is there" if there else "no such folder"), there
 
 

@@ -20,7 +20,7 @@ import nbformat
 
 from course_utils.checkpoints import write_atomically
 from course_utils.errors import ConfigError
-from course_utils.settings import REPOSITORY_FOLDER, Settings, unknown_name
+from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unknown_name
 
 NOTEBOOKS_FOLDER = REPOSITORY_FOLDER / "notebooks"
 METRICS_TYPE = "application/vnd.transfer-learning-course.metrics+json"
@@ -117,7 +117,7 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
 def _absolute(name: str, value: object) -> object:
     with suppress(OSError, RuntimeError, ValueError):  # no path at all: Settings says so
         if name == "dataset" and isinstance(value, str) and value.startswith("folder:"):
-            return f"folder:{Path(value.removeprefix('folder:')).expanduser().resolve()}"
+            return f"folder:{image_folder(value)}"
         if name == "weights" and isinstance(value, str) and value.endswith(".safetensors"):
             return str(Path(value).expanduser().resolve())
     return value

@@ -113,7 +113,7 @@ class Settings(BaseModel):
     def _can_be_a_path(cls, value: str) -> str:
         if value.startswith("folder:") or value.endswith(".safetensors"):
             try:
-                Path(value.removeprefix("folder:")).expanduser().resolve().exists()
+                image_folder(value).exists()
             except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a zero byte
                 raise ConfigError(
                     "A path cannot be used on this machine.",
@@ -193,6 +193,11 @@ def _injected_names() -> list[str]:
                 if isinstance(statement, ast.Assign):
                     names += [target.id for target in statement.targets if isinstance(target, ast.Name)]
     return names
+
+
+def image_folder(dataset: str) -> Path:
+    """Return the absolute path of the folder that "folder:PATH" names."""
+    return Path(dataset.removeprefix("folder:")).expanduser().resolve()
 
 
 def shipped_data_folder() -> Path:

@@ -39,6 +39,11 @@ def check_head(model: nn.Module, num_classes: int) -> None:
             do=f"Call replace_head(model, num_classes={num_classes}) first. An attribute that you set "
             "by another name is never called by the network.",
         )
+    check_trainable(model)
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Refuse a network in which everything is frozen."""
     if not trainable_parameters(model):
         raise ConfigError(
             "There is nothing to train.",

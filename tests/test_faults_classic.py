@@ -5,6 +5,8 @@ from functools import partial
 
 import pytest
 import torch
+from small_networks import RememberedPictures as Pictures
+from small_networks import SmallNet
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -16,38 +18,6 @@ from course_utils.settings import Settings
 from course_utils.training import fit, measure, train_one_epoch
 
 SETTINGS = Settings(epochs=2, batch_size=8, lr=0.01, device="cpu")
-
-
-class Pictures(Dataset):
-    """Random pictures of three classes; remembers which of them were read."""
-
-    classes = ("cat", "dog", "ship")
-
-    def __init__(self, count, size=16):
-        self.images = 2 + 3 * torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
-        self.targets = [number % 3 for number in range(count)]
-        self.read = set()
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        self.read.add(index)
-        return self.images[index], self.targets[index]
-
-
-class SmallNet(nn.Module):
-    """A network with BatchNorm and dropout in the backbone, and a head `fc`."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, stride=2)
-        self.norm = nn.BatchNorm2d(8)
-        self.dropout = nn.Dropout(0.3)
-        self.fc = nn.Linear(8, 3)
-
-    def forward(self, images):
-        return self.fc(self.dropout(self.norm(self.conv(images)).relu().mean(dim=(2, 3))))
 
 
 @pytest.fixture

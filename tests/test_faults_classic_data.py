@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import Dataset, Subset, random_split
+from small_networks import RememberedPictures as Pictures
+from torch.utils.data import Subset, random_split
 from torchvision import models
 from torchvision.models import Weights, WeightsEnum
 from torchvision.transforms import v2
@@ -19,25 +20,6 @@ from course_utils.backbones import backbone_transform, load_backbone
 from course_utils.data import load_splits
 from course_utils.settings import Settings
 from course_utils.weights import ResNet18_64px_Weights
-
-
-class Pictures(Dataset):
-    """Random pictures of three classes; remembers which of them were read."""
-
-    classes = ("cat", "dog", "ship")
-
-    def __init__(self, count, size=16):
-        self.images = 2 + 3 * torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
-        self.targets = [number % 3 for number in range(count)]
-        self.read = set()
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        self.read.add(index)
-        return self.images[index], self.targets[index]
-
 
 # 4. Normalisation that is not the weights' own
 

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from small_networks import SmallNet
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -37,16 +38,6 @@ class Pictures(Dataset):
     def __getitem__(self, index):
         noise = torch.rand(1) + random.random() + float(np.random.rand()) if self.noise else 0
         return self.images[index] * (1 + noise), self.targets[index]
-
-
-class SmallNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8)
-        self.dropout, self.fc = nn.Dropout(0.3), nn.Linear(8, 3)
-
-    def forward(self, images):
-        return self.fc(self.dropout(self.norm(self.conv(images)).relu().mean(dim=(2, 3))))
 
 
 def run(is_frozen, checkpoint=None, seed=5, stop_after=None):

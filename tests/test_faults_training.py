@@ -7,8 +7,9 @@ import pickle
 
 import pytest
 import torch
+from small_networks import ChangedPictures as Pictures
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torchvision import models
 from torchvision.transforms import v2
 
@@ -22,23 +23,6 @@ from course_utils.settings import Settings
 from course_utils.training import fit, train_one_epoch
 
 SETTINGS = Settings(epochs=2, batch_size=8, lr=0.01, device="cpu")
-
-
-class Pictures(Dataset):
-    """Random pictures of three classes; `change` is given the count of reads so far, picture and label."""
-
-    classes = ("cat", "dog", "ship")
-
-    def __init__(self, count, size=16, change=lambda read, image, label: (image, label)):
-        self.images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(count))
-        self.targets, self.change, self.reads = [number % 3 for number in range(count)], change, 0
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        self.reads += 1
-        return self.change(self.reads, self.images[index], self.targets[index])
 
 
 class SmallNet(nn.Module):

@@ -5,28 +5,12 @@ import pickle
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from small_networks import ChangedPictures as Pictures
+from torch.utils.data import DataLoader
 
 from course_utils.data import load_splits, make_loader
 from course_utils.errors import CourseError, DataError
 from course_utils.settings import Settings
-
-
-class Pictures(Dataset):
-    """Random pictures of three classes; `change` is given the count of reads so far, picture and label."""
-
-    classes = ("cat", "dog", "ship")
-
-    def __init__(self, count, size=16, change=lambda read, image, label: (image, label)):
-        self.images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(count))
-        self.targets, self.change, self.reads = [number % 3 for number in range(count)], change, 0
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        self.reads += 1
-        return self.change(self.reads, self.images[index], self.targets[index])
 
 
 @pytest.mark.filterwarnings("ignore:Got pickle error")

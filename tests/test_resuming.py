@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from small_networks import SmallNet
 from torch.utils.data import Dataset
 
 from course_utils import training
@@ -33,20 +33,6 @@ class Pictures(Dataset):
     def __getitem__(self, index):
         noise = torch.rand(1) + random.random() + float(np.random.rand()) if self.noise else 0
         return self.images[index] * (1 + noise), self.targets[index]
-
-
-class SmallNet(nn.Module):
-    """A network with BatchNorm and dropout in the backbone, and a head `fc`."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, stride=2)
-        self.norm = nn.BatchNorm2d(8)
-        self.dropout = nn.Dropout(0.3)
-        self.fc = nn.Linear(8, 3)
-
-    def forward(self, images):
-        return self.fc(self.dropout(self.norm(self.conv(images)).relu().mean(dim=(2, 3))))
 
 
 def a_model(is_frozen=False):

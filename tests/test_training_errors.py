@@ -6,8 +6,8 @@ import re
 
 import pytest
 import torch
+from small_networks import Pictures, SmallNet
 from torch import nn
-from torch.utils.data import Dataset
 from torchvision.models import resnet18
 
 from course_utils import training
@@ -15,38 +15,6 @@ from course_utils.backbones import freeze
 from course_utils.errors import ConfigError, DataError, TrainingError
 from course_utils.settings import Settings
 from course_utils.training import History, fit, measure
-
-
-class Pictures(Dataset):
-    """Random pictures of three classes; `change` is given the count of reads so far and the picture."""
-
-    def __init__(self, count, seed=1, size=16, change=None):
-        self.images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
-        self.targets = [number % 3 for number in range(count)]
-        self.classes = ["cat", "dog", "ship"]
-        self.change = change or (lambda read, image: image)
-        self.reads = 0
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        self.reads += 1
-        return self.change(self.reads, self.images[index]), self.targets[index]
-
-
-class SmallNet(nn.Module):
-    """A network with BatchNorm and dropout in the backbone, and a head `fc`."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, stride=2)
-        self.norm = nn.BatchNorm2d(8)
-        self.dropout = nn.Dropout(0.3)
-        self.fc = nn.Linear(8, 3)
-
-    def forward(self, images):
-        return self.fc(self.dropout(self.norm(self.conv(images)).relu().mean(dim=(2, 3))))
 
 
 def some_settings(**values):

@@ -1,0 +1,74 @@
+"""A small network and small sets of random pictures, which several test files train."""
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+
+class SmallNet(nn.Module):
+    """A network with BatchNorm and dropout in the backbone, and a head `fc`."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2)
+        self.norm = nn.BatchNorm2d(8)
+        self.dropout = nn.Dropout(0.3)
+        self.fc = nn.Linear(8, 3)
+        self.images = 0  # how many have passed
+
+    def forward(self, images):
+        self.images += len(images)
+        return self.fc(self.dropout(self.norm(self.conv(images)).relu().mean(dim=(2, 3))))
+
+
+class Pictures(Dataset):
+    """Random pictures of three classes; `change` is given the count of reads so far and the picture."""
+
+    def __init__(self, count, seed=1, size=16, change=None):
+        self.images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+        self.targets = [number % 3 for number in range(count)]
+        self.classes = ["cat", "dog", "ship"]
+        self.change = change or (lambda read, image: image)
+        self.reads = 0
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return self.change(self.reads, self.images[index]), self.targets[index]
+
+
+class RememberedPictures(Dataset):
+    """Random pictures of three classes; remembers which of them were read."""
+
+    classes = ("cat", "dog", "ship")
+
+    def __init__(self, count, size=16):
+        self.images = 2 + 3 * torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
+        self.targets = [number % 3 for number in range(count)]
+        self.read = set()
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        self.read.add(index)
+        return self.images[index], self.targets[index]
+
+
+class ChangedPictures(Dataset):
+    """Random pictures of three classes; `change` is given the count of reads so far, picture and label."""
+
+    classes = ("cat", "dog", "ship")
+
+    def __init__(self, count, size=16, change=lambda read, image, label: (image, label)):
+        self.images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(count))
+        self.targets, self.change, self.reads = [number % 3 for number in range(count)], change, 0
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return self.change(self.reads, self.images[index], self.targets[index])
