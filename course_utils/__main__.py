@@ -1,6 +1,8 @@
-"""The command line: `run` executes the lessons, `fetch` downloads beforehand what they need."""
+"""The command line: `run` executes the lessons, `fetch` downloads beforehand what they need, `features`
+shows what is kept between runs."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -41,8 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
         place = command.add_mutually_exclusive_group()
         place.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
         place.add_argument("--name", help="the name of that folder in runs/, instead of the time")
+    features = commands.add_parser("features", help="show the features that are kept between runs")
+    features.add_argument("--clear", action="store_true", help="remove them")
     options = parser.parse_args(arguments)
     try:
+        if options.command == "features":
+            return _features(options.clear)
         if options.command == "fetch":
             return _fetch(options.profile, options.parameters)
         notebooks = lesson_notebooks(options.only)
@@ -50,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.output = run_folder(options.name)
         if options.command == "refresh":
             output = (options.output or new_output_folder("refresh")).resolve()
+            os.environ["COURSE_FEATURES_GB"] = "0"  # what is stored are the times of a first run
             runs = refresh_outputs(notebooks, output)
         else:
             output = (options.output or new_output_folder(options.profile)).resolve()
@@ -60,6 +67,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(f"\n{results_table(runs)}\n\nExecuted notebooks and results.json: {output}")
     return 0 if all(run.status == "ok" for run in runs) else 1
+
+
+def _features(clear: bool) -> int:
+    from course_utils.feature_store import list_store, make_room, store_folder, store_limit
+
+    limit = store_limit()
+    if clear:
+        removed = make_room(-1)
+        print(f"removed {len(removed)} files, {sum(file.size for file in removed) / 1e6:.1f} MB")
+    kept = list_store()
+    size = sum(file.size for file in kept) / 1e6
+    print(f"{store_folder()}: {len(kept)} files, {size:.1f} MB of {limit / 1e6:.0f} MB")
+    return 0
 
 
 def _fetch(profile: str, parameters: list[list[str]]) -> int:

@@ -152,11 +152,12 @@ def replace_head(model: nn.Module, num_classes: int) -> nn.Linear:
     name = find_head(model)
     old = model.get_submodule(name)
     new = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
-    _put(model, name, new)
+    put(model, name, new)
     return new
 
 
-def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+def put(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module in the place of the part with this name, for example "layer4" or "classifier.6"."""
     parent, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(parent), attribute, module)
 
@@ -209,11 +210,11 @@ def without_head(model: nn.Module) -> Iterator[nn.Module]:
     """
     name = find_head(model)
     head = model.get_submodule(name)
-    _put(model, name, nn.Identity())
+    put(model, name, nn.Identity())
     try:
         yield model
     finally:
-        _put(model, name, head)
+        put(model, name, head)
 
 
 def choose_device(name: str = "auto") -> torch.device:

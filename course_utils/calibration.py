@@ -9,9 +9,7 @@ import math
 
 import pandas as pd
 import torch
-from scipy.optimize import minimize_scalar
 from torch import nn
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from course_utils.errors import ConfigError
 from course_utils.evaluation import Evaluation
@@ -59,6 +57,8 @@ def calibration_error(result: Evaluation, bins: int = 15) -> float:
     """
     # torchmetrics would give a confidence of exactly 1 a bin of its own.
     probabilities = result.probabilities.clamp(max=1 - torch.finfo(torch.float32).eps)
+    from torchmetrics.functional.classification import multiclass_calibration_error  # a second
+
     error = multiclass_calibration_error(
         probabilities, result.labels, num_classes=len(result.classes), n_bins=bins, norm="l1"
     )
@@ -75,6 +75,8 @@ def fit_temperature(result: Evaluation) -> float:
     Returns:
         A number from 0.05 to 20; 0.05 if there is no mistake among the answers.
     """
+    from scipy.optimize import minimize_scalar  # half a second: only where it is needed
+
     log_probabilities = _log_probabilities(result)
 
     def loss(log_temperature: float) -> float:

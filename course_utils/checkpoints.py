@@ -187,7 +187,7 @@ def save_training_state(path: Path, run, identity: dict) -> None:
 
     Args:
         path: Where to; an existing file is replaced as a whole.
-        run: The network, optimizer, schedule, loader, history and best weights of `training.fit`.
+        run: The network, optimizer, schedule, scaler, loader, history and best weights of `training.fit`.
         identity: The settings and classes that a run must have to go on from here.
     """
     name, keys, *position = np.random.get_state(legacy=True)
@@ -196,6 +196,7 @@ def save_training_state(path: Path, run, identity: dict) -> None:
         "network": run.network.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "schedule": run.schedule.state_dict(),
+        "scaler": run.scaler.state_dict(),
         "best_weights": run.best_weights,
         "epochs": [asdict(epoch) for epoch in run.history.epochs],
         "loader": run.loader.generator.get_state(),
@@ -240,6 +241,7 @@ def load_training_state(path: Path, run, identity: dict) -> None:
         run.network.load_state_dict(state["network"])
         run.optimizer.load_state_dict(state["optimizer"])
         run.schedule.load_state_dict(state["schedule"])
+        run.scaler.load_state_dict(state["scaler"])
         run.best_weights = state["best_weights"]
         numbers = [number for epoch in state["epochs"] for number in epoch.values()]
         if not numbers or not all(type(number) in (int, float) for number in numbers):

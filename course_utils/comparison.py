@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from torch import nn
 from torch.utils.data import Subset
 from torchvision.transforms import v2
@@ -26,6 +25,7 @@ from course_utils.backbones import (
 )
 from course_utils.data import load_splits
 from course_utils.evaluation import evaluate
+from course_utils.feature_store import nothing_kept
 from course_utils.settings import Settings, set_seed
 from course_utils.training import History, fit
 from course_utils.weights import backbone_weights
@@ -117,7 +117,8 @@ def train_from(start: Start, settings: Settings, steps: int, test_images: int | 
     set_seed(settings.seed)
     model = start.prepare(settings, len(splits.classes))
     started = time.perf_counter()
-    history = fit(model, splits.train, splits.val, settings)
+    with nothing_kept():  # seconds are compared: features that an earlier run has kept would be unfair
+        history = fit(model, splits.train, splits.val, settings)
     seconds = time.perf_counter() - started
     images = (len(splits.train) + len(splits.val)) // len(splits.classes)
     every = max(1, len(splits.test) // (test_images or len(splits.test)))
@@ -145,6 +146,8 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return float(values.mean()), -math.inf, math.inf
+    from scipy import stats  # half a second: only where it is needed
+
     spread = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
     return float(values.mean()), float(values.mean() - spread), float(values.mean() + spread)
 

@@ -13,15 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from scipy.stats import binomtest
 from torch import nn
 from torch.utils.data import Dataset
-from torchmetrics.functional import classification
-from tqdm.auto import tqdm
 
-from course_utils.data import classes_of, make_loader
+from course_utils.data import classes_of
 from course_utils.errors import ConfigError, DataError
-from course_utils.features import EXTRACTION_BATCH, eval_mode
+from course_utils.features import batches_with_bar, eval_mode
 from course_utils.pictures import load_rgb
 from course_utils.training_checks import check_batch_labels
 
@@ -65,9 +62,8 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
     device = next(model.parameters()).device
     probabilities, labels = [], []
     with eval_mode(model), torch.inference_mode():
-        loader = make_loader(dataset, EXTRACTION_BATCH, num_workers=num_workers)
-        for images, batch_labels in tqdm(loader, desc="evaluate", unit="batch", leave=False):
-            probabilities.append(model(images.to(device)).softmax(dim=1).cpu())
+        for images, batch_labels in batches_with_bar(dataset, device, num_workers, "evaluate"):
+            probabilities.append(model(images).softmax(dim=1).cpu())
             check_batch_labels(batch_labels, probabilities[-1].shape[1], "evaluate")
             labels.append(batch_labels)
     return Evaluation(torch.cat(probabilities), torch.cat(labels), classes_of(dataset))
@@ -113,6 +109,8 @@ def accuracy_interval(correct: int, images: int, confidence: float = 0.95) -> tu
     If you drew test images again and again, about 95 of 100 such intervals would hold the accuracy over
     all images there are (Wilson, 1927, doi:10.2307/2276774). It says nothing about another training run.
     """
+    from scipy.stats import binomtest  # half a second: only where it is needed
+
     interval = binomtest(correct, images).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -189,6 +187,8 @@ def _not_paired(expected: str, found: str) -> DataError:
 
 def confusion_matrix(result: Evaluation) -> torch.Tensor:
     """Return how often each true class (row) was given each name (column): int64, [classes, classes]."""
+    from torchmetrics.functional import classification  # a second: only where it is needed
+
     return classification.multiclass_confusion_matrix(
         result.predictions, result.labels, num_classes=len(result.classes)
     )
@@ -200,6 +200,8 @@ def per_class(result: Evaluation) -> pd.DataFrame:
     Precision: of the images that were given this name, the share that deserved it. Recall: of the images
     of this class, the share that were given its name. F1: the harmonic mean of the two.
     """
+    from torchmetrics.functional import classification
+
     asked = {"num_classes": len(result.classes), "average": "none"}
     answers = result.predictions, result.labels
     return pd.DataFrame(

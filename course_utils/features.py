@@ -8,14 +8,18 @@ The method is known as a linear probe on frozen features (Alain and Bengio, "Und
 layers using linear classifier probes", 2016, arXiv:1610.01644).
 """
 
+import math
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 from tqdm.auto import tqdm
 
 from course_utils.backbones import without_head
-from course_utils.data import make_loader
+from course_utils.inference import fast_copy
 from course_utils.loaders import collate
+from course_utils.preprocessing import image_batches
 from course_utils.settings import random_numbers_kept
 from course_utils.training_checks import check_batch_labels
 
@@ -36,18 +40,27 @@ def extract_features(
 
     Returns:
         A dataset of pairs: features (float32, [images, features]) and labels (int64, [images]), both on
-        the CPU.
+        the CPU. They are computed in the machine's fastest precision: see the room `inference`.
     """
     device = next(model.parameters()).device
     features, labels = [], []
     with without_head(model) as backbone, eval_mode(backbone), torch.inference_mode():
-        loader = make_loader(dataset, EXTRACTION_BATCH, num_workers=num_workers)
-        for images, batch_labels in tqdm(loader, desc=label, unit="batch", leave=False):
-            features.append(backbone(images.to(device)).float().cpu())
+        run = fast_copy(backbone, device)
+        for images, batch_labels in batches_with_bar(dataset, device, num_workers, label):
+            features.append(run(images).cpu())
             check_batch_labels(batch_labels, None, label)
             labels.append(batch_labels)
     # Inference tensors cannot be used in training; a clone outside inference mode can.
-    return TensorDataset(torch.cat(features).clone(), torch.cat(labels).clone())
+    return TensorDataset(torch.cat(features).float().clone(), torch.cat(labels).clone())
+
+
+def batches_with_bar(
+    dataset: Dataset, device: torch.device, num_workers: int, label: str
+) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the batches of a dataset in order, images on the device, under a progress bar."""
+    batches = image_batches(dataset, EXTRACTION_BATCH, device, num_workers)
+    count = math.ceil(len(dataset) / EXTRACTION_BATCH)
+    return tqdm(batches, total=count, desc=label, unit="batch", leave=False)
 
 
 class eval_mode:  # noqa: N801 (used like a function: `with eval_mode(model):`)

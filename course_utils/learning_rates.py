@@ -19,6 +19,7 @@ from course_utils.backbones import choose_device, find_head, set_train_mode
 from course_utils.data import classes_of, make_loader
 from course_utils.errors import ConfigError
 from course_utils.precision import mixed_precision
+from course_utils.preprocessing import in_memory
 from course_utils.settings import Settings
 from course_utils.stages import stage_names, stage_of
 from course_utils.training_checks import check_labels, check_trainable
@@ -113,7 +114,7 @@ def lr_range_test(
     growth = (highest / lowest) ** (1 / (steps - 1))
     schedule = LambdaLR(optimizer, lambda step: growth**step)
     order = {"shuffle": True, "seed": settings.seed, "smallest_batch": 2}
-    loader = make_loader(train, settings.batch_size, **order, num_workers=settings.num_workers)
+    loader = make_loader(in_memory(train), settings.batch_size, **order, num_workers=settings.num_workers)
     device = next(network.parameters()).device
     set_train_mode(network)
     rows = []

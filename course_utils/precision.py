@@ -19,12 +19,31 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def mixed_precision(device: torch.device) -> torch.autocast:
-    """Return a context in which convolutions and linear layers run in bfloat16, if the device is faster so.
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the device multiplies it, float16 on an older graphics card, else float32."""
+    if multiplies_bfloat16(device):
+        return torch.bfloat16
+    return torch.float16 if device.type == "cuda" else torch.float32
 
-    Elsewhere it changes nothing. Use it around the forward pass; gradients follow by themselves. It may
-    also be held for a whole epoch: autocast would keep the weights of its first step in bfloat16 until its
-    end, and the network would be asked with old weights after every step, so that memory is switched off.
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Return a context in which convolutions and linear layers run in `fastest_dtype`.
+
+    Where that is float32 it changes nothing. Use it around the forward pass; gradients follow by
+    themselves. It may also be held for a whole epoch: autocast would keep the weights of its first step in
+    bfloat16 until its end, and the network would be asked with old weights after every step, so that memory
+    is switched off.
     """
-    fast = multiplies_bfloat16(device)
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast, cache_enabled=False)
+    dtype = fastest_dtype(device)
+    fast = dtype != torch.float32
+    return torch.autocast(device.type, dtype if fast else torch.bfloat16, enabled=fast, cache_enabled=False)
+
+
+def gradient_scaler(device: torch.device, mixed: bool = True) -> torch.amp.GradScaler:
+    """Return what keeps small gradients from becoming 0 in float16; in other precisions it does nothing.
+
+    Args:
+        device: Where the network runs.
+        mixed: Whether it is trained in mixed precision at all.
+    """
+    return torch.amp.GradScaler(device.type, enabled=mixed and fastest_dtype(device) == torch.float16)

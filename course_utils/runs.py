@@ -18,7 +18,6 @@ from pathlib import Path
 
 import nbformat
 
-from course_utils.checkpoints import write_atomically
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unknown_name
 
@@ -135,6 +134,8 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
     Raises:
         ConfigError: If a parameter is wrong, or the executed notebooks would overwrite their sources.
     """
+    from course_utils.checkpoints import write_atomically  # with torch: only where it is needed
+
     output = Path(output).resolve()
     plan = plan_parameters(notebooks, parameters)
     _refuse_to_overwrite(plan, output)
@@ -269,6 +270,8 @@ def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
     For maintainers. Progress bars are left out, since a stored one cannot be drawn; so is what papermill
     adds. A lesson that fails is left as it was.
     """
+    from course_utils.checkpoints import write_atomically
+
     notebooks = list(notebooks)
     runs = run_lessons(notebooks, {}, output)
     for notebook, run in zip(notebooks, runs, strict=True):

@@ -52,15 +52,16 @@ def stage_names(model: nn.Module) -> list[str]:
     own = {id(parameter) for parameter in head.parameters()}
     return [
         name
-        for name, module in _parts(model)
+        for name, module in all_parts(model)
         if any(id(parameter) not in own for parameter in module.parameters())
     ]
 
 
-def _parts(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def all_parts(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Give the name and the module of every part, in order, with and without parameters, and the head."""
     for name, module in model.named_children():
         if name in STAGE_CONTAINERS:
-            yield from _parts(module, f"{prefix}{name}.")
+            yield from all_parts(module, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", module
 

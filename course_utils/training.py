@@ -16,12 +16,11 @@ import pandas as pd
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 from tqdm.auto import tqdm
 
 from course_utils.backbones import (
     choose_device,
-    find_head,
     frozen_below_head,
     set_train_mode,
     trainable_parameters,
@@ -29,9 +28,11 @@ from course_utils.backbones import (
 from course_utils.checkpoints import load_training_state, save_training_state
 from course_utils.data import classes_of, make_loader
 from course_utils.errors import CourseError, TrainingError
-from course_utils.features import eval_mode, extract_features, same_every_time
+from course_utils.features import eval_mode
+from course_utils.frozen_parts import frozen_part_run_once
 from course_utils.learning_rates import cosine_schedule, parameter_groups
-from course_utils.precision import mixed_precision
+from course_utils.precision import gradient_scaler, mixed_precision
+from course_utils.preprocessing import send
 from course_utils.settings import Settings
 from course_utils.training_checks import (
     check_batch_labels,
@@ -40,6 +41,8 @@ from course_utils.training_checks import (
     not_finite,
     too_few_images,
 )
+
+VAL_BATCH = 64  # images; where nothing is learned, a small batch has no use
 
 
 @dataclass
@@ -128,31 +131,44 @@ def fit(
     check_labels(train, classes)
     check_labels(val, classes)
     device = choose_device(settings.device)
-    model.to(device)
-    network = model
-    workers = {"num_workers": settings.num_workers}
+    model.to(device, memory_format=torch.channels_last)
+    try:
+        with frozen_part_run_once(model, train, val, settings.num_workers) as (network, train, val):
+            return _learn(model, network, train, val, settings, classes, checkpoint)
+    except KeyboardInterrupt:  # before the first epoch
+        return History(interrupted=True)
+    finally:
+        model.eval()
+
+
+def _learn(
+    model: nn.Module,
+    network: nn.Module,
+    train: Dataset,
+    val: Dataset,
+    settings: Settings,
+    classes: list[str],
+    checkpoint: str | Path | None,
+) -> History:
+    """Train `network`, which is `model` or the part of it that is trained."""
+    device = next(network.parameters()).device
+    # What lies in memory needs no extra process to read it.
+    workers = 0 if isinstance(train, TensorDataset) else settings.num_workers
     # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode.
     smallest_batch = 1 if frozen_below_head(model) else 2
-    try:
-        if frozen_below_head(model) and same_every_time(train):
-            train = extract_features(model, train, label="training features", **workers)
-            val = extract_features(model, val, label="validation features", **workers)
-            network, workers = model.get_submodule(find_head(model)), {}
-    except KeyboardInterrupt:
-        model.eval()
-        return History(interrupted=True)
-    # A head by itself is too small to gain from it.
-    precision = contextlib.nullcontext() if frozen_below_head(model) else mixed_precision(device)
+    mixed = network is model  # a head by itself is too small to gain from it
+    precision = mixed_precision(device) if mixed else contextlib.nullcontext()
     order = {"shuffle": True, "seed": settings.seed, "smallest_batch": smallest_batch}
-    loader = make_loader(train, settings.batch_size, **order, **workers)
-    val_loader = make_loader(val, settings.batch_size, **workers)
-    optimizer = torch.optim.Adam(parameter_groups(model, settings.lr, settings.layer_lr_decay))
+    loader = make_loader(train, settings.batch_size, **order, num_workers=workers)
+    val_loader = make_loader(val, max(settings.batch_size, VAL_BATCH), num_workers=workers)
+    groups = parameter_groups(model, settings.lr, settings.layer_lr_decay)
+    optimizer = torch.optim.Adam(groups, fused=True)  # all parameters in one step of compiled code
     schedule = cosine_schedule(
         optimizer,
         steps=settings.epochs * len(loader),
         warmup_steps=round(settings.warmup_epochs * len(loader)),
     )
-    run = _Run(network, optimizer, schedule, loader)
+    run = _Run(network, optimizer, schedule, loader, gradient_scaler(device, mixed))
     identity = {
         **settings.model_dump(exclude={"device", "num_workers"}),
         "classes": classes,
@@ -167,7 +183,14 @@ def fit(
             last_loss = run.history.epochs[-1].train_loss if run.history.epochs else None
             with precision:
                 train_loss, train_accuracy = train_one_epoch(
-                    network, loader, optimizer, schedule, epoch, last_loss, settings.label_smoothing
+                    network,
+                    loader,
+                    optimizer,
+                    schedule,
+                    epoch,
+                    last_loss,
+                    settings.label_smoothing,
+                    run.scaler,
                 )
             val_loss, val_accuracy = measure(network, val_loader)
             if not math.isfinite(val_loss):  # the very last step may have been the one that went too far
@@ -183,7 +206,6 @@ def fit(
         raise
     finally:
         network.load_state_dict(run.best_weights)
-        model.eval()
     return run.history
 
 
@@ -195,6 +217,7 @@ class _Run:
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
     loader: DataLoader
+    scaler: torch.amp.GradScaler
     history: History = field(default_factory=History)
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
@@ -220,11 +243,13 @@ def train_one_epoch(
     epoch: int = 1,
     last_loss: float | None = None,
     label_smoothing: float = 0.0,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> tuple[float, float]:
     """Go once over the training data: one step of the optimizer, and of the schedule, for each batch.
 
     `epoch` and `last_loss`, the loss before this epoch, are only told in the error. `label_smoothing` is
     the share of each label that is spread over all classes (Szegedy et al., 2016, arXiv:1512.00567).
+    `scaler` is needed in float16 only.
 
     Returns:
         The mean loss (nats) and the accuracy (0 to 1) over all samples, so that a last batch that is
@@ -237,12 +262,13 @@ def train_one_epoch(
     """
     criterion = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
     device = next(network.parameters()).device
+    scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
     set_train_mode(network)
     total_loss, correct, samples, last_finite = 0.0, 0, 0, last_loss
     for batch, (inputs, labels) in enumerate(loader, start=1):
         optimizer.zero_grad()
         try:
-            outputs = network(inputs.to(device))
+            outputs = network(send(inputs, device))
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -252,8 +278,9 @@ def train_one_epoch(
         loss = criterion(outputs, labels)
         if not torch.isfinite(loss):
             raise not_finite(loss.item(), f"epoch {epoch}, batch {batch}", optimizer, last_finite)
-        loss.backward()
-        optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         if schedule is not None:
             schedule.step()
         last_finite = loss.item()
@@ -271,7 +298,7 @@ def measure(network: nn.Module, loader: DataLoader) -> tuple[float, float]:
     total_loss, correct, samples = 0.0, 0, 0
     with eval_mode(network):
         for inputs, labels in loader:
-            outputs = network(inputs.to(device))
+            outputs = network(send(inputs, device))
             check_batch_labels(labels, outputs.shape[1], "validation")
             labels = labels.to(device)
             total_loss += criterion(outputs, labels).item()

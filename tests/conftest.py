@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torchvision import datasets
 
@@ -41,6 +42,21 @@ def no_network(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse_to_look_up)
     monkeypatch.setattr(socket.socket, "connect", refuse_to_connect)
+
+
+@pytest.fixture(autouse=True)
+def feature_store(tmp_path_factory, monkeypatch):
+    """Let no test find features that another one has kept; give the folder."""
+    folder = tmp_path_factory.mktemp("features")
+    monkeypatch.setenv("COURSE_FEATURES", str(folder))
+    monkeypatch.delenv("COURSE_FEATURES_GB", raising=False)
+    return folder
+
+
+@pytest.fixture
+def in_float32(monkeypatch):
+    """Make this machine one that does not multiply bfloat16, where a test compares exact numbers."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
 
 
 @pytest.fixture

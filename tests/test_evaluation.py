@@ -8,7 +8,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from torch import nn
 from torch.utils.data import Dataset
 
-from course_utils import evaluation
+from course_utils import features
 from course_utils.errors import DataError
 from course_utils.evaluation import (
     Evaluation,
@@ -88,7 +88,7 @@ def an_evaluation(truth, answers, confidences=None, classes=CLASSES):
 
 @pytest.mark.parametrize("batch_size", [1, 4, 32, 64])
 def test_accuracy_is_the_share_of_all_samples_whatever_the_batch_size(monkeypatch, batch_size):
-    monkeypatch.setattr(evaluation, "EXTRACTION_BATCH", batch_size)
+    monkeypatch.setattr(features, "EXTRACTION_BATCH", batch_size)
     dataset = Pictures(33)
     result = evaluate(WrongAtTheEnd(dataset), dataset)
     assert result.correct == 32
@@ -115,7 +115,7 @@ def test_probabilities_of_every_image_sum_to_one(model):
 def test_probabilities_do_not_depend_on_the_batch_size(monkeypatch, model):
     results = []
     for batch_size in (2, 64):
-        monkeypatch.setattr(evaluation, "EXTRACTION_BATCH", batch_size)
+        monkeypatch.setattr(features, "EXTRACTION_BATCH", batch_size)
         results.append(evaluate(model.train(), Pictures(33)).probabilities)
     torch.testing.assert_close(results[0], results[1])
 

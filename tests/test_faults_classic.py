@@ -10,7 +10,7 @@ from small_networks import SmallNet
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from course_utils import evaluation, training
+from course_utils import features, frozen_parts, training
 from course_utils.backbones import freeze
 from course_utils.data import make_loader
 from course_utils.evaluation import evaluate
@@ -54,7 +54,7 @@ def test_bug_1_batch_norm_of_a_frozen_backbone_in_train_mode(model, monkeypatch)
         assert_backbone_stays_the_same(model, buggy)
     course = partial(fit, train=Pictures(24), val=Pictures(9), settings=SETTINGS)
     assert_backbone_stays_the_same(model, course)
-    monkeypatch.setattr(training, "same_every_time", lambda dataset: False)  # as with augmentation
+    monkeypatch.setattr(frozen_parts, "same_every_time", lambda dataset: False)  # as with augmentation
     assert_backbone_stays_the_same(model, course)
 
 
@@ -132,7 +132,7 @@ def test_bug_7_optimizer_that_holds_other_parameters(model, monkeypatch, case):
         with pytest.raises(AssertionError):
             assert_optimizer_holds_what_is_trainable(model, torch.optim.Adam(model.parameters()))
     if case == "frozen and augmented":  # then the frozen layers are a part of what is trained
-        monkeypatch.setattr(training, "same_every_time", lambda dataset: False)
+        monkeypatch.setattr(frozen_parts, "same_every_time", lambda dataset: False)
     made = []
 
     def spy(network, loader, optimizer, *arguments):
@@ -180,7 +180,7 @@ def mode_not_restored(model, dataset, batch_size):
 @pytest.mark.parametrize("buggy", [without_eval, with_gradients, mode_not_restored])
 def test_bug_9_prediction_without_eval_and_inference_mode(model, monkeypatch, buggy):
     def course(model, dataset, batch_size):
-        monkeypatch.setattr(evaluation, "EXTRACTION_BATCH", batch_size)
+        monkeypatch.setattr(features, "EXTRACTION_BATCH", batch_size)
         return evaluate(model, dataset).probabilities
 
     with pytest.raises(AssertionError):

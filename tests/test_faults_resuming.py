@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from course_utils import training
 from course_utils.backbones import freeze
 from course_utils.errors import CheckpointError
+from course_utils.features import same_every_time
 from course_utils.settings import REPOSITORY_FOLDER, Settings, random_numbers_kept
 from course_utils.training import fit, train_one_epoch
 
@@ -128,8 +129,8 @@ def test_fault_34_looking_ahead_leaves_all_three_sources_as_they_were():
         set_seed(3)
     with random_numbers_kept():
         expected = draw()
-        training.same_every_time(Pictures(20, noise=True))
-    training.same_every_time(Pictures(20, noise=True))
+        same_every_time(Pictures(20, noise=True))
+    same_every_time(Pictures(20, noise=True))
     assert draw() == expected
 
 

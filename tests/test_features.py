@@ -70,7 +70,7 @@ def model():
     return SmallNet()
 
 
-def test_features_are_what_the_head_of_a_resnet_is_given_in_eval_mode():
+def test_features_are_what_the_head_of_a_resnet_is_given_in_eval_mode(in_float32):
     torch.manual_seed(0)
     model, dataset = resnet18(num_classes=3), Pictures(70)
     given_to_head = []

@@ -100,7 +100,7 @@ def test_parts_of_training_states(state, part, odd, inner):
     path, _ = state
     sound, content = path.read_bytes(), torch.load(path, weights_only=True)
     name = sorted(content)[part % len(content)]
-    if inner and isinstance(content[name], dict):
+    if inner and isinstance(content[name], dict) and content[name]:
         content[name] = {**content[name], next(iter(content[name])): odd}
     else:
         content[name] = odd

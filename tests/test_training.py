@@ -10,7 +10,7 @@ from small_networks import Pictures, SmallNet
 from torch import nn
 from torchvision.models import resnet18
 
-from course_utils import training
+from course_utils import frozen_parts, training
 from course_utils.backbones import freeze
 from course_utils.data import make_loader
 from course_utils.settings import Settings
@@ -62,7 +62,7 @@ def frozen(model):
 @pytest.fixture
 def end_to_end(monkeypatch):
     """Make `fit` run a frozen network in every epoch, as it does where images are augmented."""
-    monkeypatch.setattr(training, "same_every_time", lambda dataset: False)
+    monkeypatch.setattr(frozen_parts, "same_every_time", lambda dataset: False)
 
 
 @pytest.mark.parametrize("path", ["kept features", "end to end"])
@@ -75,14 +75,14 @@ def test_fit_on_a_frozen_network_changes_the_head_and_nothing_else(frozen, path,
     assert changed == {"fc.weight", "fc.bias"}
 
 
-def test_kept_features_and_the_whole_network_give_the_same_history(monkeypatch):
+def test_kept_features_and_the_whole_network_give_the_same_history(monkeypatch, in_float32):
     torch.manual_seed(0)
     model, histories = resnet18(num_classes=3), []
     freeze(model)
     start = state(model)
     for kept in (True, False):
         model.load_state_dict(start)
-        monkeypatch.setattr(training, "same_every_time", lambda dataset, kept=kept: kept)
+        monkeypatch.setattr(frozen_parts, "same_every_time", lambda dataset, kept=kept: kept)
         history = fit(model, Pictures(33, size=32), Pictures(20, seed=2, size=32), some_settings(epochs=3))
         histories.append(history.to_frame().drop(columns="seconds").to_numpy())
     np.testing.assert_allclose(*histories, rtol=1e-3, atol=1e-4)
@@ -164,7 +164,7 @@ def test_losses_and_accuracies_are_means_over_samples(batch_size):
     assert measure(model, loader) == expected
 
 
-def test_fit_reports_means_over_samples_on_both_splits():
+def test_fit_reports_means_over_samples_on_both_splits(in_float32):
     torch.manual_seed(0)
     model, train, val = Flat(), Pictures(33), Pictures(33, seed=2)
     train.images[32], val.images[32] = 50 * train.images[32], 50 * val.images[32]
@@ -247,7 +247,7 @@ def test_last_batch_of_a_single_image_does_not_stop_a_thawed_network():
     assert len(history.epochs) == 1
 
 
-def test_label_smoothing_is_pytorchs_in_training_and_no_part_of_the_validation_loss(model):
+def test_label_smoothing_is_pytorchs_in_training_and_no_part_of_the_validation_loss(model, in_float32):
     freeze(model)
     model.fc.weight.data *= 20  # a head that is sure of itself: there smoothing costs something
     images, labels = next(iter(make_loader(Pictures(24), 24)))

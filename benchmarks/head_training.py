@@ -1,0 +1,89 @@
+"""How long does a head train on the features of 50,000 images, and is it as good as the best linear head?
+
+    python benchmarks/head_training.py [--images 50000] [--width 2048] [--runs 5]
+
+The features are drawn at random: ten classes, each a cloud around a centre of its own, as wide as those of a
+ResNet-50 and so near to each other that nobody can tell all of them apart. Five epochs in batches of 32, as
+in the lessons. The yardstick is scikit-learn's logistic regression on the same features, its strength of
+regularisation chosen on validation features; both are measured on 10,000 others.
+"""
+
+import argparse
+import time
+
+import torch
+from alternating import keep, spread
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from course_utils.evaluation import evaluate
+from course_utils.settings import Settings, set_seed
+from course_utils.training import fit
+
+CLASSES = 10
+OTHERS = 10_000  # features for validation, and as many for the test
+
+
+class Features(TensorDataset):
+    """Features and labels that were computed before, with the names of the classes."""
+
+    classes = tuple(str(number) for number in range(CLASSES))
+
+
+class Head(nn.Module):
+    """A network that is nothing but a head."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.fc = nn.Linear(width, CLASSES)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.fc(features)
+
+
+def clouds(images: int, width: int) -> Features:
+    random = torch.Generator().manual_seed(images)
+    centres = torch.randn(CLASSES, width, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(images) % CLASSES
+    features = torch.randn(images, width, generator=random) + 0.055 * centres[labels]
+    return Features(features.relu_(), labels)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--images", type=int, default=50_000)
+    parser.add_argument("--width", type=int, default=2048)
+    parser.add_argument("--lr", type=float, default=0.001)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    train, val, test = (clouds(n, options.width) for n in (options.images, OTHERS, OTHERS + 1))
+    settings, seconds, accuracies = Settings(epochs=5, lr=options.lr, device="cpu"), [], []
+    for run in range(options.runs):
+        set_seed(run)
+        head = Head(options.width)
+        history = fit(head, train, val, settings)
+        seconds.append(sum(epoch.seconds for epoch in history.epochs))
+        accuracies.append(100 * evaluate(head, test).accuracy)
+    fits, started = {}, time.perf_counter()
+    for strength in (1e-4, 1e-3, 1e-2):
+        classifier = LogisticRegression(C=strength, max_iter=200)
+        classifier.fit(*(tensor.numpy() for tensor in train.tensors))
+        fits[classifier.score(*(tensor.numpy() for tensor in val.tensors))] = classifier
+    regression = (time.perf_counter() - started) / 3
+    best = fits[max(fits)].score(*(tensor.numpy() for tensor in test.tensors))
+    row = {
+        "images": options.images,
+        "width": options.width,
+        **{f"head, seconds, {what}": float(value) for what, value in spread(seconds).items()},
+        **{f"head, accuracy, {what}": float(value) for what, value in spread(accuracies).items()},
+        "logistic regression, seconds": regression,
+        "logistic regression, accuracy": 100 * best,
+        "threads": torch.get_num_threads(),
+        "runs": options.runs,
+    }
+    keep("head_training", [row])
+
+
+if __name__ == "__main__":
+    main()

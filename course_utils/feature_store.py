@@ -1,0 +1,221 @@
+"""Features are kept on disk, so that the second run of a lesson starts training at once.
+
+What is kept is found again by a hash over all that it depends on: the weights, the pictures' bytes, the
+preprocessing, the precision, the versions of the libraries and this course's own code. If any of them
+changes, so does the hash, and the features are computed anew; so nothing that is kept can be out of date.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
+
+from course_utils.backbones import without_head
+from course_utils.checkpoints import write_atomically
+from course_utils.data import labels_of
+from course_utils.errors import CheckpointError, ConfigError
+from course_utils.features import extract_features
+from course_utils.inference import LIBRARIES, made_of_libraries
+from course_utils.precision import fastest_dtype
+from course_utils.preprocessing import as_pixels, known_preset, source_and_indices
+from course_utils.settings import shipped_data_folder
+
+LIMIT = 2.0
+"""How many gigabytes (of 1,000,000,000 bytes) are kept at most, if `COURSE_FEATURES_GB` does not say."""
+
+CODE = ("features.py", "inference.py", "precision.py", "preprocessing.py", "pictures.py")
+
+
+def kept_features(
+    model: nn.Module, dataset: Dataset, *, num_workers: int = 0, label: str = "features"
+) -> TensorDataset:
+    """Return what `extract_features` returns, from disk if it was computed before.
+
+    Features are kept if the network is made of torch's, torchvision's and timm's own modules, and the
+    dataset is one of torchvision's with the preprocessing of the weights. What another network or transform
+    does cannot be told by its name, so then they are computed every time.
+    """
+    key = fingerprint(model, dataset) if store_limit() else None
+    if key is None:
+        return extract_features(model, dataset, num_workers=num_workers, label=label)
+    path = store_folder() / f"{key}.safetensors"
+    kept = _read(path)
+    if kept is None:
+        kept = extract_features(model, dataset, num_workers=num_workers, label=label)
+        _write(path, kept)
+    return kept
+
+
+def store_folder() -> Path:
+    """Return where features are kept: `data/features`, or the folder that `COURSE_FEATURES` names."""
+    return Path(os.environ.get("COURSE_FEATURES") or shipped_data_folder() / "features").resolve()
+
+
+def store_limit() -> int:
+    """Return how many bytes are kept at most. With `COURSE_FEATURES_GB=0`, none are.
+
+    Raises:
+        ConfigError: If `COURSE_FEATURES_GB` is not a number from 0.
+    """
+    wanted = os.environ.get("COURSE_FEATURES_GB", LIMIT)
+    try:
+        limit = int(float(wanted) * 1e9)
+    except (ValueError, OverflowError):
+        limit = -1
+    if limit < 0:
+        raise ConfigError(
+            "The size of the feature store is not known.",
+            where="the environment variable COURSE_FEATURES_GB",
+            expected="a number of gigabytes, from 0",
+            found=repr(wanted),
+            do="Set it to 2, for example, or take it out of the environment.",
+        )
+    return limit
+
+
+@contextmanager
+def nothing_kept() -> Iterator[None]:
+    """Neither read nor keep features within this context, so that a time is that of a first run."""
+    before = os.environ.get("COURSE_FEATURES_GB")
+    os.environ["COURSE_FEATURES_GB"] = "0"
+    try:
+        yield
+    finally:
+        del os.environ["COURSE_FEATURES_GB"]
+        if before is not None:
+            os.environ["COURSE_FEATURES_GB"] = before
+
+
+def fingerprint(model: nn.Module, dataset: Dataset) -> str | None:
+    """Return a SHA-256 over all that features depend on; None if not all of it can be known."""
+    preset = known_preset(dataset)
+    if preset is None or not made_of_libraries(model):
+        return None
+    device = next(model.parameters()).device
+    digest = hashlib.sha256()
+    with without_head(model) as backbone:
+        described = [
+            f"{type(module).__module__}.{type(module).__qualname__}" for module in backbone.modules()
+        ]
+        versions = [_version(name) for name in (*LIBRARIES, "pillow")]
+        facts = (
+            described,
+            str(backbone),
+            versions,
+            device.type,
+            fastest_dtype(device),
+            sorted(vars(preset).items()),
+        )
+        digest.update(repr(facts).encode())
+        for name, tensor in backbone.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    for name in CODE:
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    _add_pictures(digest, dataset)
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ModuleNotFoundError:
+        return ""
+
+
+def _add_pictures(digest: "hashlib._Hash", dataset: Dataset) -> None:
+    """Hash every picture's bytes, in the order of the dataset, and every label."""
+    digest.update(labels_of(dataset).tobytes())
+    in_memory = as_pixels(dataset)
+    if in_memory is not None:
+        digest.update(str(list(in_memory.pixels.shape)).encode())
+        for start in range(0, len(in_memory), 1000):
+            digest.update(in_memory.raw(slice(start, start + 1000)).contiguous().numpy())
+        return
+    source, indices = source_and_indices(dataset)
+    for index in indices:
+        content = Path(source.samples[index][0]).read_bytes()
+        digest.update(f"{len(content)} ".encode() + content)
+
+
+def _checksum(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
+        digest.update(tensors[name].flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> TensorDataset | None:
+    """Return what a file holds; None if there is none, or it is damaged: then it is computed again."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            expected = (file.metadata() or {}).get("sha256")
+            tensors = {name: file.get_tensor(name) for name in ("features", "labels")}
+        if _checksum(tensors) != expected:
+            return None
+        os.utime(path)  # when the store is full, what was not used for the longest time goes first
+    except (OSError, SafetensorError):
+        return None
+    return TensorDataset(tensors["features"].float(), tensors["labels"])
+
+
+def _write(path: Path, kept: TensorDataset) -> None:
+    features, labels = kept.tensors
+    if torch.equal(features.bfloat16().float(), features):
+        features = features.bfloat16()  # the network spoke in bfloat16: half the space, and nothing is lost
+    tensors = {"features": features.contiguous(), "labels": labels}
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if size > store_limit():
+        return
+    try:
+        make_room(store_limit() - size)
+        write_atomically(
+            path, lambda temporary: save_file(tensors, temporary, {"sha256": _checksum(tensors)})
+        )
+    except (OSError, CheckpointError):
+        return  # a full disk, or a folder that is not yours: the features are there all the same
+
+
+class Kept(NamedTuple):
+    """One file of the store."""
+
+    path: Path
+    size: int
+    """Bytes."""
+    used: float
+    """When it was last read or written, in seconds since 1970."""
+
+
+def list_store() -> list[Kept]:
+    """Return the files of the store, the one that was used last first."""
+    kept = []
+    for path in store_folder().glob("*.safetensors"):
+        if len(path.stem) == 64:  # named by a SHA-256: any other file is not the store's
+            status = path.stat()
+            kept.append(Kept(path, status.st_size, status.st_mtime))
+    return sorted(kept, key=lambda file: file.used, reverse=True)
+
+
+def make_room(limit: int) -> list[Kept]:
+    """Remove what was not used for the longest time until no more than `limit` bytes are kept.
+
+    Returns:
+        What was removed.
+    """
+    total, removed = 0, []
+    for file in list_store():
+        total += file.size
+        if total > limit:
+            file.path.unlink(missing_ok=True)
+            removed.append(file)
+    return removed
