@@ -7,11 +7,14 @@ The limit is the rate at which this machine multiplies two square matrices of nu
 extraction uses (bfloat16, if the processor has it), the best of several sizes. What a network needs for an
 image is counted by PyTorch's own FlopCounterMode (a multiplication and an addition are two operations). The
 pictures are 32 x 32 pixels in memory, as CIFAR-10's are, and are resized on the way: that is in the time. How
-much of it this preprocessing takes is measured apart. Beside it stands the plain way: a DataLoader that
+much of it this preprocessing takes is measured apart. With several `--pixels-at-once`, batches of so many
+pixels are compared. Beside it stands the plain way: a DataLoader that
 prepares picture by picture, and float32. All take turns; the weights are random, which costs the same time.
 """
 
 import argparse
+from functools import partial
+from itertools import product
 
 import numpy as np
 import torch
@@ -26,9 +29,9 @@ from torchvision.transforms._presets import ImageClassification
 from tqdm import tqdm
 
 from course_utils.backbones import without_head
-from course_utils.features import EXTRACTION_BATCH, eval_mode, extract_features
+from course_utils.features import EXTRACTION_BATCH, batches_with_bar, eval_mode, extract_features
+from course_utils.inference import PIXELS
 from course_utils.precision import fastest_dtype
-from course_utils.preprocessing import image_batches
 
 CPU = torch.device("cpu")
 MATRICES = (1024, 2048, 4096)
@@ -80,7 +83,7 @@ def plain_way(network: nn.Module, dataset: Dataset) -> None:
 
 
 def preprocess(dataset: Dataset) -> None:
-    for _ in image_batches(dataset, EXTRACTION_BATCH, CPU):
+    for _ in batches_with_bar(dataset, CPU, 0, "preprocessing"):
         pass
 
 
@@ -90,42 +93,54 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", default=usual)
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 224])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--pixels-at-once", type=int, nargs="+", default=[PIXELS["cpu"]])
     options = parser.parse_args()
     limit, rows = products(options.runs), []
-    for name in tqdm(options.backbones, desc="backbones"):
-        for size in options.sizes:
-            network = get_model(name)
-            needs = operations(network, size)
-            # About three seconds of work each, in whole batches.
-            count = EXTRACTION_BATCH * max(1, round(1.5 * limit / needs / EXTRACTION_BATCH))
-            dataset, few = noise_like_cifar10(count, size), noise_like_cifar10(EXTRACTION_BATCH, size)
-            ways = {
-                "course": lambda network=network, dataset=dataset: extract_features(network, dataset),
-                "preprocessing": lambda dataset=dataset: preprocess(dataset),
-                "plain": lambda network=network, few=few: plain_way(network, few),
+    for name, size in tqdm(list(product(options.backbones, options.sizes))):
+        rows += measure(name, size, options.pixels_at_once, limit, options.runs)
+    keep("extraction" if len(options.pixels_at_once) == 1 else "extraction_batches", rows)
+
+
+def measure(name: str, size: int, pixels: list[int], limit: float, runs: int) -> list[dict]:
+    """Return one row for each number of pixels that go through the network at once."""
+    network = get_model(name)
+    needs = operations(network, size)
+    # About three seconds of work each, in whole batches.
+    count = EXTRACTION_BATCH * max(1, round(1.5 * limit / needs / EXTRACTION_BATCH))
+    dataset, few = noise_like_cifar10(count, size), noise_like_cifar10(EXTRACTION_BATCH, size)
+
+    def extract(at_once: int) -> None:
+        PIXELS["cpu"] = at_once
+        extract_features(network, dataset)
+
+    ways = {f"course, {at_once}": partial(extract, at_once) for at_once in pixels}
+    ways["preprocessing"] = partial(preprocess, dataset)
+    ways["plain"] = partial(plain_way, network, few)
+    seconds, rows = take_turns(ways, runs), []
+    plain = float(np.median([EXTRACTION_BATCH / second for second in seconds["plain"]]))
+    for at_once in pixels:
+        own = seconds[f"course, {at_once}"]
+        rates = spread([count / second for second in own])
+        rows.append(
+            {
+                "backbone": name,
+                "pixels": size,
+                "images at once": max(1, at_once // size**2),
+                "operations per image": float(needs),
+                **{f"images a second, {what}": float(rate) for what, rate in rates.items()},
+                "share of the limit": float(rates["median"] * needs / limit),
+                "preprocessing, share of the time": float(
+                    np.median(seconds["preprocessing"]) / np.median(own)
+                ),
+                "images a second, plain way": plain,
+                "times as fast as the plain way": float(rates["median"] / plain),
+                "limit, operations a second": float(limit),
+                "precision": str(fastest_dtype(CPU)).removeprefix("torch."),
+                "threads": torch.get_num_threads(),
+                "runs": runs,
             }
-            seconds = take_turns(ways, options.runs)
-            rates = spread([count / second for second in seconds["course"]])
-            plain = np.median([EXTRACTION_BATCH / second for second in seconds["plain"]])
-            rows.append(
-                {
-                    "backbone": name,
-                    "pixels": size,
-                    "operations per image": float(needs),
-                    **{f"images a second, {what}": float(rate) for what, rate in rates.items()},
-                    "share of the limit": float(rates["median"] * needs / limit),
-                    "preprocessing, share of the time": float(
-                        np.median(seconds["preprocessing"]) / np.median(seconds["course"])
-                    ),
-                    "images a second, plain way": float(plain),
-                    "times as fast as the plain way": float(rates["median"] / plain),
-                    "limit, operations a second": float(limit),
-                    "precision": str(fastest_dtype(CPU)).removeprefix("torch."),
-                    "threads": torch.get_num_threads(),
-                    "runs": options.runs,
-                }
-            )
-    keep("extraction", rows)
+        )
+    return rows
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ The method is known as a linear probe on frozen features (Alain and Bengio, "Und
 layers using linear classifier probes", 2016, arXiv:1610.01644).
 """
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -17,13 +16,13 @@ from torch.utils.data import Dataset, TensorDataset
 from tqdm.auto import tqdm
 
 from course_utils.backbones import without_head
-from course_utils.inference import fast_copy
+from course_utils.inference import fast_copy, images_at_once
 from course_utils.loaders import collate
-from course_utils.preprocessing import image_batches
+from course_utils.preprocessing import crop_of, image_batches, known_preset
 from course_utils.settings import random_numbers_kept
 from course_utils.training_checks import check_batch_labels
 
-EXTRACTION_BATCH = 64  # images; larger batches were no faster on two cores
+EXTRACTION_BATCH = 64  # images are read at once where their size is not known beforehand
 
 
 def extract_features(
@@ -48,7 +47,6 @@ def extract_features(
         run = fast_copy(backbone, device)
         for images, batch_labels in batches_with_bar(dataset, device, num_workers, label):
             features.append(run(images).cpu())
-            check_batch_labels(batch_labels, None, label)
             labels.append(batch_labels)
     # Inference tensors cannot be used in training; a clone outside inference mode can.
     return TensorDataset(torch.cat(features).float().clone(), torch.cat(labels).clone())
@@ -56,11 +54,23 @@ def extract_features(
 
 def batches_with_bar(
     dataset: Dataset, device: torch.device, num_workers: int, label: str
-) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
-    """Return the batches of a dataset in order, images on the device, under a progress bar."""
-    batches = image_batches(dataset, EXTRACTION_BATCH, device, num_workers)
-    count = math.ceil(len(dataset) / EXTRACTION_BATCH)
-    return tqdm(batches, total=count, desc=label, unit="batch", leave=False)
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Go once over a dataset in order, in batches that the device runs fastest, under a progress bar.
+
+    Yields:
+        Images (float32, [batch, 3, height, width], on the device) and labels (int64, [batch], on the CPU).
+
+    Raises:
+        DataError: If the labels are not whole numbers.
+    """
+    preset = known_preset(dataset)
+    batch = images_at_once(crop_of(preset), device) if preset else EXTRACTION_BATCH
+    with tqdm(total=len(dataset), desc=label, unit="image", leave=False) as bar:
+        for images, labels in image_batches(dataset, batch, device, num_workers):
+            check_batch_labels(labels, None, label)
+            count = images_at_once(images.shape[2:], device)
+            yield from zip(images.split(count), labels.split(count), strict=True)
+            bar.update(len(labels))
 
 
 class eval_mode:  # noqa: N801 (used like a function: `with eval_mode(model):`)

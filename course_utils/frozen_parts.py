@@ -19,7 +19,6 @@ from course_utils.features import batches_with_bar, eval_mode, same_every_time
 from course_utils.inference import fast_copy, made_of_libraries
 from course_utils.preprocessing import image_batches, in_memory
 from course_utils.stages import all_parts
-from course_utils.training_checks import check_batch_labels
 
 KEPT_BYTES = 1_000_000_000
 """More than this is not kept of the frozen stages' output: then they are run in every epoch."""
@@ -125,7 +124,6 @@ def _run(
     outputs, labels = [], []
     for images, batch_labels in batches_with_bar(dataset, device, num_workers, "frozen stages"):
         outputs.append(run(images).cpu())
-        check_batch_labels(batch_labels, None, "frozen stages")
         labels.append(batch_labels)
     # Inference tensors cannot be used in training; a clone outside inference mode can.
     with torch.inference_mode(False):

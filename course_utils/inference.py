@@ -8,7 +8,8 @@ the room `precision`). And a pixel's channels can lie side by side in memory, as
 
 import contextlib
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -16,6 +17,16 @@ from torch import nn
 from course_utils.precision import fastest_dtype, mixed_precision
 
 LIBRARIES = ("torch", "torchvision", "timm")
+
+PIXELS = {"cpu": 500_000, "cuda": 20_000_000}
+"""How many pixels go through a network at once. On a CPU of two cores (benchmarks/extraction.py): with fewer,
+a layer is hardly worth its call; with more, its numbers no longer fit the caches. The figure for graphics
+cards is a guess that nobody has measured."""
+
+
+def images_at_once(size: Sequence[int], device: torch.device) -> int:
+    """Return how many images of a size (height and width in pixels) the device runs fastest."""
+    return max(1, PIXELS.get(device.type, PIXELS["cuda"]) // math.prod(size))
 
 
 def fast_copy(backbone: nn.Module, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -34,11 +45,11 @@ def fast_copy(backbone: nn.Module, device: torch.device) -> Callable[[torch.Tens
     """
     if not made_of_libraries(backbone):
 
-        def run(images: torch.Tensor) -> torch.Tensor:
+        def run_itself(images: torch.Tensor) -> torch.Tensor:
             with mixed_precision(device):
                 return backbone(images)
 
-        return run
+        return run_itself
     dtype = fastest_dtype(device)
     network = folded(backbone).to(dtype=dtype, memory_format=torch.channels_last)
     return lambda images: network(images.to(dtype=dtype, memory_format=torch.channels_last))

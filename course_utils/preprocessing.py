@@ -101,6 +101,11 @@ def known_preset(dataset: Dataset) -> ImageClassification | None:
     return steps[1] if usual and known and source.target_transform is None else None
 
 
+def crop_of(preset: ImageClassification) -> tuple[int, int]:
+    """Return the height and the width, in pixels, that the network is given."""
+    return preset.crop_size[0], preset.crop_size[-1]
+
+
 def _is_array(source: Dataset) -> bool:
     return type(source).__getitem__ in (datasets.MNIST.__getitem__, datasets.CIFAR10.__getitem__)
 
@@ -139,8 +144,8 @@ def in_memory(dataset: Dataset, num_workers: int = 0) -> Dataset:
     preset, pixels = known_preset(dataset), as_pixels(dataset)
     if pixels is not None or preset is None or not len(dataset):
         return pixels if pixels is not None else dataset
-    size = 3 * preset.crop_size[0] * preset.crop_size[-1]
-    if size * len(dataset) > MEMORY:
+    height, width = crop_of(preset)
+    if 3 * height * width * len(dataset) > MEMORY:
         return dataset
     loader = make_loader(as_bytes(dataset, preset), READ_BATCH, num_workers=num_workers)
     parts, labels = zip(*tqdm(loader, desc="read pictures", unit="batch", delay=2, leave=False), strict=True)
