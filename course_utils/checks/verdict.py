@@ -1,0 +1,172 @@
+"""What every check shares: a verdict, and the promise that a check helps and never harms.
+
+A check is a function that looks at an answer and yields one hint for each thing that is wrong:
+
+    @check(begin="Begin with `len(splits.train)`.", expects="a whole number")
+    def split_size(answer, splits):
+        if as_number(answer) != len(splits.train):
+            yield "That is not how many images there are to train with: did you count the test images?"
+        else:
+            yield Right("You counted the training images.")
+
+`check` turns it into a function that prints and returns a `Verdict`, whatever arrives.
+"""
+
+import functools
+import math
+import numbers
+import reprlib
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from course_utils.settings import random_numbers_kept, set_seed
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found. It counts as true if the answer passed."""
+
+    passed: bool
+    hints: list[str] = field(default_factory=list)
+    """One for each thing that is wrong, with where to look. Empty if the answer passed."""
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def _ipython_display_(self) -> None:
+        """Show nothing under the cell: the check has printed it already."""
+
+
+class Right(str):
+    """What a check yields to say that something is right, and why."""
+
+
+def check(begin: str, *, expects: str, answers: int = 1) -> Callable:
+    """Make a check out of a function that yields hints.
+
+    The check prints what was found, or nothing with `quiet=True`, and returns a `Verdict`. It raises
+    nothing, draws its random numbers from seed 0, and gives back the random numbers, and every network
+    among its arguments, as they were.
+
+    Args:
+        begin: Where to begin, for somebody who has not answered yet. Never the solution.
+        expects: What the answer should be, in a few words, for one that the check could not use.
+        answers: How many of the arguments, from the first, are the student's own: None is a blank.
+    """
+
+    def decorate(find_hints: Callable[..., Iterable[str]]) -> Callable[..., Verdict]:
+        @functools.wraps(find_hints)
+        def checked(*arguments: object, quiet: bool = False, **named: object) -> Verdict:
+            given = [*arguments, *named.values()]
+            own = given[:answers]
+            if not own or any(answer is None for answer in own):
+                found = [f"Nothing here yet: {begin}"]
+            else:
+                found = _find(find_hints, arguments, named, own, expects)
+            hints = [str(line) for line in found if not isinstance(line, Right)]
+            if not quiet:
+                for line in found:
+                    print("✓" if isinstance(line, Right) else "→", line)
+                if not found:
+                    print("✓ Right.")
+            return Verdict(not hints, hints)
+
+        return checked
+
+    return decorate
+
+
+def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expects: str) -> list[str]:
+    """Return the lines that a check yields; an exception becomes a hint of its own."""
+    found = []
+    try:
+        with ExitStack() as kept, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            kept.enter_context(random_numbers_kept())
+            for value in [*arguments, *named.values()]:
+                if isinstance(value, nn.Module):
+                    kept.enter_context(_network_kept(value))
+            set_seed(0)
+            for line in find_hints(*arguments, **named) or []:
+                found.append(line)
+    except (Exception, SystemExit) as error:  # whatever a student writes must end in a hint
+        arrived = " and ".join(describe(answer) for answer in own)
+        reason = f"{type(error).__name__}: {_shortened(_text_of(error))}".rstrip(": ")
+        found.append(f"The check cannot use this: it wants {expects} and got {arrived} ({reason}).")
+    return found
+
+
+@contextmanager
+def _network_kept(model: nn.Module) -> Iterator[None]:
+    """Give a network back with the weights, running statistics, gradients and modes that it came with."""
+    modes = [(module, module.training) for module in model.modules()]
+    tensors = [(tensor, tensor.detach().clone()) for tensor in [*model.parameters(), *model.buffers()]]
+    gradients = [
+        (parameter, parameter.requires_grad, None if parameter.grad is None else parameter.grad.clone())
+        for parameter in model.parameters()
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, before in tensors:
+                if not torch.equal(tensor, before):
+                    tensor.copy_(before)
+        for parameter, trainable, gradient in gradients:
+            parameter.requires_grad_(trainable)
+            parameter.grad = gradient
+        for module, training in modes:
+            module.training = training
+
+
+def describe(value: object) -> str:
+    """Say in a few words what a value is: its type, and its shape or the beginning of its text."""
+    name = type(value).__name__
+    try:
+        if isinstance(value, torch.Tensor) and value.ndim:
+            return f"a tensor {list(value.shape)} of {value.dtype}".replace("torch.", "")
+        if isinstance(value, nn.Module):
+            return f"a network of the class {name}"
+        if callable(value):
+            return f"the {name} {value.__name__!r}"
+        return f"{_shortened(reprlib.repr(value))} (of the type {name})"
+    except (Exception, SystemExit):  # an object whose own methods raise
+        return f"something of the type {name}"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def _shortened(text: str, limit: int = 160) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def as_number(value: object) -> float | None:
+    """Return a number of Python, numpy or torch as a float; None if it is not one finite number."""
+    if isinstance(value, bool | str | bytes):
+        return None
+    if isinstance(value, numbers.Real):
+        number = float(value)
+    elif hasattr(value, "item") and getattr(value, "size", None) is not None:
+        count = value.numel() if isinstance(value, torch.Tensor) else value.size
+        if count != 1 or isinstance(value.item(), bool | str | bytes | complex):
+            return None
+        number = float(value.item())
+    else:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def close(value: float, target: float, tolerance: float = 1e-4) -> bool:
+    """Say whether two numbers agree, to a share of the larger one or, near zero, absolutely."""
+    return math.isclose(value, target, rel_tol=tolerance, abs_tol=tolerance)
