@@ -7,7 +7,7 @@ Pictures of your own are read in the next room, `folders`.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch.utils.data import (
-    BatchSampler,
     DataLoader,
     Dataset,
     RandomSampler,
-    Sampler,
     SequentialSampler,
     Subset,
     TensorDataset,
@@ -29,7 +27,7 @@ from torchvision import datasets
 from course_utils.archives import Found, fetch_dataset
 from course_utils.errors import DataError
 from course_utils.folders import FolderOfClasses, folder_sources
-from course_utils.loaders import Loader, collate, probe
+from course_utils.loaders import FullBatches, Loader, TensorBatches, collate, probe
 from course_utils.settings import Settings, downloads_folder, image_folder, shipped_data_folder
 
 DOWNLOADED = {"fashion_mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}
@@ -243,28 +241,13 @@ def make_loader(
     probe(dataset, batch_size)
     # What lies in memory is taken out a batch at a time, not sample by sample: ten times as fast.
     if isinstance(dataset, TensorDataset):
-        return Loader(dataset, sampler=batches, batch_size=None, num_workers=num_workers, generator=generator)
+        in_memory = TensorBatches(batches)
+        return Loader(
+            dataset, sampler=in_memory, batch_size=None, num_workers=num_workers, generator=generator
+        )
     return Loader(
         dataset, batch_sampler=batches, num_workers=num_workers, generator=generator, collate_fn=collate
     )
-
-
-class FullBatches(BatchSampler):
-    """PyTorch's batches, but a last batch that is too small joins the batch before it."""
-
-    def __init__(self, sampler: Sampler, batch_size: int, smallest_batch: int):
-        super().__init__(sampler, batch_size, drop_last=False)
-        self.joins = len(sampler) > batch_size and 0 < len(sampler) % batch_size < smallest_batch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        batches = super().__iter__()
-        for number, batch in enumerate(batches, start=1):
-            if self.joins and number == len(self):
-                batch = batch + next(batches)
-            yield batch
-
-    def __len__(self) -> int:
-        return super().__len__() - self.joins
 
 
 def _stratified_split(

@@ -7,7 +7,7 @@ an epoch; and whatever goes wrong in an extra process comes back as a text insid
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Subset, default_collate
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, Subset, default_collate
 from torchvision.datasets import DatasetFolder
 
 from course_utils.errors import CourseError, DataError
@@ -56,6 +56,37 @@ def probe(dataset: Dataset, batch_size: int) -> None:
         with random_numbers_kept():
             places = torch.linspace(0, len(dataset) - 1, count).round().long().tolist()
             collate([dataset[place] for place in places])
+
+
+class FullBatches(BatchSampler):
+    """PyTorch's batches, but a last batch that is too small joins the batch before it."""
+
+    def __init__(self, sampler: Sampler, batch_size: int, smallest_batch: int):
+        super().__init__(sampler, batch_size, drop_last=False)
+        self.joins = len(sampler) > batch_size and 0 < len(sampler) % batch_size < smallest_batch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = super().__iter__()
+        for number, batch in enumerate(batches, start=1):
+            if self.joins and number == len(self):
+                batch = batch + next(batches)
+            yield batch
+
+    def __len__(self) -> int:
+        return super().__len__() - self.joins
+
+
+class TensorBatches(Sampler):
+    """Batches of indices as tensors, with which tensors are read much faster than with lists."""
+
+    def __init__(self, batches: FullBatches):
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return map(torch.tensor, self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
 
 
 class Loader(DataLoader):

@@ -276,15 +276,16 @@ def train_one_epoch(
         check_batch_labels(labels, outputs.shape[1], f"epoch {epoch}, batch {batch}")
         labels = labels.to(device)
         loss = criterion(outputs, labels)
-        if not torch.isfinite(loss):
-            raise not_finite(loss.item(), f"epoch {epoch}, batch {batch}", optimizer, last_finite)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise not_finite(value, f"epoch {epoch}, batch {batch}", optimizer, last_finite)
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
         if schedule is not None:
             schedule.step()
-        last_finite = loss.item()
-        total_loss += last_finite * len(labels)
+        last_finite = value
+        total_loss += value * len(labels)
         correct += (outputs.argmax(dim=1) == labels).sum().item()
         samples += len(labels)
     return total_loss / samples, correct / samples
