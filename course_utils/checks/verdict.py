@@ -13,12 +13,15 @@ A check is a function that looks at an answer and yields one hint for each thing
 """
 
 import functools
+import io
 import math
 import numbers
+import re
 import reprlib
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 
 import torch
@@ -40,6 +43,10 @@ class Verdict:
 
     def _ipython_display_(self) -> None:
         """Show nothing under the cell: the check has printed it already."""
+
+
+class AnswerFailed(Exception):  # noqa: N818 (it is the student's function that failed)
+    """A function that a student wrote stopped with an error; the text is the hint."""
 
 
 class Right(str):
@@ -67,7 +74,8 @@ def check(begin: str, *, expects: str, answers: int = 1) -> Callable:
             if not own or any(answer is None for answer in own):
                 found = [f"Nothing here yet: {begin}"]
             else:
-                found = _find(find_hints, arguments, named, own, expects)
+                with redirect_stdout(io.StringIO()) if quiet else nullcontext():
+                    found = _find(find_hints, arguments, named, own, expects)
             hints = [str(line) for line in found if not isinstance(line, Right)]
             if not quiet:
                 for line in found:
@@ -87,6 +95,7 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
     try:
         with ExitStack() as kept, warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            kept.enter_context(redirect_stderr(io.StringIO()))  # nbgrader takes the points off for a bar
             kept.enter_context(random_numbers_kept())
             for value in [*arguments, *named.values()]:
                 if isinstance(value, nn.Module):
@@ -94,6 +103,8 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
             set_seed(0)
             for line in find_hints(*arguments, **named) or []:
                 found.append(line)
+    except AnswerFailed as error:
+        found.append(str(error))
     except (Exception, SystemExit) as error:  # whatever a student writes must end in a hint
         arrived = " and ".join(describe(answer) for answer in own)
         reason = f"{type(error).__name__}: {_shortened(_text_of(error))}".rstrip(": ")
@@ -101,10 +112,35 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
     return found
 
 
+def ask(function: Callable, *arguments: object) -> object:
+    """Call a function that a student wrote.
+
+    Raises:
+        AnswerFailed: If it is no function, or stops with an error; the text is a hint that names the line.
+    """
+    if not callable(function):
+        raise AnswerFailed(f"The answer should be a function, and this is {describe(function)}.")
+    try:
+        return function(*arguments)
+    except (Exception, SystemExit) as error:
+        code = getattr(function, "__code__", None)
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
+        where = f" in line {lines[-1]} of its cell" if lines else ""
+        name = getattr(function, "__name__", type(function).__name__)
+        text = f"{type(error).__name__}: {_shortened(_text_of(error))}".rstrip(": ")
+        raise AnswerFailed(f"Your {name} stops{where} with {text}.") from error
+
+
 @contextmanager
 def _network_kept(model: nn.Module) -> Iterator[None]:
     """Give a network back with the weights, running statistics, gradients and modes that it came with."""
     modes = [(module, module.training) for module in model.modules()]
+    entries = [
+        (held, dict(held))
+        for module in model.modules()
+        for held in (module._modules, module._parameters, module._buffers)
+    ]
     tensors = [(tensor, tensor.detach().clone()) for tensor in [*model.parameters(), *model.buffers()]]
     gradients = [
         (parameter, parameter.requires_grad, None if parameter.grad is None else parameter.grad.clone())
@@ -113,9 +149,14 @@ def _network_kept(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        for held, before in entries:  # an answer may have put another layer in the place of one
+            held.clear()
+            held.update(before)
         with torch.no_grad():
             for tensor, before in tensors:
-                if not torch.equal(tensor, before):
+                if tensor.dtype != before.dtype:
+                    tensor.data = before
+                elif not tensor.is_meta and not torch.equal(tensor, before):
                     tensor.copy_(before)
         for parameter, trainable, gradient in gradients:
             parameter.requires_grad_(trainable)
@@ -134,7 +175,11 @@ def describe(value: object) -> str:
             return f"a network of the class {name}"
         if callable(value):
             return f"the {name} {value.__name__!r}"
-        return f"{_shortened(reprlib.repr(value))} (of the type {name})"
+        text = reprlib.repr(value)
+        if "<" in text and not isinstance(value, str):  # an address in memory helps nobody
+            count = f" with {len(value)} entries" if hasattr(value, "__len__") else ""
+            return f"something of the type {name}{count}"
+        return f"{_shortened(text)} (of the type {name})"
     except (Exception, SystemExit):  # an object whose own methods raise
         return f"something of the type {name}"
 
@@ -147,7 +192,7 @@ def _text_of(error: BaseException) -> str:
 
 
 def _shortened(text: str, limit: int = 160) -> str:
-    text = " ".join(text.split())
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(text.split()))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

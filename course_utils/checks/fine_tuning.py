@@ -1,0 +1,275 @@
+"""Checks for the exercises of lesson 06: what learns, how fast, what stays, and which run is chosen.
+
+The networks that these checks hand to an answer are their own. Most of them have no numbers in them (torch's
+`meta` device), because only names and gradients are looked at: so they are built at once.
+"""
+
+from collections.abc import Iterable
+
+import pandas as pd
+import torch
+from torch import nn
+from torchvision.models import resnet18
+
+from course_utils.backbones import freeze
+from course_utils.checks.evaluation import NO_RETURN
+from course_utils.checks.verdict import Right, as_number, ask, check, close
+from course_utils.stages import freeze_batchnorm, thaw
+
+__all__ = ["batchnorm_kept", "choose_run", "learning_parts", "three_rates"]
+
+
+def _resnet(down_to: str | None = None) -> nn.Module:
+    """Return a ResNet-18 without numbers, thawed down to a stage; with None only its head is trainable."""
+    with torch.device("meta"):
+        model = resnet18(num_classes=3)
+    freeze(model)
+    if down_to is not None:
+        thaw(model, down_to)
+    return model
+
+
+@check(
+    begin="go over `model.named_children()`, and ask each part whether one of its parameters has a gradient.",
+    expects="a function from a network to the names of its parts",
+)
+def learning_parts(answer):
+    """Check a function from a network to the names of the parts with something trainable in them."""
+    cases = {"thawed down to layer3": (_resnet("layer3"), {"layer3", "layer4", "fc"})}
+    cases["with a new head on a frozen backbone"] = (_resnet(), {"fc"})
+    kept = _resnet("conv1")
+    freeze_batchnorm(kept)
+    layers = {f"layer{number}" for number in range(1, 5)}
+    cases["thawed as a whole, with its BatchNorm frozen again"] = (kept, {"conv1", *layers, "fc"})
+    for words, (model, wanted) in cases.items():
+        before = [parameter.requires_grad for parameter in model.parameters()]
+        value = ask(answer, model)
+        if value is None:
+            yield NO_RETURN
+            return
+        if before != [parameter.requires_grad for parameter in model.parameters()]:
+            yield f"A network {words} was changed by your function. It should look and change nothing."
+            return
+        names = {value} if isinstance(value, str) else set(value)
+        if any(not isinstance(name, str) for name in names):
+            yield f"Names are asked for, such as 'layer4'; you give {next(iter(names))!r:.50}."
+        elif any("." in name for name in names):
+            dotted = min(name for name in names if "." in name)
+            yield (
+                f"'{dotted}' is one parameter or layer inside a part. Give the parts: what stands before "
+                "the dot."
+            )
+        elif extra := names - wanted:
+            yield (
+                f"In a network {words}, {_listed(extra)} cannot learn: look at `requires_grad` of its "
+                "parameters."
+            )
+        elif missing := wanted - names:
+            yield f"In a network {words}, {_listed(missing)} can learn, too. {_why_missing(missing, words)}"
+        else:
+            yield Right(f"A network {words}: {_listed(wanted)}.")
+            continue
+        return
+
+
+def _why_missing(missing: set[str], words: str) -> str:
+    if missing == {"fc"}:
+        return "The head is a part like any other."
+    if "BatchNorm" in words:
+        return "Some of its parameters are frozen and some are not: one that learns is enough."
+    return "Do you go over all the parts?"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+@check(
+    begin="collect the trainable parameters in three lists: the head, layer3 with layer4, what is below.",
+    expects="a function from a ResNet and a learning rate to a list of parameter groups",
+)
+def three_rates(answer):
+    """Check a function that gives groups: the head with lr, layer3 and 4 with a tenth, below a hundredth."""
+    for down_to in ("conv1", "layer4", None):
+        model = _resnet(down_to)
+        value = ask(answer, model, 0.002)
+        if value is None:
+            yield NO_RETURN
+            return
+        words = f"With a network thawed down to {down_to}" if down_to else "With all but the head frozen"
+        hint = _groups_mistake(model, value, 0.002)
+        if hint:
+            yield f"{words}: {hint}"
+            return
+        yield Right(f"{words}, each thawed parameter is in one group, with its rate.")
+
+
+def _groups_mistake(model: nn.Module, groups: list[dict], lr: float) -> str | None:
+    """Return what is wrong with parameter groups, or None."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {}
+    for group in groups:
+        parameters = group["params"]
+        for parameter in [parameters] if isinstance(parameters, torch.Tensor) else list(parameters):
+            name = names.get(id(parameter), "something that is no parameter of the network")
+            if name in rates:
+                return (
+                    f"{name} is in two groups. An optimizer refuses that: which of the rates should it take?"
+                )
+            rates[name] = as_number(group["lr"])
+    trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if frozen := [name for name in rates if name not in trainable]:
+        return f"{len(frozen)} frozen parameters are in your groups, for example {frozen[0]}. Leave them out."
+    if missing := [name for name in trainable if name not in rates]:
+        return (
+            f"{len(missing)} thawed parameters are in no group, for example {missing[0]}: they would "
+            "never learn."
+        )
+    if len(set(rates.values())) == 1 and len({_rate(name, lr) for name in rates}) > 1:
+        return "all groups have the same rate. The lower a stage, the smaller its steps should be."
+    if rates["fc.weight"] is not None and rates["fc.weight"] < lr and "conv1.weight" in rates:
+        return (
+            f"the head learns with {rates['fc.weight']:g} and conv1 with {rates['conv1.weight']:g}: is "
+            "that upside down?"
+        )
+    for name, rate in rates.items():
+        if rate is None or not close(rate, _rate(name, lr)):
+            return f"{name} learns with {rate}, where {_rate(name, lr):g} was asked for."
+    return None
+
+
+def _rate(name: str, lr: float) -> float:
+    return lr * {"fc": 1, "layer4": 0.1, "layer3": 0.1}.get(name.split(".")[0], 0.01)
+
+
+class _Small(nn.Module):
+    """A network with two BatchNorm layers that remember a pretraining, and dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+        self.deeper, self.deeper_norm = nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)
+        self.dropout, self.fc = nn.Dropout(0.5), nn.Linear(8, 3)
+        for norm in (self.norm, self.deeper_norm):
+            norm.running_mean += 1
+            norm.running_var *= 2
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        inner = self.norm(self.conv(images)).relu()
+        return self.deeper_norm(self.deeper(inner)).relu().mean(dim=(2, 3))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.dropout(self.features(images)))
+
+
+@check(
+    begin="call `model.train()` first, then go over `model.modules()` and treat each BatchNorm2d.",
+    expects="a function that changes a network in place",
+)
+def batchnorm_kept(answer):
+    """Check a function that makes a network ready to train while every BatchNorm stays as it was."""
+    model = _Small().eval()
+    layers = [type(module) for module in model.modules()]
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    ask(answer, model)
+    norms = {name: module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    if layers != [type(module) for module in model.modules()]:
+        yield (
+            "After your function the network has other layers. Leave them where they are: only their "
+            "state changes."
+        )
+        return
+    with torch.no_grad():
+        images = 2 * torch.randn(4, 3, 12, 12)
+        together = model.features(images)
+        moved = max(
+            (norm.running_mean - before[f"{name}.running_mean"]).abs().max() for name, norm in norms.items()
+        )
+        alone = model.features(images[:1])
+    trainable = [name for name, norm in norms.items() if any(p.requires_grad for p in norm.parameters())]
+    others = [
+        name for name, parameter in model.named_parameters()
+        if not parameter.requires_grad and name.split(".")[0] not in norms
+    ]  # fmt: skip
+    if moved > 1e-6:
+        yield (
+            f"In one batch the running mean of a BatchNorm layer moved by {moved:.2f}. Switching its "
+            "gradients off "
+            "does not stop that: which mode is the layer in?"
+        )
+    elif not torch.allclose(alone, together[:1], atol=1e-4):
+        yield (
+            "The running mean stays, but the answer for an image still changes with the other images of "
+            "its batch: "
+            "in train mode BatchNorm uses the mean of the batch."
+        )
+    if trainable:
+        yield f"{_listed(trainable)}: weight and bias can still learn. An optimizer would change them."
+    if others:
+        yield (
+            f"{len(others)} parameters outside BatchNorm are frozen, too, for example {others[0]}. They "
+            "are to learn."
+        )
+    if not model.dropout.training:
+        yield (
+            "The dropout is in eval mode, so it does nothing. Only BatchNorm is to stay there: what did "
+            "you switch?"
+        )
+    if not (moved > 1e-6 or trainable or others) and model.dropout.training:
+        yield Right("BatchNorm stays as the pretraining left it, and everything else learns.")
+
+
+RUNS = pd.DataFrame(
+    [
+        ["careful", 0, 0.79, 0.75], ["careful", 1, 0.81, 0.77], ["lucky on test", 0, 0.76, 0.83],
+        ["lucky on test", 1, 0.78, 0.80], ["one lucky seed", 0, 0.87, 0.73],
+        ["one lucky seed", 1, 0.65, 0.71], ["poor", 0, 0.60, 0.61], ["poor", 1, 0.58, 0.63],
+    ],
+    columns=["name", "seed", "val_accuracy", "test_accuracy"],
+)  # fmt: skip
+
+
+@check(
+    begin="take the mean over the seeds for each name. Which of the two columns may you choose by?",
+    expects="a function from a table of runs to a name and an accuracy",
+)
+def choose_run(answer):
+    """Check a function that chooses by the mean validation accuracy, and reports the mean test accuracy."""
+    value = ask(answer, RUNS.copy())
+    if value is None:
+        yield NO_RETURN
+        return
+    name, accuracy = value
+    accuracy = as_number(accuracy)
+    by_name = {
+        "lucky on test": "It has the best test accuracy. If you choose by it, the test images have become "
+        "validation images, and the number you report is too good.",
+        "one lucky seed": "Its first seed has the best validation accuracy, its second one of the worst. "
+        "Choose by the mean over the seeds.",
+        "poor": "It is the worst of all. Do you sort from low to high?",
+    }
+    if name in by_name:
+        yield f"You choose '{name}'. {by_name[name]}"
+    elif name != "careful":
+        yield f"{name!r:.50} is not a name in the table. Give the name first, and then the accuracy."
+    elif accuracy is not None and close(accuracy, 0.80):
+        yield (
+            "Right choice, but 0.80 is its validation accuracy. That number chose it, and so it "
+            "flatters. Report another."
+        )
+    elif accuracy is not None and close(accuracy, 0.77):
+        yield "Right choice, but 0.77 is its better seed. Report the mean of both."
+    elif accuracy is None or not close(accuracy, 0.76):
+        yield f"Right choice, but it does not have a mean test accuracy of {accuracy}."
+    else:
+        other = RUNS.assign(
+            name=RUNS.name.map(lambda name: name[::-1]), test_accuracy=RUNS.test_accuracy - 0.1
+        )
+        again = ask(answer, other.iloc[::-1].reset_index(drop=True))
+        if again is None or again[0] != "careful"[::-1] or not close(as_number(again[1]) or 0, 0.66):
+            yield (
+                f"With other names and another order your function gives {again!r:.60}. Is something "
+                "written down in it?"
+            )
+        else:
+            yield Right("Chosen by validation, reported from test, both as means over the seeds.")

@@ -1,0 +1,218 @@
+"""Checks for the exercises of lesson 09: a network that is handed over, and the card that goes with it.
+
+The networks are the check's own and small, and the files are in a temporary folder that is gone afterwards.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms._presets import ImageClassification
+
+from course_utils.backbones import build_backbone, replace_head
+from course_utils.checkpoints import load_model
+from course_utils.checks.evaluation import NO_RETURN
+from course_utils.checks.verdict import Right, ask, check
+from course_utils.errors import CheckpointError
+from course_utils.evaluation import Evaluation, predict
+
+__all__ = ["card_purpose", "handed_over", "weakest_class"]
+
+
+@check(
+    begin="`save_model` writes the file; `load_model` and `model_transform` bring back what `predict` needs.",
+    expects="two functions: one that writes a network to a path, and one that asks the network at a path",
+    answers=2,
+)
+def handed_over(keep, answer):
+    """Check two functions that save a network, and ask the saved one: the answers must be the same."""
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    picture = picture.resize((80, 60), Image.Resampling.BICUBIC)
+    with tempfile.TemporaryDirectory() as place:
+        files = {}
+        for classes in (["zebra", "apple", "moth"], ["tree", "shrub", "herb"]):
+            model, transform = _small_network(len(classes)), _unusual_transform()
+            wanted = predict(model, picture, transform, classes)
+            path = Path(place) / f"{classes[0]}.safetensors"
+            ask(keep, model, path, "shufflenet_v2_x0_5", list(classes), transform)
+            hint = _file_mistake(path, classes)
+            if hint:
+                yield hint
+                return
+            files[path] = wanted
+        yield Right("The files hold weights, names and preprocessing.")
+        for number, (path, wanted) in enumerate(files.items()):
+            table = ask(answer, path, picture)
+            if table is None:
+                yield NO_RETURN
+                return
+            given = dict(zip(table["class"], table["probability"], strict=True))
+            true = dict(zip(wanted["class"], wanted["probability"], strict=True))
+            if set(given) != set(true):
+                yield (
+                    f"The file is about {_listed(true)}, and the answer about {_listed(given)}. Do you "
+                    "read this path?"
+                )
+                return
+            off = max(abs(given[name] - true[name]) for name in true)
+            if off > 1e-4:
+                yield (
+                    f"File {number + 1} is sound, but a probability is off by {off:.2f}. Is the picture "
+                    "prepared as "
+                    "the file says, by the network in the file, without a new head and in eval mode?"
+                )
+                return
+        yield Right("Both files answer as the networks did from which they were saved.")
+
+
+def _listed(names: object) -> str:
+    return ", ".join(sorted(map(str, names)))
+
+
+def _small_network(num_classes: int) -> torch.nn.Module:
+    """Return a small random network whose answers depend clearly on the picture."""
+    model = build_backbone("shufflenet_v2_x0_5")
+    head = replace_head(model, num_classes)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # so that one batch is enough for its mean and variance
+    with torch.no_grad():
+        model.train()(torch.randn(8, 3, 48, 48))
+        head.weight.mul_(3)
+    return model.eval()
+
+
+def _unusual_transform() -> v2.Compose:
+    """Return a preprocessing that no network has by default, so that another one shows."""
+    numbers = {"mean": (0.2, 0.5, 0.7), "std": (0.4, 0.3, 0.2)}
+    return v2.Compose([v2.RGB(), ImageClassification(crop_size=48, resize_size=48, **numbers)])
+
+
+def _file_mistake(path: Path, classes: list[str]) -> str | None:
+    if not path.is_file():
+        return f"There is no file {path.name}: your function has to write to the path that it is given."
+    try:
+        _, card = load_model(path)
+    except CheckpointError as error:
+        return (
+            f"There is a file, but load_model cannot read it ({error.found[:80]}). Write it with save_model."
+        )
+    if card["classes"] != classes:
+        return (
+            f"The network's outputs are called {classes}, in this order, and the file says "
+            f"{card['classes']}: each probability would stand beside another name."
+        )
+    if not card["preprocessing"]:
+        return (
+            "The file does not say how pictures are prepared. Without it nobody can ask the network rightly."
+        )
+    return None
+
+
+PROMISES = r"\b(always|never wrong|perfect\w*|any picture|any image|everything|guarantee\w*|100 ?%)"
+
+# What a warning is about: pictures of another kind, or people who could come to harm.
+WARNINGS = (
+    r"\b(photo\w*|people|person\w*|faces?|medic\w*|safety|decisions?|other|outside|unknown|police|danger\w*"
+    r"|harm\w*|poison\w*|child\w*|diagnos\w*|identif\w*)"
+)
+
+
+@check(
+    begin="say in a sentence who would ask the network what, and in another where its answer could do harm.",
+    expects="two texts: what the network is for, and what it is not for",
+    answers=2,
+)
+def card_purpose(purpose, not_for, classes):
+    """Check the two sentences of a model card that only a person can write."""
+    told = Right("Both texts can be read by a stranger. Whether they are true, only you know.")
+    yield from list(_card_mistakes(purpose, not_for, classes)) or [told]
+
+
+def _card_mistakes(purpose: str, not_for: str, classes: list[str]) -> Iterator[str]:
+    for name, text in (("purpose", purpose), ("not_for", not_for)):
+        words = re.findall(r"\w+", text)
+        if len(set(words)) < 5:
+            yield (
+                f"{name} has {len(set(words))} different words. Write a sentence that a stranger can act on."
+            )
+            return
+    if set(re.findall(r"\w+", purpose.lower())) == set(re.findall(r"\w+", not_for.lower())):
+        yield "Both texts say the same. What would you not use the network for?"
+    if found := re.search(PROMISES, purpose.lower()):
+        yield f"'{found[0]}' is a promise that a test on some images cannot keep. Say what was measured on."
+    kinds = {word for name in classes for word in re.findall(r"[a-z]{3,}", name.lower())}
+    kinds |= {"drawing", "drawings", "clip", "illustration", "illustrations"}
+    if not kinds & set(re.findall(r"\w+", purpose.lower())):
+        yield "purpose does not say for which pictures: of what are they, and of which kind?"
+    if re.search(r"\banything else\b", not_for.lower()) and len(not_for.split()) < 12:
+        yield (
+            "'Anything else' warns of nothing. Name one use that somebody might think of, and that would "
+            "go wrong."
+        )
+    elif not re.search(WARNINGS, not_for.lower()):
+        yield "not_for names neither other pictures (photographs?) nor people whom a wrong answer could harm."
+
+
+@check(
+    begin="take the table of `per_class(result)`, drop the classes without an image, and sort by recall.",
+    expects="a function from an Evaluation to a sentence",
+)
+def weakest_class(answer):
+    """Check a function that writes which class is found least often: its name, how many of how many."""
+    cases = (
+        ({"owl": (9, 10), "fox": (3, 12), "elk": (4, 15), "eel": (0, 0)}, "fox"),
+        ({"cup": (7, 8), "pan": (6, 9), "jug": (5, 7)}, "pan"),
+    )
+    for counts, weakest in cases:
+        text = ask(answer, _result(counts))
+        if text is None:
+            yield NO_RETURN
+            return
+        words = re.findall(r"\w+", text)
+        found, images = counts[weakest]
+        named = [name for name in counts if name in words]
+        measured = ", ".join(f"{name} {right} of {of}" for name, (right, of) in counts.items())
+        if not named:
+            yield f"'{text:.60}' names no class of {_listed(counts)}."
+        elif weakest not in named or len(named) > 1:
+            yield f"Found are {measured}. You name {_listed(named)}. {_why_not_weakest(named, counts)}"
+        elif str(images) not in words:
+            yield (
+                f"'{text:.60}' does not say how many images of {weakest} there were. With few, a share "
+                "says little."
+            )
+        elif str(found) not in words:
+            yield (
+                f"'{text:.60}' does not say how many images of {weakest} were found. A reader wants to count."
+            )
+        else:
+            yield Right(text)
+            continue
+        return
+
+
+def _why_not_weakest(named: list[str], counts: dict[str, tuple[int, int]]) -> str:
+    if len(named) > 1:
+        return "One class is asked for, the one with the lowest recall."
+    right, images = counts[named[0]]
+    if images == 0:
+        return "There is no image of it, so nothing was measured: leave such classes out."
+    if right / images == max(share[0] / share[1] for share in counts.values() if share[1]):
+        return "It is the one that is found most often. Do you sort from high to low?"
+    return "Recall is the share of its own images that were found. Is that what you compare?"
+
+
+def _result(counts: dict[str, tuple[int, int]]) -> Evaluation:
+    """Return answers in which so many of so many images of each class are named right."""
+    labels, named = [], []
+    for number, (right, images) in enumerate(counts.values()):
+        labels += [number] * images
+        named += [number] * right + [0 if number else 1] * (images - right)
+    probabilities = torch.nn.functional.one_hot(torch.tensor(named), len(counts)).float()
+    return Evaluation(probabilities, torch.tensor(labels), list(counts))

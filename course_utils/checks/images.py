@@ -1,0 +1,299 @@
+"""The checks of lessons 00 and 01: what is reused, and how a picture becomes numbers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torchvision.models import WeightsEnum
+
+from course_utils.backbones import backbone_transform
+from course_utils.checks.verdict import Right, as_number, ask, check, describe
+from course_utils.data import load_splits
+from course_utils.settings import Settings
+
+__all__ = [
+    "few_images",
+    "own_transform",
+    "reused_or_learned",
+    "set_sizes",
+    "shared_pictures",
+    "worn_on_feet",
+]
+
+FOOTWEAR = ("Sandal", "Sneaker", "Ankle boot")
+
+
+@check(
+    begin="compare one part before and after the training, for example "
+    "`torch.equal(before.conv1.weight, after.conv1.weight)`.",
+    expects='a dictionary from the name of each part to "reused" or "learned"',
+)
+def reused_or_learned(answer: Mapping, before: nn.Module, after: nn.Module) -> Iterator[str]:
+    """Lesson 00: which parts of the network were kept, and which were trained?"""
+    changed = {}
+    for name, part in after.named_children():
+        new, old = list(part.parameters()), list(before.get_submodule(name).parameters())
+        if new:
+            same = all(torch.equal(*pair) for pair in zip(new, old, strict=True))
+            changed[name] = "reused" if same else "learned"
+    answer = {str(name): value for name, value in answer.items()}
+    missing = [name for name in changed if name not in answer]
+    if missing:
+        yield f"Say something about each part that has parameters: {', '.join(missing)} is missing."
+    unknown = [name for name in answer if name not in changed]
+    for name in unknown:
+        yield f"There is no part {name!r} with parameters: print(before) shows the names."
+    given = {name: answer[name] for name in changed if name in answer}
+    for name, value in given.items():
+        if value not in ("reused", "learned"):
+            yield f'For {name} write "reused" or "learned", and not {describe(value)}.'
+            return
+    wrong = [name for name, value in given.items() if value != changed[name]]
+    if wrong and len(wrong) == len(changed):
+        yield "Every part is the other way round: which word belongs to numbers that stayed the same?"
+        return
+    for name in wrong:
+        moved = "are other ones" if changed[name] == "learned" else "are the very same"
+        yield f"You say that {name} was {given[name]}, but its numbers {moved} after the training."
+    if not wrong and not missing and not unknown:
+        count = sum(value == "reused" for value in changed.values())
+        yield Right(f"{count} parts were reused as they were: the backbone. The head was learned.")
+
+
+@check(
+    begin="let the function look up the name, `classes[label]`, and decide whether it is worn on the feet.",
+    expects="a function from a label and the list of classes to 0 or 1",
+)
+def worn_on_feet(answer: Callable, classes: Sequence[str]) -> Iterator[str]:
+    """Lesson 00: does each old label get the right answer to the new question?"""
+    wanted = [int(name in FOOTWEAR) for name in classes]
+    given = [ask(answer, label, list(classes)) for label in range(len(classes))]
+    if None in given:
+        yield f"For {classes[given.index(None)]} nothing comes back: is there a `return` on every way?"
+        return
+    numbers = [float(value) if isinstance(value, bool) else as_number(value) for value in given]
+    if not set(numbers) <= {0.0, 1.0}:
+        other = next(value for value, number in zip(given, numbers, strict=True) if number not in (0.0, 1.0))
+        yield f"A network with two outputs needs the labels 0 and 1, and one of yours is {describe(other)}."
+        return
+    wrong = [name for name, number, right in zip(classes, numbers, wanted, strict=True) if number != right]
+    if len(wrong) == len(classes):
+        yield "Every answer is the other way round: 1 means yes, it is worn on the feet."
+    elif len(set(numbers)) == 1:
+        yield f"Every class gets the answer {numbers[0]:.0f}: look at the name, `classes[label]`."
+    elif wrong:
+        yield f"Look again at these classes: {', '.join(wrong)}."
+    else:
+        backwards = list(classes)[::-1]
+        if [int(ask(answer, label, backwards)) for label in range(len(classes))] != wanted[::-1]:
+            yield "It goes wrong when the classes stand in another order: use their names, not their numbers."
+        else:
+            yield Right(f"{sum(wanted)} of the {len(classes)} classes are worn on the feet.")
+
+
+@check(
+    begin="call `learn_from(2, seed)` with the seeds 0, 1 and 2, then do the same with the other numbers.",
+    expects="a dictionary from numbers of images to three accuracies each, and one of these numbers",
+    answers=2,
+)
+def few_images(
+    results: Mapping,
+    fewest: int,
+    learn_from: Callable,
+    numbers: Sequence[int] = (2, 5, 20, 40),
+    wanted: float = 0.7,
+    seed: int = 0,
+) -> Iterator[str]:
+    """Lesson 00: how few images are enough? One run of each number of images is repeated."""
+    missing = [str(number) for number in numbers if number not in results]
+    if missing:
+        yield f"The dictionary has no entry for {', '.join(missing)} images of each class."
+        return
+    for number in numbers:
+        given = [as_number(value) for value in results[number]]
+        if len(given) != 3 or None in given:
+            yield f"{number} images need three accuracies, one for each seed: a single run is one draw."
+            return
+        if any(not 0 <= value <= 1 for value in given):
+            yield f"The accuracies with {number} images should be shares from 0 to 1, not {max(given):g}."
+            return
+        alike = len(set(given)) == 1  # that may be luck: then all three are learned again
+        for one in range(3) if alike else [seed]:
+            again = learn_from(number, one)
+            if abs(again - given[one]) < 0.03:
+                continue
+            if alike:
+                yield f"{number} images give the same accuracy three times: did each run get its own seed?"
+            else:
+                yield (
+                    f"learn_from({number}, seed={one}) gives {again:.2f}, but you have {given[one]:.2f}: is "
+                    "each accuracy in its place, for the seeds 0, 1 and 2 in this order?"
+                )
+            return
+    means = {number: sum(map(float, results[number])) / 3 for number in numbers}
+    enough = min((number for number in numbers if means[number] >= wanted), default=None)
+    if as_number(fewest) != enough:
+        table = ", ".join(f"{number} images {mean:.2f}" for number, mean in means.items())
+        yield f"The means over your three seeds are: {table}. You wrote {describe(fewest)}."
+    else:
+        yield Right(
+            f"From {enough} images of each class on, the mean over three seeds is above {wanted:.0%}."
+        )
+
+
+@check(
+    begin="ten classes with `images_per_class` images each are shared by training and validation.",
+    expects="a function from images_per_class and val_fraction to three whole numbers",
+)
+def set_sizes(answer: Callable, images_per_class: int = 25, val_fraction: float = 0.2) -> Iterator[str]:
+    """Lesson 01: how many images do training, validation and test get?"""
+    settings = Settings(images_per_class=images_per_class, val_fraction=val_fraction)
+    train, val, test = (len(split) for split in load_splits(settings, transform=nn.Identity())[:3])
+    given = ask(answer, images_per_class, val_fraction)
+    numbers = [as_number(value) for value in given] if isinstance(given, tuple | list) else []
+    if len(numbers) != 3 or None in numbers:
+        yield f"Three numbers should come back: training, validation, test. It was {describe(given)}."
+        return
+    case = f"with {images_per_class} images a class and a fraction of {val_fraction:g}"
+    if any(number != int(number) for number in numbers):
+        yield f"There is no part of an image: {case} one of your numbers is {describe(given)}."
+        return
+    if numbers == [train, val, test]:
+        yield Right(f"{train} + {val} = {train + val} images are shared; {test:,} are for the test, always.")
+        return
+    if numbers[:2] == [val, train] != [train, val]:
+        yield "Training and validation are swapped: which of the two is the smaller share?"
+    elif numbers[0] == train + val:
+        yield f"Training still has all {train + val} images: the validation images are taken out of them."
+    elif 0 < numbers[0] <= images_per_class:
+        yield "That counts the images of one class. How many classes are there?"
+    else:
+        for name, number, right in (("training", numbers[0], train), ("validation", numbers[1], val)):
+            if number != right:
+                yield f"The {name} set is not right {case}: you say {number:g} images."
+    if numbers[2] != test:
+        yield (
+            f"You say {numbers[2]:g} test images. The test set is a set of its own, which neither of the "
+            "two settings makes smaller: ask it for its length."
+        )
+
+
+@check(
+    begin="join the four steps of the lesson with `v2.Compose([...])`.",
+    expects="a function from a picture to a tensor [3, height, width]",
+)
+def own_transform(answer: Callable, weights: WeightsEnum, seed: int = 0) -> Iterator[str]:
+    """Lesson 01: does a transform give the numbers that the weights were trained with?"""
+    random, wanted = np.random.default_rng(seed), backbone_transform(weights)
+    for mode, shape in (("L", (28, 28)), ("RGB", (48, 48, 3))):
+        picture = Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).resize((28, 28))
+        expected, given = wanted(picture), ask(answer, picture.copy())
+        size = list(expected.shape)
+        if not isinstance(given, torch.Tensor):
+            yield f"A tensor should come back, and it is {describe(given)}: `v2.ToImage()` makes one."
+        elif list(given.shape) in ([1, *size[1:]], size[1:]):
+            yield (
+                f"A picture of the mode {mode} has {describe(given)} in the end: the network wants three "
+                "channels. Which step makes them?"
+            )
+        elif list(given.shape) == [*size[1:], 3]:
+            yield f"The shape is {list(given.shape)}: the network wants the channels first."
+        elif list(given.shape) != size:
+            yield (
+                f"The shape is {list(given.shape)}; these weights were made for {size[1]} by {size[2]} "
+                "pixels and three channels."
+            )
+        elif given.dtype != torch.float32:
+            yield f"The numbers are of the type {given.dtype}; the network wants torch.float32."
+        else:
+            line = _about_numbers(given, expected, ask(answer, picture.copy()), mode)
+            yield line
+            if isinstance(line, Right):
+                continue
+        return
+
+
+def _about_numbers(given: torch.Tensor, expected: torch.Tensor, again: torch.Tensor, mode: str) -> str:
+    """Return the first thing that is wrong with the numbers of a picture, or that they are right."""
+    low, high = given.min().item(), given.max().item()
+    reach = f"from {low:.2f} to {high:.2f}"
+    if not torch.equal(given, again):
+        return "The same picture gives other numbers the second time: leave out what happens by chance."
+    if high > 10:
+        return f"The numbers go {reach}: bring them to a scale from 0 to 1 before you normalise."
+    if low >= 0:
+        return f"The numbers go {reach}: they have not been normalised."
+    if (given - expected).abs().max() > 0.1:
+        shifts = [f"{shift:+.2f}" for shift in (given - expected).mean(dim=(1, 2)).tolist()]
+        return (
+            f"For a picture of the mode {mode} the numbers go {reach}, and red, green and blue lie "
+            f"{', '.join(shifts)} from where these weights want them. Take the mean and the standard "
+            "deviation from the weights, in the order red, green, blue."
+        )
+    return Right(f"A picture of the mode {mode} becomes {list(given.shape)}, {reach}.")
+
+
+@check(
+    begin="make a fingerprint of every picture in `train`, then ask for each in `val` whether it is there.",
+    expects="a function from two lists of pictures to a list of positions",
+)
+def shared_pictures(answer: Callable, pictures: Sequence[Image.Image], seed: int = 0) -> Iterator[str]:
+    """Lesson 01: does a function find the pictures that two sets share? The check hides some itself."""
+    train, val, copies, saved_again = _sets_that_leak(pictures, seed)
+    given = ask(answer, list(train), list(val))
+    if given is None:
+        yield "Nothing comes back: is there a `return`?"
+        return
+    positions = [as_number(value) for value in given]
+    if None in positions:
+        yield f"It should give positions in `val`, whole numbers from 0, and not {describe(given)}."
+        return
+    found, leaked = {int(number) for number in positions}, set(copies) | set(saved_again)
+    if len(positions) != len(found):
+        yield "Some positions are there twice: name each picture of `val` once."
+    in_train = {number for number, one in enumerate(train) if any(_same(one, val[n]) for n in leaked)}
+    if not found:
+        yield f"It finds nothing, but {len(leaked)} of {len(val)} pictures in `val` are in `train`, too."
+    elif found == in_train != leaked:
+        yield "These are the positions in `train`: give those in `val`."
+    elif found == set(range(len(val))):
+        yield "It names every picture in `val`: compare the pixels, not something that all of them share."
+    elif found - leaked:
+        yield f"{len(found - leaked)} pictures that it names are not in `train`: compare all their pixels."
+    elif found & set(saved_again) != set(saved_again):
+        yield (
+            f"It misses {len(leaked - found)} pictures. Look at the modes: the same picture may have been "
+            "saved a second time in another mode. Bring all to one mode before you compare."
+        )
+    elif found != leaked:
+        yield f"It misses {len(leaked - found)} pictures that are the same to the last byte."
+    else:
+        yield Right(f"All {len(leaked)} pictures that are in both sets are found, and no other.")
+
+
+def _sets_that_leak(
+    pictures: Sequence[Image.Image], seed: int
+) -> tuple[list[Image.Image], list[Image.Image], list[int], list[int]]:
+    """Return two lists of pictures, and where in the second one copies lie: exact ones, and others."""
+    grey, seen = [], set()
+    for picture in pictures:
+        one = picture.convert("L")
+        if one.tobytes() not in seen:
+            seen.add(one.tobytes())
+            grey.append(one)
+    random = np.random.default_rng(seed)
+    chosen = [grey[number] for number in random.permutation(len(grey))[:30]]
+    train, others = chosen[:20], chosen[20:]
+    twice = random.permutation(20)[:5]
+    val = [*others, *(train[n].copy() for n in twice[:2]), *(train[n].convert("RGB") for n in twice[2:])]
+    order = random.permutation(len(val)).tolist()
+    count = len(others)
+    copies = [order.index(count), order.index(count + 1)]
+    saved_again = [order.index(number) for number in range(count + 2, len(val))]
+    return train, [val[number] for number in order], copies, saved_again
+
+
+def _same(first: Image.Image, second: Image.Image) -> bool:
+    return first.convert("RGB").tobytes() == second.convert("RGB").tobytes()
