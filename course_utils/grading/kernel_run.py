@@ -1,0 +1,273 @@
+"""Execute one submission's notebook in a kernel that is shut in, and tell after every cell how far it came.
+
+Run by `sandbox` as a process of its own: `python -m course_utils.grading.kernel_run JOB`. What a test cell
+shows is not believed by itself, since the kernel is the student's: a test counts as passed if the kernel says
+so, no error was shown, and a word that only this test was given came back at its end.
+"""
+
+import ast
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import nbformat
+import zmq
+from jupyter_client import AsyncKernelClient, AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionComplete, CellTimeoutError, DeadKernelError
+from nbformat.v4 import new_output
+
+PROOF_TYPE = "application/vnd.transfer-learning-course.proof+json"
+MESSAGE_BYTES = 150_000_000
+START_SECONDS = 60
+# How many times as much as one cell a whole notebook may show.
+ALL_CELLS = 5
+# How long a kernel that was interrupted, or has answered, may take to say that it is idle.
+IDLE_SECONDS = 15
+GUARD = Path(__file__).with_name("kernel_guard.py")
+
+
+class _Client(AsyncKernelClient):
+    """A client that does not take messages of any size from a kernel."""
+
+    def _create_connected_socket(self, channel, identity=None):
+        # The limit holds for connections made after it was set, so it is the context's business.
+        self.context.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES)
+        return super()._create_connected_socket(channel, identity)
+
+
+class Run(NotebookClient):
+    """The execution of one notebook within the limits of a job.
+
+    Args:
+        job: What `sandbox` wrote: `notebook`, `state`, `plan`, `own`, `package`, `seconds`,
+            `cell_seconds`, `output_bytes` and `block_sockets`.
+    """
+
+    def __init__(self, job: dict):
+        self.job = job
+        self.deadline = time.monotonic() + job["seconds"]
+        self.state = {"cell": None, "stopped": None, "status": "graded", "done": False}
+        self.shown, self.shown_in_all, self.killing, self.proof, self.sent = 0, 0, None, "", ""
+        super().__init__(
+            nbformat.read(job["notebook"], as_version=4),
+            km=self._kernel_manager(),
+            allow_errors=True,
+            timeout_func=self._seconds_left,
+            interrupt_on_timeout=True,
+            error_on_timeout={"ename": "CellTimeoutError", "evalue": "", "traceback": []},
+            iopub_timeout=max(4, min(IDLE_SECONDS, int(job["cell_seconds"]))),
+            raise_on_iopub_timeout=True,
+            startup_timeout=START_SECONDS,
+            store_widget_state=False,
+            record_timing=False,
+            skip_cells_with_tag="",
+            on_cell_start=self._start_cell,
+            on_cell_execute=self._before_cell,
+            on_cell_complete=self._cell_was_sent,
+            on_cell_executed=self._after_cell,
+        )
+
+    def _kernel_manager(self) -> AsyncKernelManager:
+        own, private = Path(self.job["own"]), Path(self.job["plan"]).parent
+        specification = private / "kernels" / "shut-in"
+        specification.mkdir(parents=True)
+        confine = str(Path(__file__).with_name("confine.py"))
+        command = [sys.executable, "-I", confine, self.job["plan"], "{connection_file}"]
+        described = {"argv": command, "display_name": "shut in", "language": "python"}
+        (specification / "kernel.json").write_text(json.dumps(described), encoding="utf-8")
+        # Sockets that are files are found from another network namespace; Windows has none.
+        place = {"transport": "ipc", "ip": str(own / "k")} if os.name == "posix" else {}
+        return AsyncKernelManager(
+            kernel_name="shut-in",
+            kernel_spec_manager=KernelSpecManager(
+                kernel_dirs=[str(private / "kernels")], ensure_native_kernel=False
+            ),
+            connection_file=str(own / "kernel.json"),
+            client_factory=_Client,
+            **place,
+        )
+
+    def run(self) -> None:
+        """Execute the notebook and write down how it ended."""
+        try:
+            self.execute(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except DeadKernelError:
+            if self.state["status"] == "graded":
+                self.stop("died", f"the kernel died in cell {self.state['cell']}")
+        except CellTimeoutError:
+            told = "did not end: it went on after an interrupt, or printed too much at once"
+            self.stop("stopped", f"cell {self.state['cell']} {told}")
+        except _OutOfTimeError:
+            pass
+        except Exception as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            self.stop("failed", f"the notebook could not be run: {text}")
+        self.state["done"] = True
+        self.write_state()
+
+    def stop(self, status: str, reason: str) -> None:
+        """Note why no more marks are to be had, or why one was lost; the first reason counts."""
+        if self.state["status"] == "graded":
+            self.state["status"], self.state["stopped"] = status, reason
+
+    def write_state(self) -> None:
+        """Put the notebook so far where `sandbox` finds it, whatever happens next."""
+        part = Path(self.job["state"] + ".part")
+        part.write_text(json.dumps({**self.state, "notebook": self.nb}), encoding="utf-8")
+        os.replace(part, self.job["state"])
+
+    def _seconds_left(self, cell) -> int:
+        return max(1, int(min(self.job["cell_seconds"], self.deadline - time.monotonic())))
+
+    async def _start_cell(self, cell, cell_index: int) -> None:
+        self.state["cell"] = cell_index + 1
+        if time.monotonic() > self.deadline:
+            self.stop("stopped", f"{self.job['seconds']:.0f} s were over before cell {cell_index + 1}")
+            raise _OutOfTimeError
+        if cell_index == 0:
+            call = "__import__('sys').modules['_guard'].remember(get_ipython())"
+            await self._ask(_INSTALL_GUARD.format(text=GUARD.read_text(encoding="utf-8")), call)
+            if self.job["block_sockets"]:
+                await self._ask("pass", "__import__('sys').modules['_guard'].block_sockets()")
+        self.write_state()
+
+    async def _before_cell(self, cell, cell_index: int) -> None:
+        """Give a test cell its word, after what it relies on was put back."""
+        self.shown, self.proof = 0, ""
+        self.sent = cell.source
+        if not _is_test(cell):
+            return
+        self.proof = secrets.token_hex(16)
+        imports = _imports_of_checks(self.nb.cells[:cell_index])
+        package = str(Path(__file__).parents[1])  # course_utils, with its checks
+        call = f"__import__('sys').modules['_guard'].restore(get_ipython(), {package!r}, {imports!r})"
+        answer = await self._ask("pass", call)
+        if answer != []:
+            names = ", ".join(map(str, answer)) if isinstance(answer, list) else "IPython"
+            told = f"{names[:300]} was changed by a cell before: this test was not run"
+            cell.source = f"raise AssertionError({told!r})"
+            return
+        word = json.dumps({PROOF_TYPE: self.proof})
+        cell.source += f"\n__import__('IPython').display.display({word}, raw=True)"
+
+    async def _cell_was_sent(self, cell, cell_index: int) -> None:
+        cell.source = self.sent
+
+    async def _after_cell(self, cell, cell_index: int, execute_reply: dict) -> None:
+        content = execute_reply["content"]
+        cell.execution_count = self.code_cells_executed
+        if content.get("ename") == "CellTimeoutError" and not content["traceback"]:
+            self.stop(
+                "stopped", f"cell {cell_index + 1} was interrupted after {self.job['cell_seconds']:.0f} s"
+            )
+        proofs = [out.data.pop(PROOF_TYPE, None) for out in cell.outputs if "data" in out]
+        cell.outputs = [out for out in cell.outputs if "data" not in out or out.data]
+        if self.proof:
+            _without_the_word(cell, self.proof)
+        failed = any(out.output_type == "error" for out in cell.outputs)
+        if failed:
+            return
+        if content.get("status") != "ok":
+            name, value = str(content.get("ename", "Error")), str(content.get("evalue", ""))
+            cell.outputs.append(new_output("error", ename=name, evalue=value, traceback=[f"{name}: {value}"]))
+        elif self.proof and self.proof not in proofs:
+            told = "this test did not run to its end"
+            cell.outputs.append(new_output("error", ename="Unproved", evalue=told, traceback=[told]))
+
+    async def _ask(self, code: str, expression: str) -> object:
+        """Run code silently and return the value of an expression, a literal; None if that fails."""
+        asked = self.kc.execute(code, silent=True, store_history=False, user_expressions={"it": expression})
+        with suppress(Exception):  # no answer in time, or one that no kernel would give
+            async with asyncio.timeout(IDLE_SECONDS):
+                while True:
+                    reply = await self.kc.shell_channel.get_msg(timeout=None)
+                    if reply["parent_header"].get("msg_id") == asked:
+                        return ast.literal_eval(
+                            reply["content"]["user_expressions"]["it"]["data"]["text/plain"]
+                        )
+        return None
+
+    def process_message(self, msg, cell, cell_index: int):
+        """Take a kernel's message, unless the cell has shown too much already."""
+        size, most = len(str(msg["content"])), self.job["output_bytes"]
+        self.shown, self.shown_in_all = self.shown + size, self.shown_in_all + size
+        if self.shown > most or self.shown_in_all > ALL_CELLS * most:
+            if self.killing is None:
+                limit = (most if self.shown > most else ALL_CELLS * most) / 1e6
+                self.stop("stopped", f"more than {limit:g} MB were printed, in cell {cell_index + 1}")
+                self.killing = asyncio.ensure_future(self.km.signal_kernel(9 if os.name == "posix" else 15))
+            return None
+        try:
+            return super().process_message(msg, cell, cell_index)
+        except CellExecutionComplete:
+            raise
+        except Exception:  # a message that no kernel would send
+            return None
+        finally:
+            cell.execution_count = None  # a cell has run when it has ended, not when the kernel says so
+
+    def handle_comm_msg(self, outs, msg, cell_index: int) -> None:
+        """Widgets are not shown in feedback, and what is sent to them is not kept."""
+
+
+class _OutOfTimeError(Exception):
+    """The time of the whole notebook is over."""
+
+
+_INSTALL_GUARD = """
+import sys as _sys, types as _types
+_sys.modules["_guard"] = _types.ModuleType("_guard")
+exec(compile({text!r}, "<guard>", "exec"), vars(_sys.modules["_guard"]))
+del _sys, _types
+"""
+
+
+def _is_test(cell) -> bool:
+    return cell.cell_type == "code" and bool(cell.metadata.get("nbgrader", {}).get("grade"))
+
+
+def _without_the_word(cell, word: str) -> None:
+    """Take the line that carries a test's word out of the lines that an error shows."""
+    for output in cell.outputs:
+        if output.output_type == "error":
+            lines = "\n".join(output.traceback).split("\n")
+            output.traceback = [line for line in lines if word not in line]
+
+
+def _imports_of_checks(cells) -> list[list[str]]:
+    """Return what locked cells import from course_utils.checks: module, name and what it is called."""
+    found = []
+    for cell in cells:
+        nbgrader = cell.metadata.get("nbgrader", {})
+        if cell.cell_type != "code" or nbgrader.get("solution") or not nbgrader.get("locked"):
+            continue
+        with suppress(SyntaxError):
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.ImportFrom) and not node.level:
+                    for alias in node.names:
+                        if f"{node.module}.{alias.name}".startswith("course_utils.checks"):
+                            found.append([node.module, alias.name, alias.asname or alias.name])
+    return found
+
+
+def main(job_file: str) -> None:
+    """Run the job that a JSON file describes."""
+    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    if sys.platform == "linux":
+        import ctypes
+
+        # Whoever leaves the kernel's session stays below this process, where `sandbox` finds it.
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    Run(job).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

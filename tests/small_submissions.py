@@ -1,0 +1,159 @@
+"""A small exercise in the course's format, and submissions to it: good, bad and hostile."""
+
+import copy
+import json
+import textwrap
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+RIGHT = ("answer = 42", "def double(x):\n    return 2 * x")
+STUB = "# YOUR CODE HERE"
+
+SET_UP = "import math\nimport course_utils.errors"
+TESTS = (
+    """
+    assert isinstance(answer, int), "answer is a whole number"
+    ### BEGIN HIDDEN TESTS
+    assert answer == 42, "answer is another number"
+    ### END HIDDEN TESTS
+    """,
+    """
+    assert double(3) == 6, "double(3) is 6"
+    ### BEGIN HIDDEN TESTS
+    assert all(double(x) == x + x for x in (-1, 0, 2.5)), "double fails on other numbers"
+    ### END HIDDEN TESTS
+    """,
+)
+POINTS = (2, 3)
+
+
+def _cell(source, grade_id, **metadata):
+    kinds = {"grade": False, "solution": False, "locked": False, "task": False, "schema_version": 3}
+    return new_code_cell(source, metadata={"nbgrader": {**kinds, "grade_id": grade_id, **metadata}})
+
+
+def small_solution(set_up=SET_UP, tests=TESTS):
+    """Return a solution notebook with two exercises, worth two points and three."""
+    cells = [new_markdown_cell("# Small"), _cell(set_up, "lesson01-set-up", locked=True)]
+    for number, (answer, test, points) in enumerate(zip(RIGHT, tests, POINTS, strict=True), 1):
+        source = f"### BEGIN SOLUTION\n{answer}\n### END SOLUTION"
+        cells.append(_cell(source, f"lesson01-answer-{number}", solution=True))
+        graded = {"grade": True, "locked": True, "points": points}
+        cells.append(_cell(textwrap.dedent(test).strip(), f"lesson01-test-{number}", **graded))
+    return new_notebook(metadata=KERNEL, cells=cells)
+
+
+def handed_in(*answers, solution=None):
+    """Return the student's version with these answers; what is missing is left blank."""
+    notebook = copy.deepcopy(solution or small_solution())
+    left = list(answers)
+    for cell in notebook.cells:
+        nbgrader = cell.metadata.get("nbgrader", {})
+        if nbgrader.get("solution"):
+            cell.source = left.pop(0) if left else STUB
+        cell.source = cell.source.split("\n### BEGIN HIDDEN TESTS")[0]
+    return notebook
+
+
+def hostile_answers(sentinel, port=9):
+    """Return answers that do harm, each as what stands in for the second exercise's answer.
+
+    Args:
+        sentinel: A folder of the teacher's that some try to destroy.
+        port: Of a server on this machine that one tries to reach.
+    """
+    codes = {
+        "loops": "while True:\n    pass",
+        "loops_on": "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+        "asks_memory": "x = bytearray(10**12)",
+        "eats_memory": "x = []\nwhile True:\n    x.append(bytearray(b'1') * 10**7)",
+        "shares_memory": """
+            import mmap
+            x = []
+            while True:
+                x.append(mmap.mmap(-1, 10**7)); x[-1].write(b'1' * 10**7)
+            """,
+        "removes_files": f"""
+            import os, shutil
+            for name in os.listdir({str(sentinel)!r}):
+                try: os.remove(os.path.join({str(sentinel)!r}, name))
+                except OSError as error: print(error)
+            shutil.rmtree({str(sentinel)!r}, ignore_errors=True)
+            open(os.path.join({str(sentinel)!r}, 'mine'), 'w')
+            """,
+        "exits": "import os\nos._exit(0)",
+        "exits_in_test": "import os\ndef double(x):\n    os._exit(0)",
+        "prints": "while True:\n    print('again and again ' * 100)",
+        "prints_at_once": "print('x' * 10**8)",
+        "forks": "import os\nwhile True:\n    os.fork()",
+        "leaves_process": """
+            import os, time
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork() == 0:
+                    os.execlp('sleep', 'sleep', '98765')
+                os._exit(0)
+            time.sleep(0.5)
+            def double(x): return 2 * x
+            """,
+        "fills_disk": """
+            for number in range(10**6):
+                with open(f'file-{number}', 'wb') as file: file.write(b'1' * 10**7)
+            """,
+        "calls_out": f"""
+            import socket
+            socket.create_connection(('127.0.0.1', {port}), timeout=2).send(b'here')
+            """,
+    }
+    return {name: textwrap.dedent(code).strip() for name, code in codes.items()}
+
+
+def cheating_answers(solution_file):
+    """Return answers that know nothing, and try to get points all the same."""
+    codes = {
+        "drops_source": "get_ipython().input_transformers_cleanup.append(lambda lines: ['pass'])",
+        "drops_asserts": """
+            import ast
+            class Drop(ast.NodeTransformer):
+                def visit_Assert(self, node): return ast.Pass()
+            get_ipython().ast_transformers.append(Drop())
+            """,
+        "hides_errors": """
+            get_ipython().showtraceback = lambda *a, **k: None
+            get_ipython().set_custom_exc((Exception,), lambda *a, **k: [])
+            """,
+        "says_all_is_true": "import builtins\nbuiltins.all = all = lambda *a: True\ndef double(x): return 6",
+        "replaces_run_cell": """
+            class Fine:
+                success, error_before_exec, error_in_exec, result = True, None, None, None
+            async def fine(*a, **k): return Fine()
+            type(get_ipython()).run_cell_async = fine
+            """,
+        "changes_course": """
+            import course_utils.errors
+            course_utils.errors._rebuild = lambda *a: True
+            def double(x): return 2 * x
+            """,
+        "reads_solution": f"""
+            import json
+            for cell in json.load(open({str(solution_file)!r}))['cells']:
+                if 'def double' in ''.join(cell['source']): exec(''.join(cell['source']))
+            """,
+    }
+    return {name: textwrap.dedent(code).strip() for name, code in codes.items()}
+
+
+def write_submission(folder, student, notebook, name="01_small.ipynb"):
+    """Write a notebook, or a text that is none, into a student's folder."""
+    (folder / student).mkdir(parents=True, exist_ok=True)
+    text = notebook if isinstance(notebook, str) else json.dumps(notebook)
+    (folder / student / name).write_text(text, encoding="utf-8")
+
+
+def write_solution(folder, solution=None, name="01_small.ipynb"):
+    """Write the solution notebook and return its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(solution or small_solution(), folder / name)
+    return folder
