@@ -9,11 +9,8 @@ leaves the old file whole. Neither runs code when it is read.
 import copy
 import hashlib
 import json
-import os
 import random
-import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,45 +22,7 @@ from torch import nn
 from torchvision.transforms import InterpolationMode, v2
 
 from course_utils.errors import CheckpointError, CourseError
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, and then put it in the place of `path`.
-
-    Raises:
-        CheckpointError: If the file cannot be written; what was at `path` before is still there.
-    """
-    path = Path(path).resolve()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-    except (OSError, ValueError) as error:
-        raise _cannot_write(path, error) from error
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files that only you may read; give this one the usual permissions.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise _cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _cannot_write(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        "A file could not be written.",
-        where=path,
-        expected="a folder that can be written to, with enough space",
-        found=f"{type(error).__name__}: {error}",
-        do="Free some space or choose another folder; the old file, if there was one, is unchanged.",
-    )
+from course_utils.files import write_atomically
 
 
 def save_model(

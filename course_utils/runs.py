@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 
 from course_utils.errors import ConfigError
+from course_utils.files import write_atomically
 from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unknown_name
 
 NOTEBOOKS_FOLDER = REPOSITORY_FOLDER / "notebooks"
@@ -134,8 +135,6 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
     Raises:
         ConfigError: If a parameter is wrong, or the executed notebooks would overwrite their sources.
     """
-    from course_utils.checkpoints import write_atomically  # with torch: only where it is needed
-
     output = Path(output).resolve()
     plan = plan_parameters(notebooks, parameters)
     _refuse_to_overwrite(plan, output)
@@ -143,7 +142,7 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
     runs = []
     for notebook, own_parameters in plan.items():
         print(f"{notebook.stem} ...", end=" ", flush=True)
-        run = _run_lesson(notebook, own_parameters, output / notebook.name)
+        run = run_lesson(notebook, own_parameters, output / notebook.name)
         print(f"{run.status} in {run.seconds:.0f} s", flush=True)
         runs.append(run)
         results = json.dumps([asdict(run) for run in runs], indent=2) + "\n"
@@ -165,7 +164,15 @@ def _refuse_to_overwrite(notebooks: Iterable[Path], output: Path) -> None:
             )
 
 
-def _run_lesson(notebook: Path, parameters: dict, output: Path) -> LessonRun:
+def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None = None) -> LessonRun:
+    """Execute one notebook, whose parameters were checked, and say what happened; nothing is raised.
+
+    Args:
+        notebook: Its path.
+        parameters: As `plan_parameters` returns them.
+        output: The path of the executed notebook; what the kernel says outside of cells is kept beside it.
+        cwd: The folder in which it runs. None: its own.
+    """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -178,7 +185,7 @@ def _run_lesson(notebook: Path, parameters: dict, output: Path) -> LessonRun:
                 notebook,
                 output,
                 parameters=parameters,
-                cwd=notebook.parent,
+                cwd=cwd or notebook.parent,
                 progress_bar=False,
                 execution_timeout=CELL_TIMEOUT[profile],
                 start_timeout=START_TIMEOUT,
@@ -270,8 +277,6 @@ def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
     For maintainers. Progress bars are left out, since a stored one cannot be drawn; so is what papermill
     adds. A lesson that fails is left as it was.
     """
-    from course_utils.checkpoints import write_atomically
-
     notebooks = list(notebooks)
     runs = run_lessons(notebooks, {}, output)
     for notebook, run in zip(notebooks, runs, strict=True):

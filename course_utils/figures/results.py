@@ -62,18 +62,21 @@ def confusion(result: Evaluation) -> DescribedFigure:
     return figure
 
 
-def accuracies(table: pd.DataFrame, description: str) -> DescribedFigure:
-    """Draw accuracies with their intervals.
+def accuracies(
+    table: pd.DataFrame, description: str, label: str = "accuracy, with 95 % interval"
+) -> DescribedFigure:
+    """Draw accuracies, or other numbers, with their intervals.
 
     Args:
         table: One row for each name, with the columns `accuracy`, `low` and `high` (0 to 1).
         description: The alternative text.
+        label: What the numbers are, with their unit.
     """
     figure = DescribedFigure(description, figsize=(6.5, 0.4 * len(table) + 0.9))
     axes = figure.add_subplot()
     spread = np.stack([table.accuracy - table.low, table.high - table.accuracy])
     axes.errorbar(table.accuracy, table.index, xerr=spread.clip(0), fmt="o", color=BLUE, capsize=4)
-    axes.set_xlabel("accuracy, with 95 % interval")
+    axes.set_xlabel(label)
     axes.margins(y=0.2)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.4)
