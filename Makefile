@@ -10,8 +10,9 @@ run: install
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest -n 2 --dist=loadfile
-	$(BIN)/pytest -n 2 --dist=loadfile --nbval --nbval-cell-timeout=300 notebooks
+	$(BIN)/pytest -n 2 --dist=loadfile -m "not kernels"
+	$(BIN)/pytest -n 2 --dist=loadfile -m kernels
+	$(BIN)/pytest -n 2 --dist=loadfile --nbval --nbval-cell-timeout=300 --ignore=notebooks/exercises notebooks
 
 # Minutes of faults, on this machine only: see README, What breaks it.
 soak: install

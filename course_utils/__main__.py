@@ -1,13 +1,14 @@
-"""The command line: `run` executes the lessons, `fetch` downloads beforehand what they need, `features`
-shows what is kept between runs."""
+"""The command line of those who teach with the course: see docs/instructors.md."""
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from course_utils.errors import CourseError
 from course_utils.runs import (
+    LessonRun,
     lesson_notebooks,
     new_output_folder,
     read_value,
@@ -20,13 +21,30 @@ from course_utils.runs import (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return 0 if all went well, 1 if a lesson failed, 2 if something was asked wrongly."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.work(options)
+    except CourseError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m course_utils", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="execute the lessons and gather their results")
-    fetch = commands.add_parser("fetch", help="download and verify the images and weights of a profile")
-    for command in (run, fetch):
-        command.add_argument("--profile", choices=["quick", "full"], default="quick")
-        command.add_argument(
+
+    def command(name: str, work: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text)
+        added.set_defaults(work=work)
+        return added
+
+    run = command("run", _run, "execute the lessons and gather their results")
+    fetch = command("fetch", _fetch, "have the images and weights of a profile here, and verify them")
+    fetch.add_argument("--from", dest="bundle", type=Path, metavar="PATH", help="unpack a bundle instead")
+    refresh = command("refresh", _refresh, "run the lessons and store their outputs (for maintainers)")
+    for part in (run, fetch):
+        part.add_argument("--profile", choices=["quick", "full"], default="quick")
+        part.add_argument(
             "-p",
             dest="parameters",
             nargs=2,
@@ -35,45 +53,96 @@ def main(arguments: list[str] | None = None) -> int:
             metavar=("NAME", "VALUE"),
             help="a parameter for every lesson that has it; may be repeated",
         )
-    refresh = commands.add_parser(
-        "refresh", help="run the lessons and store their outputs in notebooks/ (for maintainers)"
-    )
-    for command in (run, refresh):
-        command.add_argument("--only", nargs="+", default=[], metavar="NUMBER", help="for example 04 05")
-        place = command.add_mutually_exclusive_group()
+    for part in (run, refresh):
+        part.add_argument("--only", nargs="+", default=[], metavar="NUMBER", help="for example 04 05")
+        place = part.add_mutually_exclusive_group()
         place.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
         place.add_argument("--name", help="the name of that folder in runs/, instead of the time")
-    features = commands.add_parser("features", help="show the features that are kept between runs")
+    features = command("features", _features, "show the features that are kept between runs")
     features.add_argument("--clear", action="store_true", help="remove them")
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "features":
-            return _features(options.clear)
-        if options.command == "fetch":
-            return _fetch(options.profile, options.parameters)
-        notebooks = lesson_notebooks(options.only)
-        if options.name is not None:
-            options.output = run_folder(options.name)
-        if options.command == "refresh":
-            output = (options.output or new_output_folder("refresh")).resolve()
-            os.environ["COURSE_FEATURES_GB"] = "0"  # what is stored are the times of a first run
-            runs = refresh_outputs(notebooks, output)
-        else:
-            output = (options.output or new_output_folder(options.profile)).resolve()
-            parameters = {name: read_value(value) for name, value in options.parameters}
-            runs = run_lessons(notebooks, {"profile": options.profile, **parameters}, output)
-    except CourseError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+    command("exercises", _exercises, "make the students' exercises from the solutions (for maintainers)")
+    grade = command("grade", _grade, "run and grade what students handed in")
+    grade.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="one folder a student")
+    grade.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
+    grade.add_argument("--solutions", type=Path, metavar="FOLDER", help="default: those of the course")
+    grade.add_argument("--seconds", type=float, default=300, help="for each notebook")
+    grade.add_argument("--memory-gb", type=float, default=4, help="for each notebook")
+    grade.add_argument("--workers", type=int, default=2, help="notebooks at the same time")
+    sweep = command("sweep", _sweep, "run one lesson with every combination of a grid")
+    sweep.add_argument("notebook", type=Path)
+    sweep.add_argument("--grid", type=Path, required=True, metavar="FILE", help="YAML: names and values")
+    sweep.add_argument("--output", type=Path, metavar="DIR", help="default: runs/sweep_NOTEBOOK")
+    sweep.add_argument("--workers", type=int, help="default: one for each core")
+    sweep.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a dask cluster, such as tcp://10.0.0.1:8786"
+    )
+    bundle = command("bundle", _bundle, "pack the course for a classroom without a network")
+    bundle.add_argument("--profile", choices=["quick", "full"], default="quick")
+    bundle.add_argument("out", type=Path, metavar="OUT.zip")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    notebooks, output = _lessons_and_folder(options, options.profile)
+    parameters = {name: read_value(value) for name, value in options.parameters}
+    return _told(run_lessons(notebooks, {"profile": options.profile, **parameters}, output), output)
+
+
+def _refresh(options: argparse.Namespace) -> int:
+    notebooks, output = _lessons_and_folder(options, "refresh")
+    os.environ["COURSE_FEATURES_GB"] = "0"  # what is stored are the times of a first run
+    return _told(refresh_outputs(notebooks, output), output)
+
+
+def _lessons_and_folder(options: argparse.Namespace, kind: str) -> tuple[list[Path], Path]:
+    notebooks = lesson_notebooks(options.only)
+    named = run_folder(options.name) if options.name is not None else options.output
+    return notebooks, (named or new_output_folder(kind)).resolve()
+
+
+def _told(runs: list[LessonRun], output: Path) -> int:
     print(f"\n{results_table(runs)}\n\nExecuted notebooks and results.json: {output}")
     return 0 if all(run.status == "ok" for run in runs) else 1
 
 
-def _features(clear: bool) -> int:
+def _exercises(options: argparse.Namespace) -> int:
+    from course_utils.exercises import generate_exercises
+
+    print(*generate_exercises(), sep="\n")
+    return 0
+
+
+def _grade(options: argparse.Namespace) -> int:
+    from course_utils.exercises import SOLUTIONS_FOLDER
+    from course_utils.grading import grade, summary
+
+    output = options.output or new_output_folder("grades")
+    limits = {"seconds": options.seconds, "memory_gb": options.memory_gb, "workers": options.workers}
+    results = grade(options.submissions, output, solutions=options.solutions or SOLUTIONS_FOLDER, **limits)
+    print(summary(results))
+    return 0 if all(result.status == "graded" for result in results) else 1
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from course_utils.sweeps import sweep_command
+
+    asked = options.output, options.workers, options.scheduler
+    return sweep_command(options.notebook, options.grid, *asked)
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from course_utils.bundles import bundle
+
+    names = bundle(options.profile, options.out)
+    print(f"{options.out.resolve()}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _features(options: argparse.Namespace) -> int:
     from course_utils.feature_store import list_store, make_room, store_folder, store_limit
 
     limit = store_limit()
-    if clear:
+    if options.clear:
         removed = make_room(-1)
         print(f"removed {len(removed)} files, {sum(file.size for file in removed) / 1e6:.1f} MB")
     kept = list_store()
@@ -82,14 +151,18 @@ def _features(clear: bool) -> int:
     return 0
 
 
-def _fetch(profile: str, parameters: list[list[str]]) -> int:
+def _fetch(options: argparse.Namespace) -> int:
+    if options.bundle:
+        return _unpack(options.bundle)
     # Imported here: torch takes seconds, which the other commands leave to the lessons.
     from course_utils.archives import files_table
     from course_utils.data import fetch_images
     from course_utils.settings import Settings
     from course_utils.weights import fetch_weights
 
-    settings = Settings(**{"profile": profile, **{name: read_value(value) for name, value in parameters}})
+    settings = Settings(
+        **{"profile": options.profile, **{name: read_value(value) for name, value in options.parameters}}
+    )
     rows, errors = [], []
     for fetch in (fetch_images, fetch_weights):
         try:
@@ -100,6 +173,16 @@ def _fetch(profile: str, parameters: list[list[str]]) -> int:
         print(files_table(rows))
     print(*errors, sep="\n", file=sys.stderr, end="\n" if errors else "")
     return 2 if errors else 0
+
+
+def _unpack(bundle: Path) -> int:
+    from course_utils.bundles.unpacking import unpack
+    from course_utils.settings import downloads_folder
+
+    found = unpack(bundle, downloads=downloads_folder())
+    new = sum(file.state == "unpacked" for file in found)
+    print(f"{bundle.resolve()}: {len(found)} files are whole; {new} were put in place, the others were there")
+    return 0
 
 
 if __name__ == "__main__":

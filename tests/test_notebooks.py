@@ -45,7 +45,8 @@ def test_a_lesson_says_what_a_reader_needs(path):
         assert part in text
     for part in ("## Exercises", "## What to remember", "**Where this is in the package:**"):
         assert part in text
-    for target in re.findall(r"\]\((\d\d_\w+\.ipynb)\)", text):
+    assert f"](exercises/{path.name})" in text
+    for target in re.findall(r"\]\(((?:exercises/)?\d\d_\w+\.ipynb)\)", text):
         assert (path.parent / target).exists(), target
 
 
@@ -215,6 +216,7 @@ def run_nbval(notebook: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=notebook.parent, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.kernels
 def test_nbval_fails_when_a_compared_output_is_changed_by_hand(tmp_path):
     copy = beginning_of("01", "pictures.train)", tmp_path)
     as_stored = run_nbval(copy)
@@ -234,6 +236,7 @@ def papermill(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.kernels
 def test_papermill_runs_a_lesson_from_any_folder(tmp_path):
     lesson = str(LESSONS[1])
     done = papermill(lesson, "out.ipynb", "-p", "images_per_class", "5", folder=tmp_path)
