@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test soak install clean
+.PHONY: run test test-browser soak install clean
 
 run: install
 	$(BIN)/python -m course_utils run
@@ -14,7 +14,15 @@ test: install
 	$(BIN)/pytest -n 2 --dist=loadfile -m kernels
 	$(BIN)/pytest -n 2 --dist=loadfile --nbval --nbval-cell-timeout=300 --ignore=notebooks/exercises notebooks
 
-# Minutes of faults, on this machine only: see README, What breaks it.
+# The lessons in JupyterLab, by a real browser. Without a Chromium all of it is skipped, and says so.
+test-browser: .venv/browser
+	$(BIN)/pytest -ra tests/browser
+
+.venv/browser: .venv/installed
+	$(BIN)/python -m pip install --quiet -e ".[browser]"
+	touch .venv/browser
+
+# Minutes of faults, on this machine only: see docs/faults.md.
 soak: install
 	$(BIN)/python benchmarks/soak.py
 

@@ -79,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     bundle = command("bundle", _bundle, "pack the course for a classroom without a network")
     bundle.add_argument("--profile", choices=["quick", "full"], default="quick")
     bundle.add_argument("out", type=Path, metavar="OUT.zip")
+    address = command("set-repository", _set_repository, "write the course's address wherever it is repeated")
+    address.add_argument("name", metavar="OWNER/NAME", help='on GitHub; "" takes it away')
     return parser
 
 
@@ -91,7 +93,12 @@ def _run(options: argparse.Namespace) -> int:
 def _refresh(options: argparse.Namespace) -> int:
     notebooks, output = _lessons_and_folder(options, "refresh")
     os.environ["COURSE_FEATURES_GB"] = "0"  # what is stored are the times of a first run
-    return _told(refresh_outputs(notebooks, output), output)
+    runs = refresh_outputs(notebooks, output)
+    if any(notebook.stem.startswith("07") for notebook in notebooks):
+        from course_utils.repository import write_front_picture
+
+        write_front_picture()
+    return _told(runs, output)
 
 
 def _lessons_and_folder(options: argparse.Namespace, kind: str) -> tuple[list[Path], Path]:
@@ -135,6 +142,14 @@ def _bundle(options: argparse.Namespace) -> int:
 
     names = bundle(options.profile, options.out)
     print(f"{options.out.resolve()}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _set_repository(options: argparse.Namespace) -> int:
+    from course_utils.repository import set_repository
+
+    changed = set_repository(options.name)
+    print(*changed, f"{len(changed)} files have changed", sep="\n")
     return 0
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from course_utils.backbones import choose_device
 from course_utils.errors import CourseError
-from course_utils.settings import DATASETS, REPOSITORY_FOLDER, Settings, downloads_folder, image_folder
+from course_utils.packages import package_floors
+from course_utils.settings import DATASETS, Settings, downloads_folder, image_folder
 from course_utils.weights import FileWeights, backbone_weights
 
 
@@ -28,16 +29,22 @@ def describe_machine(settings: Settings) -> pd.DataFrame:
             rows[name] = (f"{floor} or newer", "missing", False)
         else:
             rows[name] = (f"{floor} or newer", found, _numbers(found) >= _numbers(floor))
-    rows["device"] = ("any", str(choose_device(settings.device)), True)
+    advice = gpu_advice(settings)
+    rows["device"] = ("a GPU" if advice else "any", advice or str(choose_device(settings.device)), not advice)
     rows["images"] = (settings.dataset, *_find_dataset(settings))
     rows["weights"] = (f"for {settings.backbone}", *_find_weights(settings))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["wanted", "found", "fine"])
 
 
-def package_floors() -> dict[str, str]:
-    """Return the name and the lowest version of every package in requirements.txt."""
-    lines = (REPOSITORY_FOLDER / "requirements.txt").read_text().splitlines()
-    return dict(line.split(">=") for line in lines if ">=" in line)
+def gpu_advice(settings: Settings) -> str:
+    """Return what to do about a missing GPU; "" if there is one, or if the run does not want one."""
+    if settings.profile != "full" or choose_device(settings.device).type != "cpu":
+        return ""
+    # 50,000 pictures of 224 pixels through a ResNet-50: see benchmarks/results/extraction.csv.
+    return (
+        "The full profile wants a GPU, and runs on the CPU here: with all pictures, expect a quarter of an "
+        "hour on two fast cores, and an hour or more on older ones. In Colab: Runtime > Change runtime type."
+    )
 
 
 def _numbers(text: str) -> list[int]:

@@ -169,7 +169,7 @@ def check_parameters(**parameters: object) -> Settings:
 
     papermill only logs a warning when it is given a name that the notebook does not have, runs with the
     defaults and reports success. So this also reads the cell that papermill put in, if there is one, and
-    refuses every name in it that is not among `parameters`.
+    refuses every name in it that is not among `parameters`. It says so if the full profile has no GPU.
 
     Raises:
         ConfigError: If a name is unknown, or a value has the wrong type or is out of range.
@@ -177,7 +177,12 @@ def check_parameters(**parameters: object) -> Settings:
     for name in _injected_names():
         if name not in parameters:
             raise unknown_name("parameter", name, parameters)
-    return Settings(**parameters)
+    settings = Settings(**parameters)
+    if settings.profile == "full":
+        from course_utils.machine import gpu_advice  # which needs torch, as the settings themselves do not
+
+        print(gpu_advice(settings), end="")
+    return settings
 
 
 def _injected_names() -> list[str]:
