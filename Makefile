@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-browser soak install clean
+.PHONY: run test test-browser test-colab soak install clean
 
 run: install
 	$(BIN)/python -m course_utils run
@@ -21,6 +21,10 @@ test-browser: .venv/browser
 .venv/browser: .venv/installed
 	$(BIN)/python -m pip install --quiet -e ".[browser]"
 	touch .venv/browser
+
+# The lessons in what can be had of Colab: downloads about 3 GB, which lie in build/colab, and takes a quarter of an hour.
+test-colab: install
+	$(BIN)/pytest -rA tests/colab
 
 # Minutes of faults, on this machine only: see docs/faults.md.
 soak: install
