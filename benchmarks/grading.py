@@ -121,7 +121,11 @@ def main() -> int:
         ("processes left behind", len(left), 0),
         (f"seconds with {options.workers} workers", f"{seconds:.0f}", ""),
         *(
-            (f"{one.student.split('-')[1]}: {one.status}, {one.happened}", f"{one.total:g}", 2)
+            (
+                f"{one.student.split('-')[1]}: {one.status}, {one.happened.replace(name, '...')}",
+                f"{one.total:g}",
+                2,
+            )
             for one in hostile
         ),
     ]
