@@ -42,7 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     fetch = command("fetch", _fetch, "have the images and weights of a profile here, and verify them")
     fetch.add_argument("--from", dest="bundle", type=Path, metavar="PATH", help="unpack a bundle instead")
     refresh = command("refresh", _refresh, "run the lessons and store their outputs (for maintainers)")
-    for part in (run, fetch):
+    train = command("train", _train, "train a network; also under torchrun and accelerate launch")
+    train.add_argument("--part", default="head", metavar="PART", help='"head", "all", or a stage: layer4')
+    train.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
+    for part in (run, fetch, train):
         part.add_argument("--profile", choices=["quick", "full"], default="quick")
         part.add_argument(
             "-p",
@@ -51,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar=("NAME", "VALUE"),
-            help="a parameter for every lesson that has it; may be repeated",
+            help="a parameter, for the runner of every lesson that has it; may be repeated",
         )
     for part in (run, refresh):
         part.add_argument("--only", nargs="+", default=[], metavar="NUMBER", help="for example 04 05")
@@ -99,6 +102,21 @@ def _refresh(options: argparse.Namespace) -> int:
 
         write_front_picture()
     return _told(runs, output)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from course_utils.processes import from_first, is_first
+    from course_utils.settings import Settings
+    from course_utils.train_run import told, train_run
+
+    parameters = {name: read_value(value) for name, value in options.parameters}
+    settings = Settings(**{"profile": options.profile, **parameters})
+    # One folder for all processes, which may have looked at the clock in different seconds.
+    output = options.output or from_first(lambda: new_output_folder("train"))
+    facts = train_run(settings, output.resolve(), options.part)
+    if is_first():
+        print(f"{told(facts)}\n{output.resolve() / 'results.json'}")
+    return 0
 
 
 def _lessons_and_folder(options: argparse.Namespace, kind: str) -> tuple[list[Path], Path]:

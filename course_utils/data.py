@@ -27,7 +27,15 @@ from torchvision import datasets
 from course_utils.archives import Found, fetch_dataset
 from course_utils.errors import DataError
 from course_utils.folders import FolderOfClasses, folder_sources
-from course_utils.loaders import FullBatches, Loader, TensorBatches, collate, probe
+from course_utils.loaders import (
+    FullBatches,
+    Loader,
+    ShareOfBatches,
+    TensorBatches,
+    collate,
+    probe,
+    seed_apart,
+)
 from course_utils.settings import Settings, downloads_folder, image_folder, shipped_data_folder
 
 DOWNLOADED = {"fashion_mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}
@@ -79,15 +87,15 @@ def load_splits(
     if "test" in sources:
         test = sources["test"](transform)
     else:
-        train_indices, test_indices = _stratified_split(
+        train_indices, test_indices = stratified_split(
             train_source, train_indices, settings.test_fraction, settings.seed
         )
         test = Subset(sources["train"](transform), test_indices.tolist())
-    train_indices = _limit_per_class(train_source, train_indices, settings)
+    train_indices = limit_per_class(train_source, train_indices, settings)
     if "val" in sources:
         val = sources["val"](transform)
     else:
-        train_indices, val_indices = _stratified_split(
+        train_indices, val_indices = stratified_split(
             train_source, train_indices, settings.val_fraction, settings.seed
         )
         val = Subset(sources["train"](transform), val_indices.tolist())
@@ -101,11 +109,11 @@ def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]
     if settings.dataset == "clipart":
         # Read without the pass over every picture that `folder_sources` makes: the sums tell as much.
         root = shipped_data_folder() / "clipart"
-        _check_sample(root)
+        check_sums(root)
         return {part: partial(FolderOfClasses, root / part) for part in ("train", "test")}
     if settings.dataset == "fashion_mnist_sample":
         root, kind = shipped_data_folder() / "fashion_mnist_sample", datasets.FashionMNIST
-        _check_sample(root)
+        check_sums(root)
     else:
         root = downloads_folder()
         kind = DOWNLOADED[settings.dataset]
@@ -116,8 +124,8 @@ def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]
     }
 
 
-def _check_sample(root: Path) -> None:
-    """Compare the images that ship with their SHA-256 sums.
+def check_sums(root: Path) -> None:
+    """Compare what ships in a folder with its SHA-256 sums.
 
     Raises:
         DataError: If a file is missing or not the one that was shipped.
@@ -129,7 +137,7 @@ def _check_sample(root: Path) -> None:
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
         if found != expected:
             raise DataError(
-                "The images that ship with the course are missing or damaged.",
+                "Data that ship with the course are missing or damaged.",
                 where=path,
                 expected=f"SHA-256 {expected}",
                 found=found,
@@ -213,6 +221,7 @@ def make_loader(
     seed: int = 0,
     num_workers: int = 0,
     smallest_batch: int = 1,
+    share: tuple[int, int] = (0, 1),
 ) -> DataLoader:
     """Return a `DataLoader` whose order follows from `seed` alone.
 
@@ -223,6 +232,7 @@ def make_loader(
         seed: Where the orders come from.
         num_workers: Extra processes that read samples.
         smallest_batch: If the last batch has fewer samples than this, they join the batch before it.
+        share: Which part of each batch is loaded, from 0, and of how many: several processes share a batch.
 
     Raises:
         DataError: If the dataset is empty, or its pictures have different sizes.
@@ -238,19 +248,19 @@ def make_loader(
     generator = torch.Generator().manual_seed(seed)
     order = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
     batches = FullBatches(order, batch_size, smallest_batch)
+    shares = ShareOfBatches(batches, *share) if share[1] > 1 else None
+    batches = shares or batches
+    options = {"num_workers": num_workers, "generator": generator, "shares": shares}
+    if num_workers and share[0]:
+        options["worker_init_fn"] = partial(seed_apart, share[0])
     probe(dataset, batch_size)
     # What lies in memory is taken out a batch at a time, not sample by sample: ten times as fast.
     if isinstance(dataset, TensorDataset):
-        in_memory = TensorBatches(batches)
-        return Loader(
-            dataset, sampler=in_memory, batch_size=None, num_workers=num_workers, generator=generator
-        )
-    return Loader(
-        dataset, batch_sampler=batches, num_workers=num_workers, generator=generator, collate_fn=collate
-    )
+        return Loader(dataset, sampler=TensorBatches(batches), batch_size=None, **options)
+    return Loader(dataset, batch_sampler=batches, collate_fn=collate, **options)
 
 
-def _stratified_split(
+def stratified_split(
     dataset: Dataset, indices: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split `indices` in two, every class in the same proportion and at least once; return both sorted."""
@@ -273,7 +283,7 @@ def _stratified_split(
     return np.sort(kept), np.sort(set_aside)
 
 
-def _limit_per_class(dataset: Dataset, indices: np.ndarray, settings: Settings) -> np.ndarray:
+def limit_per_class(dataset: Dataset, indices: np.ndarray, settings: Settings) -> np.ndarray:
     """Keep at most `settings.images_per_class` of the `indices` of every class, drawn by the seed."""
     if settings.images_per_class is None:
         return indices

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from course_utils.data import classes_of
 from course_utils.errors import ConfigError, DataError
-from course_utils.features import batches_with_bar, eval_mode
+from course_utils.features import batches_with_bar, eval_mode, on_all_processes
 from course_utils.pictures import load_rgb
 from course_utils.training_checks import check_batch_labels
 
@@ -56,17 +56,23 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
         dataset: Pairs of an image (float32, [3, height, width]) and a label (int).
         num_workers: Extra processes that read images.
 
+    If several processes were launched, each asks about a part, and all get the whole answer: every one of
+    them must call this.
+
     Raises:
         DataError: If the dataset is empty, its classes have no names, or a label is not that of a class.
     """
     device = next(model.parameters()).device
-    probabilities, labels = [], []
+
+    def ask(part: Dataset) -> list[torch.Tensor]:
+        found = []
+        for images, labels in batches_with_bar(part, device, num_workers, "evaluate"):
+            found.append((model(images).softmax(dim=1).cpu(), labels))
+            check_batch_labels(labels, found[-1][0].shape[1], "evaluate")
+        return [torch.cat(tensors) for tensors in zip(*found, strict=True)]
+
     with eval_mode(model), torch.inference_mode():
-        for images, batch_labels in batches_with_bar(dataset, device, num_workers, "evaluate"):
-            probabilities.append(model(images).softmax(dim=1).cpu())
-            check_batch_labels(batch_labels, probabilities[-1].shape[1], "evaluate")
-            labels.append(batch_labels)
-    return Evaluation(torch.cat(probabilities), torch.cat(labels), classes_of(dataset))
+        return Evaluation(*on_all_processes(ask, dataset, device), classes_of(dataset))
 
 
 def predict(

@@ -7,8 +7,8 @@ changes, so does the hash, and the features are computed anew; so nothing that i
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -18,16 +18,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
+from torchvision.transforms._presets import ImageClassification
 
 from course_utils.backbones import without_head
 from course_utils.checkpoints import write_atomically
 from course_utils.data import labels_of
 from course_utils.errors import CheckpointError, ConfigError
-from course_utils.features import extract_features
+from course_utils.features import batch_of, extract_features, feature_batches
 from course_utils.inference import LIBRARIES, made_of_libraries
 from course_utils.precision import fastest_dtype
 from course_utils.preprocessing import as_pixels, known_preset, source_and_indices
+from course_utils.processes import all_or_none, count
 from course_utils.settings import shipped_data_folder
+from course_utils.shards import cut, joined, own_places, put_together, shards_of
 
 LIMIT = 2.0
 """How many gigabytes (of 1,000,000,000 bytes) are kept at most, if `COURSE_FEATURES_GB` does not say."""
@@ -42,17 +45,86 @@ def kept_features(
 
     Features are kept if the network is made of torch's, torchvision's and timm's own modules, and the
     dataset is one of torchvision's with the preprocessing of the weights. What another network or transform
-    does cannot be told by its name, so then they are computed every time.
+    does cannot be told by its name, so then they are computed every time. They are kept shard by shard, and
+    what is interrupted goes on with the shards that are missing.
+
+    Raises:
+        CheckpointError: If several processes were launched, and a shard of one cannot be written: without it,
+            nothing could be resumed. A process that is alone goes on, with the features in memory.
     """
-    key = fingerprint(model, dataset) if store_limit() else None
-    if key is None:
+    if not store_limit() or not can_be_kept(model, dataset):
         return extract_features(model, dataset, num_workers=num_workers, label=label)
-    path = store_folder() / f"{key}.safetensors"
-    kept = _read(path)
-    if kept is None:
-        kept = extract_features(model, dataset, num_workers=num_workers, label=label)
-        _write(path, kept)
-    return kept
+    shards = shards_of(dataset, batch_of(dataset, next(model.parameters()).device))
+    with all_or_none():
+        own = {
+            place: (tensors["features"].float(), tensors["labels"])
+            for place, tensors in kept_shards(model, shards, num_workers=num_workers, label=label)
+        }
+    return TensorDataset(*put_together(own, len(shards)))
+
+
+def kept_shards(
+    model: nn.Module, shards: Sequence[Dataset], *, num_workers: int = 0, label: str = "features"
+) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
+    """Keep the features of those shards that are this process's, and hold one at a time.
+
+    Args:
+        model: A network of which `can_be_kept` is true with the shards.
+        shards: As `shards.shards_of` returns them.
+        num_workers: Extra processes that read images.
+        label: What the progress bar is called.
+
+    Yields:
+        The number of each shard, and its `features` and `labels`: first those that were kept before, then
+        those that are computed now.
+    """
+    places = own_places(len(shards))
+    keys = fingerprints(model, [shards[place] for place in places])
+    paths = {place: path_of(key) for place, key in zip(places, keys, strict=True)}
+    missing = []
+    for place, path in paths.items():
+        kept = read_kept(path)
+        if kept is None:
+            missing.append(place)
+        else:
+            yield place, kept
+    if not missing:
+        return
+    wanted, images = [shards[place] for place in missing], sum(map(len, shards))
+    batches = feature_batches(model, joined(wanted), num_workers=num_workers, label=label)
+    with closing(batches):  # whatever happens, the network gets its head back
+        for place, (features, labels) in zip(missing, cut(batches, list(map(len, wanted))), strict=True):
+            yield place, keep(paths[place], features, labels, images)
+
+
+def path_of(key: str) -> Path:
+    """Return the file of the store for a fingerprint."""
+    return store_folder() / f"{key}.safetensors"
+
+
+def keep(path: Path, features: torch.Tensor, labels: torch.Tensor, images: int) -> dict[str, torch.Tensor]:
+    """Write the features of a shard, if there is room in the store for all shards.
+
+    Args:
+        path: As `path_of` returns it.
+        features: [images, features], float32 or as the network spoke.
+        labels: int64, [images].
+        images: How many there are in all shards together: if not all have room, the last would drive out the
+            first, and so none is written.
+
+    Returns:
+        `features` and `labels` as they are kept: in bfloat16 where nothing is lost by it.
+
+    Raises:
+        CheckpointError: If several processes were launched, and the shard cannot be written.
+    """
+    if torch.equal(features.bfloat16().float(), features.float()):
+        features = features.bfloat16()  # half the space
+    tensors = {"features": features.contiguous(), "labels": labels}
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if size * images <= store_limit() * len(labels):
+        _write(path, tensors, size)
+    return tensors
 
 
 def store_folder() -> Path:
@@ -95,13 +167,31 @@ def nothing_kept() -> Iterator[None]:
             os.environ["COURSE_FEATURES_GB"] = before
 
 
+def can_be_kept(model: nn.Module, dataset: Dataset) -> bool:
+    """Return whether all that features depend on can be known."""
+    return known_preset(dataset) is not None and made_of_libraries(model)
+
+
 def fingerprint(model: nn.Module, dataset: Dataset) -> str | None:
     """Return a SHA-256 over all that features depend on; None if not all of it can be known."""
-    preset = known_preset(dataset)
-    if preset is None or not made_of_libraries(model):
-        return None
-    device = next(model.parameters()).device
-    digest = hashlib.sha256()
+    return fingerprints(model, [dataset])[0] if can_be_kept(model, dataset) else None
+
+
+def fingerprints(model: nn.Module, datasets: Sequence[Dataset]) -> list[str]:
+    """Return the fingerprint of several datasets that have one preprocessing; the network is hashed once."""
+    if not datasets:
+        return []
+    of_model, found = digest_of_model(model, known_preset(datasets[0])), []
+    for dataset in datasets:
+        digest = of_model.copy()
+        _add_pictures(digest, dataset)
+        found.append(digest.hexdigest())
+    return found
+
+
+def digest_of_model(model: nn.Module, preset: ImageClassification) -> "hashlib._Hash":
+    """Return a SHA-256 that has read all that features depend on but the pictures, which can be added."""
+    device, of_model = next(model.parameters()).device, hashlib.sha256()
     with without_head(model) as backbone:
         described = [
             f"{type(module).__module__}.{type(module).__qualname__}" for module in backbone.modules()
@@ -115,14 +205,13 @@ def fingerprint(model: nn.Module, dataset: Dataset) -> str | None:
             fastest_dtype(device),
             sorted(vars(preset).items()),
         )
-        digest.update(repr(facts).encode())
+        of_model.update(repr(facts).encode())
         for name, tensor in backbone.state_dict().items():
-            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            of_model.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            of_model.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     for name in CODE:
-        digest.update(Path(__file__).with_name(name).read_bytes())
-    _add_pictures(digest, dataset)
-    return digest.hexdigest()
+        of_model.update(Path(__file__).with_name(name).read_bytes())
+    return of_model
 
 
 def _version(package: str) -> str:
@@ -155,8 +244,8 @@ def _checksum(tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> TensorDataset | None:
-    """Return what a file holds; None if there is none, or it is damaged: then it is computed again."""
+def read_kept(path: Path) -> dict[str, torch.Tensor] | None:
+    """Return what a file of the store holds; None if there is none, or it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             expected = (file.metadata() or {}).get("sha256")
@@ -166,24 +255,20 @@ def _read(path: Path) -> TensorDataset | None:
         os.utime(path)  # when the store is full, what was not used for the longest time goes first
     except (OSError, SafetensorError):
         return None
-    return TensorDataset(tensors["features"].float(), tensors["labels"])
+    return tensors
 
 
-def _write(path: Path, kept: TensorDataset) -> None:
-    features, labels = kept.tensors
-    if torch.equal(features.bfloat16().float(), features):
-        features = features.bfloat16()  # the network spoke in bfloat16: half the space, and nothing is lost
-    tensors = {"features": features.contiguous(), "labels": labels}
-    size = sum(tensor.nbytes for tensor in tensors.values())
-    if size > store_limit():
-        return
+def _write(path: Path, tensors: dict[str, torch.Tensor], size: int) -> None:
     try:
         make_room(store_limit() - size)
         write_atomically(
             path, lambda temporary: save_file(tensors, temporary, {"sha256": _checksum(tensors)})
         )
     except (OSError, CheckpointError):
-        return  # a full disk, or a folder that is not yours: the features are there all the same
+        # A full disk, or a folder that is not yours: the features are there all the same. But a run of
+        # several processes is a long one, and could not be resumed.
+        if count() > 1:
+            raise
 
 
 class Kept(NamedTuple):
@@ -200,9 +285,11 @@ def list_store() -> list[Kept]:
     """Return the files of the store, the one that was used last first."""
     kept = []
     for path in store_folder().glob("*.safetensors"):
-        if len(path.stem) == 64:  # named by a SHA-256: any other file is not the store's
-            status = path.stat()
-            kept.append(Kept(path, status.st_size, status.st_mtime))
+        # Named by a SHA-256: any other file is not the store's. Another process may remove one meanwhile.
+        with suppress(FileNotFoundError):
+            if len(path.stem) == 64:
+                status = path.stat()
+                kept.append(Kept(path, status.st_size, status.st_mtime))
     return sorted(kept, key=lambda file: file.used, reverse=True)
 
 

@@ -8,7 +8,7 @@ The method is known as a linear probe on frozen features (Alain and Bengio, "Und
 layers using linear classifier probes", 2016, arXiv:1610.01644).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -19,7 +19,9 @@ from course_utils.backbones import without_head
 from course_utils.inference import fast_copy, images_at_once
 from course_utils.loaders import collate
 from course_utils.preprocessing import crop_of, image_batches, known_preset
+from course_utils.processes import all_or_none, count, one_bar
 from course_utils.settings import random_numbers_kept
+from course_utils.shards import joined, own_places, put_together, shards_of
 from course_utils.training_checks import check_batch_labels
 
 EXTRACTION_BATCH = 64  # images are read at once where their size is not known beforehand
@@ -41,15 +43,69 @@ def extract_features(
         A dataset of pairs: features (float32, [images, features]) and labels (int64, [images]), both on
         the CPU. They are computed in the machine's fastest precision: see the room `inference`.
     """
+
+    def run_over(part: Dataset) -> list[torch.Tensor]:
+        found = feature_batches(model, part, num_workers=num_workers, label=label)
+        return [torch.cat(tensors) for tensors in zip(*found, strict=True)]
+
+    features, labels = on_all_processes(run_over, dataset, next(model.parameters()).device)
+    return TensorDataset(features.float(), labels)
+
+
+def feature_batches(
+    model: nn.Module, dataset: Dataset, *, num_workers: int = 0, label: str = "features"
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Do what `extract_features` does, on this process alone, and hold no more than a batch.
+
+    While it is not at its end, the network has no head.
+
+    Yields:
+        Features, [batch, features], in the precision in which they were computed, and labels (int64,
+        [batch]), both on the CPU.
+    """
     device = next(model.parameters()).device
-    features, labels = [], []
-    with without_head(model) as backbone, eval_mode(backbone), torch.inference_mode():
-        run = fast_copy(backbone, device)
-        for images, batch_labels in batches_with_bar(dataset, device, num_workers, label):
-            features.append(run(images).cpu())
-            labels.append(batch_labels)
-    # Inference tensors cannot be used in training; a clone outside inference mode can.
-    return TensorDataset(torch.cat(features).float().clone(), torch.cat(labels).clone())
+    with without_head(model) as backbone, eval_mode(backbone):
+        with torch.inference_mode():
+            run = fast_copy(backbone, device)
+        for images, labels in batches_with_bar(dataset, device, num_workers, label):
+            with torch.inference_mode():
+                features = run(images).cpu()
+            # Inference tensors cannot be used in training; a clone outside inference mode can.
+            yield features.clone(), labels
+
+
+def on_all_processes(
+    work: Callable[[Dataset], list[torch.Tensor]], dataset: Dataset, device: torch.device
+) -> list[torch.Tensor]:
+    """Do something with every image of a dataset, on all processes that were launched.
+
+    Args:
+        work: From a dataset to tensors on the CPU, [images, ...] each. It must not ask the other processes.
+        dataset: The same on every process.
+        device: Where the network is.
+
+    Returns:
+        The tensors for the whole dataset, in order, on every process.
+
+    Raises:
+        CourseError: On every process, if one fails; the message names it.
+    """
+    if count() == 1:
+        return work(dataset)
+    shards, own = shards_of(dataset, batch_of(dataset, device)), {}
+    places = own_places(len(shards))
+    with all_or_none():
+        if places:  # all of them in one go: what makes the network ready is done once
+            sizes = [len(shards[place]) for place in places]
+            made = [tensor.split(sizes) for tensor in work(joined([shards[place] for place in places]))]
+            own = dict(zip(places, zip(*made, strict=True), strict=True))
+    return put_together(own, len(shards))
+
+
+def batch_of(dataset: Dataset, device: torch.device) -> int:
+    """Return how many images of a dataset are read, and prepared, at once."""
+    preset = known_preset(dataset)
+    return images_at_once(crop_of(preset), device) if preset else EXTRACTION_BATCH
 
 
 def batches_with_bar(
@@ -63,13 +119,11 @@ def batches_with_bar(
     Raises:
         DataError: If the labels are not whole numbers.
     """
-    preset = known_preset(dataset)
-    batch = images_at_once(crop_of(preset), device) if preset else EXTRACTION_BATCH
-    with tqdm(total=len(dataset), desc=label, unit="image", leave=False) as bar:
-        for images, labels in image_batches(dataset, batch, device, num_workers):
+    with tqdm(total=len(dataset), desc=label, unit="image", leave=False, **one_bar()) as bar:
+        for images, labels in image_batches(dataset, batch_of(dataset, device), device, num_workers):
             check_batch_labels(labels, None, label)
-            count = images_at_once(images.shape[2:], device)
-            yield from zip(images.split(count), labels.split(count), strict=True)
+            few = images_at_once(images.shape[2:], device)
+            yield from zip(images.split(few), labels.split(few), strict=True)
             bar.update(len(labels))
 
 

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from course_utils.errors import DataError
 from course_utils.pictures import decoding_error, load_rgb
+from course_utils.processes import count, everybodys, number, one_bar
 
 # Two of these beside each other are no classes. The course reads the first three as parts.
 PART_NAMES = {"train", "test", "val", "training", "testing", "valid", "validation"}
@@ -203,11 +204,7 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
     _check_same_classes(parts)
     entries = list_entries(root, depth=1 if parts["train"] == root else 2)
     pictures = [path for path, ignored in entries if not ignored]
-    errors = {
-        path: error
-        for path in tqdm(pictures, desc="decode every picture", unit="picture", delay=5, leave=False)
-        if (error := decoding_error(path))
-    }
+    errors = _decoding_errors(pictures)
     sound = [path for path in pictures if path not in errors]
     empty = [
         folder / name
@@ -226,6 +223,15 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
         part: lambda transform, folder=folder: FolderOfClasses(folder, transform, sound, classes)
         for part, folder in parts.items()
     }
+
+
+def _decoding_errors(pictures: list[Path]) -> dict[Path, str]:
+    """Decode every picture once, on all processes together; return what is wrong, by its path."""
+    looks = {"desc": "decode every picture", "unit": "picture", "delay": 5, "leave": False}
+    own = tqdm(pictures[number() :: count()], **looks, **one_bar())
+    found = {path: error for path in own if (error := decoding_error(path))}
+    found = {path: error for part in everybodys(found) for path, error in part.items()}
+    return {path: found[path] for path in pictures if path in found}
 
 
 def _check_same_classes(parts: dict[str, Path]) -> None:

@@ -15,7 +15,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from course_utils.backbones import find_head, frozen_below_head, put
 from course_utils.feature_store import kept_features
-from course_utils.features import batches_with_bar, eval_mode, same_every_time
+from course_utils.features import batches_with_bar, eval_mode, on_all_processes, same_every_time
 from course_utils.inference import fast_copy, made_of_libraries
 from course_utils.preprocessing import image_batches, in_memory
 from course_utils.stages import all_parts
@@ -121,10 +121,12 @@ def _outputs_below(
 def _run(
     run: Callable[[torch.Tensor], torch.Tensor], dataset: Dataset, device: torch.device, num_workers: int
 ) -> Outputs:
-    outputs, labels = [], []
-    for images, batch_labels in batches_with_bar(dataset, device, num_workers, "frozen stages"):
-        outputs.append(run(images).cpu())
-        labels.append(batch_labels)
+    def run_over(part: Dataset) -> list[torch.Tensor]:
+        batches = batches_with_bar(part, device, num_workers, "frozen stages")
+        found = [(run(images).cpu(), labels) for images, labels in batches]
+        return [torch.cat(tensors) for tensors in zip(*found, strict=True)]
+
+    outputs, labels = on_all_processes(run_over, dataset, device)
     # Inference tensors cannot be used in training; a clone outside inference mode can.
     with torch.inference_mode(False):
-        return Outputs(torch.cat(outputs).clone(), torch.cat(labels).clone())
+        return Outputs(outputs.clone(), labels.clone())

@@ -4,6 +4,7 @@ Plain PyTorch says "stack expects each tensor to be equal size", names no image,
 an epoch; and whatever goes wrong in an extra process comes back as a text inside another error.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -11,7 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, Subset,
 from torchvision.datasets import DatasetFolder
 
 from course_utils.errors import CourseError, DataError
-from course_utils.settings import random_numbers_kept
+from course_utils.settings import random_numbers_kept, set_seed
 
 PROBED = 16  # images
 
@@ -58,6 +59,11 @@ def probe(dataset: Dataset, batch_size: int) -> None:
             collate([dataset[place] for place in places])
 
 
+def seed_apart(process: int, worker: int) -> None:
+    """Give the extra process `worker` of a process that shares its batches random numbers of its own."""
+    set_seed((torch.initial_seed() + 1_000_003 * process) % 2**32)
+
+
 class FullBatches(BatchSampler):
     """PyTorch's batches, but a last batch that is too small joins the batch before it."""
 
@@ -76,10 +82,32 @@ class FullBatches(BatchSampler):
         return super().__len__() - self.joins
 
 
+class ShareOfBatches(BatchSampler):
+    """Of each batch the samples of one process: every `of`-th, from the `own`-th on.
+
+    A last batch may have fewer samples than there are processes. A process for which none is left reads the
+    first one, so that it learns the shapes, and `Loader` takes it away again.
+    """
+
+    def __init__(self, batches: FullBatches, own: int, of: int):
+        self.batches, self.own, self.of = batches, own, of
+        self.empty = deque()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self.empty.clear()
+        for batch in self.batches:
+            share = batch[self.own :: self.of]
+            self.empty.append(not share)
+            yield share or batch[:1]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
 class TensorBatches(Sampler):
     """Batches of indices as tensors, with which tensors are read much faster than with lists."""
 
-    def __init__(self, batches: FullBatches):
+    def __init__(self, batches: BatchSampler):
         self.batches = batches
 
     def __iter__(self) -> Iterator[torch.Tensor]:
@@ -92,14 +120,26 @@ class TensorBatches(Sampler):
 class Loader(DataLoader):
     """PyTorch's loader; an error in one of its extra processes is told in the course's words.
 
+    Args:
+        shares: Where the samples of one process come from, if several share each batch.
+
     Raises:
         DataError: When an extra process fails, also if it was because a Dataset or a transform that is
             defined in a notebook cannot be handed to it.
     """
 
+    def __init__(self, *arguments: object, shares: ShareOfBatches | None = None, **options: object):
+        # Set first: PyTorch refuses changes to some attributes afterwards.
+        self.shares = shares
+        super().__init__(*arguments, **options)
+
     def __iter__(self) -> Iterator:
         try:
-            yield from super().__iter__()
+            if self.shares is None:
+                yield from super().__iter__()
+                return
+            for batch in super().__iter__():
+                yield [part[:0] for part in batch] if self.shares.empty.popleft() else batch
         except Exception as error:
             if isinstance(error, CourseError) or not self.num_workers:
                 raise

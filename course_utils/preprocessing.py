@@ -20,6 +20,7 @@ from torchvision.transforms._presets import ImageClassification
 from tqdm.auto import tqdm
 
 from course_utils.data import classes_of, labels_of, make_loader
+from course_utils.processes import one_bar
 
 MEMORY = 1_000_000_000
 """More bytes than this are not taken for the pictures of a folder: then they are read in every epoch."""
@@ -148,7 +149,8 @@ def in_memory(dataset: Dataset, num_workers: int = 0) -> Dataset:
     if 3 * height * width * len(dataset) > MEMORY:
         return dataset
     loader = make_loader(as_bytes(dataset, preset), READ_BATCH, num_workers=num_workers)
-    parts, labels = zip(*tqdm(loader, desc="read pictures", unit="batch", delay=2, leave=False), strict=True)
+    looks = {"desc": "read pictures", "unit": "batch", "delay": 2, "leave": False}
+    parts, labels = zip(*tqdm(loader, **looks, **one_bar()), strict=True)
     places, change = torch.arange(len(dataset)), partial(normalise, preset=preset)
     return Pixels(torch.cat(parts), places, torch.cat(labels), change, classes_of(dataset))
 
@@ -191,7 +193,13 @@ def as_bytes(dataset: Dataset, preset: ImageClassification) -> Dataset:
     """Return a dataset of folders whose pictures are resized and cropped one by one, but stay 8-bit."""
     source, indices = source_and_indices(dataset)
     source = copy.copy(source)
-    source.transform = v2.Compose(
+    source.transform = in_eight_bits(preset)
+    return Subset(source, indices.tolist())
+
+
+def in_eight_bits(preset: ImageClassification) -> v2.Compose:
+    """Return the part of a preset that is done to each PIL picture: uint8, [3, height, width] comes out."""
+    return v2.Compose(
         [
             v2.RGB(),
             v2.Resize(preset.resize_size, preset.interpolation, antialias=preset.antialias),
@@ -199,4 +207,3 @@ def as_bytes(dataset: Dataset, preset: ImageClassification) -> Dataset:
             v2.PILToTensor(),
         ]
     )
-    return Subset(source, indices.tolist())

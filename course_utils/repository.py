@@ -1,4 +1,4 @@
-"""Where do people find this course, and what do they see first? One address, and everything that repeats it."""
+"""Where do people find this course, and what do they see first? One address, and all that repeats it."""
 
 import base64
 import re

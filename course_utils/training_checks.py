@@ -3,6 +3,8 @@
 Most of these mistakes run silently in plain PyTorch; a wrong label even kills the process on a graphics card.
 """
 
+import math
+
 import torch
 from torch import nn
 from torch.utils.data import Dataset
@@ -12,12 +14,19 @@ from course_utils.data import labels_of
 from course_utils.errors import ConfigError, DataError, TrainingError
 
 
-def not_finite(
+def check_finite(
     loss: float, where: str, optimizer: torch.optim.Optimizer, last_finite: float | None
-) -> TrainingError:
+) -> None:
+    """Refuse a loss that is not a number, or has none above it.
+
+    Raises:
+        TrainingError: With the learning rate, and the last finite loss before it.
+    """
+    if math.isfinite(loss):
+        return
     lr = optimizer.param_groups[0]["lr"]
     before = "it is the very first" if last_finite is None else f"the last one was {last_finite:.4g}"
-    return TrainingError(
+    raise TrainingError(
         "The loss is no longer a finite number; training has stopped before the step.",
         where=where,
         expected=f"a finite loss ({before})",
@@ -79,7 +88,7 @@ def check_batch_labels(labels: object, num_classes: int | None, where: str) -> N
     if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
         kind = f"{labels.dtype}, {list(labels.shape)}" if isinstance(labels, torch.Tensor) else type(labels)
         raise _wrong_label(where, num_classes, f"labels of the type {kind}")
-    if num_classes is None:
+    if num_classes is None or not len(labels):  # a process may have no image of a small last batch
         return
     if labels.min() < 0 or labels.max() >= num_classes:
         wrong = next(label for label in labels.tolist() if not 0 <= label < num_classes)

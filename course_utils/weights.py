@@ -3,7 +3,7 @@
 torchvision describes weights by an entry of an enumeration, for example
 `ResNet50_Weights.IMAGENET1K_V2`, which knows its address (`.url`), the preprocessing that the network was
 trained with (`.transforms()`), the names of its classes (`.meta["categories"]`) and how to read the file
-(`.get_state_dict()`). The weights that ship with the course are described in the same way.
+(``.get_state_dict()``). The weights that ship with the course are described in the same way.
 """
 
 import hashlib

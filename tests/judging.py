@@ -16,7 +16,8 @@ def solutions(lesson: str) -> dict:
     """Return what the solution cells of a lesson define, without training anything."""
     (path,) = SOLUTIONS.glob(f"{lesson}_*.ipynb")
     code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    imports = [n for n in ast.parse(code[0].source).body if isinstance(n, ast.Import | ast.ImportFrom)]
+    (set_up,) = [cell for cell in code if cell.metadata.nbgrader.grade_id.endswith("-set-up")]
+    imports = [n for n in ast.parse(set_up.source).body if isinstance(n, ast.Import | ast.ImportFrom)]
     names = {}
     exec(ast.unparse(ast.Module(imports, [])), names)
     for cell in code:

@@ -152,7 +152,7 @@ def test_fault_40_papermill_and_nbval_wait(tmp_path):
     execute = inspect.signature(NBClientEngine.execute_managed_notebook)
     assert execute.parameters["execution_timeout"].default is None
     assert re.search(r"nbval-cell-timeout.{1,40}default=2000", inspect.getsource(pytest_addoption), re.DOTALL)
-    for name in ("Makefile", "README.md"):
+    for name in ("Makefile", "docs/setup.md"):
         commands = re.findall(r"^.*pytest.*--nbval .*$", (REPOSITORY_FOLDER / name).read_text(), re.MULTILINE)
         assert commands and all("--nbval-cell-timeout=300" in command for command in commands)
     assert max(runs.CELL_TIMEOUT["quick"], runs.START_TIMEOUT) <= 300

@@ -43,14 +43,18 @@ def pets(tmp_path, write_class_folders):
 
 @pytest.fixture
 def extractions(monkeypatch):
-    """Count how often features are computed."""
-    counted, real = [], room.extract_features
+    """Count how often features are computed, whether they can be kept or not."""
+    counted = []
 
-    def count(*arguments, **options):
-        counted.append(options)
-        return real(*arguments, **options)
+    def spy(real):
+        def count(*arguments, **options):
+            counted.append(options)
+            return real(*arguments, **options)
 
-    monkeypatch.setattr(room, "extract_features", count)
+        return count
+
+    for name in ("extract_features", "feature_batches"):
+        monkeypatch.setattr(room, name, spy(getattr(room, name)))
     return counted
 
 

@@ -14,6 +14,7 @@ from torchvision.models import resnet18, resnet50
 
 from course_utils import figures
 from course_utils.evaluation import Evaluation, most_confident_mistakes
+from course_utils.token_attributions import WeighedText
 from course_utils.training import Epoch, History
 
 CLASSES = ["cat", "dog", "ship"]
@@ -52,6 +53,10 @@ OVER_TIME = pd.DataFrame(
         ["pets", "from scratch", 0, 8.0, 0.5],
     ],
     columns=["dataset", "start", "seed", "seconds", "val_accuracy"],
+)
+GROWTH = pd.DataFrame(
+    [["folder", 1000, 2.0, 500.0], ["folder", 4000, 8.0, 510.0], ["tar files", 1000, 1.0, 480.0]],
+    columns=["from", "files", "seconds, median", "memory at most, MB"],
 )
 COSTS = pd.DataFrame(
     [["clothes", "no scale", "used only", 2.0, 1.0, 3.0], ["clothes", "BGR", "used only", 5.0, -1.0, 9.0]],
@@ -120,7 +125,12 @@ DRAWN = {
         lambda: figures.accuracy_over_time(OVER_TIME, level=0.5),
         ["frozen ends at 75 % after 1.0 s", "marks 50 %"],
     ),
+    "growth": (lambda: figures.growth(GROWTH), ["folder, 1,000 files: 2.0 s, 500 MB"]),
     "costs": (lambda: figures.costs(COSTS, "BGR costs 5.0"), ["BGR costs 5.0"]),
+    "weighed_pieces": (
+        lambda: figures.weighed_pieces([WeighedText("answered positive", ["not", "bad"], [-0.5, 0.25])]),
+        ["answered positive: most for it bad (+0.25), least not (-0.50)"],
+    ),
     "residual_block": (
         lambda: figures.residual_block(resnet18().layer1[0]),
         ["3×3 convolution, 64 channels"],
@@ -128,7 +138,7 @@ DRAWN = {
 }
 
 ALL_FIGURES = pytest.mark.parametrize("name", DRAWN)
-WITHOUT_AXES = ("heatmaps", "image_grid", "mistakes", "residual_block")
+WITHOUT_AXES = ("heatmaps", "image_grid", "mistakes", "residual_block", "weighed_pieces")
 
 
 @pytest.fixture(scope="module")

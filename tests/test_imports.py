@@ -20,7 +20,7 @@ HEAVY = [
     "sklearn",
     "timm",
 ]
-HEAVY += ["torchmetrics", "torchinfo"]
+HEAVY += ["torchmetrics", "torchinfo", "transformers", "seqeval", "accelerate", "webdataset"]
 
 
 def imported_with(*names):

@@ -28,7 +28,7 @@ def cells(path: Path, kind: str) -> list:
 
 
 def test_the_lessons_are_all_there():
-    assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in range(10)]
+    assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in range(12)]
 
 
 @each_lesson
@@ -197,6 +197,16 @@ def test_the_starts_of_lesson_07_are_those_of_the_package(name):
     assert all(torch.equal(ours[entry], theirs[entry]) for entry in ours)
     trainable = [[p.requires_grad for p in model.parameters()] for model in models]
     assert trainable[0] == trainable[1]
+
+
+def test_the_pooling_of_lesson_10_is_that_of_the_package():
+    from course_utils.encoders import pool
+
+    taught = {}
+    exec(definition_in("10", "pool"), taught)
+    hidden = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
+    counted = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 1, 0, 1]])
+    assert torch.equal(taught["pool"](hidden, counted), pool(hidden, counted))
 
 
 def beginning_of(lesson: str, last_cell_with: str, folder: Path) -> Path:

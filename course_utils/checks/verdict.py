@@ -1,6 +1,6 @@
 """What every check shares: a verdict, and the promise that a check helps and never harms.
 
-A check is a function that looks at an answer and yields one hint for each thing that is wrong:
+A check is a function that looks at an answer and yields one hint for each thing that is wrong::
 
     @check(begin="Begin with `len(splits.train)`.", expects="a whole number")
     def split_size(answer, splits):

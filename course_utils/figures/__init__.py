@@ -8,6 +8,7 @@ alternative text, for those who listen to a notebook, stands in the output's met
 from course_utils.figures.comparisons import accuracy_over_time, transfer_curves
 from course_utils.figures.curves import learning_curves, loss_curves, lr_range, rates_over_steps
 from course_utils.figures.described import DescribedFigure
+from course_utils.figures.growing import growth
 from course_utils.figures.networks import residual_block
 from course_utils.figures.pictures import class_counts, heatmaps, image_grid, mistakes, value_histogram
 from course_utils.figures.results import (
@@ -18,6 +19,7 @@ from course_utils.figures.results import (
     feature_maps,
     reliability,
 )
+from course_utils.figures.texts import weighed_pieces
 
 __all__ = [
     "DescribedFigure",
@@ -28,6 +30,7 @@ __all__ = [
     "confusion",
     "costs",
     "feature_maps",
+    "growth",
     "heatmaps",
     "image_grid",
     "learning_curves",
@@ -39,4 +42,5 @@ __all__ = [
     "residual_block",
     "transfer_curves",
     "value_histogram",
+    "weighed_pieces",
 ]

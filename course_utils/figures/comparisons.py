@@ -7,20 +7,21 @@ from course_utils.figures.described import BLUE, GREY, ORANGE, DescribedFigure
 LOOKS = {"from scratch": (GREY, "s", "--"), "frozen": (ORANGE, "o", "-"), "fine-tuned": (BLUE, "^", "-")}
 
 
-def transfer_curves(table: pd.DataFrame) -> DescribedFigure:
+def transfer_curves(table: pd.DataFrame, unit: str = "images") -> DescribedFigure:
     """Draw the accuracy of each start over the number of images of each class, one panel for a dataset.
 
     Args:
         table: As `comparison.summarise` returns it.
+        unit: What is labelled.
     """
     datasets = list(dict.fromkeys(table.dataset))
     words = [
-        f"{row.dataset}, {row.images_per_class} images, {row.start}: {100 * row.accuracy:.0f} % "
+        f"{row.dataset}, {row.images_per_class} {unit}, {row.start}: {100 * row.accuracy:.0f} % "
         f"({100 * row.low:.0f} to {100 * row.high:.0f})"
         for row in table.itertuples()
     ]
     figure = DescribedFigure(
-        f"Test accuracy with 95 % interval over the number of images of each class. {'; '.join(words)}.",
+        f"Test accuracy with 95 % interval over the number of {unit} of each class. {'; '.join(words)}.",
         figsize=(4.2 * len(datasets), 3.6),
     )
     panels = figure.subplots(1, len(datasets), squeeze=False)[0]
@@ -39,7 +40,7 @@ def transfer_curves(table: pd.DataFrame) -> DescribedFigure:
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.minorticks_off()
         axes.set_title(dataset, fontsize=10)
-        axes.set_xlabel("labelled images of each class")
+        axes.set_xlabel(f"labelled {unit} of each class")
         axes.grid(axis="y", alpha=0.4)
     panels[0].set_ylabel("test accuracy (%), 95 % interval")
     panels[-1].legend(loc="lower right")

@@ -29,8 +29,13 @@ def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
     return figure
 
 
-def confusion(result: Evaluation) -> DescribedFigure:
-    """Draw how often each true class (row) was given each name (column), in images."""
+def confusion(result: Evaluation, unit: str = "images") -> DescribedFigure:
+    """Draw how often each true class (row) was given each name (column).
+
+    Args:
+        result: What the network said.
+        unit: What it was asked about.
+    """
     matrix = confusion_matrix(result).numpy()
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
@@ -40,7 +45,7 @@ def confusion(result: Evaluation) -> DescribedFigure:
     if not wrong.any():
         frequent = "There is no mistake."
     figure = DescribedFigure(
-        f"Confusion matrix of {size} classes: {result.correct} of {len(result.labels)} images are on the "
+        f"Confusion matrix of {size} classes: {result.correct} of {len(result.labels)} {unit} are on the "
         f"diagonal. {frequent}",
         figsize=(0.5 * size + 2, 0.45 * size + 1.6),
     )
@@ -58,7 +63,7 @@ def confusion(result: Evaluation) -> DescribedFigure:
     axes.set_yticks(range(size), names)
     axes.set_xlabel("answer of the network")
     axes.set_ylabel("true class")
-    figure.colorbar(picture, label="images", shrink=0.8)
+    figure.colorbar(picture, label=unit, shrink=0.8)
     return figure
 
 

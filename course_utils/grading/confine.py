@@ -31,7 +31,7 @@ def main(plan_file: str, connection_file: str) -> None:
     Args:
         plan_file: JSON with `own` (the only folder that can be written to), `uid` (or null), `namespaces`
             (true or false), `hide` (files and folders out of sight), `keep` (folders below these that stay in
-            sight), `limits` (names of `resource` without RLIMIT_), `environment` and `command`.
+            sight), `limits` (names of `resource` without ``RLIMIT_``), `environment` and `command`.
         connection_file: Where the kernel finds the names of its sockets; also the command's last argument.
     """
     with open(plan_file, encoding="utf-8") as file:

@@ -1,0 +1,208 @@
+"""What do two processes give, and how do time and memory grow with the number of files?
+
+    python benchmarks/scale.py processes [--images 6000] [--runs 5]
+    python benchmarks/scale.py growth --folder PATH [--files 1000 4000 16000 60000] [--runs 3]
+
+`processes`: features of a ResNet-18 at 64 pixels, from pictures in memory, and, with `--folder`, from JPEG
+files, made by two processes with one thread each and by one process with two threads, in turn. The time is
+from the moment at which all processes are ready to that at which all have all features.
+
+`growth`: the same features from so many JPEG files of a folder `PATH/<part>/<class>/*.jpg`, and from tar
+files of 1,000 pictures each (WebDataset). Features are kept shard by shard and not held. Every number of
+files is a process of its own; they take turns. Memory is the highest that the process ever held, Python and
+PyTorch included. The folder that was used is CIFAR-10 as JPEG files, which may not be passed on: without a
+folder, this part is skipped, and says so.
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from growth import megabytes
+
+USUAL = [1000, 4000, 16_000, 60_000]
+
+
+def folder_of_files(root: Path, files: int):
+    """Return so many pictures of a folder's parts, drawn with seed 0, prepared for 64 pixels."""
+    from torch.utils.data import Subset
+    from torchvision.transforms import v2
+
+    from course_utils.folders import FolderOfClasses
+
+    transform = v2.Compose([v2.RGB(), preset_for_64_pixels()])
+    parts = [FolderOfClasses(part, transform) for part in sorted(root.iterdir()) if part.is_dir()]
+    whole = parts[0]
+    for part in parts[1:]:
+        whole.samples += part.samples
+        whole.targets += part.targets
+    drawn = np.sort(np.random.default_rng(0).permutation(len(whole.samples))[:files])
+    return Subset(whole, drawn.tolist())
+
+
+def preset_for_64_pixels():
+    from torchvision.transforms._presets import ImageClassification
+
+    return ImageClassification(crop_size=64, resize_size=64)
+
+
+def one_of_several(images: int, folder: str | None) -> dict[str, float]:
+    """Extract features together with the other processes; return how long that took."""
+    from extraction import noise_like_cifar10
+    from torchvision.models import resnet18
+
+    from course_utils.features import extract_features
+    from course_utils.processes import count, sums
+
+    dataset = folder_of_files(Path(folder), images) if folder else noise_like_cifar10(images, 64)
+    model = resnet18()
+    extract_features(model, noise_like_cifar10(1200, 64))  # a first time, which also makes things ready
+    sums(0)  # until all are here
+    started = time.perf_counter()
+    features, _ = extract_features(model, dataset).tensors
+    sums(0)
+    assert len(features) == len(dataset)
+    return {"seconds": time.perf_counter() - started, "processes": count()}
+
+
+def together(images: int, folder: str | None, processes: int, threads: int) -> dict[str, float]:
+    """Start processes as a launcher does; return what the first one measured."""
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        port = asked.getsockname()[1]
+    own = {"OMP_NUM_THREADS": threads, "TQDM_DISABLE": 1, "COURSE_FEATURES_GB": 0}
+    if processes > 1:
+        own |= {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+        own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    command = [sys.executable, "-W", "ignore", __file__, "one", "--images", str(images)]
+    command += ["--folder", folder] if folder else []
+    started = []
+    for rank in range(processes):
+        told = {name: str(value) for name, value in {**own, "RANK": rank, "LOCAL_RANK": rank}.items()}
+        started.append(
+            subprocess.Popen(command, env={**os.environ, **told}, stdout=subprocess.PIPE, text=True)
+        )
+    outputs = [process.communicate()[0] for process in started]
+    if any(process.returncode for process in started):
+        raise SystemExit("a process has failed")
+    return json.loads(outputs[0].splitlines()[-1])
+
+
+def compare_processes(images: int, folder: str | None, runs: int) -> None:
+    from alternating import keep, spread
+
+    rows, ways = [], {"one process, two threads": (1, 2), "two processes, one thread each": (2, 1)}
+    sources = {"memory": None, **({"JPEG files": folder} if folder else {})}
+    if not folder:
+        print("JPEG files: skipped, since there is no --folder")
+    for source, place in sources.items():
+        seconds = {way: [] for way in ways}
+        for run in range(runs):
+            for way, (processes, threads) in ways.items():
+                seconds[way].append(together(images, place, processes, threads)["seconds"])
+                print(run, source, way, f"{seconds[way][-1]:.2f} s", flush=True)
+        first = seconds["one process, two threads"]
+        for way, own in seconds.items():
+            ratios = spread([one / other for one, other in zip(first, own, strict=True)])
+            rows.append(
+                {
+                    "from": source,
+                    "way": way,
+                    "images": images,
+                    **{f"seconds, {what}": float(value) for what, value in spread(own).items()},
+                    **{f"times as fast, {what}": float(value) for what, value in ratios.items()},
+                    "runs": runs,
+                }
+            )
+    keep("scale_processes", rows)
+
+
+def extract_here(kind: str, files: int, folder: str) -> dict[str, float]:
+    """Keep the features of so many files in a store of its own, shard by shard."""
+    from torchvision.models import resnet18
+
+    from course_utils.feature_store import kept_shards
+    from course_utils.features import batch_of
+    from course_utils.shards import shards_of
+    from course_utils.streaming import stream_features
+
+    model = resnet18()
+    with tempfile.TemporaryDirectory() as store:
+        os.environ |= {"COURSE_FEATURES": store, "COURSE_FEATURES_GB": "10"}
+        if kind == "tar files":
+            tars = sorted(Path(os.environ["TARS"]).glob("*.tar"))[: files // 1000]
+            started = time.perf_counter()
+            stream_features(model, tars, preset_for_64_pixels())
+        else:
+            started, dataset = time.perf_counter(), folder_of_files(Path(folder), files)
+            shards = shards_of(dataset, batch_of(dataset, next(model.parameters()).device))
+            for _ in kept_shards(model, shards):
+                pass
+        return {"seconds": time.perf_counter() - started, "peak": megabytes()}
+
+
+def grow(counts: list[int], folder: str | None, runs: int) -> None:
+    from alternating import in_a_process, keep, spread
+
+    from course_utils.streaming import write_tars
+
+    if not folder or not Path(folder).is_dir():
+        print(f"growth: skipped, since there is no folder {folder or '(--folder)'}")
+        return
+    rows, kinds = [], ("folder", "tar files")
+    with tempfile.TemporaryDirectory() as tars:
+        os.environ["TARS"] = tars
+        written = write_tars(folder_of_files(Path(folder), max(counts)), tars)
+        print(f"{len(written)} tar files, {sum(path.stat().st_size for path in written) / 1e6:.0f} MB")
+        found = {(kind, files): [] for kind in kinds for files in counts}
+        for run in range(runs):
+            for kind, files in found:
+                asked = ("here", "--kind", kind, "--files", str(files), "--folder", folder)
+                found[kind, files].append(in_a_process(__file__, *asked))
+                print(run, kind, files, found[kind, files][-1], flush=True)
+    for (kind, files), results in found.items():
+        seconds = spread([result["seconds"] for result in results])
+        medians = [np.median([result["seconds"] for result in found[kind, count]]) for count in counts]
+        exponent = np.polyfit(np.log(counts), np.log(medians), 1)[0] if len(counts) > 1 else float("nan")
+        rows.append(
+            {
+                "from": kind,
+                "files": files,
+                **{f"seconds, {what}": float(value) for what, value in seconds.items()},
+                "files a second": float(files / seconds["median"]),
+                "memory at most, MB": float(max(result["peak"] for result in results)),
+                "exponent": float(exponent),
+                "runs": runs,
+            }
+        )
+    keep("scale_growth", rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("work", choices=["processes", "growth", "one", "here"])
+    parser.add_argument("--images", type=int, default=6000)
+    parser.add_argument("--files", type=int, nargs="+", default=USUAL)
+    parser.add_argument("--folder")
+    parser.add_argument("--kind", help=argparse.SUPPRESS)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    if options.work == "one":
+        print(json.dumps(one_of_several(options.images, options.folder)))
+    elif options.work == "here":
+        print(json.dumps(extract_here(options.kind, options.files[0], options.folder)))
+    elif options.work == "growth":
+        grow(options.files, options.folder, options.runs)
+    else:
+        compare_processes(options.images, options.folder, options.runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""A whole run without a notebook: one command, one folder, one file of results, on one process or two."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torchvision.models import get_model
+
+from course_utils.__main__ import main
+from course_utils.checkpoints import load_model
+from course_utils.errors import ConfigError, CourseError, TrainingError
+from course_utils.launching import launch
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.train_run import choose_part
+
+NAMES = ["model.safetensors", "results.json", "training.pt"]
+
+
+@pytest.fixture
+def pets(tmp_path, write_class_folders):
+    write_class_folders(tmp_path / "pets" / "train", {"cat": 6, "dog": 7})
+    return write_class_folders(tmp_path / "pets" / "test", {"cat": 3, "dog": 4}).parent
+
+
+def arguments(pets, output, *more):
+    given = ["train", "-p", "dataset", f"folder:{pets}", "-p", "epochs", "2", "-p", "batch_size", "4"]
+    return [*given, "-p", "device", "cpu", "--output", str(output), *more]
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def test_one_command_gives_weights_and_results(pets, tmp_path, capsys):
+    assert main(arguments(pets, tmp_path / "run")) == 0
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == NAMES
+    found = results(tmp_path / "run")
+    assert (found["trained"], found["processes"], found["device"]) == ("head", 1, "cpu")
+    assert found["images"] == {"train": 10, "val": 3, "test": 7}
+    assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2]
+    assert found["test"]["accuracy"] == found["test"]["correct"] / 7
+    assert f"{found['test']['correct']} of 7 images" in capsys.readouterr().out
+    model, card = load_model(tmp_path / "run" / "model.safetensors")
+    assert model.fc.out_features == 2 and card["classes"] == ["cat", "dog"]
+
+
+def test_a_finished_run_is_not_trained_again(pets, tmp_path):
+    for _ in range(2):
+        assert main(arguments(pets, tmp_path / "run", "--part", "layer4")) == 0
+        epochs = [results(tmp_path / "run")["epochs"]]
+    assert epochs[0] == results(tmp_path / "run")["epochs"]
+    first = epochs[0][0]["seconds"]
+    assert first == torch.load(tmp_path / "run" / "training.pt", weights_only=True)["epochs"][0]["seconds"]
+
+
+def test_a_run_with_other_settings_does_not_go_on(pets, tmp_path, capsys):
+    assert main(arguments(pets, tmp_path / "run")) == 0
+    before = results(tmp_path / "run")
+    assert main(arguments(pets, tmp_path / "run", "-p", "seed", "1")) == 2
+    assert "seed" in capsys.readouterr().err
+    assert results(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["-p", "epoch", "3"], "epochs"),
+        (["--part", "layer5"], "layer4"),
+        (["-p", "epochs", "many"], "epochs"),
+    ],
+)
+def test_what_does_not_exist_is_an_error(pets, tmp_path, capsys, more, told):
+    assert main(arguments(pets, tmp_path / "run", *more)) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "first", "tensors"),
+    [("head", "fc.weight", 2), ("layer4", "layer4.0.conv1.weight", 17), ("all", "conv1.weight", 62)],
+)
+def test_what_is_trained(part, first, tensors):
+    model = get_model("resnet18", num_classes=2)
+    choose_part(model, part)
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert (names[0], len(names)) == (first, tensors)
+
+
+def test_a_stage_that_does_not_exist(assert_says_four_things):
+    with pytest.raises(ConfigError, match="layer5") as caught:
+        choose_part(get_model("resnet18", num_classes=2), "layer5")
+    assert_says_four_things(caught.value)
+
+
+# `--multi_gpu` in spite of its name: without it, and without a graphics card, accelerate starts one process.
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "-m"],
+    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m"],
+}
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_launchers_give_what_one_process_gives(pets, tmp_path, launcher):
+    assert main(arguments(pets, tmp_path / "one")) == 0
+    own = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY_FOLDER)}
+    command = [sys.executable, "-m", *LAUNCHERS[launcher], "course_utils", *arguments(pets, tmp_path / "two")]
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("test accuracy") == 1
+    one, two = results(tmp_path / "one"), results(tmp_path / "two")
+    assert two["processes"] == 2 and sorted(path.name for path in (tmp_path / "two").iterdir()) == NAMES
+    assert two["test"] == one["test"]
+
+
+def a_fault_on_the_last(folder):
+    from course_utils.processes import count, number
+
+    (folder / str(number())).touch()
+    if number() == count() - 1:
+        raise TrainingError("It failed.", where="here", expected="a", found="b", do="c")
+
+
+LAUNCH = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from course_utils.errors import CourseError
+from course_utils.launching import launch
+from test_train_run import a_fault_on_the_last
+try:
+    launch(a_fault_on_the_last, Path({folder!r}), processes=2)
+except CourseError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.kernels
+def test_launch_from_a_notebook_tells_who_failed(tmp_path):
+    # In a new Python, as a notebook is one: a copy of this one would have all of pytest in it.
+    code = LAUNCH.format(tests=str(REPOSITORY_FOLDER / "tests"), folder=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "TrainingError It failed." in done.stdout
+    assert "where:    process 1 of 2: here" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+def test_launch_says_where_notebooks_cannot_be_copied(monkeypatch, assert_says_four_things):
+    monkeypatch.delattr(os, "fork", raising=False)
+    with pytest.raises(ConfigError, match="torchrun") as caught:
+        launch(print, processes=2)
+    assert_says_four_things(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no running process can be copied here")
+def test_launch_says_when_accelerate_is_missing(monkeypatch, assert_says_four_things):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(CourseError, match="accelerate") as caught:
+        launch(print, processes=2)
+    assert_says_four_things(caught.value)
