@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-browser test-colab soak install clean
+.PHONY: run test site test-browser test-colab soak install clean
 
 run: install
 	$(BIN)/python -m course_utils run
@@ -14,8 +14,17 @@ test: install
 	$(BIN)/pytest -n 2 --dist=loadfile -m kernels
 	$(BIN)/pytest -n 2 --dist=loadfile --nbval --nbval-cell-timeout=300 --ignore=notebooks/exercises notebooks
 
-# The lessons in JupyterLab, by a real browser. Without a Chromium all of it is skipped, and says so.
-test-browser: .venv/browser
+# The web site, in build/site: needs no network once it is built.
+site: .venv/site
+	rm -rf build/site docs/api
+	$(BIN)/sphinx-build -W --keep-going -q -E -c docs -d build/doctrees . build/site
+
+.venv/site: .venv/installed
+	$(BIN)/python -m pip install --quiet -e ".[site]"
+	touch .venv/site
+
+# The lessons in JupyterLab, and the site, by a real browser. Without a Chromium all of it is skipped, and says so.
+test-browser: .venv/browser site
 	$(BIN)/pytest -ra tests/browser
 
 .venv/browser: .venv/installed

@@ -4,7 +4,8 @@
 
 makes an environment in build/colab with the versions of image.txt, and a stand-in for `google.colab`. Each
 lesson is opened as Colab opens it, a notebook alone in a folder; its first cell clones the course from a
-repository on this machine. Colab's Python is 3.13: set COLAB_PYTHON to one, else this Python is taken.
+repository on this machine. Set COLAB_PYTHON to choose a Python, else a 3.12 is taken, or this one: for 3.13
+some of these versions have no wheels, and building numpy and pandas takes long.
 """
 
 import json
@@ -25,7 +26,7 @@ from course_utils.settings import REPOSITORY_FOLDER
 
 IMAGE = Path(__file__).with_name("image.txt")
 PLACE = REPOSITORY_FOLDER / "build" / "colab"
-PYTHON = os.environ.get("COLAB_PYTHON") or shutil.which("python3.13") or sys.executable
+PYTHON = os.environ.get("COLAB_PYTHON") or shutil.which("python3.12") or sys.executable
 NAME = "jane/course"
 LESSONS = sorted((REPOSITORY_FOLDER / "notebooks").glob("*.ipynb"))
 

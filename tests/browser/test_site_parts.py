@@ -1,0 +1,106 @@
+"""What the site needs beyond Sphinx: glossary links, mathematics, texts of pictures, links to folders."""
+
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytest.importorskip("sphinx", reason="no part of the site was tested: its packages are missing (make site)")
+sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
+
+import glossary_links  # noqa: E402
+import notebook_pictures  # noqa: E402
+import repository_links  # noqa: E402
+from docutils import nodes  # noqa: E402
+
+TABLE = """
+| term | what it means | lesson |
+|---|---|---|
+| confidence | how sure | 05 |
+| confidence interval | how far | 05 |
+| cosine (schedule) | how fast | 04, 06 |
+"""
+
+
+def test_terms_are_read_with_the_lesson_that_introduces_them():
+    terms = glossary_links.read_terms(TABLE)
+    assert terms == {"confidence": 5, "confidence interval": 5, "cosine (schedule)": 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("The confidence\nintervals overlap", "confidence interval"),
+        ("Confidence is not all", "confidence"),
+        ("along half a cosine", "cosine (schedule)"),
+        ("overconfidence", None),
+        ("confidences", "confidence"),
+    ],
+)
+def test_a_term_is_found_as_it_is_written(text, found):
+    terms = glossary_links.longest_first(glossary_links.read_terms(TABLE))
+    match = glossary_links.uses(terms).search(text)
+    assert (match and terms[match.lastindex - 1]) == found
+
+
+class Environment:
+    """As much of Sphinx as the glossary's links need."""
+
+    def __init__(self, folder: Path, page: str):
+        self.folder, self.docname, self.metadata = folder, page, {page: {}}
+        self.env = self
+
+    def doc2path(self, page):
+        return str(self.folder / "glossary.md")
+
+    def note_dependency(self, path):
+        pass
+
+
+def test_the_first_use_is_linked_but_not_in_titles_code_or_exercises(tmp_path):
+    (tmp_path / "glossary.md").write_text(TABLE)
+    document = nodes.document(None, None)
+    document += nodes.title("", "Confidence")
+    document += nodes.paragraph("", "", nodes.literal("", "confidence"), nodes.Text(" is a name."))
+    document += nodes.paragraph("", "Confidence comes before confidence.")
+    document += nodes.section("", nodes.paragraph("", "A cosine."), names=["exercises"])
+    environment = Environment(tmp_path, "notebooks/05_evaluate")
+    glossary_links.link_first_uses(environment, document)
+    links = list(document.findall(glossary_links.addnodes.pending_xref))
+    assert [link.astext() for link in links] == ["Confidence"]
+    assert links[0].parent.astext() == "Confidence comes before confidence."
+    assert environment.metadata["notebooks/05_evaluate"]["linked_terms"] == ["confidence"]
+
+
+def test_a_lesson_links_no_term_of_a_later_one(tmp_path):
+    (tmp_path / "glossary.md").write_text(TABLE)
+    document = nodes.document(None, None)
+    document += nodes.paragraph("", "Confidence along a cosine.")
+    glossary_links.link_first_uses(Environment(tmp_path, "notebooks/04_freeze_and_train"), document)
+    links = document.findall(glossary_links.addnodes.pending_xref)
+    assert [link["reftarget"] for link in links] == ["cosine (schedule)"]
+
+
+def test_each_stored_picture_is_known_with_its_text():
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        texts = notebook_pictures.stored_texts(notebook)
+        assert len(texts) == len({o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})})
+        assert all(texts.values())
+
+
+@pytest.mark.parametrize(
+    ("path", "page"),
+    [
+        ("README.md", "index"),
+        ("course_utils", "docs/api"),
+        ("data/clipart", "data/clipart/README"),
+        ("benchmarks/results", None),
+    ],
+)
+def test_a_folder_is_the_page_that_tells_about_it(path, page):
+    assert repository_links.page_of(path, {"data/clipart/README"}) == page

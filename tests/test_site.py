@@ -1,0 +1,100 @@
+"""What the site is made from: each lesson, exercise, document and room is on it, nothing of this machine."""
+
+import fnmatch
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from course_utils import repository
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = [ROOT / "index.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.py")]
+SOURCES += (ROOT / "docs" / "_extensions").glob("*.py")
+
+
+@pytest.fixture
+def configuration(monkeypatch):
+    """Return a function that reads docs/conf.py as Sphinx does, for a course with this address."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def read(address=""):
+        monkeypatch.setattr(repository, "repository", lambda: address)
+        return runpy.run_path(str(ROOT / "docs" / "conf.py"))
+
+    return read
+
+
+def listed(page: str) -> list[str]:
+    """Return the entries of a page's lists of pages, as paths from the root; * stands for several."""
+    blocks = re.findall(r"```\{toctree\}\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line and not line.startswith(":")]
+    return [line.lstrip("/") for line in lines]
+
+
+def on_the_site() -> list[str]:
+    return [*listed("index.md"), *listed("docs/exercises.md")]
+
+
+def files(*patterns: str) -> list[str]:
+    found = sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+    return [path.relative_to(ROOT).with_suffix("").as_posix() for path in found]
+
+
+@pytest.mark.parametrize("page", files("notebooks/*.ipynb", "notebooks/exercises/*.ipynb", "docs/*.md"))
+def test_every_lesson_exercise_and_document_is_on_the_site(page):
+    assert any(fnmatch.fnmatchcase(page, entry) for entry in on_the_site()), f"{page} is in no toctree"
+
+
+def test_what_the_site_lists_is_there():
+    for entry in on_the_site():
+        assert files(f"{entry}.md", f"{entry}.ipynb"), entry
+
+
+def test_every_room_of_the_package_has_its_page():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    rooms = [
+        path.relative_to(ROOT).with_suffix("").as_posix().removesuffix("/__init__").replace("/", ".")
+        for path in (ROOT / "course_utils").rglob("*.py")
+        if path.stem != "__main__"
+    ]
+    rooms.remove("course_utils")
+    named = re.findall(r"^   (course_utils\.[\w.]+)$", text, re.MULTILINE)
+    assert sorted(named) == sorted(rooms)
+
+
+def test_links_between_the_pages_lead_to_files():
+    for page in [ROOT / "index.md", ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_pages_show_what_is_stored_and_load_nothing_from_elsewhere(configuration):
+    conf = configuration()
+    assert conf["nb_execution_mode"] == "off"
+    assert conf["html_math_renderer"] == "mathml"
+    settings = {name: value for name, value in conf.items() if name.startswith("html_")}
+    assert "://" not in str(settings)
+
+
+def test_without_an_address_there_are_no_buttons_and_a_sentence_says_so(configuration):
+    options = configuration("")["html_theme_options"]
+    assert "launch_buttons" not in options
+    assert "set-repository" in options["extra_footer"]
+
+
+def test_buttons_lead_to_the_address_of_the_course(configuration):
+    options = configuration("jane/course")["html_theme_options"]
+    assert options["repository_url"] == f"{repository.HOST}/jane/course"
+    assert {"colab_url", "binderhub_url"} <= options["launch_buttons"].keys()
+    assert "extra_footer" not in options
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_source_names_a_path_of_a_machine(source):
+    assert not re.search(
+        r"(^|[\s'\"(`])(/(home|root|tmp|work|Users)/|[A-Z]:\\)", source.read_text(encoding="utf-8")
+    )
