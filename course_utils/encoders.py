@@ -206,15 +206,14 @@ def pool(hidden: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def text_network(settings: Settings, num_classes: int, pretrained: bool = True) -> TextNetwork:
-    """Return the encoder of the settings with a new head, everything trainable.
+def text_network(settings: Settings, num_classes: int) -> TextNetwork:
+    """Return the pretrained encoder of the settings with a new head, everything trainable.
 
     Args:
         settings: `profile` and `encoder` say which.
         num_classes: How many there are, from 2.
-        pretrained: False: the same architecture with random weights.
     """
-    encoder = load_encoder(settings) if pretrained else random_encoder(settings)
+    encoder = load_encoder(settings)
     return TextNetwork(encoder, num_classes, pad_of(encoder))
 
 
@@ -225,7 +224,8 @@ def pad_of(encoder: nn.Module) -> int:
 
 def from_scratch(settings: Settings, num_classes: int) -> TextNetwork:
     """Return the network of the settings with random weights, all of it trainable."""
-    return text_network(settings, num_classes, pretrained=False)
+    encoder = random_encoder(settings)
+    return TextNetwork(encoder, num_classes, pad_of(encoder))
 
 
 def frozen(settings: Settings, num_classes: int) -> TextNetwork:

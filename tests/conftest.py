@@ -184,3 +184,9 @@ def cifar10_server(tmp_path, monkeypatch):
 
     yield archive, stop
     stop()
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Let the Hugging Face hub try again at once: by itself it waits for 23 seconds in all."""
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)

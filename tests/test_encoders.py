@@ -169,7 +169,7 @@ def test_altered_weights_are_refused(monkeypatch, assert_says_four_things):
 
 
 def test_an_encoder_of_the_hub_without_a_network_is_an_error(
-    no_network, tmp_path, monkeypatch, assert_says_four_things
+    no_network, no_waiting, tmp_path, monkeypatch, assert_says_four_things
 ):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsError, match="could not be loaded") as error:

@@ -55,7 +55,7 @@ def test_conll_s_misc_is_called_other_and_empty_sentences_are_left_out(hub):
 
 @pytest.mark.parametrize("read", [read_reviews, read_entities])
 def test_without_a_network_and_a_cache_it_says_what_to_do(
-    read, no_network, tmp_path, monkeypatch, assert_says_four_things
+    read, no_network, no_waiting, tmp_path, monkeypatch, assert_says_four_things
 ):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(DataError, match="could not be had") as error:

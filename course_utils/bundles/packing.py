@@ -21,7 +21,9 @@ from course_utils.settings import REPOSITORY_FOLDER, Settings, downloads_folder,
 # What of the course goes in. Named one by one: other things in these folders may be somebody's own.
 FILES = ("README.md", "pyproject.toml", "requirements.txt", "environment.yml", "data/README.md")
 LESSONS = ("notebooks/*.ipynb", "notebooks/exercises/*.ipynb")
-FOLDERS = ("course_utils", "data/clipart", "data/fashion_mnist_sample", "data/weights")
+# `benchmarks/results` has the tables that lessons 07, 10 and 11 read.
+FOLDERS = ("course_utils", "benchmarks/results")
+FOLDERS += ("data/clipart", "data/fashion_mnist_sample", "data/text", "data/weights")
 STORED = {".gz", ".png", ".pth", ".safetensors"}  # compressed already, or as good as random
 
 README = """The course, for a classroom without a network
