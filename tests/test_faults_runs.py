@@ -20,6 +20,7 @@ from course_utils.errors import ConfigError
 from course_utils.runs import NOTEBOOKS_FOLDER, lesson_notebooks, new_output_folder, run_folder, run_lessons
 from course_utils.settings import REPOSITORY_FOLDER
 
+pytestmark = pytest.mark.kernels
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 PARAMETERS = 'profile = "quick"\nepochs = 5\nlr = 0.1\nskip_bad_images = False'
 SHOW = "print(epochs, lr, bool(skip_bad_images))"

@@ -6,6 +6,7 @@ CIFAR-10 comes through torchvision's own class from a small stand-in on loopback
 
 import nbformat
 import papermill
+import pytest
 import torch
 
 from course_utils.backbones import freeze, load_backbone, replace_head
@@ -15,6 +16,8 @@ from course_utils.runs import lesson_notebooks
 from course_utils.settings import Settings, set_seed
 from course_utils.training import fit
 from course_utils.weights import backbone_weights
+
+pytestmark = pytest.mark.kernels
 
 
 def test_resnet50_at_224_pixels_learns_and_is_evaluated_on_cifar10(cifar10_server):

@@ -21,6 +21,7 @@ from course_utils.runs import (
     run_lessons,
 )
 
+pytestmark = pytest.mark.kernels
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 PARAMETERS = 'profile = "quick"\nepochs = 5\ndataset = "default"'
 
