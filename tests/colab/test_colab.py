@@ -26,7 +26,10 @@ from course_utils.settings import REPOSITORY_FOLDER
 
 IMAGE = Path(__file__).with_name("image.txt")
 PLACE = REPOSITORY_FOLDER / "build" / "colab"
-PYTHON = os.environ.get("COLAB_PYTHON") or shutil.which("python3.12") or sys.executable
+OTHER = shutil.which("python3.12")
+if OTHER and subprocess.run([OTHER, "--version"], capture_output=True).returncode:
+    OTHER = None  # a name that version managers leave for a Python that is not switched on
+PYTHON = os.environ.get("COLAB_PYTHON") or OTHER or sys.executable
 NAME = "jane/course"
 LESSONS = sorted((REPOSITORY_FOLDER / "notebooks").glob("*.ipynb"))
 
