@@ -20,6 +20,7 @@ from course_utils.processes import (
     sums,
 )
 
+pytestmark = pytest.mark.kernels
 TOLERANCE = 2e-5
 """How far two weights may be apart, of which the largest are near 1: sums of float32 in another order."""
 
