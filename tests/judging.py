@@ -40,3 +40,14 @@ def strange_answers() -> tuple:
     """Return what nobody should hand in, and somebody will."""
     functions = (lambda *_: None, lambda *_: "x", lambda *_: [1, "x", None], lambda: 1)
     return 7, "text", [1, 2], object(), *functions
+
+
+def assert_blank_and_strange_answers_get_hints(check: str) -> None:
+    """Give a check that has one argument what is no answer at all."""
+    blank = judged(check, None)
+    assert not blank.passed
+    assert "Nothing here yet" in blank.hints[0]
+    for answer in strange_answers():
+        verdict = judged(check, answer)
+        assert not verdict.passed
+        assert all(verdict.hints)

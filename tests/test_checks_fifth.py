@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 import pytest
-from judging import judged, solutions, strange_answers
+from judging import assert_blank_and_strange_answers_get_hints, judged, solutions
 
 RIGHT = [
     ("images_for_one", "at_once"),
@@ -22,13 +22,7 @@ def test_the_solution_passes(check, name):
 
 @pytest.mark.parametrize("check", [check for check, _ in RIGHT])
 def test_whatever_arrives_gets_a_hint(check):
-    blank = judged(check, None)
-    assert not blank.passed
-    assert "Nothing here yet" in blank.hints[0]
-    for answer in strange_answers():
-        verdict = judged(check, answer)
-        assert not verdict.passed
-        assert all(verdict.hints)
+    assert_blank_and_strange_answers_get_hints(check)
 
 
 def weighted(gradients, images):
