@@ -206,14 +206,7 @@ def pool(hidden: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def text_network(settings: Settings, num_classes: int) -> TextNetwork:
-    """Return the pretrained encoder of the settings with a new head, everything trainable.
-
-    Args:
-        settings: `profile` and `encoder` say which.
-        num_classes: How many there are, from 2.
-    """
-    encoder = load_encoder(settings)
+def _with_head(encoder: nn.Module, num_classes: int) -> TextNetwork:
     return TextNetwork(encoder, num_classes, pad_of(encoder))
 
 
@@ -224,13 +217,12 @@ def pad_of(encoder: nn.Module) -> int:
 
 def from_scratch(settings: Settings, num_classes: int) -> TextNetwork:
     """Return the network of the settings with random weights, all of it trainable."""
-    encoder = random_encoder(settings)
-    return TextNetwork(encoder, num_classes, pad_of(encoder))
+    return _with_head(random_encoder(settings), num_classes)
 
 
 def frozen(settings: Settings, num_classes: int) -> TextNetwork:
     """Return the pretrained network of the settings with a new head, which alone is trainable."""
-    model = text_network(settings, num_classes)
+    model = _with_head(load_encoder(settings), num_classes)
     freeze(model)
     return model
 
