@@ -19,10 +19,12 @@ def decoding_error(path: Path) -> str:
 
 @cache  # size and time are there to notice that the file has changed
 def _decoding_error(path: Path, size: int, time: int) -> str:
-    try:
-        load_rgb(path)
-    except DataError as error:
-        return why_undecodable(error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it is animated matters when it is used
+        try:
+            load_rgb(path)
+        except DataError as error:
+            return why_undecodable(error)
     return ""
 
 

@@ -293,6 +293,6 @@ def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
 
 
 def _is_progress_bar(output: Mapping) -> bool:
-    if output.get("name") == "stderr":
-        return True
+    if output.get("name") == "stderr":  # anything else there is a warning: it must be seen, and mended
+        return all("%|" in line for line in output["text"].splitlines() if line.strip())
     return "application/vnd.jupyter.widget-view+json" in output.get("data", {})

@@ -296,6 +296,19 @@ def test_refreshed_notebook_has_its_outputs_without_progress_bars(tmp_path, exec
     assert [cell.source for cell in after.cells] == [cell.source for cell in before.cells]
 
 
+def test_warning_beside_a_progress_bar_stays_to_be_seen(tmp_path, monkeypatch):
+    def execute(source, output, **options):
+        notebook = nbformat.read(source, as_version=4)
+        text = " 10%|█         | 1/10\rUserWarning: only half of it\n"
+        notebook.cells[-1].outputs = [new_output("stream", name="stderr", text=text)]
+        nbformat.write(notebook, output)
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    notebook = write_lesson(tmp_path / "01_one.ipynb", "fit()")
+    refresh_outputs([notebook], tmp_path / "out")
+    assert "only half" in nbformat.read(notebook, as_version=4).cells[-1].outputs[0].text
+
+
 def test_lesson_that_fails_is_not_refreshed(tmp_path, executed_by_hand):
     notebook = write_lesson(tmp_path / "01_fails.ipynb", "fit()")
     before = notebook.read_bytes()
