@@ -4,8 +4,8 @@
 
 makes an environment in build/colab with the versions of image.txt, and a stand-in for `google.colab`. Each
 lesson is opened as Colab opens it, a notebook alone in a folder; its first cell clones the course from a
-repository on this machine. Set COLAB_PYTHON to choose a Python, else a 3.12 is taken, or this one: for 3.13
-some of these versions have no wheels, and building numpy and pandas takes long.
+repository on this machine. Set COLAB_PYTHON to choose a Python, else a 3.12 is taken, or this one. On 3.13,
+numpy and pandas are one version newer, since only then there are wheels.
 """
 
 import json

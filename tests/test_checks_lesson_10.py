@@ -1,9 +1,14 @@
 """Every usual wrong answer to the exercises of lesson 10 gets the hint that it needs."""
 
-import pandas as pd
 import pytest
 import torch
-from judging import assert_blank_and_strange_answers_get_hints, judged, solutions
+from judging import (
+    assert_blank_and_strange_answers_get_hints,
+    assert_gets_hint,
+    assert_three_wrong_answers_each,
+    judged,
+    solutions,
+)
 
 RIGHT = [
     ("padding_mask", "mask_of"),
@@ -126,11 +131,8 @@ WRONG = [
     ("check", "answer", "words"), WRONG, ids=[f"{check}: {words}" for check, _, words in WRONG]
 )
 def test_a_wrong_answer_gets_its_hint(check, answer, words):
-    verdict = judged(check, answer)
-    assert not verdict.passed
-    assert words in " ".join(verdict.hints)
+    assert_gets_hint(words, check, answer)
 
 
 def test_there_are_three_wrong_answers_for_each_check():
-    counts = pd.Series([check for check, *_ in WRONG]).value_counts()
-    assert (counts.reindex([check for check, _ in RIGHT]) >= 3).all()
+    assert_three_wrong_answers_each([check for check, _ in RIGHT], WRONG)

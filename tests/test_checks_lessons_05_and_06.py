@@ -1,10 +1,15 @@
 """Every usual wrong answer to the exercises of lessons 05 and 06 gets the hint that it needs."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from judging import judged, solutions, strange_answers
+from judging import (
+    assert_blank_and_strange_answers_get_hints,
+    assert_gets_hint,
+    assert_three_wrong_answers_each,
+    judged,
+    solutions,
+)
 from torch import nn
 
 from course_utils.evaluation import accuracy_interval
@@ -30,13 +35,7 @@ def test_the_solution_passes(lesson, check, names):
 
 @pytest.mark.parametrize(("lesson", "check", "names"), RIGHT, ids=[check for _, check, _ in RIGHT])
 def test_whatever_arrives_gets_a_hint(lesson, check, names):
-    blank = judged(check, *[None] * len(names))
-    assert not blank.passed
-    assert "Nothing here yet" in blank.hints[0]
-    for answer in strange_answers():
-        verdict = judged(check, *[answer] * len(names))
-        assert not verdict.passed
-        assert all(verdict.hints)
+    assert_blank_and_strange_answers_get_hints(check, len(names))
 
 
 def wrong_batches(batches):
@@ -201,11 +200,8 @@ WRONG = [
     ("check", "answer", "words"), WRONG, ids=[f"{check}: {words}" for check, _, words in WRONG]
 )
 def test_a_wrong_answer_gets_its_hint(check, answer, words):
-    verdict = judged(check, answer)
-    assert not verdict.passed
-    assert words in " ".join(verdict.hints)
+    assert_gets_hint(words, check, answer)
 
 
 def test_there_are_three_wrong_answers_for_each_check():
-    counts = pd.Series([check for check, *_ in WRONG]).value_counts()
-    assert (counts.reindex([check for _, check, _ in RIGHT]) >= 3).all()
+    assert_three_wrong_answers_each([check for _, check, _ in RIGHT], WRONG)

@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from judging import judged, solutions, strange_answers
+from judging import (
+    assert_blank_and_strange_answers_get_hints,
+    assert_gets_hint,
+    assert_three_wrong_answers_each,
+    judged,
+    solutions,
+)
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from torchvision.transforms._presets import ImageClassification
@@ -64,13 +70,7 @@ def test_the_solution_passes(lesson, check, names):
 
 @pytest.mark.parametrize(("lesson", "check", "names"), RIGHT, ids=[check for _, check, _ in RIGHT])
 def test_whatever_arrives_gets_a_hint(lesson, check, names):
-    blank = judged(check, *[None] * len(names), *more(check))
-    assert not blank.passed
-    assert "Nothing here yet" in blank.hints[0]
-    for answer in strange_answers():
-        verdict = judged(check, *[answer] * len(names), *more(check))
-        assert not verdict.passed
-        assert all(verdict.hints)
+    assert_blank_and_strange_answers_get_hints(check, len(names), *more(check))
 
 
 def t_interval(values, t=None, ddof=1, root=True):
@@ -276,11 +276,8 @@ WRONG = [
 )
 def test_a_wrong_answer_gets_its_hint(check, answer, words):
     answers = answer if isinstance(answer, tuple) else (answer,)
-    verdict = judged(check, *answers, *more(check))
-    assert not verdict.passed
-    assert words in " ".join(verdict.hints)
+    assert_gets_hint(words, check, *answers, *more(check))
 
 
 def test_there_are_three_wrong_answers_for_each_check():
-    counts = pd.Series([check for check, *_ in WRONG]).value_counts()
-    assert (counts.reindex([check for _, check, _ in RIGHT]) >= 3).all()
+    assert_three_wrong_answers_each([check for _, check, _ in RIGHT], WRONG)
