@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -99,6 +100,8 @@ def _as_one_of_several(notebook: int, folder: str, function: Callable, arguments
         kind, said = type(told).__name__, (told.failed, told.where, told.expected, told.found, told.do)
         written.write_text(json.dumps([kind, *said]), encoding="utf-8")
         written.rename(Path(folder) / str(number()))
+        # The launcher looks ten times a second. If another process was killed, it is to find that one first.
+        time.sleep(0.5)
         raise SystemExit(1) from error
     finally:
         leave()
