@@ -1,8 +1,6 @@
 """How the checks of the exercises are tried: with solutions, wrong answers and anything at all."""
 
 import ast
-from collections import Counter
-from collections.abc import Iterable
 
 import nbformat
 import numpy as np
@@ -42,27 +40,3 @@ def strange_answers() -> tuple:
     """Return what nobody should hand in, and somebody will."""
     functions = (lambda *_: None, lambda *_: "x", lambda *_: [1, "x", None], lambda: 1)
     return 7, "text", [1, 2], object(), *functions
-
-
-def assert_blank_and_strange_answers_get_hints(check: str, answers: int = 1, *given: object) -> None:
-    """Give a check what is no answer at all in the place of each answer, and what it is given besides."""
-    blank = judged(check, *[None] * answers, *given)
-    assert not blank.passed
-    assert "Nothing here yet" in blank.hints[0]
-    for answer in strange_answers():
-        verdict = judged(check, *[answer] * answers, *given)
-        assert not verdict.passed
-        assert all(verdict.hints)
-
-
-def assert_gets_hint(words: str, check: str, *given: object) -> None:
-    """Give a check a wrong answer: it must not pass, and its hints have these words."""
-    verdict = judged(check, *given)
-    assert not verdict.passed
-    assert words in " ".join(verdict.hints)
-
-
-def assert_three_wrong_answers_each(checks: Iterable[str], wrong: Iterable[tuple]) -> None:
-    """Count the wrong answers, which begin with the name of their check."""
-    counts = Counter(check for check, *_ in wrong)
-    assert all(counts[check] >= 3 for check in checks), counts

@@ -1,18 +1,14 @@
-"""Every usual wrong answer to the exercises of lessons 07 to 09 gets the hint that it needs."""
+"""Wrong answers to the exercises of lessons 07 to 09, and words of the hint that each must get.
+
+`RIGHT` has, for each check, the lesson and the names in its solution that are the answers; `WRONG` has the
+check, the answer, or a tuple of answers, and the words.
+"""
 
 from functools import partial
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
-from judging import (
-    assert_blank_and_strange_answers_get_hints,
-    assert_gets_hint,
-    assert_three_wrong_answers_each,
-    judged,
-    solutions,
-)
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from torchvision.transforms._presets import ImageClassification
@@ -57,20 +53,8 @@ def grid() -> pd.DataFrame:
 CLASSES = ["birds", "fruit", "vehicles"]
 
 
-def more(check: str) -> tuple:
-    """Return what a check is given besides the answers."""
-    return {"cases_without_gain": (grid(),), "card_purpose": (CLASSES,)}.get(check, ())
-
-
-@pytest.mark.parametrize(("lesson", "check", "names"), RIGHT, ids=[check for _, check, _ in RIGHT])
-def test_the_solution_passes(lesson, check, names):
-    verdict = judged(check, *(solutions(lesson)[name] for name in names), *more(check))
-    assert verdict.passed, verdict.hints
-
-
-@pytest.mark.parametrize(("lesson", "check", "names"), RIGHT, ids=[check for _, check, _ in RIGHT])
-def test_whatever_arrives_gets_a_hint(lesson, check, names):
-    assert_blank_and_strange_answers_get_hints(check, len(names), *more(check))
+# What a check is given besides the answers.
+GIVEN = {"cases_without_gain": (grid(),), "card_purpose": (CLASSES,)}
 
 
 def t_interval(values, t=None, ddof=1, root=True):
@@ -269,15 +253,3 @@ WRONG = [
     ("suspicious_labels", lambda p, y, count: own(p, y)[:count], "not how probable"),
     ("suspicious_labels", lambda p, y, count: own(p, y).argsort(), "6 images were asked for"),
 ]
-
-
-@pytest.mark.parametrize(
-    ("check", "answer", "words"), WRONG, ids=[f"{check}: {words}" for check, _, words in WRONG]
-)
-def test_a_wrong_answer_gets_its_hint(check, answer, words):
-    answers = answer if isinstance(answer, tuple) else (answer,)
-    assert_gets_hint(words, check, *answers, *more(check))
-
-
-def test_there_are_three_wrong_answers_for_each_check():
-    assert_three_wrong_answers_each([check for _, check, _ in RIGHT], WRONG)
