@@ -1,8 +1,12 @@
-"""A small network and small sets of random pictures, which several test files train."""
+"""A small network and small sets of random pictures, which several test files train, and how."""
+
+import copy
 
 import torch
 from torch import nn
 from torch.utils.data import Dataset
+
+from course_utils.settings import Settings
 
 
 class SmallNet(nn.Module):
@@ -72,3 +76,15 @@ class ChangedPictures(Dataset):
     def __getitem__(self, index):
         self.reads += 1
         return self.change(self.reads, self.images[index], self.targets[index])
+
+
+def some_settings(**values):
+    return Settings(**{"epochs": 2, "batch_size": 8, "lr": 0.01, "device": "cpu", **values})
+
+
+def state(model):
+    return copy.deepcopy(model.state_dict())
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

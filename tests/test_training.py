@@ -1,19 +1,17 @@
 """How a network learns: what changes, what is measured and when, and which epoch is kept."""
 
-import copy
 import math
 
 import numpy as np
 import pytest
 import torch
-from small_networks import Pictures, SmallNet
+from small_networks import Pictures, SmallNet, same, some_settings, state
 from torch import nn
 from torchvision.models import resnet18
 
 from course_utils import frozen_parts, training
 from course_utils.backbones import freeze
 from course_utils.data import make_loader
-from course_utils.settings import Settings
 from course_utils.training import Epoch, History, fit, measure, train_one_epoch
 
 
@@ -26,18 +24,6 @@ class Flat(nn.Module):
 
     def forward(self, images):
         return self.fc(images.flatten(1))
-
-
-def some_settings(**values):
-    return Settings(**{"epochs": 2, "batch_size": 8, "lr": 0.01, "device": "cpu", **values})
-
-
-def state(model):
-    return copy.deepcopy(model.state_dict())
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def exact_loss(model, dataset):

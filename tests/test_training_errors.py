@@ -1,32 +1,18 @@
 """What happens when training goes wrong or is stopped: Ctrl-C, losses that are no numbers, wrong labels."""
 
-import copy
 import math
 import re
 
 import pytest
 import torch
-from small_networks import Pictures, SmallNet
+from small_networks import Pictures, SmallNet, same, some_settings, state
 from torch import nn
 from torchvision.models import resnet18
 
 from course_utils import training
 from course_utils.backbones import freeze
 from course_utils.errors import ConfigError, DataError, TrainingError
-from course_utils.settings import Settings
 from course_utils.training import History, fit, measure
-
-
-def some_settings(**values):
-    return Settings(**{"epochs": 2, "batch_size": 8, "lr": 0.01, "device": "cpu", **values})
-
-
-def state(model):
-    return copy.deepcopy(model.state_dict())
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture
