@@ -101,6 +101,13 @@ def _edge_colour(settings: Settings) -> int:
     return 0 if settings.dataset.startswith("fashion_mnist") else 255
 
 
+def settings_for(start: Start, settings: Settings, samples: int, steps: int) -> Settings:
+    """Return the settings with the rates of a start, and epochs for at least so many steps over `samples`."""
+    batches = math.ceil(samples / settings.batch_size)
+    own = {"lr": start.lr, "layer_lr_decay": start.layer_lr_decay, "epochs": math.ceil(steps / batches)}
+    return settings.model_copy(update=own)
+
+
 def train_from(start: Start, settings: Settings, steps: int, test_images: int | None = None) -> Run:
     """Train for (at least) so many steps, and measure on the test images once, at the end.
 
@@ -111,9 +118,7 @@ def train_from(start: Start, settings: Settings, steps: int, test_images: int | 
         test_images: How many to measure on, spread evenly over the test set. None: all.
     """
     splits = load_splits(settings, train_transform=augment(settings) if start.augmented else None)
-    batches = math.ceil(len(splits.train) / settings.batch_size)
-    own = {"lr": start.lr, "layer_lr_decay": start.layer_lr_decay, "epochs": math.ceil(steps / batches)}
-    settings = settings.model_copy(update=own)
+    settings = settings_for(start, settings, len(splits.train), steps)
     set_seed(settings.seed)
     model = start.prepare(settings, len(splits.classes))
     started = time.perf_counter()

@@ -4,10 +4,9 @@ Same architecture, texts, steps and seeds; a learning rate that suits each start
 and with a seed that no reported run uses (`benchmarks/results/text_rates.csv`).
 """
 
-import math
 import time
 
-from course_utils.comparison import Run, Start
+from course_utils.comparison import Run, Start, settings_for
 from course_utils.encoders import fine_tuned, from_scratch, frozen, load_tokenizer
 from course_utils.evaluation import Evaluation, evaluate
 from course_utils.settings import Settings, set_seed
@@ -40,9 +39,7 @@ def train_text_from(
         What lesson 07 keeps of a run, and the answers themselves, so that kinds of reviews can be told apart.
     """
     splits = TARGETS[target](settings, load_tokenizer(settings))
-    batches = math.ceil(len(splits.train) / settings.batch_size)
-    own = {"lr": start.lr, "layer_lr_decay": start.layer_lr_decay, "epochs": math.ceil(steps / batches)}
-    settings = settings.model_copy(update=own)
+    settings = settings_for(start, settings, len(splits.train), steps)
     set_seed(settings.seed)
     model = start.prepare(settings, len(splits.classes))
     started = time.perf_counter()
