@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -124,31 +126,56 @@ def a_fault_on_the_last(folder):
         raise TrainingError("It failed.", where="here", expected="a", found="b", do="c")
 
 
+def one_is_killed_and_the_other_notices(folder):
+    from course_utils.processes import number
+
+    if number() == 1:
+        (folder / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    while not (folder / "killed").exists():
+        time.sleep(0.001)
+    raise TrainingError("It noticed.", where="here", expected="a", found="b", do="c")
+
+
 LAUNCH = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from course_utils.errors import CourseError
 from course_utils.launching import launch
-from test_train_run import a_fault_on_the_last
+from test_train_run import {function}
 try:
-    launch(a_fault_on_the_last, Path({folder!r}), processes=2)
+    launch({function}, Path({folder!r}), processes=2)
 except CourseError as error:
     print(type(error).__name__, error)
 """
 
 
-@pytest.mark.kernels
-def test_launch_from_a_notebook_tells_who_failed(tmp_path):
+def what_launch_tells(function, folder):
     # In a new Python, as a notebook is one: a copy of this one would have all of pytest in it.
-    code = LAUNCH.format(tests=str(REPOSITORY_FOLDER / "tests"), folder=str(tmp_path))
+    tests = str(REPOSITORY_FOLDER / "tests")
+    code = LAUNCH.format(tests=tests, folder=str(folder), function=function.__name__)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "TrainingError It failed." in done.stdout
-    assert "where:    process 1 of 2: here" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.kernels
+def test_launch_from_a_notebook_tells_who_failed(tmp_path):
+    told = what_launch_tells(a_fault_on_the_last, tmp_path)
+    assert "TrainingError It failed." in told
+    assert "where:    process 1 of 2: here" in told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+@pytest.mark.kernels
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
+def test_launch_tells_of_the_killed_process_and_not_of_the_one_that_noticed(tmp_path):
+    told = what_launch_tells(one_is_killed_and_the_other_notices, tmp_path)
+    assert "where:    process 1 of 2\n" in told
+    assert "found:    the signal SIGKILL" in told
 
 
 def test_launch_says_where_notebooks_cannot_be_copied(monkeypatch, assert_says_four_things):
