@@ -5,7 +5,6 @@ files that are no pictures. `check_images` names them all and touches none of th
 """
 
 import hashlib
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from tqdm.auto import tqdm
 
 from course_utils.errors import DataError
 from course_utils.folders import list_entries, part_folders, pictures_of_classes
-from course_utils.pictures import is_animated, load_rgb, why_undecodable
+from course_utils.pictures import is_animated, look_at, why_undecodable
 
 MODES = {
     "1": "black and white",
@@ -90,9 +89,7 @@ def _oddities(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _pixel_hash(path: Path) -> bytes:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it is animated: here that becomes a row
-        picture = load_rgb(path)
+    picture = look_at(path)
     return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).digest()
 
 

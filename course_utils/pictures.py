@@ -19,12 +19,10 @@ def decoding_error(path: Path) -> str:
 
 @cache  # size and time are there to notice that the file has changed
 def _decoding_error(path: Path, size: int, time: int) -> str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it is animated matters when it is used
-        try:
-            load_rgb(path)
-        except DataError as error:
-            return why_undecodable(error)
+    try:
+        look_at(path)
+    except DataError as error:
+        return why_undecodable(error)
     return ""
 
 
@@ -64,6 +62,17 @@ def load_rgb(picture: str | Path | BinaryIO | Image.Image) -> Image.Image:
     if animated:  # without its path, so that Python says it once
         warnings.warn("Only the first frame of an animated picture is read.", stacklevel=2)
     return rgb
+
+
+def look_at(path: Path) -> Image.Image:
+    """Read one picture as `load_rgb` does, without a word: for a look at a folder, before anything is used.
+
+    Raises:
+        DataError: As `load_rgb` does.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it is animated matters when it is used
+        return load_rgb(path)
 
 
 def is_animated(image: Image.Image) -> bool:

@@ -11,16 +11,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from small_networks import same
 from torchvision.models import ResNet50_Weights, Swin_T_Weights, shufflenet_v2_x0_5
 
 from course_utils.backbones import backbone_transform
 from course_utils.checkpoints import load_model, model_transform, save_model, write_atomically
 from course_utils.errors import CheckpointError
 from course_utils.weights import ResNet18_64px_Weights
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_file_is_written_into_a_new_folder(tmp_path):

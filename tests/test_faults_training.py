@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 from small_networks import ChangedPictures as Pictures
+from small_networks import same, state
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import models
@@ -53,14 +54,6 @@ def plain_loop(model, dataset, lr=0.01, batch_size=8, epochs=1):
             loss.backward()
             optimizer.step()
     return loss.item()
-
-
-def state(model):
-    return copy.deepcopy(model.state_dict())
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 # 26. Mistakes with the head

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from small_networks import SmallNet
+from small_networks import SmallNet, same
 from torch.utils.data import Dataset
 
 from course_utils import training
@@ -46,10 +46,6 @@ def a_model(is_frozen=False):
 def run(model, checkpoint=None, noise=False, **values):
     settings = Settings(**{"epochs": 4, "batch_size": 8, "lr": 0.05, "device": "cpu", **values})
     return fit(model, Pictures(25, noise=noise), Pictures(9, seed=2), settings, checkpoint)
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def set_all_seeds(seed):
