@@ -3,22 +3,27 @@
 Every image and every pretrained weight that does not ship with the course comes through `download`. A file
 that lies here and has the right hash is used as it is, without a network and also from a folder that cannot
 be written. Otherwise one process at a time fetches it, from one mirror after the other, under a name of its
-own; only when its hash is right does it get its real name. So that name never stands for half a file.
+own; only when its hash is right does it get its real name. So that name never stands for half a file. A
+mirror that is too slow to be of use is left for the next one, which goes on where it stopped.
 """
 
 import errno
 import glob
 import hashlib
+import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from time import monotonic
+from typing import BinaryIO
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from filelock import FileLock, Timeout
@@ -28,6 +33,8 @@ from course_utils.errors import CourseError, DataError
 TIMEOUT = 30  # seconds without a byte
 TRIES = 3  # at one mirror, as long as each brings more bytes than the one before
 BLOCK = 2**18  # bytes
+USEFUL_RATE = 100_000  # bytes a second: CIFAR-10 in half an hour. A mirror is left for the next below it
+PATIENCE = 20  # seconds over which the rate is measured
 
 # What only a disk says. What a network says has no number here, or another one.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
@@ -45,6 +52,8 @@ class KnownFile:
     md5: str = ""
     size: int | None = None
     """Bytes. None: not known."""
+    limit: int | None = None
+    """No more bytes than these are taken from a mirror, where `size` is not known."""
     contents: tuple["KnownFile", ...] = ()
     """The files that it unpacks to, if it is an archive."""
     error: type[CourseError] = DataError
@@ -140,11 +149,17 @@ def alone(path: Path, file: KnownFile) -> Iterator[None]:
 def fetch(file: KnownFile, path: Path) -> None:
     """Download `file` to `path`, whatever lies there. The caller is `alone` with it."""
     part, problems, cause = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part"), [], None
+    slow = {}
     try:
         _take_over(path, part)
         problem = difference(part, file)
-        for url in addresses(file) if problem else ():
-            problem, error = _try_mirror(url, file, part)
+        for url, lowest_rate in _turns(addresses(file), slow) if problem else ():
+            try:
+                problem, error = _try_mirror(url, file, part, lowest_rate)
+            except SlowMirrorError as error:
+                slow[url] = error.rate
+                print(f"{_host(url)} sends {error}: trying the next mirror. {_size(part):,} bytes are kept.")
+                continue
             if not problem:
                 break
             problems, cause = [*problems, f"{url}: {problem}"], error or cause
@@ -167,6 +182,26 @@ def fetch(file: KnownFile, path: Path) -> None:
     ) from cause
 
 
+class SlowMirrorError(Exception):
+    """A mirror that sends fewer bytes than are of use, `rate` of them a second."""
+
+    def __init__(self, rate: float):
+        super().__init__(f"{rate / 1000:.1f} kB/s")
+        self.rate = rate
+
+
+def _turns(urls: Sequence[str], slow: dict[str, float]) -> Iterator[tuple[str, float]]:
+    """Yield each mirror and the rate (bytes a second) below which it is left, in the order of their turns.
+
+    First comes each in its place. Those that were found slow meanwhile (`slow`: their rates) come again, the
+    fastest first, and may take as long as they need: nothing better is left.
+    """
+    yield from ((url, USEFUL_RATE if len(urls) > 1 else 0) for url in urls)
+    for url in sorted(slow, key=slow.get, reverse=True):
+        print(f"No other mirror is better: back to {_host(url)}.")
+        yield url, 0
+
+
 def _take_over(path: Path, part: Path) -> None:
     """Rename the largest piece that a download which was cut has left to `part`; remove the others."""
     left = [Path(name) for name in glob.glob(f"{glob.escape(str(path))}.????????.part")]
@@ -177,17 +212,18 @@ def _take_over(path: Path, part: Path) -> None:
         one.unlink()
 
 
-def _try_mirror(url: str, file: KnownFile, part: Path) -> tuple[str, Exception | None]:
+def _try_mirror(url: str, file: KnownFile, part: Path, lowest_rate: float) -> tuple[str, Exception | None]:
     """Download to `part`; return what went wrong and the exception for it, or "" if `part` is sound.
 
     Raises:
         OSError: If the disk is at fault and not the mirror.
+        SlowMirrorError: If fewer than `lowest_rate` bytes a second come.
     """
     problem, cause = "", None
     for _ in range(TRIES):
         before = _size(part)
         try:
-            _receive(url, file, part)
+            _receive(url, file, part, lowest_rate)
         except (OSError, HTTPException, ValueError) as error:
             if getattr(error, "errno", None) in DISK_ERRORS:
                 raise
@@ -206,33 +242,55 @@ def _try_mirror(url: str, file: KnownFile, part: Path) -> tuple[str, Exception |
     return problem, cause
 
 
-def _receive(url: str, file: KnownFile, part: Path) -> None:
+def _receive(url: str, file: KnownFile, part: Path, lowest_rate: float) -> None:
     """Append to `part` what is missing of it, or write it anew if the server sends only whole files."""
-    from tqdm.auto import tqdm  # imported here: most files lie here already
-
     begin, headers = _size(part), {"User-Agent": "course_utils"}
     if begin:
         headers["Range"] = f"bytes={begin}-"
     with build_opener(StayOnHttps).open(Request(url, headers=headers), timeout=TIMEOUT) as response:
         length = response.headers.get("Content-Length")
         left = int(length) if length else None
+        mode = "ab" if response.status == 206 else "r+b" if begin else "wb"
         if response.status != 206:
             if begin and file.size and left not in (None, file.size):
                 raise ConnectionError(f"{left:,} bytes are offered, which cannot be the file")
             begin = 0
-        free = shutil.disk_usage(part.parent).free
-        if left is not None and left > free:
+        offered = None if left is None else begin + left
+        limit = file.size or file.limit or math.inf
+        if offered and offered > limit:
+            raise ConnectionError(f"{offered:,} bytes are offered, which cannot be the file")
+        if left is not None and left > shutil.disk_usage(part.parent).free:
             raise OSError(errno.ENOSPC, f"No space left for {left:,} bytes")
-        total = None if left is None else begin + left
-        bar = tqdm(total=total, initial=begin, unit="B", unit_scale=True, desc=part.name.split(".")[0])
-        with bar, open(part, "ab" if begin else "wb") as out:
-            while block := response.read1(BLOCK):  # `read` would lose a last block that stays incomplete
-                out.write(block)
-                bar.update(len(block))
+        with open(part, mode) as out:
+            _copy(response, out, limit if offered is None else offered, lowest_rate)
+            if offered and out.tell() < offered:
+                raise ConnectionError(f"cut after {out.tell():,} of {offered:,} bytes")
+            out.truncate()  # a whole file was written over a longer piece
             out.flush()
             os.fsync(out.fileno())
-    if total is not None and _size(part) < total:
-        raise ConnectionError(f"cut after {_size(part):,} of {total:,} bytes")
+
+
+def _copy(response: HTTPResponse, out: BinaryIO, end: float, lowest_rate: float) -> None:
+    """Append what a mirror sends to a file, which gets at most `end` bytes.
+
+    Raises:
+        SlowMirrorError: If fewer than `lowest_rate` bytes a second come. Those that came are in the file.
+    """
+    from tqdm.auto import tqdm  # imported here: most files lie here already
+
+    begin, since = out.tell(), monotonic()
+    options = {"total": None if end == math.inf else end, "unit": "B", "unit_scale": True}
+    with tqdm(initial=begin, desc=Path(out.name).name.split(".")[0], **options) as bar:
+        # `read` would lose a last block that stays incomplete.
+        while out.tell() < end and (block := response.read1(min(BLOCK, end - out.tell()))):
+            out.write(block)
+            bar.update(len(block))
+            seconds = monotonic() - since
+            if seconds >= PATIENCE and out.tell() < end:
+                rate = (out.tell() - begin) / seconds
+                if rate < lowest_rate:
+                    raise SlowMirrorError(rate)
+                begin, since = out.tell(), monotonic()
 
 
 class StayOnHttps(HTTPRedirectHandler):
@@ -261,6 +319,10 @@ def _known(file: KnownFile) -> str:
     size = "a file" if file.size is None else f"{file.size:,} bytes"
     hashes = {"SHA-256 hash": file.sha256, "MD5 hash": file.md5}
     return f"{size} with the " + ", ".join(f"{name} {value}" for name, value in hashes.items() if value)
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc or url
 
 
 def _size(path: Path) -> int:

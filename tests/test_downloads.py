@@ -33,8 +33,23 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 LOGIN_PAGE = b"<!DOCTYPE html><html>Please log in</html>"
 
 
+class Clock:
+    """Seconds that pass only when a stand-in for a slow mirror says so: no test waits for them."""
+
+    def __init__(self):
+        self.now, self.was_read = 0.0, threading.Event()
+
+    def __call__(self):
+        self.was_read.set()
+        return self.now
+
+
 class Answer(http.server.BaseHTTPRequestHandler):
-    """Serve `server.content` in the way that `server.manner` names, and note every request."""
+    """Serve `server.content` in the way that `server.manner` names, and note every request.
+
+    A number as manner is a rate in bytes a second: the course's clock goes on before each piece, and the next
+    piece waits until the course has looked at it.
+    """
 
     def do_GET(self):
         server, begin = self.server, 0
@@ -47,7 +62,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             return self.end_headers()
         asked_for = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if asked_for and server.manner != "no ranges":
+        if asked_for and server.manner != "no ranges" and not server.whole_files_only:
             begin = int(asked_for[1])
             if begin >= len(server.content):
                 return self.send_error(416)
@@ -55,10 +70,22 @@ class Answer(http.server.BaseHTTPRequestHandler):
         if begin:
             last = len(server.content) - 1
             self.send_header("Content-Range", f"bytes {begin}-{last}/{last + 1}")
-        self.send_header("Content-Length", str(len(server.content) - begin))
+        if server.manner != "endless":
+            promised = 10**15 if server.manner == "false length" else len(server.content) - begin
+            self.send_header("Content-Length", str(promised))
         self.end_headers()
         rest = server.content[begin:]
-        if server.manner in ("cut", "cut once", "held"):
+        if server.manner == "endless":
+            for _ in range(100):
+                self.wfile.write(rest)
+        elif isinstance(server.manner, float):
+            step = max(1, int(server.manner))
+            for start in range(0, len(rest), step):
+                server.clock.was_read.clear()
+                server.clock.now += step / server.manner
+                self.wfile.write(rest[start : start + step])
+                server.clock.was_read.wait(5)
+        elif server.manner in ("cut", "cut once", "held"):
             self.wfile.write(rest[: len(rest) // 2])
             self.wfile.flush()
             server.half_sent.set()
@@ -80,14 +107,22 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def new_mirror():
+def clock(monkeypatch):
+    """Give the clock by which the course measures the rate of a mirror."""
+    monkeypatch.setattr(downloads, "monotonic", Clock())
+    return downloads.monotonic
+
+
+@pytest.fixture
+def new_mirror(clock):
     """Return a function that starts a server for CONTENT on loopback."""
     started = []
 
     def start(manner="whole", content=CONTENT):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
         server.manner, server.content, server.asked = manner, content, []
-        server.half_sent, server.go_on = threading.Event(), threading.Event()
+        server.whole_files_only = False
+        server.half_sent, server.go_on, server.clock = threading.Event(), threading.Event(), clock
         server.base = f"http://127.0.0.1:{server.server_port}"
         server.url = f"{server.base}/data.bin"
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -239,6 +274,66 @@ def test_login_page_does_not_cost_the_piece_that_is_here(new_mirror, tmp_path):
     assert good.asked == [("/data.bin", "bytes=200000-")]
 
 
+# Mirrors that are alive and of no use
+
+
+@pytest.mark.parametrize("rate", [50_000.0, 20_000.0, 0.05], ids=lambda rate: f"{rate:g} bytes a second")
+def test_slow_mirror_is_left_for_the_next_and_its_bytes_are_kept(rate, new_mirror, tmp_path, capsys):
+    content = np.random.default_rng(1).bytes(4_000_000 if rate > 1 else 2_000)
+    slow, good = new_mirror(rate, content), new_mirror(content=content)
+    file = known(slow.url, good.url, sha256=hashlib.sha256(content).hexdigest(), md5="", size=len(content))
+    assert download(file, tmp_path).read_bytes() == content
+    assert len(slow.asked) == 1
+    ((_, asked_for),) = good.asked
+    assert 0 < int(re.fullmatch(r"bytes=(\d+)-", asked_for)[1]) < len(content), "nothing was kept"
+    told = capsys.readouterr().out
+    assert f"127.0.0.1:{slow.server_port}" in told and "kB/s" in told and "next mirror" in told
+
+
+@pytest.mark.parametrize("others", [["404"], [500.0], [500.0, "404"]], ids=str)
+def test_fastest_of_the_slow_mirrors_is_taken_if_no_other_is_better(others, new_mirror, tmp_path, capsys):
+    slow, others = new_mirror(2_000.0), [new_mirror(manner) for manner in others]
+    urls = [mirror.url for mirror in (*others[:1], slow, *others[1:])]
+    assert download(known(*urls), tmp_path).read_bytes() == CONTENT
+    assert len(slow.asked) == 2 and [len(mirror.asked) for mirror in others] == [1] * len(others)
+    begin = slow.asked[1][1]
+    assert begin and int(begin.removeprefix("bytes=").removesuffix("-")) > 0
+    assert f"back to 127.0.0.1:{slow.server_port}" in capsys.readouterr().out
+
+
+def test_only_mirror_may_be_slow(new_mirror, tmp_path, capsys):
+    slow = new_mirror(2_000.0)
+    assert download(known(slow.url), tmp_path).read_bytes() == CONTENT
+    assert len(slow.asked) == 1 and "mirror" not in capsys.readouterr().out
+
+
+def test_slow_mirror_that_sends_only_whole_files_does_not_cost_the_bytes_that_are_here(new_mirror, tmp_path):
+    (tmp_path / "data.bin.0123abcd.part").write_bytes(CONTENT[:290_000])
+    slow, good = new_mirror(2_000.0), new_mirror()
+    slow.whole_files_only = True
+    assert download(known(slow.url, good.url), tmp_path).read_bytes() == CONTENT
+    assert good.asked == [("/data.bin", "bytes=290000-")]
+
+
+@pytest.mark.parametrize("manner", ["endless", "false length"])
+def test_more_than_the_file_is_not_taken_and_the_next_mirror_is_asked(
+    manner, new_mirror, tmp_path, monkeypatch
+):
+    junk = np.random.default_rng(2).bytes(200_000)
+    monkeypatch.setattr(downloads, "open", open_on_full_disk(room=900_000), raising=False)
+    bad, good = new_mirror(manner, junk), new_mirror()
+    assert download(known(bad.url, good.url), tmp_path).read_bytes() == CONTENT
+    assert len(bad.asked) == 1 and files_in(tmp_path) == ["data.bin"]
+
+
+def test_file_whose_size_is_known_about_is_not_read_for_ever(new_mirror, tmp_path, monkeypatch):
+    junk = np.random.default_rng(2).bytes(200_000)
+    monkeypatch.setattr(downloads, "open", open_on_full_disk(room=900_000), raising=False)
+    bad, good = new_mirror("endless", junk), new_mirror()
+    file = known(bad.url, good.url, md5="", size=None, limit=301_000)
+    assert download(file, tmp_path).read_bytes() == CONTENT
+
+
 DOWNLOAD = """
 import sys
 from pathlib import Path
@@ -308,13 +403,19 @@ def test_fault_4_two_processes_fetch_the_same_file(new_mirror, tmp_path):
 # 5. A folder that cannot be written, a full disk, and http where https was asked for
 
 
-class FullDisk(io.FileIO):
-    """A file that takes so many bytes and no more."""
+def open_on_full_disk(room):
+    """Return an `open` on a disk on which a file may have so many bytes and no more."""
 
-    def write(self, block):
-        if self.tell() + len(block) > 150_000:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return super().write(block)
+    class FullDisk(io.FileIO):
+        def write(self, block):
+            if self.tell() + len(block) > room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(block)
+
+    def open_file(path, mode="r", *arguments, **options):
+        return FullDisk(path, mode) if "b" in mode and mode != "rb" else open(path, mode)
+
+    return open_file
 
 
 def test_fault_5_full_disk_is_told_and_leaves_nothing(
@@ -322,12 +423,9 @@ def test_fault_5_full_disk_is_told_and_leaves_nothing(
 ):
     mirror, plain, folder = new_mirror(), tmp_path / "plain", tmp_path / "course"
 
-    def open_on_full_disk(path, mode="r", *arguments, **options):
-        return FullDisk(path, mode) if "b" in mode and "r" not in mode else open(path, mode)
-
-    monkeypatch.setattr(downloads, "open", open_on_full_disk, raising=False)
+    monkeypatch.setattr(downloads, "open", open_on_full_disk(150_000), raising=False)
     monkeypatch.setattr(downloads, "BLOCK", 2**15)
-    monkeypatch.setattr("torchvision.datasets.utils.open", open_on_full_disk, raising=False)
+    monkeypatch.setattr("torchvision.datasets.utils.open", open_on_full_disk(150_000), raising=False)
     with pytest.raises(OSError, match="No space") as told:
         download_url(mirror.url, plain, md5=MD5)
     assert str(plain) not in str(told.value) and files_in(plain) == ["data.bin"], "the fault is not there"
