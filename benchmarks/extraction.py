@@ -25,13 +25,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import datasets
 from torchvision.models import get_model
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 from tqdm import tqdm
 
 from course_utils.backbones import without_head
 from course_utils.features import EXTRACTION_BATCH, batches_with_bar, eval_mode, extract_features
 from course_utils.inference import PIXELS
 from course_utils.precision import fastest_dtype
+from course_utils.preprocessing import ImageClassification
 
 CPU = torch.device("cpu")
 MATRICES = (1024, 2048, 4096)

@@ -18,7 +18,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils.backbones import without_head
 from course_utils.checkpoints import write_atomically
@@ -27,7 +26,7 @@ from course_utils.errors import CheckpointError, ConfigError
 from course_utils.features import batch_of, extract_features, feature_batches
 from course_utils.inference import LIBRARIES, made_of_libraries
 from course_utils.precision import fastest_dtype
-from course_utils.preprocessing import as_pixels, known_preset, source_and_indices
+from course_utils.preprocessing import ImageClassification, as_pixels, known_preset, source_and_indices
 from course_utils.processes import all_or_none, count
 from course_utils.settings import shipped_data_folder
 from course_utils.shards import cut, joined, own_places, put_together, shards_of

@@ -60,10 +60,11 @@ def folded(network: nn.Module) -> nn.Module:
 
     If PyTorch cannot follow what the network does, the copy is as the network is.
     """
-    # Imported here: it takes a while, and most lessons begin with something else.
-    from torch.fx.experimental.optimization import fuse
-
     with contextlib.suppress(Exception):  # tracing runs the network's own code, which may raise anything
+        # Imported here: it takes a while, and most lessons begin with something else. torch promises nothing
+        # about this module.
+        from torch.fx.experimental.optimization import fuse
+
         # "In place" it folds in a new graph over the same parameters, and leaves the network as it is.
         network = fuse(network, inplace=True)
     return copy.deepcopy(network).eval()  # a copied graph has forgotten that it was in eval mode

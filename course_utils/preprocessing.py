@@ -14,13 +14,15 @@ from functools import partial
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Subset, TensorDataset
-from torchvision import datasets
+from torchvision import datasets, models
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 from tqdm.auto import tqdm
 
 from course_utils.data import classes_of, labels_of, make_loader
 from course_utils.processes import one_bar
+
+# What torchvision's weights do to a picture. Their `transforms()` is public, the module of its class is not.
+ImageClassification = type(models.ResNet18_Weights.IMAGENET1K_V1.transforms())
 
 MEMORY = 1_000_000_000
 """More bytes than this are not taken for the pictures of a folder: then they are read in every epoch."""

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils.evaluation import Evaluation, paired_difference
+from course_utils.preprocessing import ImageClassification
 
 WAYS = ("trained and used", "used only")
 """Where the fault is: in training and in use, or in use alone, of a head that was trained rightly."""

@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from torchvision.transforms._presets import ImageClassification
 from tqdm.auto import tqdm
 
 from course_utils.backbones import without_head
@@ -28,7 +27,14 @@ from course_utils.features import eval_mode
 from course_utils.files import not_written, write_atomically
 from course_utils.inference import fast_copy, images_at_once
 from course_utils.pictures import load_rgb
-from course_utils.preprocessing import crop_of, in_eight_bits, normalise, send, source_and_indices
+from course_utils.preprocessing import (
+    ImageClassification,
+    crop_of,
+    in_eight_bits,
+    normalise,
+    send,
+    source_and_indices,
+)
 from course_utils.processes import all_or_none, everybodys, one_bar
 from course_utils.shards import own_places
 

@@ -13,11 +13,11 @@ from torch.utils.data import Subset, random_split
 from torchvision import models
 from torchvision.models import Weights, WeightsEnum
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
 import course_utils
 from course_utils.backbones import backbone_transform, load_backbone
 from course_utils.data import load_splits
+from course_utils.preprocessing import ImageClassification
 from course_utils.settings import Settings
 from course_utils.weights import ResNet18_64px_Weights
 

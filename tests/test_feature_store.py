@@ -13,7 +13,6 @@ from torch import nn
 from torch.utils.data import Subset
 from torchvision.models import get_model
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils import feature_store as room
 from course_utils.__main__ import main
@@ -22,6 +21,7 @@ from course_utils.data import load_splits
 from course_utils.errors import ConfigError
 from course_utils.feature_store import fingerprint, kept_features, list_store, make_room, nothing_kept
 from course_utils.folders import FolderOfClasses
+from course_utils.preprocessing import ImageClassification
 from course_utils.settings import Settings
 from course_utils.training import fit
 

@@ -7,13 +7,13 @@ from PIL import Image
 from torch.utils.data import Subset
 from torchvision import datasets
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils import preprocessing
 from course_utils.backbones import backbone_transform
 from course_utils.data import load_splits, make_loader
 from course_utils.folders import FolderOfClasses
 from course_utils.preprocessing import (
+    ImageClassification,
     as_pixels,
     image_batches,
     in_memory,

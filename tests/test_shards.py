@@ -5,12 +5,12 @@ import torch
 from small_networks import Pictures
 from torchvision.models import get_model
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils import feature_store, inference, shards
 from course_utils.data import labels_of, load_splits
 from course_utils.feature_store import kept_features, list_store
 from course_utils.features import extract_features
+from course_utils.preprocessing import ImageClassification
 from course_utils.settings import Settings
 from course_utils.shards import cut, joined, put_together, shards_of
 

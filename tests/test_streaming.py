@@ -8,13 +8,13 @@ import torch
 from torch.utils.data import Subset
 from torchvision.models import get_model
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils import streaming
 from course_utils.errors import ConfigError, DataError
 from course_utils.feature_store import list_store, read_kept
 from course_utils.features import extract_features
 from course_utils.folders import FolderOfClasses
+from course_utils.preprocessing import ImageClassification
 from course_utils.streaming import read_tar, stream_features, write_tars
 
 PRESET = ImageClassification(crop_size=32, resize_size=32)

@@ -21,7 +21,6 @@ from together import said_by
 from torch.utils.data import Subset
 from torchvision.models import get_model
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils import feature_store, training
 from course_utils.backbones import freeze, load_backbone, replace_head
@@ -30,6 +29,7 @@ from course_utils.errors import CourseError
 from course_utils.evaluation import evaluate
 from course_utils.feature_store import list_store
 from course_utils.features import extract_features
+from course_utils.preprocessing import ImageClassification
 from course_utils.processes import count, everybodys, from_first, is_first, leave, number, sums
 from course_utils.settings import Settings, set_seed
 from course_utils.stages import freeze_batchnorm

@@ -11,13 +11,13 @@ import pandas as pd
 import torch
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils.backbones import replace_head
 from course_utils.checkpoints import load_model, model_transform, save_model
 from course_utils.comparison import mean_interval
 from course_utils.evaluation import per_class, predict
 from course_utils.image_checks import check_images
+from course_utils.preprocessing import ImageClassification
 
 RIGHT = [
     ("07", "unfair_differences", ["unfair"]),

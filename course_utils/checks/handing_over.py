@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils.backbones import build_backbone, replace_head
 from course_utils.checkpoints import load_model
@@ -20,6 +19,7 @@ from course_utils.checks.evaluation import NO_RETURN
 from course_utils.checks.verdict import Right, ask, check
 from course_utils.errors import CheckpointError
 from course_utils.evaluation import Evaluation, predict
+from course_utils.preprocessing import ImageClassification
 
 __all__ = ["card_purpose", "handed_over", "weakest_class"]
 

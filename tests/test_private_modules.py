@@ -1,0 +1,66 @@
+"""What the course uses of libraries that promise nothing for it: in one place each, and still there."""
+
+import ast
+import inspect
+
+from torch import nn
+from torchvision import models
+
+from course_utils.inference import folded
+from course_utils.preprocessing import ImageClassification
+from course_utils.settings import REPOSITORY_FOLDER
+
+KNOWN = {
+    "torch.fx.experimental.optimization": "course_utils/inference.py",
+    "torch._dynamo": "benchmarks/peers.py",
+}
+
+
+def private_imports(source):
+    """Return the private and experimental modules that a source text imports from other people's packages."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {
+        name
+        for name in found
+        if not name.startswith(("course_utils", "_"))
+        and any(part.startswith("_") or part == "experimental" for part in name.split("."))
+    }
+
+
+def test_private_modules_are_imported_in_one_place_each():
+    found = {}
+    for folder in ("course_utils", "benchmarks"):
+        for path in sorted((REPOSITORY_FOLDER / folder).rglob("*.py")):
+            for name in private_imports(path.read_text(encoding="utf-8")):
+                found.setdefault(name, []).append(path.relative_to(REPOSITORY_FOLDER).as_posix())
+    assert found == {name: [path] for name, path in KNOWN.items()}
+
+
+def test_torchvisions_preset_is_still_what_the_course_takes_it_for():
+    wanted = {"crop_size", "resize_size", "mean", "std", "interpolation", "antialias"}
+    preset = models.ResNet50_Weights.IMAGENET1K_V1.transforms()
+    missing = wanted - set(inspect.signature(type(preset)).parameters) | {
+        name for name in wanted if not hasattr(preset, name)
+    }
+    assert type(preset) is ImageClassification and not missing, (
+        f"torchvision's preprocessing of classifiers has changed: it lacks {missing or 'its one class'}. "
+        "What to do: in course_utils/preprocessing.py, write a class ImageClassification that has these "
+        "parameters and attributes (resize, centre crop, scale to [0, 1], normalise), and let "
+        "backbone_transform return it."
+    )
+
+
+def test_torch_still_folds_batch_norm():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
+    left = [type(module).__name__ for module in folded(network).modules()]
+    assert "BatchNorm2d" not in left, (
+        "torch.fx.experimental.optimization.fuse has gone or changed; lessons still run, more slowly. "
+        "What to do: in `folded` of course_utils/inference.py, trace the network with "
+        "torch.fx.symbolic_trace and fold each pair by torch.nn.utils.fusion.fuse_conv_bn_eval, which are "
+        "public."
+    )
