@@ -21,6 +21,7 @@ from course_utils.weights import (
     TimmWeights,
     backbone_name,
     hub_state_dict,
+    refuse_unfit,
 )
 
 HEAD_NAMES = ("fc", "classifier", "heads", "head")  # as torchvision's families call theirs
@@ -48,6 +49,7 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
     extra = AUXILIARY_HEADS.get(name, ())
     state = {entry: tensor for entry, tensor in state.items() if entry.split(".")[0] not in extra}
     model = build_backbone(name)
+    refuse_unfit(state, model, getattr(weights, "path", weights.url))
     head = find_head(model) if isinstance(weights, FileWeights) else None
     try:
         if head and f"{head}.weight" in state:
@@ -218,18 +220,19 @@ def without_head(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return where the network runs: "auto" is the graphics card if there is one, else the CPU.
+    """Return where the network runs: "auto" is CUDA's graphics card if there is one, else the CPU.
+
+    Apple's "mps" is used only if it is named: the course was never tested there, and others report other
+    losses than on a CPU.
 
     Raises:
         ConfigError: If a device is asked for that this machine does not have.
     """
-    present = ["cpu"]
-    if torch.cuda.is_available():
-        present.insert(0, "cuda")
-    if torch.backends.mps.is_available():
-        present.insert(0, "mps")
+    present = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
     if name == "auto":
         return torch.device(present[0])
+    if torch.backends.mps.is_available():
+        present.append("mps")
     if name not in present:
         raise ConfigError(
             f"This machine has no device {name!r}.",

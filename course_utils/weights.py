@@ -1,13 +1,15 @@
 """Which pretrained weights, where do they lie, and are they what they claim to be?
 
 torchvision describes weights by an entry of an enumeration, for example
-`ResNet50_Weights.IMAGENET1K_V2`, which knows its address (`.url`), the preprocessing that the network was
+`ResNet50_Weights.IMAGENET1K_V1`, which knows its address (`.url`), the preprocessing that the network was
 trained with (`.transforms()`), the names of its classes (`.meta["categories"]`) and how to read the file
 (``.get_state_dict()``). The weights that ship with the course are described in the same way.
 """
 
 import hashlib
+import math
 import re
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlparse
@@ -15,13 +17,14 @@ from urllib.parse import urlparse
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
+from torch import nn
 from torchvision import models
 from torchvision.models import Weights, WeightsEnum
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils.archives import Found
 from course_utils.downloads import KnownFile, difference, download, is_sound, set_aside
 from course_utils.errors import WeightsError
+from course_utils.preprocessing import ImageClassification
 from course_utils.settings import REPOSITORY_FOLDER, Settings, unknown_name
 
 
@@ -43,7 +46,8 @@ class FileWeights(WeightsEnum):
             The name and the tensor (float32 or int64, on the CPU) of every parameter and buffer.
 
         Raises:
-            WeightsError: If the file is missing, altered or not a safetensors file.
+            WeightsError: If the file is missing, altered or not a safetensors file, or if it holds a number
+                that is NaN or infinite.
         """
         content = _read_bytes(self.path)
         found = hashlib.sha256(content).hexdigest()
@@ -66,7 +70,9 @@ class FileWeights(WeightsEnum):
                 found=f"{len(content):,} bytes that are none ({error})",
                 do="Name a file that was written with safetensors.",
             ) from error
-        return {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
+        state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
+        refuse_nan(state, self.path)
+        return state
 
 
 class ResNet18_64px_Weights(FileWeights):  # noqa: N801 (torchvision's way to name weights)
@@ -117,14 +123,17 @@ def backbone_weights(settings: Settings) -> WeightsEnum:
     if name not in classifier_names():
         raise unknown_name("backbone", name, [*classifier_names(), "timm/NAME"])
     published = models.get_model_weights(name)
-    described = {"backbone": name, "categories": published.DEFAULT.meta["categories"]}
+    # What `pretrained=True` meant. torchvision's DEFAULT may be a later one, which knows ImageNet better, but
+    # whose frozen features need not be better for other pictures (Kornblith et al., 2021, arXiv:2010.16402).
+    usual = published.__members__.get("IMAGENET1K_V1", published.DEFAULT)
+    described = {"backbone": name, "categories": usual.meta["categories"]}
     if wanted == "none":
-        entry = Weights("", published.DEFAULT.transforms, described)
+        entry = Weights("", usual.transforms, described)
         return RandomWeights("RandomWeights", {"NONE": entry}).NONE
     if wanted == "default" and settings.profile == "quick" and name == "resnet18":
         return ResNet18_64px_Weights.DEFAULT
     if wanted == "default":
-        return published.DEFAULT
+        return usual
     if wanted in published.__members__:
         return published[wanted]
     if name == "resnet18" and wanted in ResNet18_64px_Weights.__members__:
@@ -135,8 +144,53 @@ def backbone_weights(settings: Settings) -> WeightsEnum:
         raise unknown_name(f"weights entry of {name}", wanted, valid)
     if not path.is_file():
         raise _missing_file(path.resolve())
-    entry = Weights(str(path.resolve()), published.DEFAULT.transforms, described)
+    entry = Weights(str(path.resolve()), usual.transforms, described)
     return FileWeights("LocalWeights", {"FILE": entry}).FILE
+
+
+def refuse_nan(state: Mapping[str, torch.Tensor], where: Path | str) -> None:
+    """Raise `WeightsError`, which names the entry, if a number of any entry is NaN or infinite."""
+    for name, tensor in state.items():
+        if tensor.sum().isfinite():  # NaN and infinity stay in a sum, and a sum is quick
+            continue
+        finite = tensor.isfinite()
+        if not finite.all():
+            raise WeightsError(
+                f"The weights hold numbers that are none, in {name}.",
+                where=where,
+                expected="finite numbers",
+                found=f"{tensor[~finite][0]}; {(~finite).sum():,} of its {tensor.numel():,} are not finite",
+                do="Take other weights. These were probably saved after a training that had diverged.",
+            )
+
+
+def refuse_unfit(state: Mapping[str, torch.Tensor], network: nn.Module, where: Path | str) -> None:
+    """Raise `WeightsError` for entries that `load_state_dict` misreports, or takes without a word.
+
+    These are names that begin with that of a wrapper, such as DataParallel's `module.`, and whole numbers or
+    others where the network has decimals. Anything else that does not fit is `load_state_dict`'s to tell.
+    """
+    expected = network.state_dict()
+    first = next(iter(expected))
+    prefix = next((name.removesuffix(first) for name in state if name.endswith(f".{first}")), "")
+    if prefix and all(name.startswith(prefix) for name in state):
+        raise WeightsError(
+            f"The names of all weights begin with {prefix!r}.",
+            where=where,
+            expected=f"the network's own names, for example {first}",
+            found=f"{prefix}{first}: they were saved from a wrapper around the network",
+            do=f"Save them again without it: {{name.removeprefix({prefix!r}): tensor for name, tensor in "
+            "state.items()}; or save the state_dict() of the network in the wrapper.",
+        )
+    for name, tensor in state.items():
+        if name in expected and expected[name].is_floating_point() and not tensor.is_floating_point():
+            raise WeightsError(
+                f"The weights are of another kind than the network's, in {name}.",
+                where=where,
+                expected=f"decimal numbers, such as {expected[name].dtype}",
+                found=str(tensor.dtype),
+                do="Save them as float32. Weights that were quantized to whole numbers cannot be used.",
+            )
 
 
 def classifier_names() -> list[str]:
@@ -209,7 +263,9 @@ def _hub_file(weights: WeightsEnum) -> tuple[KnownFile, Path]:
     name = Path(urlparse(weights.url).path).name
     begin = re.search(r"-([a-f0-9]+)\.", name).group(1)
     folder = (Path(torch.hub.get_dir()) / "checkpoints").absolute()
-    return KnownFile(name, (weights.url,), sha256=begin, error=WeightsError), folder
+    # The table has millions of 1,048,576 bytes, rounded to three places.
+    limit = math.ceil((weights.meta["_file_size"] + 0.0005) * 2**20) if "_file_size" in weights.meta else None
+    return KnownFile(name, (weights.url,), begin, error=WeightsError, limit=limit), folder
 
 
 def _refuse_altered(path: Path, file: KnownFile) -> None:

@@ -210,7 +210,7 @@ class TestFetch:
         name = f"resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth"
         (archive.parent / name).write_bytes(content)
         with pytest.MonkeyPatch.context() as patch:
-            weights = ResNet50_Weights.DEFAULT.value
+            weights = ResNet50_Weights.IMAGENET1K_V1.value
             patch.setattr(weights, "url", f"https://download.pytorch.org/models/{name}")
             assert main(["fetch", "--profile", "full"]) == 0
             stop()

@@ -246,18 +246,22 @@ def test_pretrained_argument_is_an_error_in_this_test_run():
         models.resnet18(pretrained=False)
 
 
-@pytest.mark.parametrize(
-    "cuda, mps, expected", [(False, False, "cpu"), (True, False, "cuda"), (False, True, "mps")]
-)
-def test_auto_is_the_best_device_there_is(cuda, mps, expected, monkeypatch, assert_says_four_things):
+@pytest.mark.parametrize("mps", [False, True])
+@pytest.mark.parametrize("cuda, expected", [(False, "cpu"), (True, "cuda")])
+def test_auto_is_cuda_or_the_cpu_and_apples_card_is_used_only_by_its_name(
+    cuda, expected, mps, monkeypatch, assert_says_four_things
+):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert choose_device() == choose_device("auto") == torch.device(expected)
-    assert choose_device("cpu") == torch.device("cpu")
-    for missing in {"cuda", "mps", "tpu"} - {expected}:
+    present = {"cpu", expected} | ({"mps"} if mps else set())
+    for name in present:
+        assert choose_device(name) == torch.device(name)
+    for missing in {"cuda", "mps", "tpu"} - present:
         with pytest.raises(ConfigError, match=f"no device '{missing}'") as caught:
             choose_device(missing)
         assert_says_four_things(caught.value)
+        assert all(name in caught.value.expected for name in ("auto", *present))
 
 
 class TestTimm:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 
 from course_utils.backbones import build_backbone, load_backbone, replace_head
-from course_utils.errors import ConfigError, WeightsError
+from course_utils.checkpoints import load_model, save_model
+from course_utils.errors import CheckpointError, ConfigError, WeightsError
+from course_utils.machine import describe_machine
 from course_utils.settings import Settings
 from course_utils.weights import (
     RandomWeights,
@@ -84,16 +87,35 @@ class TestNamesOfWeights:
         "values, expected",
         [
             ({}, SHIPPED),
-            ({"profile": "full"}, models.ResNet50_Weights.DEFAULT),
+            ({"profile": "full"}, models.ResNet50_Weights.IMAGENET1K_V1),
+            ({"profile": "full", "weights": "IMAGENET1K_V2"}, models.ResNet50_Weights.IMAGENET1K_V2),
             ({"profile": "full", "backbone": "resnet18"}, models.ResNet18_Weights.IMAGENET1K_V1),
             ({"profile": "full", "backbone": "resnet18", "weights": "DISTILLED_V1"}, SHIPPED),
-            ({"backbone": "vgg16"}, models.VGG16_Weights.DEFAULT),
+            ({"backbone": "vgg16"}, models.VGG16_Weights.IMAGENET1K_V1),
+            ({"backbone": "resnet101"}, models.ResNet101_Weights.IMAGENET1K_V1),
+            ({"backbone": "vit_h_14"}, models.ViT_H_14_Weights.DEFAULT),  # which has no V1
             ({"weights": "IMAGENET1K_V1"}, models.ResNet18_Weights.IMAGENET1K_V1),
             ({"backbone": "resnet50", "weights": "IMAGENET1K_V1"}, models.ResNet50_Weights.IMAGENET1K_V1),
         ],
     )
     def test_choose_the_entry(self, values, expected):
         assert backbone_weights(Settings(**values)) is expected
+
+    @pytest.mark.parametrize("name", ["resnet50", "resnet101", "mobilenet_v2"])
+    def test_default_is_what_the_old_spelling_meant(self, name, monkeypatch):
+        """torchvision itself is asked: what would it have loaded for `pretrained=True`?"""
+        meant = []
+        monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda entry, **_: meant.append(entry) or {})
+        with warnings.catch_warnings(action="ignore"), torch.device("meta"), pytest.raises(RuntimeError):
+            models.get_model_builder(name)(pretrained=True)
+        assert meant == [backbone_weights(Settings(profile="full", backbone=name))]
+
+    def test_random_and_local_weights_are_given_the_pictures_that_the_default_is_given(self, tmp_path):
+        local = tmp_path / "own.safetensors"
+        local.write_bytes(b"")
+        for weights in ("none", str(local)):
+            entry = backbone_weights(Settings(profile="full", weights=weights))
+            assert entry.transforms().resize_size == [256]
 
     def test_unknown_weights_list_what_is_valid(self, assert_says_four_things):
         with pytest.raises(ConfigError, match="Did you mean 'IMAGENET1K_V") as caught:
@@ -161,6 +183,65 @@ class TestLocalFile:
         save_file(build_backbone(name).state_dict(), path)
         model = load_backbone(backbone_weights(Settings(backbone=name, weights=str(path))))
         assert not model.aux_logits
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+    def test_with_a_number_that_is_none_is_refused_by_name(
+        self, value, dtype, settings, assert_says_four_things
+    ):
+        state = {name: t.clone() for name, t in build_backbone("shufflenet_v2_x0_5").state_dict().items()}
+        state["conv5.0.weight"] = state["conv5.0.weight"].to(dtype)
+        state["conv5.0.weight"][3, 5] = value
+        save_file(state, settings.weights)
+        for load in (load_backbone, lambda weights: weights.get_state_dict()):
+            with pytest.raises(WeightsError, match=r"conv5\.0\.weight") as caught:
+                load(backbone_weights(settings))
+            assert_says_four_things(caught.value)
+            assert caught.value.where == settings.weights and str(value) in caught.value.found
+        assert not describe_machine(settings).fine["weights"]
+
+    def test_of_a_model_file_with_nan_is_refused_by_name(self, tmp_path, assert_says_four_things):
+        model = build_backbone("shufflenet_v2_x0_5")
+        torch.nn.init.constant_(model.conv5[0].weight, torch.nan)
+        classes = [str(number) for number in range(1000)]
+        save_model(
+            model,
+            tmp_path / "own.safetensors",
+            backbone="shufflenet_v2_x0_5",
+            classes=classes,
+            image_size=None,
+        )
+        with pytest.raises(CheckpointError, match=r"conv5\.0\.weight") as caught:
+            load_model(tmp_path / "own.safetensors")
+        assert_says_four_things(caught.value)
+
+    @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool, torch.complex64], ids=str)
+    def test_of_another_kind_of_numbers_is_refused_by_name(self, dtype, settings, assert_says_four_things):
+        state = build_backbone("shufflenet_v2_x0_5").state_dict()
+        state["conv5.0.weight"] = (100 * state["conv5.0.weight"].abs()).to(dtype)
+        save_file(state, settings.weights)
+        with pytest.raises(WeightsError, match=r"conv5\.0\.weight") as caught:
+            load_backbone(backbone_weights(settings))
+        assert_says_four_things(caught.value)
+        assert caught.value.where == settings.weights and str(dtype) in caught.value.found
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+    def test_of_other_decimals_is_read_as_float32(self, dtype, settings):
+        state = {name: t.to(dtype) for name, t in build_backbone("shufflenet_v2_x0_5").state_dict().items()}
+        save_file(state, settings.weights)
+        loaded = load_backbone(backbone_weights(settings)).state_dict()
+        assert {tensor.dtype for tensor in loaded.values()} == {torch.float32, torch.int64}
+
+    @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+    def test_saved_from_a_wrapper_gets_the_advice_that_helps(self, prefix, settings, assert_says_four_things):
+        state = build_backbone("shufflenet_v2_x0_5").state_dict()
+        save_file({f"{prefix}{name}": tensor for name, tensor in state.items()}, settings.weights)
+        with pytest.raises(WeightsError, match="begin") as caught:
+            load_backbone(backbone_weights(settings))
+        assert_says_four_things(caught.value)
+        assert caught.value.where == settings.weights and f"{prefix}conv1.0.weight" in caught.value.found
+        advised = re.search(r"removeprefix\('(.+?)'\)", caught.value.do)[1]
+        assert advised == prefix and "Name the backbone" not in caught.value.do
 
     def test_of_another_network_is_refused(self, settings, assert_says_four_things):
         self.save(build_backbone("mobilenet_v3_small"), settings)
@@ -276,6 +357,15 @@ class TestHubCache:
         monkeypatch.setattr(SMALL.value, "url", served.as_uri())
         assert torch.equal(hub_state_dict(SMALL)["weight"], torch.ones(3))
         assert (hub / served.name).is_file()
+
+    def test_no_more_is_taken_than_torchvisions_table_says(self, put, hub, tmp_path, monkeypatch):
+        served = put({}, tmp_path / "served")
+        with served.open("r+b") as file:
+            file.truncate(6_000_000)  # the table says 5.282 MB, in millions of 1.048576
+        monkeypatch.setattr(SMALL.value, "url", served.as_uri())
+        with pytest.raises(WeightsError, match="6,000,000 bytes are offered, which cannot be"):
+            hub_state_dict(SMALL)
+        assert [path.name for path in hub.iterdir() if path.suffix != ".lock"] == []
 
     def test_download_is_not_kept_if_its_hash_is_wrong(self, put, hub, tmp_path, monkeypatch):
         served = put({}, tmp_path / "served")
