@@ -38,7 +38,10 @@ from course_utils.loaders import (
 )
 from course_utils.settings import Settings, downloads_folder, image_folder, shipped_data_folder
 
-DOWNLOADED = {"fashion_mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}
+DOWNLOADED = {
+    "fashion_mnist": datasets.FashionMNIST,
+    "cifar10": datasets.CIFAR10,
+}
 
 
 class Splits(NamedTuple):

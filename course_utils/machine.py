@@ -6,10 +6,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
 
+from course_utils.archives import dataset_files
 from course_utils.backbones import choose_device
+from course_utils.data import DOWNLOADED
 from course_utils.errors import CourseError
 from course_utils.packages import package_floors
-from course_utils.settings import DATASETS, Settings, downloads_folder, image_folder
+from course_utils.settings import Settings, downloads_folder, image_folder
 from course_utils.weights import FileWeights, backbone_weights
 
 
@@ -54,9 +56,10 @@ def _numbers(text: str) -> list[int]:
 def _find_dataset(settings: Settings) -> tuple[str, bool]:
     if settings.dataset in ("fashion_mnist_sample", "clipart"):
         return "ships with the course", True
-    if settings.dataset in DATASETS:
-        folder = {"fashion_mnist": "FashionMNIST", "cifar10": "cifar-10-batches-py"}[settings.dataset]
-        there = (downloads_folder() / folder).is_dir()
+    if settings.dataset in DOWNLOADED:
+        archives = dataset_files(DOWNLOADED[settings.dataset])
+        names = [content.name for archive in archives for content in archive.contents]
+        there = all((downloads_folder() / name).is_file() for name in names)
         return ("downloaded" if there else "not yet: it is downloaded when a lesson first needs it"), True
     there = image_folder(settings.dataset).is_dir()
     return ("the folder is there" if there else "no such folder"), there

@@ -22,7 +22,12 @@ PROFILES = {
     "full": {"dataset": "cifar10", "backbone": "resnet50"},
 }
 
-DATASETS = ("fashion_mnist_sample", "clipart", "fashion_mnist", "cifar10")
+DATASETS = (
+    "fashion_mnist_sample",
+    "clipart",
+    "fashion_mnist",
+    "cifar10",
+)
 
 REPOSITORY_FOLDER = Path(__file__).resolve().parent.parent
 

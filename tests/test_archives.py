@@ -18,10 +18,11 @@ from torchvision.datasets.utils import extract_archive
 from torchvision.models import ResNet50_Weights
 
 from course_utils.__main__ import main
-from course_utils.archives import KNOWN, dataset_files, fetch_dataset
-from course_utils.data import load_splits
+from course_utils.archives import KNOWN, MIRRORS, dataset_files, fetch_dataset
+from course_utils.data import DOWNLOADED, load_splits
 from course_utils.errors import DataError
-from course_utils.settings import Settings
+from course_utils.machine import describe_machine
+from course_utils.settings import DATASETS, Settings
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -183,6 +184,22 @@ def test_every_file_of_torchvisions_datasets_has_a_sha256_and_an_address_with_ht
             assert all(url.startswith("https://") for url in file.urls)
             assert all(len(content.sha256 or 2 * content.md5) == 64 for content in file.contents)
     assert dataset_files(datasets.CIFAR10)[0].urls[0] == datasets.CIFAR10.url
+
+
+def test_machine_says_whether_a_dataset_is_here_also_a_new_one(cifar10_server, tmp_path, monkeypatch):
+    def images(name):
+        return describe_machine(Settings(dataset=name)).loc["images"].tolist()
+
+    not_yet = "not yet: it is downloaded when a lesson first needs it"
+    assert images("cifar10") == ["cifar10", not_yet, True]
+    load_splits(CIFAR10)
+    assert images("cifar10") == ["cifar10", "downloaded", True]
+    (tmp_path / "downloads" / "cifar-10-batches-py" / "batches.meta").unlink()
+    assert images("cifar10") == ["cifar10", not_yet, True]
+    monkeypatch.setattr("course_utils.settings.DATASETS", (*DATASETS, "cifar100"))
+    monkeypatch.setitem(DOWNLOADED, "cifar100", datasets.CIFAR100)
+    monkeypatch.setitem(MIRRORS, "CIFAR100", ())
+    assert images("cifar100") == ["cifar100", not_yet, True]
 
 
 SOURCE = Path("/usr/share/datasets/fashion-mnist")

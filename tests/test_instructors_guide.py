@@ -87,7 +87,11 @@ def test_a_change_of_code_in_a_translation_is_seen(copy):
 @pytest.mark.skipif(not shutil.which("git"), reason="there is no git here to apply a change with")
 def test_the_new_dataset_of_the_guide_is_known(copy):
     (text,) = [text for kind, text in BLOCKS if kind == "diff"]
-    run(["git", "apply", "--unidiff-zero", "-"], copy, input=text)
+    if shutil.which("patch"):
+        run(["patch", "-p1", "--dry-run"], copy, input=text)
+    run(["git", "apply", "-"], copy, input=text)
+    for line in text.splitlines():
+        assert len(line) <= 111, "ruff refuses what the guide tells to write"
     code = (
         "from course_utils.settings import Settings; from course_utils.data import DOWNLOADED;"
         "from course_utils.archives import dataset_files;"
@@ -96,6 +100,14 @@ def test_the_new_dataset_of_the_guide_is_known(copy):
     told = run([sys.executable, "-W", "ignore", "-c", code], copy)
     assert told.startswith("cifar100 ")
     assert "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz" in told
+    lesson = nbformat.read(copy / "notebooks" / "00_start_here.ipynb", as_version=4)
+    cells = [cell.source for cell in lesson.cells if cell.cell_type == "code"]
+    (end,) = [number for number, source in enumerate(cells) if "describe_machine" in source]
+    (begin,) = [number for number, source in enumerate(cells) if 'dataset: str = "default"' in source]
+    source = "\n".join([*cells[begin : end + 1], "print(*machine.loc['images'], sep=', ')"])
+    code = source.replace('dataset: str = "default"', 'dataset: str = "cifar100"')
+    told = run([sys.executable, "-W", "ignore", "-c", code], copy)
+    assert told == "cifar100, not yet: it is downloaded when a lesson first needs it, True\n"
 
 
 def test_every_link_of_the_guide_leads_somewhere():
