@@ -156,7 +156,7 @@ def refuse_nan(state: Mapping[str, torch.Tensor], where: Path | str) -> None:
         finite = tensor.isfinite()
         if not finite.all():
             raise WeightsError(
-                f"The weights hold numbers that are none, in {name}.",
+                f"The weights hold NaN or infinity, in {name}.",
                 where=where,
                 expected="finite numbers",
                 found=f"{tensor[~finite][0]}; {(~finite).sum():,} of its {tensor.numel():,} are not finite",
@@ -167,8 +167,8 @@ def refuse_nan(state: Mapping[str, torch.Tensor], where: Path | str) -> None:
 def refuse_unfit(state: Mapping[str, torch.Tensor], network: nn.Module, where: Path | str) -> None:
     """Raise `WeightsError` for entries that `load_state_dict` misreports, or takes without a word.
 
-    These are names that begin with that of a wrapper, such as DataParallel's `module.`, and whole numbers or
-    others where the network has decimals. Anything else that does not fit is `load_state_dict`'s to tell.
+    These are names that all begin with a wrapper's, such as DataParallel's `module.`, and whole numbers where
+    the network has decimals. Anything else that does not fit is `load_state_dict`'s to tell.
     """
     expected = network.state_dict()
     first = next(iter(expected))
@@ -185,9 +185,9 @@ def refuse_unfit(state: Mapping[str, torch.Tensor], network: nn.Module, where: P
     for name, tensor in state.items():
         if name in expected and expected[name].is_floating_point() and not tensor.is_floating_point():
             raise WeightsError(
-                f"The weights are of another kind than the network's, in {name}.",
+                f"The weights in {name} are not decimal numbers.",
                 where=where,
-                expected=f"decimal numbers, such as {expected[name].dtype}",
+                expected=f"{expected[name].dtype}, as in the network",
                 found=str(tensor.dtype),
                 do="Save them as float32. Weights that were quantized to whole numbers cannot be used.",
             )

@@ -186,9 +186,7 @@ class TestLocalFile:
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-    def test_with_a_number_that_is_none_is_refused_by_name(
-        self, value, dtype, settings, assert_says_four_things
-    ):
+    def test_with_nan_or_infinity_is_refused_by_name(self, value, dtype, settings, assert_says_four_things):
         state = {name: t.clone() for name, t in build_backbone("shufflenet_v2_x0_5").state_dict().items()}
         state["conv5.0.weight"] = state["conv5.0.weight"].to(dtype)
         state["conv5.0.weight"][3, 5] = value
