@@ -7,15 +7,17 @@ are shown if they are PNG or JPEG, and the page itself forbids the browser whate
 import base64
 import binascii
 import html
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from nbformat import NotebookNode
 
 # Characters of one output, bytes of one picture and of all that are shown.
 SHOWN, PICTURE_BYTES, PAGE_BYTES = 20_000, 2_000_000, 20_000_000
 PICTURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
-HIDDEN = re.compile(r"[ \t]*### BEGIN HIDDEN TESTS.*?(### END HIDDEN TESTS[^\n]*\n?|\Z)", re.DOTALL)
+# Shorter lines of a hidden test, such as `else:`, tell nothing.
+HIDDEN_LINE = 8
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 _PAGE = """<!doctype html>
@@ -50,8 +52,11 @@ def feedback_page(
     *,
     happened: str,
     protection: str,
+    review: str = "",
 ) -> str:
     """Return an HTML page with the points, what went wrong, and the notebook as it was executed.
+
+    Lines of hidden tests are left out, of the tests themselves and of whatever a cell printed.
 
     Args:
         title: The student and the lesson.
@@ -59,23 +64,29 @@ def feedback_page(
         notebook: With its outputs; None if nothing was executed.
         happened: What kept the notebook from running to its end, and other notes; may be empty.
         protection: What the submission was shut in by, in words.
+        review: Which cells a person should look at, and why; may be empty.
     """
+    cells = notebook.cells if notebook is not None else []
+    hidden = _Hidden(cells)
     got, of = sum(one[0] for one in points.values()), sum(one[1] for one in points.values())
     parts = [f"<p><strong>{got:g} of {of:g} points</strong></p>"]
     if happened:
-        parts.append(f'<p class="lost">What happened: {_text(happened)}</p>')
-    cells = notebook.cells if notebook is not None else []
+        parts.append(f'<p class="lost">What happened: {_text(happened, hidden)}</p>')
+    if review:
+        parts.append(f'<p class="lost">Your teacher is asked to look at this one: {_text(review)}</p>')
     errors = {_grade_id(cell): _first_error(cell) for cell in cells if _grade_id(cell)}
     rows = []
     for name, (own, most) in points.items():
         told = errors.get(name) or ("" if own == most else "not reached")
         kind = "full" if own == most else "lost"
-        cells_of_row = "".join(f"<td>{_text(text)}</td>" for text in (name, f"{own:g} of {most:g}", told))
+        cells_of_row = "".join(
+            f"<td>{_text(text, hidden)}</td>" for text in (name, f"{own:g} of {most:g}", told)
+        )
         rows.append(f'<tr class="{kind}">{cells_of_row}</tr>')
     parts.append(f"<table><tr><th>test</th><th>points</th><th>what it says</th></tr>{''.join(rows)}</table>")
     room = PAGE_BYTES
-    for cell in cells:
-        shown = _cell(cell)
+    for number, cell in enumerate(cells, 1):
+        shown = _cell(cell, number, hidden)
         room -= len(shown)
         if room < 0:
             parts.append("<p>The rest is left out: the page would be too long.</p>")
@@ -85,30 +96,63 @@ def feedback_page(
     return _PAGE.format(title=_text(title), body="\n".join(parts))
 
 
-def _cell(cell: NotebookNode) -> str:
+class _Hidden:
+    """The lines of hidden tests that a notebook was run with, and what stands on the page instead."""
+
+    def __init__(self, cells: Iterable[Mapping]):
+        split = [split_hidden(cell.source) for cell in cells if _is_test(cell)]
+        seen = {line.strip() for shown, _ in split for line in shown.splitlines()}
+        lines = {line.strip() for _, lines in split for line in lines} - seen
+        # As they are, and as Python and JSON write them inside quotes: In[-1] shows a cell on one line.
+        spelled = {s for line in lines for s in (line, repr(line)[1:-1], json.dumps(line)[1:-1])}
+        spelled |= {text.replace("'", "\\'") for text in spelled}
+        self.lines = sorted((text for text in spelled if len(text) >= HIDDEN_LINE), key=len, reverse=True)
+
+    def left_out(self, text: str) -> str:
+        """Return a text without these lines."""
+        for line in self.lines:
+            text = text.replace(line, "(a test that is not shown)")
+        return text
+
+
+def split_hidden(source: str) -> tuple[str, list[str]]:
+    """Return what a student is shown of a test cell, and the lines that are hidden."""
+    shown, hidden, inside = [], [], False
+    for line in source.splitlines():
+        if not inside and line.strip().startswith("### BEGIN HIDDEN TESTS"):
+            shown.append("# (further tests, which are not shown)")
+            inside = True
+        elif inside and line.strip().startswith("### END HIDDEN TESTS"):
+            inside = False
+        else:
+            (hidden if inside else shown).append(line)
+    return "\n".join(shown), hidden
+
+
+def _cell(cell: NotebookNode, number: int, hidden: _Hidden) -> str:
     if cell.cell_type != "code":
         return f'<pre class="text">{_text(cell.source)}</pre>'
     outputs = cell.get("outputs", [])
-    source = HIDDEN.sub("# (further tests, which are not shown)\n", cell.source)
-    shown = "".join(_output(output, of_test=_is_test(cell)) for output in outputs)
-    return f"<pre><code>{_text(source)}</code></pre>{shown}"
+    source = split_hidden(cell.source)[0] if _is_test(cell) else cell.source
+    shown = "".join(_output(output, hidden, of_test=_is_test(cell)) for output in outputs)
+    return f"<small>cell {number}</small><pre><code>{_text(source)}</code></pre>{shown}"
 
 
-def _output(output: Mapping, *, of_test: bool) -> str:
+def _output(output: Mapping, hidden: _Hidden, *, of_test: bool) -> str:
     kind = output.get("output_type")
     if kind == "stream":
-        return f"<pre>{_text(_joined(output.get('text', '')))}</pre>"
+        return f"<pre>{_text(_joined(output.get('text', '')), hidden)}</pre>"
     if kind == "error":
         # The lines around the error of a test would show tests that are hidden.
         lines = _joined(output.get("traceback", []), "\n")
         told = f"{output.get('ename')}: {output.get('evalue')}"
-        return f'<pre class="error">{_text(told if of_test or not lines else lines)}</pre>'
+        return f'<pre class="error">{_text(told if of_test or not lines else lines, hidden)}</pre>'
     data = output.get("data", {})
     for name, start in PICTURES.items():
         if name in data:
             return _picture(name, start, _joined(data[name]))
     if "text/plain" in data:
-        return f"<pre>{_text(_joined(data['text/plain']))}</pre>"
+        return f"<pre>{_text(_joined(data['text/plain']), hidden)}</pre>"
     return "<p>(an output that is not shown here)</p>" if data else ""
 
 
@@ -142,9 +186,15 @@ def _joined(text: object, between: str = "") -> str:
     return text if isinstance(text, str) else between.join(str(part) for part in text)
 
 
-def _text(text: object) -> str:
+def _text(text: object, hidden: _Hidden | None = None) -> str:
     """Return text that HTML shows as it is, without a terminal's colours, and not endlessly long."""
-    text = COLOURS.sub("", str(text).encode("utf-8", "replace").decode())
-    if len(text) > SHOWN:
-        text = f"{text[:SHOWN]}\n... and {len(text) - SHOWN} characters more"
-    return html.escape("".join(c for c in text if c in "\n\t" or c.isprintable() or c == "\xa0"))
+    text = str(text)
+    more = len(text) - SHOWN
+    text = COLOURS.sub("", text[: 10 * SHOWN].encode("utf-8", "replace").decode())
+    text = "".join(c for c in text if c in "\n\t" or c.isprintable() or c == "\xa0")
+    if hidden is not None:
+        # Before the text is cut, and a little beyond, so that no line goes unseen for being cut in two.
+        text = hidden.left_out(text[: SHOWN + max(map(len, hidden.lines), default=0)])
+    if more > 0:
+        text = f"{text[:SHOWN]}\n... and {more} characters more"
+    return html.escape(text)
