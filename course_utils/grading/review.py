@@ -15,96 +15,34 @@ from nbformat import NotebookNode
 
 # Characters of a cell that is parsed; a longer one, or one that is no Python, is searched as text.
 PARSED = 20_000
+WORD = re.compile(r"[\w.]+")
 # Names, with what they belong to, that no answer needs.
-MODULES = [
-    "IPython.core",
-    "IPython.terminal",
-    "IPython.utils",
-    "__main__",
-    "_guard",
-    "builtins",
-    "course_utils.checks",
-    "course_utils.exercises",
-    "course_utils.grading",
-    "ctypes",
-    "gc",
-    "importlib.import_module",
-    "inspect.currentframe",
-    "inspect.getinnerframes",
-    "inspect.getouterframes",
-    "inspect.getsource",
-    "inspect.getsourcelines",
-    "inspect.stack",
-    "inspect.trace",
-    "inspect.unwrap",
-    "ipykernel",
-    "linecache",
-    "mock",
-    "sys.meta_path",
-    "sys.modules",
-    "sys.monitoring",
-    "sys.path_hooks",
-    "sys.setprofile",
-    "sys.settrace",
-    "unittest.mock",
-    "zmq",
-]
+MODULES = WORD.findall(
+    """
+    IPython.core IPython.terminal IPython.utils __main__ _guard builtins course_utils.checks
+    course_utils.exercises course_utils.grading ctypes gc importlib.import_module inspect.currentframe
+    inspect.getinnerframes inspect.getouterframes inspect.getsource inspect.getsourcelines inspect.stack
+    inspect.trace inspect.unwrap ipykernel linecache mock sys.meta_path sys.modules sys.monitoring
+    sys.path_hooks sys.setprofile sys.settrace unittest.mock zmq
+    """
+)
 # Names that tell enough, whatever they belong to: of Python, of IPython, of the checks, the guard and mocks.
 WORDS = set(
-    [
-        "__builtins__",
-        "__closure__",
-        "__code__",
-        "__defaults__",
-        "__globals__",
-        "__kwdefaults__",
-        "__subclasses__",
-        "__wrapped__",
-        "_getframe",
-        "cell_contents",
-        "f_back",
-        "f_builtins",
-        "f_globals",
-        "f_locals",
-        "get_objects",
-        "get_referrers",
-        "gi_frame",
-        "tb_frame",
-        "_ih",
-        "ast_node_interactivity",
-        "ast_transformers",
-        "custom_exceptions",
-        "do_execute",
-        "execute_request",
-        "get_ipython",
-        "history_manager",
-        "input_transformer_manager",
-        "input_transformers_cleanup",
-        "input_transformers_post",
-        "run_ast_nodes",
-        "run_cell",
-        "run_cell_async",
-        "run_code",
-        "set_custom_exc",
-        "shell_handlers",
-        "showsyntaxerror",
-        "showtraceback",
-        "transform_ast",
-        "transform_cell",
-        "user_expressions",
-        "user_global_ns",
-        "user_ns",
-        "AsyncMock",
-        "MagicMock",
-        "Mock",
-        "MonkeyPatch",
-        "PropertyMock",
-        "Verdict",
-        "_guard",
-        "create_autospec",
-        "kernel_guard",
-        "monkeypatch",
-    ]
+    WORD.findall(
+        """
+        __builtins__ __closure__ __code__ __defaults__ __globals__ __kwdefaults__ __subclasses__ __wrapped__
+        _getframe cell_contents f_back f_builtins f_globals f_locals get_objects get_referrers gi_frame
+        tb_frame
+
+        _ih ast_node_interactivity ast_transformers custom_exceptions do_execute execute_request get_ipython
+        history_manager input_transformer_manager input_transformers_cleanup input_transformers_post
+        run_ast_nodes run_cell run_cell_async run_code set_custom_exc shell_handlers showsyntaxerror
+        showtraceback transform_ast transform_cell user_expressions user_global_ns user_ns
+
+        AsyncMock MagicMock Mock MonkeyPatch PropertyMock Verdict _guard create_autospec kernel_guard
+        monkeypatch
+        """
+    )
 )
 # These only where they stand alone: `model.eval()` and `torch.compile` are harmless.
 ALONE = {"In", "__import__", "_i", "_ii", "_iii", "compile", "eval", "exec", "globals"}
