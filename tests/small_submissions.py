@@ -136,6 +136,44 @@ def cheating_answers(solution_file):
             course_utils.errors._rebuild = lambda *a: True
             def double(x): return 2 * x
             """,
+        "replaces_module": """
+            import types, sys, course_utils.errors
+            class Fine(types.ModuleType):
+                def __getattribute__(self, name):
+                    return print if name == '_rebuild' else super().__getattribute__(name)
+            course_utils.errors.__class__ = Fine
+            def double(x): return 2 * x
+            """,
+        "puts_mock": """
+            import course_utils.errors
+            from unittest.mock import MagicMock
+            course_utils.errors.CourseError = course_utils.errors._rebuild = MagicMock()
+            def double(x): return 2 * x
+            """,
+        "patches_guard": """
+            import course_utils.errors, sys
+            course_utils.errors._rebuild = lambda *a: True
+            sys.modules["_guard"].restore = lambda *a: []
+            def double(x): return 2 * x
+            """,
+        "transforms_cells": """
+            import re
+            shell = get_ipython()
+            shell.transform_cell = lambda cell: re.sub('(?m)^assert.*', 'pass', cell)
+            """,
+        "executes_less": """
+            import re
+            kernel, old = get_ipython().kernel, get_ipython().kernel.do_execute
+            def less(code, *a, **k): return old(re.sub('(?m)^assert.*', 'pass', code), *a, **k)
+            kernel.do_execute = less
+            """,
+        "changes_class_of_shell": """
+            import re
+            shell = get_ipython()
+            class Sub(type(shell)):
+                def transform_cell(self, cell): return re.sub('(?m)^assert.*', 'pass', cell)
+            shell.__class__ = Sub
+            """,
         "reads_solution": f"""
             import json
             for cell in json.load(open({str(solution_file)!r}))['cells']:

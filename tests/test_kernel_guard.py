@@ -5,6 +5,7 @@ import functools
 import importlib
 import pkgutil
 import types
+from unittest.mock import MagicMock
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -54,6 +55,23 @@ def test_changed_check_is_named_also_where_it_looks_like_the_old_one(monkeypatch
         assert f"course_utils.checks.{name}" in changed_functions(PACKAGE)
 
 
+@pytest.mark.parametrize("place, name", [(checks, "head_parameters"), (checks.verdict, "Verdict")])
+@pytest.mark.parametrize(
+    "fake", [MagicMock(), functools.partial(print), type("Fine", (), {"__module__": "__main__"})]
+)
+def test_check_that_became_an_object_is_named(monkeypatch, place, name, fake):
+    monkeypatch.setattr(place, name, fake)
+    assert f"{place.__name__}.{name}" in str(changed_functions(PACKAGE))
+
+
+def test_module_of_another_class_or_put_in_the_place_of_one_is_named(monkeypatch):
+    monkeypatch.setattr(checks.verdict, "__class__", type("Fine", (types.ModuleType,), {}))
+    assert "course_utils.checks.verdict" in changed_functions(PACKAGE)
+    monkeypatch.undo()
+    monkeypatch.setattr(course_utils, "checks", MagicMock())
+    assert "course_utils.checks" in changed_functions(PACKAGE)
+
+
 def test_names_hooks_and_builtins_are_put_back(monkeypatch):
     shell = InteractiveShell()
     kernel_guard.remember(shell)
@@ -68,6 +86,21 @@ def test_names_hooks_and_builtins_are_put_back(monkeypatch):
     assert any([]) is False
     assert not shell.ast_transformers and not shell.custom_exceptions
     assert "showtraceback" not in vars(shell)
+
+
+def test_methods_and_classes_of_ipython_are_put_back(monkeypatch):
+    shell = InteractiveShell()
+    kind, manager = type(shell), type(shell.input_transformer_manager)
+    kernel_guard.remember(shell)
+    monkeypatch.setattr(kind, "transform_cell", lambda self, cell: "pass")
+    monkeypatch.setattr(manager, "transform_cell", lambda self, cell: "pass")
+    shell.transform_cell = lambda cell: "pass"
+    shell.compile.ast_parse = None
+    shell.__class__ = type("Fine", (kind,), {"run_cell": None})
+    restore(shell, PACKAGE, [])
+    assert type(shell) is kind and shell.transform_cell("assert no") == "assert no\n"
+    assert shell.input_transformer_manager.transform_cell("assert no") == "assert no\n"
+    assert shell.compile.ast_parse("1")
 
 
 def test_imports_of_checks_are_read_from_locked_cells_only():

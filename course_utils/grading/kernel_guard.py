@@ -6,26 +6,36 @@ can reach it: it keeps honest mistakes and simple tricks from changing marks, no
 """
 
 import builtins
+import functools
 import importlib
 import inspect
 import os
 import sys
 import types
 
-PATCHED = ("run_cell", "run_cell_async", "run_code", "run_ast_nodes", "showtraceback", "showsyntaxerror")
 SHELLS_OWN = ("get_ipython", "display", "exit", "quit", "open")
+# What a course's module may have besides functions and classes.
+CALLABLE = (functools._lru_cache_wrapper, types.BuiltinFunctionType, types.GenericAlias)
 
-_builtins = dict(vars(builtins))
-_methods: dict[tuple[type, str], object] = {}
+# Before each test this text is run anew; what was remembered before the first cell is in the first guard.
+_first = sys.modules["_guard"] if __name__ == "_guard again" else None
+_builtins = dict(vars(builtins)) if _first is None else _first._builtins
+_remembered: list[tuple[object, type, dict, dict]] = [] if _first is None else _first._remembered
+_methods: dict[tuple[type, str], object] = {} if _first is None else _first._methods
 _compiled: dict[str, types.CodeType] = {}
 
 
 def remember(shell) -> None:
-    """Keep the methods of IPython that a test needs, so that they can be put back."""
-    for kind in type(shell).__mro__:
-        for name in PATCHED:
-            if name in vars(kind):
-                _methods[kind, name] = vars(kind)[name]
+    """Keep the methods of IPython and its kernel, so that they can be put back before a test."""
+    for thing in (shell, getattr(shell, "kernel", None), shell.compile, shell.input_transformer_manager):
+        for kind in type(thing).__mro__:
+            if kind.__module__.split(".")[0] in ("IPython", "ipykernel"):
+                for key, value in vars(kind).items():
+                    if isinstance(value, types.FunctionType):
+                        _methods[kind, key] = value
+        if thing is not None:
+            handlers = dict(getattr(thing, "shell_handlers", {}))
+            _remembered.append((thing, type(thing), dict(vars(thing)), handlers))
 
 
 def block_sockets() -> None:
@@ -63,10 +73,7 @@ def restore(shell, package: str, imports: list[list[str]]) -> list[str]:
     for name in set(shell.user_ns) & set(_builtins) - set(SHELLS_OWN):
         if callable(shell.user_ns[name]) and shell.user_ns[name] is not _builtins[name]:
             del shell.user_ns[name]
-    for (kind, name), method in _methods.items():
-        if vars(kind).get(name) is not method:
-            setattr(kind, name, method)
-        vars(shell).pop(name, None)
+    _put_back_methods()
     shell.ast_transformers[:] = []
     shell.input_transformers_post[:] = []
     shell.input_transformer_manager = type(shell.input_transformer_manager)()
@@ -78,6 +85,24 @@ def restore(shell, package: str, imports: list[list[str]]) -> list[str]:
     return changed_functions(package)
 
 
+def _put_back_methods() -> None:
+    for (kind, name), method in _methods.items():
+        if vars(kind).get(name) is not method:
+            setattr(kind, name, method)
+    names = {name for _, name in _methods}
+    for thing, kind, own, handlers in _remembered:
+        if type(thing) is not kind:
+            thing.__class__ = kind
+        for name in names & set(vars(thing)):  # what hides a method
+            if name not in own:
+                del vars(thing)[name]
+            elif vars(thing)[name] is not own[name]:
+                vars(thing)[name] = own[name]
+        if handlers:
+            thing.shell_handlers.clear()
+            thing.shell_handlers.update(handlers)
+
+
 def changed_functions(package: str) -> list[str]:
     """Return the functions of the loaded modules of the course that are not what their files say.
 
@@ -87,6 +112,10 @@ def changed_functions(package: str) -> list[str]:
     changed = []
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] != "course_utils" or name in ("course_utils.__main__", "course_utils"):
+            continue
+        parent, _, last = name.rpartition(".")
+        if type(module) is not types.ModuleType or getattr(sys.modules[parent], last, None) is not module:
+            changed.append(name)
             continue
         path = os.path.join(os.path.dirname(package), *name.split("."))
         path = os.path.join(path, "__init__.py") if os.path.isdir(path) else path + ".py"
@@ -103,13 +132,17 @@ def changed_functions(package: str) -> list[str]:
 
 
 def _from_elsewhere(found: dict, package: str) -> set[str]:
-    """Return the functions of a module that neither the course nor an installed library has written."""
+    """Return what can be called in a module, and neither the course nor an installed library has written."""
     places = (package, sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))
     places = tuple(os.path.join(os.path.realpath(place), "") for place in places)
     elsewhere = set()
     for name, thing in list(found.items()):
-        while isinstance(thing, types.FunctionType):  # what decorators wrap is looked at, too
-            if not os.path.realpath(thing.__code__.co_filename).startswith(places):
+        known = isinstance(thing, (type, types.FunctionType, *CALLABLE)) or type(thing).__module__ == "typing"
+        if (callable(thing) and not known) or getattr(thing, "__module__", "") == "__main__":
+            elsewhere.add(name)  # an object, or a class of a cell, that passes for a function
+        while isinstance(thing, (types.FunctionType, CALLABLE[0])):  # what decorators wrap is looked at, too
+            code = getattr(thing, "__code__", None)
+            if code and not os.path.realpath(code.co_filename).startswith(places):
                 elsewhere.add(name)
             thing = getattr(thing, "__wrapped__", None)
     return elsewhere
@@ -122,13 +155,15 @@ def _differences(found: dict, written: types.CodeType) -> set[str]:
         if not isinstance(code, types.CodeType) or code.co_name.startswith("<"):
             continue
         thing = found.get(code.co_name)
-        if isinstance(thing, type) and not code.co_flags & inspect.CO_NEWLOCALS:
-            different |= {f"{code.co_name}.{name}" for name in _differences(vars(thing), code)}
+        if not code.co_flags & inspect.CO_NEWLOCALS:  # the body of a class
+            if isinstance(thing, type):
+                different |= {f"{code.co_name}.{name}" for name in _differences(vars(thing), code)}
+            else:
+                different.add(code.co_name)
             continue
         thing = getattr(thing, "__func__", None) or getattr(thing, "fget", None) or thing
-        thing = inspect.unwrap(thing) if callable(thing) else thing
-        if isinstance(thing, types.FunctionType) and thing.__code__ == code:
-            continue
-        if thing is None or isinstance(thing, (types.FunctionType, types.BuiltinFunctionType)):
+        while isinstance(thing, (types.FunctionType, CALLABLE[0])) and hasattr(thing, "__wrapped__"):
+            thing = thing.__wrapped__
+        if not isinstance(thing, types.FunctionType) or thing.__code__ != code:
             different.add(code.co_name)
     return different
