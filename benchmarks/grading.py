@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from small_submissions import RIGHT, handed_in, hostile_answers, write_solution, write_submission
 
-from course_utils.grading import grade, summary
+from course_utils.grading import grade, limits_of, summary
 from course_utils.grading.protection import FIRST_USER, USERS, find_protection
 
 RESULTS = Path(__file__).parent / "results" / "grading.csv"
@@ -105,8 +105,7 @@ def main() -> int:
         results = grade(
             base / "submissions",
             base / "out",
-            seconds=options.seconds,
-            memory_gb=options.memory_gb,
+            limits=limits_of(options.seconds, options.memory_gb),
             workers=options.workers,
             solutions=solutions,
         )

@@ -68,6 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="one folder a student")
     grade.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     grade.add_argument("--solutions", type=Path, metavar="FOLDER", help="default: those of the course")
+    grade.add_argument(
+        "--lesson",
+        dest="lessons",
+        nargs="+",
+        default=[],
+        metavar="LESSON",
+        help="name or number; default: all",
+    )
     grade.add_argument("--seconds", type=float, default=300, help="for each notebook")
     grade.add_argument("--memory-gb", type=float, default=4, help="for each notebook")
     grade.add_argument("--workers", type=int, default=2, help="notebooks at the same time")
@@ -139,12 +147,17 @@ def _exercises(options: argparse.Namespace) -> int:
 
 def _grade(options: argparse.Namespace) -> int:
     from course_utils.exercises import SOLUTIONS_FOLDER
-    from course_utils.grading import grade, summary
+    from course_utils.grading import grade, limits_of, say, summary
 
-    output = options.output or new_output_folder("grades")
-    limits = {"seconds": options.seconds, "memory_gb": options.memory_gb, "workers": options.workers}
-    results = grade(options.submissions, output, solutions=options.solutions or SOLUTIONS_FOLDER, **limits)
-    print(summary(results))
+    results = grade(
+        options.submissions,
+        options.output or new_output_folder("grades"),
+        limits=limits_of(options.seconds, options.memory_gb),
+        workers=options.workers,
+        solutions=options.solutions or SOLUTIONS_FOLDER,
+        lessons=options.lessons,
+    )
+    say(summary(results))
     return 0 if all(result.status == "graded" for result in results) else 1
 
 

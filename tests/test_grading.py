@@ -22,7 +22,7 @@ from small_submissions import (
 
 from course_utils.errors import ConfigError
 from course_utils.grading import marking
-from course_utils.grading.marking import Graded, grade, summary, write_marks
+from course_utils.grading.marking import Graded, grade, limits_of, summary, write_marks
 from course_utils.grading.protection import FIRST_USER, USERS, Limits, find_protection
 
 LIMITS = Limits(
@@ -241,10 +241,15 @@ def test_feedback_does_not_show_hidden_tests(graded):
     assert "answer is another number" in (base / "out" / results["=wrong"].feedback).read_text()
 
 
-@pytest.mark.parametrize("option", ["seconds", "memory_gb", "workers"])
-def test_limit_of_nothing_is_an_error(tmp_path, option):
+@pytest.mark.parametrize("option", ["seconds", "memory_gb"])
+def test_limit_of_nothing_is_an_error(option):
     with pytest.raises(ConfigError, match="greater than 0"):
-        grade(tmp_path, tmp_path.parent / "out", **{option: 0})
+        limits_of(**{"seconds": 1, "memory_gb": 1, option: 0})
+
+
+def test_grading_by_nobody_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="greater than 0"):
+        grade(tmp_path, tmp_path.parent / "out", workers=0)
 
 
 def test_wrong_folders_are_errors_before_anything_runs(tmp_path, monkeypatch):
@@ -274,6 +279,6 @@ def test_lessons_have_columns_of_their_own(tmp_path):
     write_marks(tmp_path / "marks.csv", rows)
     head, first, second = (tmp_path / "marks.csv").read_text().splitlines()
     assert head.startswith("student,lesson,one,two,total,of,percent,status,seconds,happened")
-    assert first.startswith("b,02,,1,1,2,50.0,graded,")
-    assert second.startswith("a,01,0.5,,0.5,1,50.0,stopped,")
+    assert first.startswith("a,01,0.5,,0.5,1,50.0,stopped,")
+    assert second.startswith("b,02,,1,1,2,50.0,graded,")
     assert summary(rows) == "1 graded, 1 stopped"

@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 # Characters of one output, bytes of one picture and of all that are shown.
 SHOWN, PICTURE_BYTES, PAGE_BYTES = 20_000, 2_000_000, 20_000_000
 PICTURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
+FURTHER_TESTS = "# (further tests, which are not shown)"
 # Shorter lines of a hidden test, such as `else:`, tell nothing.
 HIDDEN_LINE = 8
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -120,7 +121,7 @@ def split_hidden(source: str) -> tuple[str, list[str]]:
     shown, hidden, inside = [], [], False
     for line in source.splitlines():
         if not inside and line.strip().startswith("### BEGIN HIDDEN TESTS"):
-            shown.append("# (further tests, which are not shown)")
+            shown.append(FURTHER_TESTS)
             inside = True
         elif inside and line.strip().startswith("### END HIDDEN TESTS"):
             inside = False

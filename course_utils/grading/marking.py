@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -22,9 +22,18 @@ from course_utils.errors import ConfigError
 from course_utils.exercises import SOLUTIONS_FOLDER, marks
 from course_utils.files import write_atomically
 from course_utils.grading.feedback import feedback_page
+from course_utils.grading.progress import fingerprint, read_progress, write_progress
 from course_utils.grading.protection import Limits, Protection, find_protection, free_users
+from course_utils.grading.review import cells_to_review
 from course_utils.grading.sandbox import Ran, run_shut_in
-from course_utils.grading.submissions import Submission, find_submissions, read_solutions, restore
+from course_utils.grading.submissions import (
+    Submission,
+    as_one_name,
+    asked_lessons,
+    find_submissions,
+    read_solutions,
+    restore,
+)
 from course_utils.settings import REPOSITORY_FOLDER
 
 STATUSES = ("graded", "stopped", "died", "failed", "refused", "missing")
@@ -49,6 +58,10 @@ class Graded:
     seconds: float = 0.0
     feedback: str = ""
     """The page for the student, below the output folder."""
+    review: str = ""
+    """Cells that touch what marks rest on, with the words that do: somebody should look at them."""
+    fingerprint: str = ""
+    """Of all that the marks depend on, where they can be kept for the next time."""
 
     @property
     def total(self) -> float:
@@ -61,108 +74,163 @@ class Graded:
         return sum(most for _, most in self.points.values())
 
 
+def limits_of(seconds: float, memory_gb: float) -> Limits:
+    """Return what one notebook may use.
+
+    Args:
+        seconds: Wall-clock time of the whole notebook; one of its cells may take a quarter of it.
+        memory_gb: Memory, in gigabytes.
+
+    Raises:
+        ConfigError: If one of them is not above 0.
+    """
+    _above_zero(seconds=seconds, memory_gb=memory_gb)
+    return Limits(seconds=seconds, cell_seconds=seconds / 4, memory=int(memory_gb * 1e9))
+
+
+def _above_zero(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if not value > 0:
+            raise ConfigError(
+                "A limit is out of range.",
+                where=f"--{name.replace('_', '-')}",
+                expected="a number greater than 0",
+                found=repr(value),
+                do="Leave it out for the default.",
+            )
+
+
 def grade(
     submissions: Path,
     output: Path,
     *,
-    seconds: float = 300,
-    memory_gb: float = 4,
+    limits: Limits | None = None,
     workers: int = 2,
     solutions: Path = SOLUTIONS_FOLDER,
-    limits: Limits | None = None,
+    lessons: Iterable[str] = (),
 ) -> list[Graded]:
     """Grade every notebook of a folder of submissions, and print and write what comes out.
 
+    What an earlier grading into the same folder has written is kept where nothing that it depends on has
+    changed.
+
     Args:
-        submissions: One folder a student with notebooks, or one notebook a student. It is only read.
-        output: The folder for `marks.csv` and `feedback/`, both written as results come.
-        seconds: Wall-clock time that one notebook may take; one of its cells may take a quarter of it.
-        memory_gb: Memory, in gigabytes, that one notebook may use.
+        submissions: One folder a student with notebooks, or one notebook or zip file a student. It is only
+            read.
+        output: The folder for `marks.csv`, `grading.json` and `feedback/`, all written as results come.
+        limits: What one notebook may use; `limits_of(300, 4)` if None.
         workers: How many notebooks run at the same time.
         solutions: The folder of the solution notebooks, with all tests.
-        limits: All limits at once, instead of `seconds` and `memory_gb`.
+        lessons: The lessons to grade, by name or number, which everybody should have handed in; if there
+            are none, whatever was handed in.
 
     Returns:
         One result for each notebook and for each one that is missing, by student and lesson.
 
     Raises:
-        ConfigError: If a number is out of range, a folder is empty, or results would be overwritten.
+        ConfigError: If a number is out of range, a folder is empty, a lesson is unknown, or results that are
+            not of such a grading would be overwritten.
     """
     submissions, output = Path(submissions).resolve(), Path(output).resolve()
     solutions = Path(solutions).resolve()
-    for name, value in (("seconds", seconds), ("memory-gb", memory_gb), ("workers", workers)):
-        if not value > 0:
-            raise ConfigError(
-                "A limit is out of range.",
-                where=f"--{name}",
-                expected="a number greater than 0",
-                found=repr(value),
-                do="Leave it out for the default.",
-            )
-    _refuse_to_overwrite(output, submissions)
+    limits = limits or limits_of(300, 4)
+    _above_zero(workers=workers)
+    _refuse_inside(output, submissions)
+    earlier = read_progress(output, lambda rows: marks_table(map(_from_row, rows)))
+    earlier = [_from_row(row) for row in earlier]
     notebooks = read_solutions(solutions)
-    found = find_submissions(submissions, notebooks)
-    if limits is None:
-        limits = Limits(seconds=seconds, cell_seconds=seconds / 4, memory=int(memory_gb * 1e9))
+    lessons = asked_lessons(lessons, notebooks)
+    found = find_submissions(submissions, notebooks, lessons)
     protection = find_protection()
-    _say(f"{len(found)} notebooks, {workers} at a time. Shut in by: {protection}.")
+    prints = [
+        fingerprint(one, notebooks.get(one.lesson), limits, protection) if one.notebook is not None else ""
+        for one in found
+    ]
+    rows = [one for one in earlier if one.fingerprint in prints and (output / one.feedback).is_file()]
+    rows = [one for one in rows if one.fingerprint]
+    kept = {one.fingerprint for one in rows}
+    waiting = [index for index, key in enumerate(prints) if key not in kept]
+    if lessons:  # those of other lessons, which are not asked for this time
+        rows += [one for one in earlier if one.lesson not in ("", *lessons)]
+    say(f"{len(waiting)} notebooks, {workers} at a time. Shut in by: {protection}.")
+    if rows:
+        say(f"{len(rows)} were graded before and are kept.")
     (output / "feedback").mkdir(parents=True, exist_ok=True)
-    pages, done = _page_names(found), {}
+    pages = _page_names([found[index] for index in waiting], [row.feedback for row in rows])
+    pages = dict(zip(waiting, pages, strict=True))
     # What tells the answers, and what others handed in.
     hide = [submissions, solutions, output, *(REPOSITORY_FOLDER / name for name in ANSWERS)]
     users, cancelled = SimpleQueue(), threading.Event()
     for user in free_users(workers):
         users.put(user)
 
-    def grade_one(index: int) -> tuple[Graded, NotebookNode | None]:
-        notebook, ran, user = found[index].notebook, None, users.get()
+    def grade_one(index: int) -> Ran | None:
+        notebook, user = found[index].notebook, users.get()
         try:
             if notebook is not None:
-                ran = run_shut_in(notebook, limits, protection, user=user, hide=hide, cancelled=cancelled)
+                return run_shut_in(notebook, limits, protection, user=user, hide=hide, cancelled=cancelled)
         except Exception as error:  # a full disk, for example: the others are graded all the same
-            ran = Ran(notebook, "failed", f"it could not be run: {type(error).__name__}: {error}", 0.0)
+            return Ran(notebook, "failed", f"it could not be run: {type(error).__name__}: {error}", 0.0)
         finally:
             users.put(user)
-        return _result(found[index], ran, notebooks, submissions)
+        return None
 
+    _write_rows(output, rows)
     with ThreadPoolExecutor(workers) as pool:
-        waiting = {pool.submit(grade_one, index): index for index in range(len(found))}
+        futures = {pool.submit(grade_one, index): index for index in waiting}
         try:
-            for future in as_completed(waiting):
-                index = waiting[future]
-                done[index], notebook = future.result()
-                done[index].feedback = pages[index]
-                write_feedback(output / pages[index], done[index], notebook, protection)
-                write_marks(output / "marks.csv", [done[key] for key in sorted(done)])
-                _say(_line(done[index]))
+            for future in as_completed(futures):
+                index, ran = futures[future], future.result()
+                done = _result(found[index], ran, notebooks, submissions)
+                done.feedback = pages[index]
+                done.fingerprint = prints[index] if done.status != "failed" else ""
+                notebook = ran.notebook if ran is not None else None
+                write_feedback(output / pages[index], done, notebook, protection)
+                rows.append(done)
+                _write_rows(output, rows)
+                say(_line(done))
         except BaseException:  # Ctrl-C, above all: what is done is kept, what runs is ended
             cancelled.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [done[key] for key in sorted(done)]
+    return sorted(rows, key=_place)
 
 
-def _refuse_to_overwrite(output: Path, submissions: Path) -> None:
-    inside = output == submissions or submissions in output.parents
-    if inside or (output / "marks.csv").exists() or (output / "feedback").exists():
+def _from_row(row: Mapping) -> Graded:
+    points = {name: (got, of) for name, (got, of) in row["points"].items()}
+    return Graded(**{**row, "points": points})
+
+
+def _write_rows(output: Path, rows: list[Graded]) -> None:
+    write_progress(output, [asdict(row) for row in rows])
+    write_marks(output / "marks.csv", rows)
+
+
+def _place(one: Graded) -> tuple[str, str, str]:
+    return as_one_name(one.student), one.lesson, one.file
+
+
+def _refuse_inside(output: Path, submissions: Path) -> None:
+    if output == submissions or submissions in output.parents:
         raise ConfigError(
             "The marks cannot be written there.",
             where=output,
-            expected="a folder outside of the submissions, without marks.csv and feedback/",
-            found="a folder of the submissions" if inside else "marks of an earlier time",
+            expected="a folder outside of the submissions",
+            found="a folder of the submissions",
             do="Choose another folder with --output.",
         )
 
 
 def _result(
     submission: Submission, ran: Ran | None, solutions: Mapping[str, NotebookNode], folder: Path
-) -> tuple[Graded, NotebookNode | None]:
-    """Return the row of a submission, and its notebook as it was executed."""
+) -> Graded:
+    """Return the row of a submission."""
     path = submission.path
+    file = path.relative_to(folder).as_posix() if path else ""
     graded = Graded(
         submission.student,
         submission.lesson,
-        file=str(path.relative_to(folder)) if path else "",
+        file=f"{file}: {submission.member}" if submission.member else file,
         status="missing" if path is None else "refused",
         happened=submission.problem,
     )
@@ -172,8 +240,11 @@ def _result(
         graded.points.update(marks(ran.notebook))
         graded.status, graded.seconds = ran.status, ran.seconds
         graded.happened = ran.happened or _first_error(ran.notebook)
+    if submission.notebook is not None:
+        cells = cells_to_review(submission.notebook).items()
+        graded.review = "; ".join(f"cell {number}: {', '.join(words)[:100]}" for number, words in cells)[:300]
     graded.happened = "; ".join(text for text in (graded.happened, submission.note) if text)
-    return graded, ran.notebook if ran is not None else None
+    return graded
 
 
 def _first_error(notebook: NotebookNode) -> str:
@@ -187,9 +258,9 @@ def _first_error(notebook: NotebookNode) -> str:
     return ""
 
 
-def _page_names(found: Iterable[Submission]) -> list[str]:
-    """Return for each submission the path of its page: safe on every system, and never the same."""
-    names, taken = [], set()
+def _page_names(found: Iterable[Submission], kept: Iterable[str]) -> list[str]:
+    """Return for each submission the path of its page: safe on every system, and never one twice."""
+    names, taken = [], {name.casefold() for name in kept}
     for one in found:
         plain = re.sub(r"[^\w.-]+", "_", f"{one.student}_{one.lesson or 'unknown'}").strip("._")[:100]
         for number in itertools.count(1):
@@ -214,7 +285,8 @@ def write_feedback(path: Path, graded: Graded, notebook: NotebookNode | None, pr
         ConfigError: If the file cannot be written.
     """
     title = f"{graded.student}: {graded.lesson or 'unknown lesson'}"
-    page = feedback_page(title, graded.points, notebook, happened=graded.happened, protection=str(protection))
+    told = {"happened": graded.happened, "protection": str(protection), "review": graded.review}
+    page = feedback_page(title, graded.points, notebook, **told)
     write_atomically(path, lambda part: part.write_text(page, encoding="utf-8"), ConfigError)
 
 
@@ -223,25 +295,30 @@ def write_marks(path: Path, results: Iterable[Graded]) -> None:
 
     Args:
         path: Where to; an existing file is replaced as a whole.
-        results: In the order of the rows.
+        results: In any order; the rows are in that of the students and lessons.
 
     Raises:
         ConfigError: If the file cannot be written.
     """
-    results = list(results)
+    content = marks_table(results)
+    write_atomically(path, lambda part: part.write_bytes(content), ConfigError)
+
+
+def marks_table(results: Iterable[Graded]) -> bytes:
+    """Return what `write_marks` writes: CSV in UTF-8."""
+    results = sorted(results, key=_place)
     tests = list(dict.fromkeys(name for one in sorted(results, key=_lesson) for name in one.points))
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
-    ends = ["total", "of", "percent", "status", "seconds", "happened", "file", "feedback"]
+    ends = ["total", "of", "percent", "status", "seconds", "happened", "look at", "file", "feedback"]
     table.writerow(["student", "lesson", *tests, *ends])
     for one in results:
         percent = f"{100 * one.total / one.of:.1f}" if one.of else ""
         got = [f"{one.points[name][0]:g}" if name in one.points else "" for name in tests]
         row = [one.student, one.lesson, *got, f"{one.total:g}", f"{one.of:g}", percent, one.status]
-        row += [f"{one.seconds:.1f}", one.happened, one.file, one.feedback]
+        row += [f"{one.seconds:.1f}", one.happened, one.review, one.file, one.feedback]
         table.writerow([_no_formula(value) for value in row])
-    content = text.getvalue().encode("utf-8", "replace")
-    write_atomically(path, lambda part: part.write_bytes(content), ConfigError)
+    return text.getvalue().encode("utf-8", "replace")
 
 
 def _lesson(one: Graded) -> str:
@@ -255,17 +332,22 @@ def _no_formula(value: str) -> str:
 
 def _line(one: Graded) -> str:
     told = f" - {one.status}: {one.happened}" if one.happened or one.status != "graded" else ""
+    told += f" - look at this one: {one.review}" if one.review else ""
     return f"{one.student} {one.lesson}: {one.total:g} of {one.of:g} in {one.seconds:.0f} s{told}"
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """Print a line with names that this terminal may not be able to show."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def summary(results: Iterable[Graded]) -> str:
-    """Return in one line how many were graded, and how many were not."""
+    """Return how many were graded and how many were not, and which of them somebody should look at."""
     results = list(results)
     counted = {status: sum(one.status == status for one in results) for status in STATUSES}
-    return ", ".join(f"{number} {status}" for status, number in counted.items() if number)
+    told = ", ".join(f"{number} {status}" for status, number in counted.items() if number)
+    touching = [f"\n  {one.student} {one.lesson}: {one.review}" for one in results if one.review]
+    if touching:
+        told += f"\nLook at {len(touching)}, with cells that touch what marks rest on:{''.join(touching)}"
+    return told
