@@ -165,6 +165,12 @@ def test_trick_does_not_get_points(graded, student):
     if student == "reads_solution" and not find_protection().namespaces:
         pytest.skip("files can be put out of sight in a namespace only")
     assert points_of(graded, student) == (0, 0)
+    assert graded[1][student].review  # and a person is asked to look at it
+
+
+def test_only_those_who_touch_what_marks_rest_on_are_to_be_looked_at(graded):
+    named = {name for name, one in graded[1].items() if one.review}
+    assert named == set(cheating_answers(""))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """Answers come from the student, everything else from the solution."""
 
 import copy
+import io
 import json
+import zipfile
 
+import nbformat
 import pytest
 from small_submissions import RIGHT, handed_in, small_solution, write_solution, write_submission
 
@@ -13,6 +16,9 @@ from course_utils.grading.submissions import (
     read_solutions,
     restore,
 )
+from course_utils.settings import REPOSITORY_FOLDER
+
+EXERCISES = REPOSITORY_FOLDER / "notebooks" / "exercises"
 
 
 def restored(tmp_path, notebook):
@@ -104,3 +110,148 @@ def test_students_are_folders_or_notebooks_and_lessons_are_found_by_name_or_cell
         ("eve", "01_small", False),
         ("fred", "01_small", False),
     ]
+
+
+def other_solution():
+    """Return a second lesson that shares no cell with the first."""
+    solution = small_solution(set_up="import os", tests=("assert answer", "assert double"))
+    for number, cell in enumerate(solution.cells):
+        cell["id"] = f"other-{number}"
+        if "nbgrader" in cell.metadata:
+            cell.metadata.nbgrader["grade_id"] = cell.metadata.nbgrader["grade_id"].replace("01", "02")
+    solution.cells[0].source = "# Other"
+    return solution
+
+
+SOLUTIONS = {"01_small": small_solution(), "02_other": other_solution()}
+
+
+def found(folder, *lessons, solutions=SOLUTIONS):
+    return find_submissions(folder, solutions, lessons)
+
+
+def without(notebook, *, ids=False):
+    """Return a notebook as some editors save it: without nbgrader's metadata, and without ids."""
+    for cell in notebook.cells:
+        cell.metadata.pop("nbgrader", None)
+        if ids:
+            del cell["id"]
+    return notebook
+
+
+@pytest.mark.parametrize("ids, told", [(False, "found by cell id"), (True, "found by place")])
+def test_answers_without_metadata_are_found_and_it_is_told(tmp_path, ids, told):
+    notebook = without(handed_in(*RIGHT, solution=SOLUTIONS["01_small"]), ids=ids)
+    write_submission(tmp_path, "anna", notebook)
+    (one,) = found(tmp_path)
+    sources = [cell.source for cell in one.notebook.cells if cell.cell_type == "code"]
+    assert (sources[1], sources[3], len(sources)) == (*RIGHT, 5)
+    assert one.note == f"2 of its answers had lost their metadata: {told}" + " between other cells" * ids
+
+
+@pytest.mark.parametrize("ids", [False, True])
+def test_every_exercise_of_the_course_survives_the_loss_of_its_metadata(tmp_path, ids):
+    solutions = read_solutions(EXERCISES / "solutions")
+    for lesson in solutions:
+        notebook = nbformat.read(EXERCISES / f"{lesson}.ipynb", as_version=4)
+        answers = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+        for number, cell in enumerate(answers):
+            cell.source = f"answer_{number} = 1"
+        write_submission(tmp_path, lesson, without(notebook, ids=ids), "mine.ipynb")
+    for one in find_submissions(tmp_path, solutions):
+        if one.path is not None:
+            assert one.lesson == one.student
+            answers = [c for c in one.notebook.cells if c.metadata.get("nbgrader", {}).get("solution")]
+            assert [c.source for c in answers] == [f"answer_{n} = 1" for n in range(len(answers))]
+            assert len(one.notebook.cells) == len(solutions[one.lesson].cells)
+
+
+def test_notebook_as_it_was_handed_out_needs_no_note(tmp_path):
+    write_submission(tmp_path, "anna", handed_in(*RIGHT, solution=SOLUTIONS["01_small"]))
+    assert [one.note for one in found(tmp_path)] == [""]
+
+
+def test_cells_say_which_lesson_it_is_and_the_name_only_if_they_do_not(tmp_path):
+    write_submission(tmp_path, "anna", handed_in(*RIGHT, solution=SOLUTIONS["02_other"]), "01_small.ipynb")
+    own = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("answer = 42")])
+    write_submission(tmp_path, "ben", own, "01_small.ipynb")
+    anna, ben = (one for one in found(tmp_path, "01_small", "02_other") if one.path)
+    assert (anna.lesson, ben.lesson) == ("02_other", "01_small")
+    assert anna.note == "it is named 01_small, but has the cells of 02_other: graded as 02_other"
+    assert ben.note == "none of its cells is one of the exercise: they were run before it"
+
+
+def zipped(path, members, method=zipfile.ZIP_DEFLATED):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+
+
+def test_notebooks_in_zip_files_are_found_without_unpacking_them(tmp_path):
+    text = json.dumps(handed_in(*RIGHT, solution=SOLUTIONS["01_small"]))
+    other = json.dumps(handed_in(*RIGHT, solution=SOLUTIONS["02_other"]))
+    zipped(
+        tmp_path / "anna" / "work.zip", {"../../01_small.ipynb": text, "w/02_other.ipynb": other, "x.csv": ""}
+    )
+    zipped(tmp_path / "ben.zip", {"__MACOSX/01_small.ipynb": "", "/01_small.ipynb": text})
+    before = sorted(tmp_path.rglob("*"))
+    rows = [(one.student, one.lesson, one.member, bool(one.notebook)) for one in found(tmp_path, "01_small")]
+    assert rows == [
+        ("anna", "01_small", "../../01_small.ipynb", True),
+        ("ben", "01_small", "/01_small.ipynb", True),
+    ]
+    assert sorted(tmp_path.rglob("*")) == before and not (tmp_path.parent / "01_small.ipynb").exists()
+
+
+def test_zip_files_that_are_no_submission_say_what_they_are(tmp_path):
+    zipped(tmp_path / "data.zip", {"a.csv": "", "b.py": ""})
+    zipped(tmp_path / "bomb.zip", {"01_small.ipynb": b" " * 21_000_000})
+    zipped(tmp_path / "many.zip", {f"{number}.ipynb": "{}" for number in range(51)})
+    zipped(tmp_path / "odd.zip", {"01_small.ipynb": "{}"}, zipfile.ZIP_LZMA)
+    (tmp_path / "text.zip").write_text("no zip")
+    broken = io.BytesIO()
+    with zipfile.ZipFile(broken, "w") as archive:
+        archive.writestr("01_small.ipynb", "{}")
+    (tmp_path / "broken.zip").write_bytes(broken.getvalue().replace(b"{}", b"[]"))
+    (tmp_path / "link.zip").symlink_to(tmp_path / "bomb.zip")
+    told = {one.student: one.problem for one in found(tmp_path) if one.path}
+    words = {
+        "data": "no notebook in it, but a.csv, b.py",
+        "bomb": "20 MB are the most",
+        "many": "51 notebooks",
+        "odd": "uncommon way",
+        "text": "not a zip file",
+        "broken": "cannot be read from the zip file",
+        "link": "a link",
+    }
+    assert told.keys() == words.keys()
+    assert [name for name in words if words[name] not in told[name]] == []
+
+
+def test_what_was_handed_in_instead_of_a_notebook_is_named(tmp_path):
+    write_submission(tmp_path, "anna", "print(1)", "01_small.py")
+    (tmp_path / "ben_01_small.py").write_text("print(1)")
+    (tmp_path / "carl").mkdir()
+    (tmp_path / "marks-of-last-year.csv").write_text("")
+    told = {one.student: one.problem for one in found(tmp_path, "01_small") if one.problem}
+    assert told["anna"] == "no notebook was handed in, but 01_small.py"
+    assert told["carl"] == "nothing was handed in"
+    assert [(one.lesson, one.problem) for one in found(tmp_path) if one.student == "ben"] == [
+        ("01_small", "it is no notebook but a .py file")
+    ]
+
+
+def test_lesson_of_one_student_is_not_missing_for_the_others(tmp_path):
+    for name in ("anna", "ben", "carl"):
+        write_submission(tmp_path, name, handed_in(*RIGHT, solution=SOLUTIONS["01_small"]))
+    write_submission(tmp_path, "anna", handed_in(*RIGHT, solution=SOLUTIONS["02_other"]), "02_other.ipynb")
+    (tmp_path / "dora").mkdir()
+    rows = [(one.student, one.lesson) for one in found(tmp_path)]
+    assert rows == [
+        ("anna", "01_small"),
+        ("anna", "02_other"),
+        *((n, "01_small") for n in ("ben", "carl", "dora")),
+    ]
+    asked = [(one.student, one.lesson, bool(one.path)) for one in found(tmp_path, "02_other")]
+    assert asked == [("anna", "02_other", True), *((name, "02_other", False) for name in others)]

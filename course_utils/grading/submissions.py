@@ -210,9 +210,7 @@ def _notebooks_in(path: Path) -> list[str]:
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise UnreadableError(f"it is not a zip file that can be read: {error}") from error
     names = [member.filename for member in members]
-    parts = {name: PurePosixPath(name).parts for name in names}
-    notebooks = [name for name in names if name.endswith(".ipynb")]
-    notebooks = [name for name in notebooks if not any(_is_ignored(Path(part)) for part in parts[name])]
+    notebooks = [name for name in names if name.endswith(".ipynb") and not _is_ignored_member(name)]
     if not notebooks:
         raise UnreadableError(f"the zip file has no notebook in it, but {_listed(names)}")
     if len(set(notebooks)) < len(notebooks) or len(notebooks) > ZIP_NOTEBOOKS:
@@ -220,6 +218,10 @@ def _notebooks_in(path: Path) -> list[str]:
             f"the zip file has {len(notebooks)} notebooks in it, too many or twice the same"
         )
     return sorted(notebooks)
+
+
+def _is_ignored_member(name: str) -> bool:
+    return any(_is_ignored(Path(part)) for part in PurePosixPath(name).parts if part not in ("/", "..", "."))
 
 
 def _listed(names: list[str]) -> str:
