@@ -247,11 +247,8 @@ def test_lesson_of_one_student_is_not_missing_for_the_others(tmp_path):
         write_submission(tmp_path, name, handed_in(*RIGHT, solution=SOLUTIONS["01_small"]))
     write_submission(tmp_path, "anna", handed_in(*RIGHT, solution=SOLUTIONS["02_other"]), "02_other.ipynb")
     (tmp_path / "dora").mkdir()
+    others = ("ben", "carl", "dora")
     rows = [(one.student, one.lesson) for one in found(tmp_path)]
-    assert rows == [
-        ("anna", "01_small"),
-        ("anna", "02_other"),
-        *((n, "01_small") for n in ("ben", "carl", "dora")),
-    ]
+    assert rows == [("anna", "01_small"), ("anna", "02_other"), *((name, "01_small") for name in others)]
     asked = [(one.student, one.lesson, bool(one.path)) for one in found(tmp_path, "02_other")]
     assert asked == [("anna", "02_other", True), *((name, "02_other", False) for name in others)]
