@@ -8,6 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell
 from small_submissions import cheating_answers, handed_in, small_solution
 
+from course_utils.grading import review
 from course_utils.grading.review import cells_to_review
 from course_utils.settings import REPOSITORY_FOLDER
 
@@ -109,3 +110,12 @@ def test_solutions_and_what_is_copied_from_a_lesson_are_not_named(path):
 def test_cell_of_any_kind_is_looked_through(source):
     assert words(source) == {}
     assert list(words(source + "\nget_ipython()")) == [3]
+
+
+def test_name_of_many_parts_is_put_together_once(monkeypatch):
+    parts, whole = [], review._Words._name
+    monkeypatch.setattr(
+        review._Words, "_name", lambda self, node: parts.append(whole(self, node)) or parts[-1]
+    )
+    cells_to_review(handed_in("a" + ".b" * 1000))
+    assert sum(part.count(".b") for part in parts) <= 3000

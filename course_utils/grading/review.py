@@ -136,6 +136,8 @@ class _Words:
             self.found |= {node.id} & ALONE - (self.own & HISTORY)
 
     def see_attribute(self, node):
+        if id(node) in self.inner:  # seen as a part of the whole name, once
+            return
         name = self._name(node)
         self.found |= self._touched_by(node)
         if not isinstance(node.ctx, ast.Load) and name.startswith("course_utils."):
