@@ -20,7 +20,10 @@ from course_utils.runs import (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; return 0 if all went well, 1 if a lesson failed, 2 if something was asked wrongly."""
+    """Run a command; return 0 if all went well, 1 if a lesson failed, 2 if something was asked wrongly.
+
+    130 says that training was interrupted.
+    """
     options = _parser().parse_args(arguments)
     try:
         return options.work(options)
@@ -121,7 +124,13 @@ def _train(options: argparse.Namespace) -> int:
     settings = Settings(**{"profile": options.profile, **parameters})
     # One folder for all processes, which may have looked at the clock in different seconds.
     output = options.output or from_first(lambda: new_output_folder("train"))
-    facts = train_run(settings, output.resolve(), options.part)
+    try:
+        facts = train_run(settings, output.resolve(), options.part)
+    except KeyboardInterrupt as stopped:
+        if is_first():
+            begin = str(stopped) or "Interrupted."
+            print(f"\n{begin} To go on: the same command with --output {output.resolve()}", file=sys.stderr)
+        return 130  # as a shell tells of Ctrl-C
     if is_first():
         print(f"{told(facts)}\n{output.resolve() / 'results.json'}")
     return 0

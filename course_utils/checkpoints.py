@@ -1,9 +1,9 @@
 """How is what was learned kept?
 
 A *model file* (.safetensors) holds a network's weights and what you need to use them: the backbone, the
-classes and the image size. A *training state* (.pt) holds what is needed to go on training. Both are
-written to a temporary file beside the final one and then moved into place, so that a crash in mid-write
-leaves the old file whole. Neither runs code when it is read.
+classes, the image size and the preprocessing. A *training state* (.pt) holds what is needed to go on
+training. Both are written to a temporary file beside the final one and then moved into place, so that a
+crash in mid-write leaves the old file whole. Neither runs code when it is read.
 """
 
 import copy
@@ -11,6 +11,7 @@ import hashlib
 import json
 import random
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms._presets import ImageClassification
 
 from course_utils import sharded
 from course_utils.errors import CheckpointError, CourseError
@@ -34,27 +36,62 @@ def save_model(
     backbone: str,
     classes: list[str],
     image_size: int | None,
-    transform: v2.Compose | None = None,
+    transform: Callable | None,
 ) -> None:
     """Write a network's weights and how to use them to a .safetensors file.
 
     Args:
         model: The network; its parameters and buffers are saved as they are.
         path: Where to; an existing file is replaced as a whole.
-        backbone: torchvision's name of the network.
+        backbone: The network's name: torchvision's, or "timm/NAME".
         classes: The names of the head's outputs, in order.
         image_size: Height and width in pixels that the network was trained with. None: the weights' own.
-        transform: What `backbone_transform` gave for torchvision's weights; `model_transform` rebuilds it.
+        transform: What `backbone_transform` gave; `model_transform` rebuilds it. None: nothing is kept of
+            it, and whoever reads the file must know how pictures are prepared.
+
+    Raises:
+        CheckpointError: If the file cannot be written, `load_model` could not read it again because
+            `backbone` or `classes` do not fit the network, or the transform cannot be described.
     """
+    path = Path(path).resolve()
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     card = {
         "backbone": backbone,
         "classes": classes,
         "image_size": image_size,
-        "preprocessing": _describe(transform) if transform else None,
+        "preprocessing": describe_preprocessing(transform) if transform else None,
     }
+    _refuse_what_does_not_fit(path, state, card)
     metadata = {"course": json.dumps({**card, "sha256": _fingerprint(state, card)}, ensure_ascii=False)}
-    write_atomically(Path(path), lambda temporary: save_file(state, temporary, metadata))
+    write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
+
+
+def _refuse_what_does_not_fit(path: Path, state: dict[str, torch.Tensor], card: dict) -> None:
+    """Build what `load_model` will build, without filling any memory, and compare the shapes."""
+    # Imported here: the room of the networks is needed for whole networks only.
+    from course_utils.backbones import build_backbone, replace_head
+
+    found, cause = "", None
+    try:
+        with torch.device("meta"):
+            twin = build_backbone(card["backbone"])
+            replace_head(twin, len(card["classes"]))
+        wanted = {name: list(tensor.shape) for name, tensor in twin.state_dict().items()}
+        given = {name: list(tensor.shape) for name, tensor in state.items()}
+        for name in [*given, *wanted]:
+            if given.get(name) != wanted.get(name):
+                found = f"{name}: shape {given.get(name)}, where {wanted.get(name)} is needed"
+                break
+    except (ValueError, CourseError) as error:  # no such network, or fewer than two classes
+        found, cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", error
+    if found:
+        raise CheckpointError(
+            "A network cannot be saved like this: nobody could read it again.",
+            where=path,
+            expected=f"a {card['backbone']} with {len(card['classes'])} outputs, one for each of `classes`",
+            found=found,
+            do="Give a name to every output, in their order, and the network's own name as `backbone`.",
+        ) from cause
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict]:
@@ -111,25 +148,52 @@ def model_transform(card: dict) -> v2.Compose:
             found="one that was saved without",
             do="Build it with backbone_transform(weights), or save the model again with transform=...",
         )
-    from course_utils.preprocessing import ImageClassification
-
     described = dict(card["preprocessing"])
     interpolation = InterpolationMode(described.pop("interpolation"))
     return v2.Compose([v2.RGB(), ImageClassification(**described, interpolation=interpolation)])
 
 
-def _describe(transform: v2.Compose) -> dict | None:
-    """Return the numbers of torchvision's preset at the end of a transform; None if it ends otherwise."""
-    preset = transform.transforms[-1]
-    if not hasattr(preset, "crop_size"):
-        return None
+def describe_preprocessing(transform: Callable) -> dict:
+    """Return the numbers of a transform that `backbone_transform` made, from which it can be rebuilt.
+
+    Raises:
+        CheckpointError: If it is anything else than a preset, after making a picture RGB.
+    """
+    *before, preset = getattr(transform, "transforms", [transform])
+    preset = _as_torchvisions(preset)
+    if not isinstance(preset, ImageClassification) or not all(isinstance(step, v2.RGB) for step in before):
+        raise CheckpointError(
+            "The preprocessing of a network cannot be written into its file.",
+            where=f"transform={' '.join(str(transform).split())[:200]}",
+            expected="what backbone_transform(weights) returns, unchanged",
+            found="other steps, which the file could not say how to do",
+            do="Give the transform of the test images: what only training images go through is not needed.",
+        )
     return {
         "resize_size": preset.resize_size[0],
         "crop_size": preset.crop_size[0],
         "mean": list(preset.mean),
         "std": list(preset.std),
         "interpolation": preset.interpolation.value,
+        "antialias": preset.antialias,
     }
+
+
+def _as_torchvisions(preset: Callable) -> Callable:
+    """Return torchvision's preset that does to a PIL picture what timm's steps do; others as they are."""
+    steps = {type(step).__name__: step for step in getattr(preset, "transforms", [])}
+    if list(steps) != ["Resize", "CenterCrop", "MaybeToTensor", "Normalize"]:
+        return preset
+    resize, crop, _, numbers = steps.values()
+    if not isinstance(resize.size, int) or len({*crop.size}) > 1:
+        return preset
+    return ImageClassification(
+        crop_size=crop.size[0],
+        resize_size=resize.size,
+        mean=tuple(numbers.mean.tolist()),
+        std=tuple(numbers.std.tolist()),
+        interpolation=resize.interpolation,
+    )
 
 
 def _fingerprint(state: dict[str, torch.Tensor], card: dict) -> str:

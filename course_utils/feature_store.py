@@ -20,10 +20,10 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from course_utils.backbones import without_head
-from course_utils.checkpoints import write_atomically
 from course_utils.data import labels_of
 from course_utils.errors import CheckpointError, ConfigError
 from course_utils.features import batch_of, extract_features, feature_batches
+from course_utils.files import not_written, remove_leftovers, write_atomically
 from course_utils.inference import LIBRARIES, made_of_libraries
 from course_utils.precision import fastest_dtype
 from course_utils.preprocessing import ImageClassification, as_pixels, known_preset, source_and_indices
@@ -49,7 +49,7 @@ def kept_features(
 
     Raises:
         CheckpointError: If several processes were launched, and a shard of one cannot be written: without it,
-            nothing could be resumed. A process that is alone goes on, with the features in memory.
+            nothing could be resumed. A process that is alone says so, and goes on with what it has in memory.
     """
     if not store_limit() or not can_be_kept(model, dataset):
         return extract_features(model, dataset, num_workers=num_workers, label=label)
@@ -92,8 +92,18 @@ def kept_shards(
     wanted, images = [shards[place] for place in missing], sum(map(len, shards))
     batches = feature_batches(model, joined(wanted), num_workers=num_workers, label=label)
     with closing(batches):  # whatever happens, the network gets its head back
-        for place, (features, labels) in zip(missing, cut(batches, list(map(len, wanted))), strict=True):
-            yield place, keep(paths[place], features, labels, images)
+        can_write = True
+        for place, made in zip(missing, cut(batches, list(map(len, wanted))), strict=True):
+            kept = as_kept(*made)
+            try:
+                if can_write:
+                    keep(paths[place], kept, images)
+            except CheckpointError as error:
+                if count() > 1:  # it is a long run, and could not be resumed
+                    raise
+                can_write = False
+                print(f"The {label} stay in memory, since {store_folder()} cannot be written: {error.found}")
+            yield place, kept
 
 
 def path_of(key: str) -> Path:
@@ -101,29 +111,38 @@ def path_of(key: str) -> Path:
     return store_folder() / f"{key}.safetensors"
 
 
-def keep(path: Path, features: torch.Tensor, labels: torch.Tensor, images: int) -> dict[str, torch.Tensor]:
+def as_kept(features: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return `features` and `labels` as they are kept: in bfloat16 where nothing is lost by it.
+
+    Args:
+        features: [images, features], float32 or as the network spoke.
+        labels: int64, [images].
+    """
+    if torch.equal(features.bfloat16().float(), features.float()):
+        features = features.bfloat16()  # half the space
+    return {"features": features.contiguous(), "labels": labels}
+
+
+def keep(path: Path, tensors: dict[str, torch.Tensor], images: int) -> None:
     """Write the features of a shard, if there is room in the store for all shards.
 
     Args:
         path: As `path_of` returns it.
-        features: [images, features], float32 or as the network spoke.
-        labels: int64, [images].
+        tensors: As `as_kept` returns them.
         images: How many there are in all shards together: if not all have room, the last would drive out the
             first, and so none is written.
 
-    Returns:
-        `features` and `labels` as they are kept: in bfloat16 where nothing is lost by it.
-
     Raises:
-        CheckpointError: If several processes were launched, and the shard cannot be written.
+        CheckpointError: If the disk is full, or the folder is not yours.
     """
-    if torch.equal(features.bfloat16().float(), features.float()):
-        features = features.bfloat16()  # half the space
-    tensors = {"features": features.contiguous(), "labels": labels}
     size = sum(tensor.nbytes for tensor in tensors.values())
-    if size * images <= store_limit() * len(labels):
-        _write(path, tensors, size)
-    return tensors
+    if size * images > store_limit() * len(tensors["labels"]):
+        return
+    try:
+        make_room(store_limit() - size)
+    except OSError as error:
+        raise not_written(path, error) from error
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, {"sha256": _checksum(tensors)}))
 
 
 def store_folder() -> Path:
@@ -257,19 +276,6 @@ def read_kept(path: Path) -> dict[str, torch.Tensor] | None:
     return tensors
 
 
-def _write(path: Path, tensors: dict[str, torch.Tensor], size: int) -> None:
-    try:
-        make_room(store_limit() - size)
-        write_atomically(
-            path, lambda temporary: save_file(tensors, temporary, {"sha256": _checksum(tensors)})
-        )
-    except (OSError, CheckpointError):
-        # A full disk, or a folder that is not yours: the features are there all the same. But a run of
-        # several processes is a long one, and could not be resumed.
-        if count() > 1:
-            raise
-
-
 class Kept(NamedTuple):
     """One file of the store."""
 
@@ -293,12 +299,13 @@ def list_store() -> list[Kept]:
 
 
 def make_room(limit: int) -> list[Kept]:
-    """Remove what was not used for the longest time until no more than `limit` bytes are kept.
+    """Remove what killed saves left, and what was not used for the longest time until `limit` bytes are kept.
 
     Returns:
         What was removed.
     """
-    total, removed = 0, []
+    left = remove_leftovers(store_folder(), r"[0-9a-f]{64}\.safetensors")
+    total, removed = 0, [Kept(path, size, 0.0) for path, size in left]
     for file in list_store():
         total += file.size
         if total > limit:

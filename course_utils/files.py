@@ -1,17 +1,29 @@
 """How is a file written so that it is never half there?"""
 
 import os
+import re
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from course_utils.errors import CheckpointError, CourseError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can remove a file that is open
+    fcntl = None
 
 
 def write_atomically(
     path: Path, write: Callable[[Path], None], error: type[CourseError] = CheckpointError
 ) -> None:
     """Let `write` fill a temporary file beside `path`, and then put it in the place of `path`.
+
+    Temporary files of the same path that a killed process left behind are removed.
 
     Args:
         path: Where to; an existing file is replaced as a whole.
@@ -25,24 +37,83 @@ def write_atomically(
     path = Path(path).resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, re.escape(path.name))
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
     except (OSError, ValueError) as problem:
         raise not_written(path, problem, error) from problem
     temporary = Path(name)
     try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files that only you may read; give this one the usual permissions.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as problem:  # torch reports a full disk as a RuntimeError
+        with _in_use(handle):
+            write(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            # mkstemp makes files that only you may read; give this one the usual permissions.
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+            os.replace(temporary, path)
+    except (OSError, RuntimeError, SafetensorError) as problem:  # torch reports a full disk as a RuntimeError
         raise not_written(path, problem, error) from problem
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _in_use(handle: int) -> Iterator[None]:
+    """Lock an open file, and close it at the end. The system unlocks it if the process is killed."""
+    if fcntl is None:
+        os.close(handle)  # an open file could not be renamed
+        yield
+        return
+    try:
+        with suppress(OSError):  # a network drive may have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path, names: str) -> list[tuple[Path, int]]:
+    """Remove the temporary files that `write_atomically` left when its process was killed.
+
+    Args:
+        folder: Where they are.
+        names: A regular expression for the names of the files that were to be written.
+
+    Returns:
+        Each with its size in bytes. One that another process is still writing is left alone.
+    """
+    removed = []
+    for part in folder.glob(".*.part") if fcntl else ():
+        if re.fullmatch(rf"\.{names}\.[a-z0-9_]{{8}}\.part", part.name):  # as mkstemp names them
+            with suppress(OSError), part.open("rb+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                size = os.fstat(file.fileno()).st_size
+                part.unlink()
+                removed.append((part, size))
+    return removed
+
+
+def check_room(path: Path, size: int) -> None:
+    """Look whether the disk has room for what will be written.
+
+    Args:
+        path: A file or a folder, which need not exist yet.
+        size: Bytes.
+
+    Raises:
+        CheckpointError: If it has less.
+    """
+    path = Path(path).resolve()
+    free = shutil.disk_usage(next(place for place in (path, *path.parents) if place.exists())).free
+    if free < size:
+        raise CheckpointError(
+            "The disk has too little room.",
+            where=path,
+            expected=f"{size / 1e6:.1f} MB of free space",
+            found=f"{free / 1e6:.1f} MB",
+            do="Free some space, or choose a folder on another disk.",
+        )
 
 
 def not_written(path: Path, problem: Exception, error: type[CourseError] = CheckpointError) -> CourseError:

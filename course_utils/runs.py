@@ -8,6 +8,7 @@ import ast
 import json
 import os
 import re
+import secrets
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import nbformat
 
-from course_utils.errors import ConfigError
+from course_utils.errors import CheckpointError, ConfigError
 from course_utils.files import write_atomically
 from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unknown_name
 
@@ -134,21 +135,29 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
 
     Raises:
         ConfigError: If a parameter is wrong, or the executed notebooks would overwrite their sources.
+        CheckpointError: After the last lesson, if `results.json` could not be written. They are printed then.
     """
     output = Path(output).resolve()
     plan = plan_parameters(notebooks, parameters)
     _refuse_to_overwrite(plan, output)
     output.mkdir(parents=True, exist_ok=True)
-    runs = []
+    runs, unwritten = [], None
     for notebook, own_parameters in plan.items():
         print(f"{notebook.stem} ...", end=" ", flush=True)
         run = run_lesson(notebook, own_parameters, output / notebook.name)
         print(f"{run.status} in {run.seconds:.0f} s", flush=True)
         runs.append(run)
         results = json.dumps([asdict(run) for run in runs], indent=2) + "\n"
-        write_atomically(
-            output / "results.json", lambda part, text=results: part.write_text(text, encoding="utf-8")
-        )
+        try:
+            write_atomically(
+                output / "results.json", lambda part, text=results: part.write_text(text, encoding="utf-8")
+            )
+            unwritten = None
+        except CheckpointError as error:  # a full disk: the next lesson may need less room
+            unwritten = error
+    if unwritten:
+        print(f"\n{results_table(runs)}\n")
+        raise unwritten
     return runs
 
 
@@ -197,6 +206,8 @@ def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None 
         run.status, run.error = "failed", f"{type(error).__name__}: {error}"
         run.cell = _last_started_cell(output)
     run.seconds = round(time.perf_counter() - started, 1)
+    if run.status == "failed" and not _cells_of(output):
+        output.unlink(missing_ok=True)  # half a notebook, for which the disk had no room
     run.metrics = read_metrics(output)
     return run
 
@@ -216,9 +227,7 @@ def _kernel_messages_in(log: Path) -> Iterator[None]:
 
 
 def _last_started_cell(notebook: Path) -> int | None:
-    if not notebook.exists():
-        return None
-    cells = nbformat.read(notebook, as_version=4).cells
+    cells = _cells_of(notebook)
     started = [n for n, cell in enumerate(cells, 1) if cell.metadata.get("papermill", {}).get("start_time")]
     return started[-1] if started else None
 
@@ -226,11 +235,18 @@ def _last_started_cell(notebook: Path) -> int | None:
 def read_metrics(notebook: Path) -> dict[str, float]:
     """Return everything that `record` put into an executed notebook."""
     metrics = {}
-    if notebook.exists():
-        for cell in nbformat.read(notebook, as_version=4).cells:
-            for output in cell.get("outputs", []):
-                metrics.update(output.get("data", {}).get(METRICS_TYPE, {}))
+    for cell in _cells_of(notebook):
+        for output in cell.get("outputs", []):
+            metrics.update(output.get("data", {}).get(METRICS_TYPE, {}))
     return metrics
+
+
+def _cells_of(notebook: Path) -> list:
+    """Return the cells of an executed notebook; none if there is no notebook, or only half of one."""
+    try:
+        return nbformat.read(notebook, as_version=4).cells
+    except (OSError, ValueError):
+        return []
 
 
 def results_table(runs: Iterable[LessonRun]) -> str:
@@ -250,8 +266,11 @@ def results_table(runs: Iterable[LessonRun]) -> str:
 
 
 def new_output_folder(profile: str) -> Path:
-    """Return a folder name under `runs/` that is new: the time, to the second, and the profile."""
-    return run_folder(f"{datetime.now():%Y-%m-%d_%H%M%S}_{profile}")
+    """Return a folder name under `runs/` that is new: the time, the profile, and eight random digits.
+
+    Of runs that start in the same second, each gets another one.
+    """
+    return run_folder(f"{datetime.now():%Y-%m-%d_%H%M%S}_{profile}_{secrets.token_hex(4)}")
 
 
 def run_folder(name: str) -> Path:

@@ -22,9 +22,9 @@ from tqdm.auto import tqdm
 
 from course_utils.backbones import without_head
 from course_utils.errors import ConfigError, DataError
-from course_utils.feature_store import digest_of_model, keep, path_of, read_kept, store_limit
+from course_utils.feature_store import as_kept, digest_of_model, keep, path_of, read_kept, store_limit
 from course_utils.features import eval_mode
-from course_utils.files import not_written, write_atomically
+from course_utils.files import write_atomically
 from course_utils.inference import fast_copy, images_at_once
 from course_utils.pictures import load_rgb
 from course_utils.preprocessing import (
@@ -150,7 +150,8 @@ def _batches(
 
 
 def _keep(path: Path, features: torch.Tensor, labels: torch.Tensor, tars: int) -> None:
-    tensors = keep(path, features, labels, len(labels) * tars)  # as if each tar file held as many
+    tensors = as_kept(features, labels)
+    keep(path, tensors, len(labels) * tars)  # as if each tar file held as many
     needed = tars * sum(tensor.nbytes for tensor in tensors.values())
     if needed > store_limit():
         raise ConfigError(
@@ -160,8 +161,6 @@ def _keep(path: Path, features: torch.Tensor, labels: torch.Tensor, tars: int) -
             found=f"{store_limit() / 1e9:g}",
             do="Raise it, and look whether the disk has as much.",
         )
-    if not path.exists():  # `keep` lets a process that is alone go on, with the features in memory
-        raise not_written(path, OSError("no space, or no permission"))
 
 
 def _fingerprint(digest: "hashlib._Hash", tar: Path) -> str:

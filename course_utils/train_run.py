@@ -6,24 +6,35 @@ in one folder: the weights, the training state from which an interrupted run goe
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from torch import nn
 
-from course_utils.backbones import freeze, load_backbone, replace_head
-from course_utils.checkpoints import save_model
+from course_utils.backbones import (
+    backbone_transform,
+    freeze,
+    load_backbone,
+    replace_head,
+    trainable_parameters,
+)
+from course_utils.checkpoints import describe_preprocessing, save_model
 from course_utils.data import load_splits
-from course_utils.errors import CourseError, DataError
+from course_utils.errors import ConfigError, CourseError
 from course_utils.evaluation import accuracy_interval, evaluate
-from course_utils.files import write_atomically
+from course_utils.files import check_room, not_written, write_atomically
 from course_utils.precision import fastest_dtype
 from course_utils.processes import count, from_first, named
 from course_utils.settings import Settings, set_seed
 from course_utils.stages import thaw
 from course_utils.training import fit
 from course_utils.weights import backbone_weights
+
+STATE, MODEL, RESULTS = "training.pt", "model.safetensors", "results.json"
 
 
 def train_run(settings: Settings, output: str | Path, part: str = "head") -> dict:
@@ -33,17 +44,19 @@ def train_run(settings: Settings, output: str | Path, part: str = "head") -> dic
 
     Args:
         settings: What to train on, with which network, and how.
-        output: A folder for `training.pt`, `model.safetensors` and `results.json`.
+        output: A folder for `training.pt`, `model.safetensors` and `results.json`. The last two are written
+            when all is done, and never over a file that is there.
         part: What is trained: "head", "all", or the name of a stage, such as "layer4", for it and all above.
 
     Returns:
-        What is in `results.json`.
+        What is in `results.json`; at once, if this run was finished before.
 
     Raises:
         CourseError: If anything fails. If there are several processes, the message names the one that failed.
+        KeyboardInterrupt: At Ctrl-C; it says what is kept.
     """
     try:
-        return _train_run(settings, Path(output), part)
+        return _train_run(settings, Path(output).resolve(), part)
     except CourseError as error:
         raise named(error) from error
 
@@ -52,34 +65,116 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
     set_seed(settings.seed)
     started = time.perf_counter()
     weights = backbone_weights(settings)
-    splits, model = load_splits(settings), load_backbone(weights)
+    transform = backbone_transform(weights, settings.image_size)
+    describe_preprocessing(transform)  # what could not be saved is told before training
+    splits, model = load_splits(settings, transform), load_backbone(weights)
     replace_head(model, len(splits.classes))
     choose_part(model, part)
-    history = fit(model, splits.train, splits.val, settings, checkpoint=output / "training.pt")
-    fitted = time.perf_counter()
-    result = evaluate(model, splits.test, num_workers=settings.num_workers)
-    low, high = accuracy_interval(result.correct, len(result.labels))
-    device = next(model.parameters()).device
-    facts = {
-        "settings": settings.model_dump(),
-        "trained": part,
-        "interrupted": history.interrupted,
-        "processes": count(),
-        "threads": torch.get_num_threads(),
-        "device": device.type,
-        "precision": str(fastest_dtype(device)).removeprefix("torch."),
-        "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
-        "epochs": [asdict(epoch) for epoch in history.epochs],
-        "best_epoch": history.best.epoch,
-        "test": {
-            "correct": result.correct,
-            "accuracy": result.accuracy,
-            "interval_95": [low, high],
-        },
-        "seconds": {"fit": fitted - started, "evaluate": time.perf_counter() - fitted},
-    }
-    from_first(lambda: _write(output, model, splits.classes, settings, facts))
+    with _own_folder(output):
+        if finished := from_first(lambda: _finished(output, settings, part)):
+            return finished
+        from_first(lambda: check_room(output, _most_bytes(model, part) - _size(output / STATE)))
+        history = fit(model, splits.train, splits.val, settings, checkpoint=output / STATE)
+        if history.interrupted:
+            done = f"{len(history.epochs)} of {settings.epochs} epochs are finished"
+            raise KeyboardInterrupt(f"Interrupted: {done}, and nothing was tested.")
+        fitted = time.perf_counter()
+        result = evaluate(model, splits.test, num_workers=settings.num_workers)
+        low, high = accuracy_interval(result.correct, len(result.labels))
+        device = next(model.parameters()).device
+        facts = {
+            "settings": settings.model_dump(),
+            "trained": part,
+            "processes": count(),
+            "threads": torch.get_num_threads(),
+            "device": device.type,
+            "precision": str(fastest_dtype(device)).removeprefix("torch."),
+            "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
+            "epochs": [asdict(epoch) for epoch in history.epochs],
+            "best_epoch": history.best.epoch,
+            "test": {
+                "correct": result.correct,
+                "accuracy": result.accuracy,
+                "interval_95": [low, high],
+            },
+            "seconds": {"fit": fitted - started, "evaluate": time.perf_counter() - fitted},
+        }
+        names = {"backbone": settings.backbone, "classes": splits.classes, "image_size": settings.image_size}
+        from_first(lambda: _write(output, model, facts, transform=transform, **names))
     return facts
+
+
+@contextmanager
+def _own_folder(output: Path) -> Iterator[None]:
+    """Make the folder of a run, or go on in it, with no other run in it meanwhile."""
+    lock = FileLock(output / ".lock")
+    from_first(lambda: _take(lock, output))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _take(lock: FileLock, output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise _not_here(output, "no other run in this folder", "one that is under way") from error
+    except (OSError, NotImplementedError) as error:
+        raise not_written(output, error) from error
+
+
+def _finished(output: Path, settings: Settings, part: str) -> dict | None:
+    """Return the results of the same run if they are here already; None if there are none of any run.
+
+    Raises:
+        ConfigError: If there are others: they are not this run's to write over.
+    """
+    there = [name for name in (MODEL, RESULTS) if (output / name).exists()]
+    if not there:
+        return None
+    wanted, saved = {**_identity(settings.model_dump()), "part": part}, {}
+    try:
+        facts = json.loads((output / RESULTS).read_text(encoding="utf-8"))
+        saved = {**_identity(facts["settings"]), "part": facts["trained"]}
+        if len(there) == 2 and saved == wanted and told(facts):
+            print("This run was finished before, and is left as it is:")
+            return facts
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not written by a run
+        saved = {}
+    different = [name for name in wanted if saved and saved.get(name) != wanted[name]]
+    words = ", ".join(f"{name}={saved.get(name)!r} instead of {wanted[name]!r}" for name in different)
+    found = f"{' and '.join(there)}, which this run did not write" + (f" ({words})" if words else "")
+    raise _not_here(output, "a new folder, or that of an unfinished run with the same settings", found)
+
+
+def _identity(settings: dict) -> dict:
+    """Return those settings that make a run another one."""
+    return {name: value for name, value in settings.items() if name not in ("device", "num_workers")}
+
+
+def _not_here(output: Path, expected: str, found: str) -> ConfigError:
+    return ConfigError(
+        "A network cannot be trained into this folder.",
+        where=output,
+        expected=expected,
+        found=found,
+        do="Choose another folder with --output, or leave it out: then a new one is made.",
+    )
+
+
+def _most_bytes(model: nn.Module, part: str) -> int:
+    """Return how much a run has on the disk at most: two training states, while one replaces the other."""
+    whole = sum(tensor.nbytes for tensor in model.state_dict().values())
+    trained = sum(parameter.nbytes for parameter in trainable_parameters(model))
+    kept = trained if part == "head" else whole
+    state = 2 * kept + 2 * trained  # as it is and as it was best, and two numbers of Adam for each
+    return 2 * state + whole
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def choose_part(model: nn.Module, part: str) -> None:
@@ -95,11 +190,18 @@ def choose_part(model: nn.Module, part: str) -> None:
         thaw(model, down_to=part)
 
 
-def _write(output: Path, model: nn.Module, classes: list[str], settings: Settings, facts: dict) -> None:
-    names = {"backbone": settings.backbone, "classes": classes, "image_size": settings.image_size}
-    save_model(model, output / "model.safetensors", **names)
+def _write(output: Path, model: nn.Module, facts: dict, **card: object) -> None:
+    """Write the model and the results: both, or none."""
+    for name in (MODEL, RESULTS):
+        if (output / name).exists():  # it came while this run was training
+            raise _not_here(output, f"no file {name} but that of this run", "one that it did not write")
+    save_model(model, output / MODEL, **card)
     text = json.dumps(facts, indent=2) + "\n"
-    write_atomically(output / "results.json", lambda part: part.write_text(text, encoding="utf-8"), DataError)
+    try:
+        write_atomically(output / RESULTS, lambda part: part.write_text(text, encoding="utf-8"))
+    except BaseException:
+        (output / MODEL).unlink()  # else the same command would take it for another run's
+        raise
 
 
 def told(facts: dict) -> str:

@@ -7,7 +7,9 @@ import http.server
 import json
 import os
 import pickle
+import shutil
 import socket
+import subprocess
 import tarfile
 import tempfile
 import threading
@@ -131,6 +133,25 @@ def folder_for_all():
         folder.chmod(0o755)
         yield folder
         folder.chmod(0o755)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a function that mounts a real file system of so many bytes, in memory, and gives its folder."""
+    mounted = []
+
+    def mount(size):
+        folder = tmp_path / f"disk {len(mounted)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("a small file system can be mounted here by root on Linux only")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

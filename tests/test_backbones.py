@@ -226,7 +226,8 @@ def test_saved_googlenet_answers_as_before(tmp_path, monkeypatch):
     state = published.state_dict()
     monkeypatch.setattr("course_utils.backbones.hub_state_dict", lambda weights: state)
     model = load_backbone(models.GoogLeNet_Weights.IMAGENET1K_V1).eval()
-    save_model(model, tmp_path / "a.safetensors", backbone="googlenet", classes=["x"] * 1000, image_size=64)
+    names = {"backbone": "googlenet", "classes": ["x"] * 1000, "image_size": 64, "transform": None}
+    save_model(model, tmp_path / "a.safetensors", **names)
     again, _ = load_model(tmp_path / "a.safetensors")
     with torch.inference_mode():
         torch.testing.assert_close(again(images(64)), model(images(64)))

@@ -1,10 +1,12 @@
 """How files are written, and what a model file gives back."""
 
 import errno
+import json
 import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +15,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from small_networks import same
 from torchvision.models import ResNet50_Weights, Swin_T_Weights, shufflenet_v2_x0_5
+from torchvision.transforms import v2
+from torchvision.transforms._presets import ImageClassification
 
+from course_utils import checkpoints
 from course_utils.backbones import backbone_transform
 from course_utils.checkpoints import load_model, model_transform, save_model, write_atomically
 from course_utils.errors import CheckpointError
-from course_utils.weights import ResNet18_64px_Weights
+from course_utils.settings import Settings
+from course_utils.weights import ResNet18_64px_Weights, backbone_weights
 
 
 def test_file_is_written_into_a_new_folder(tmp_path):
@@ -74,24 +80,80 @@ def test_permissions_follow_the_umask(tmp_path, mask, expected):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == expected
 
 
+HALF_WRITTEN = """
+import sys
+from pathlib import Path
+from course_utils.files import write_atomically
+
+def write(part):
+    part.write_bytes(b"half of it")
+    print(part, flush=True)
+    sys.stdin.read()
+
+write_atomically(Path(sys.argv[1]), write)
+"""
+
+
+@pytest.fixture
+def half_written():
+    """Return a function that starts to write a file in a process of its own; gives it, and the half file."""
+    started = []
+
+    def start(path):
+        command = [sys.executable, "-W", "ignore", "-c", HALF_WRITTEN, str(path)]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        return started[-1], Path(started[-1].stdout.readline().strip())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs locks that end with their process")
+def test_what_a_killed_save_left_is_removed_by_the_next_one(tmp_path, half_written):
+    path = tmp_path / "file"
+    others = [tmp_path / ".file.part", tmp_path / ".file.notes.part", tmp_path / ".other.abcd1234.part"]
+    for other in others:
+        other.write_text("mine")
+    process, left = half_written(path)
+    process.kill()
+    process.wait()
+    assert left.read_bytes() == b"half of it"
+    write_atomically(path, lambda part: part.write_text("whole"))
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs locks that end with their process")
+def test_a_save_that_is_under_way_is_left_alone(tmp_path, half_written):
+    path = tmp_path / "file"
+    process, part = half_written(path)
+    write_atomically(path, lambda part: part.write_text("of another"))
+    assert part.read_bytes() == b"half of it"
+    process.communicate()  # its input ends, and so it goes on
+    assert (process.returncode, path.read_bytes()) == (0, b"half of it")
+    assert os.listdir(tmp_path) == ["file"]
+
+
 KILLED_WHILE_SAVING = """
 import os, signal, sys, time
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torchvision.models import shufflenet_v2_x0_5
 from course_utils import checkpoints
 
 torch.set_num_threads(1)  # threads do not survive a fork
-path, network = sys.argv[1], nn.Linear(1000, 1000)
+path, network = sys.argv[1], shufflenet_v2_x0_5(num_classes=2)
 save_file, replace = checkpoints.save_file, os.replace
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def save(value):
-    nn.init.constant_(network.weight, value)
-    nn.init.constant_(network.bias, value)
-    checkpoints.save_model(network, path, backbone="none", classes=["a", "b"], image_size=32)
+    for tensor in network.state_dict().values():
+        tensor.fill_(value)
+    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b"], "image_size": 32}
+    checkpoints.save_model(network, path, **names, transform=None)
 
 def half_written(state, part, metadata):
     save_file(state, part, metadata)
@@ -144,9 +206,8 @@ def saved(tmp_path_factory):
     model = shufflenet_v2_x0_5(num_classes=3)
     model(torch.randn(4, 3, 32, 32))  # so that the BatchNorm buffers are not those of a new network
     path = tmp_path_factory.mktemp("models") / "model.safetensors"
-    save_model(
-        model, path, backbone="shufflenet_v2_x0_5", classes=["Mövenschiß", "猫", "été d'or"], image_size=48
-    )
+    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["Mövenschiß", "猫", "été d'or"]}
+    save_model(model, path, **names, image_size=48, transform=None)
     return model, path
 
 
@@ -169,7 +230,8 @@ def test_model_file_gives_back_the_network_and_how_to_use_it(saved):
 def test_saving_replaces_an_older_file(saved, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_text("older")
-    save_model(saved[0], path, backbone="shufflenet_v2_x0_5", classes=["a", "b", "c"], image_size=32)
+    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b", "c"]}
+    save_model(saved[0], path, **names, image_size=32, transform=None)
     assert load_model(path)[1]["classes"] == ["a", "b", "c"]
 
 
@@ -191,11 +253,33 @@ def test_file_that_is_no_whole_model_file_is_an_error(saved, tmp_path, assert_sa
     assert str(path) in str(caught.value)
 
 
-def test_model_file_with_the_name_of_another_backbone_is_an_error(saved, tmp_path):
+@pytest.mark.parametrize(
+    ("backbone", "classes"),
+    [
+        ("shufflenet_v2_x1_0", ["a", "b", "c"]),
+        ("no_such_network", ["a", "b", "c"]),
+        ("shufflenet_v2_x0_5", ["a", "b"]),
+        ("shufflenet_v2_x0_5", ["a", "b", "c", "d"]),
+        ("shufflenet_v2_x0_5", ["a"]),
+    ],
+)
+def test_what_could_not_be_read_again_is_neither_saved_nor_loaded(
+    saved, tmp_path, assert_says_four_things, backbone, classes
+):
     path = tmp_path / "model.safetensors"
-    save_model(saved[0], path, backbone="shufflenet_v2_x1_0", classes=["a", "b", "c"], image_size=32)
-    with pytest.raises(CheckpointError, match="shufflenet_v2_x1_0"):
+    with pytest.raises(CheckpointError) as caught:
+        save_model(saved[0], path, backbone=backbone, classes=classes, image_size=32, transform=None)
+    assert_says_four_things(caught.value)
+    assert caught.value.where == str(path)
+    assert not list(tmp_path.iterdir())
+    card = {"backbone": backbone, "classes": classes, "image_size": 32, "preprocessing": None}
+    state = saved[0].state_dict()
+    described = {"course": json.dumps({**card, "sha256": checkpoints._fingerprint(state, card)})}
+    save_file(state, path, described)
+    with pytest.raises(CheckpointError) as caught:
         load_model(path)
+    assert_says_four_things(caught.value)
+    assert backbone in caught.value.expected
 
 
 @pytest.mark.parametrize("place", ["a weight", "the name of a class", "the size"])
@@ -236,3 +320,44 @@ def test_model_file_without_its_preprocessing_says_so(saved, assert_says_four_th
     with pytest.raises(CheckpointError, match="preprocessing") as caught:
         model_transform(load_model(saved[1])[1])
     assert_says_four_things(caught.value)
+
+
+def test_preprocessing_of_timm_comes_back_to_the_bit(saved, tmp_path):
+    pytest.importorskip("timm")
+    transform = backbone_transform(backbone_weights(Settings(backbone="timm/resnet18", weights="none")), 48)
+    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b", "c"], "image_size": 48}
+    save_model(saved[0], tmp_path / "model.safetensors", **names, transform=transform)
+    again = model_transform(load_model(tmp_path / "model.safetensors")[1])
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    assert torch.equal(again(Image.fromarray(pixels)), transform(Image.fromarray(pixels)))
+
+
+PRESET = ResNet18_64px_Weights.DEFAULT.transforms()
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        v2.Compose([v2.RGB(), v2.RandomHorizontalFlip(), PRESET]),
+        v2.Compose([v2.RGB(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]),
+        v2.Compose([v2.RGB(), PRESET, torch.nn.Identity()]),
+    ],
+    ids=["a step before", "no preset", "a step after"],
+)
+def test_preprocessing_that_cannot_be_written_down_is_refused(
+    saved, tmp_path, assert_says_four_things, transform
+):
+    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b", "c"], "image_size": 48}
+    with pytest.raises(CheckpointError, match="preprocessing") as caught:
+        save_model(saved[0], tmp_path / "model.safetensors", **names, transform=transform)
+    assert_says_four_things(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_preprocessing_keeps_how_it_resizes(saved, tmp_path):
+    for smooth in (True, False):
+        preset = ImageClassification(crop_size=48, resize_size=48, antialias=smooth)
+        names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b", "c"], "image_size": 48}
+        save_model(saved[0], tmp_path / "model.safetensors", **names, transform=preset)
+        again = model_transform(load_model(tmp_path / "model.safetensors")[1])
+        assert again.transforms[-1].antialias == smooth

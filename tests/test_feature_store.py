@@ -317,3 +317,19 @@ def test_the_command_line_shows_and_clears_them(model, pets, feature_store, caps
     assert main(["features", "--clear"]) == 0
     assert "removed 1 files" in capsys.readouterr().out
     assert not list(feature_store.iterdir())
+
+
+def test_what_killed_saves_left_is_cleared_and_other_files_are_not(feature_store, capsys):
+    left = feature_store / f".{'0' * 64}.safetensors.abcd1234.part"
+    mine = [feature_store / name for name in (".thesis.abcd1234.part", f".{'0' * 64}.safetensors.part")]
+    busy = feature_store / f".{'1' * 64}.safetensors.abcd1234.part"
+    for path in (left, busy, *mine):
+        path.write_bytes(b"x" * 1_000_000)
+    fcntl = pytest.importorskip("fcntl")
+    with busy.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert main(["features", "--clear"]) == 0
+        assert "removed 1 files, 1.0 MB" in capsys.readouterr().out
+        assert sorted(feature_store.iterdir()) == sorted([busy, *mine])
+    assert main(["features", "--clear"]) == 0
+    assert sorted(feature_store.iterdir()) == sorted(mine)

@@ -117,7 +117,7 @@ def test_parts_of_training_states(state, part, odd, inner):
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b"], "image_size": 48}
+    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b"], "image_size": 48, "transform": None}
     save_model(shufflenet_v2_x0_5(num_classes=2), path, **names)
     return path
 

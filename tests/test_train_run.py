@@ -6,19 +6,29 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import pytest
 import torch
+from filelock import FileLock
+from PIL import Image
 from torchvision.models import get_model
 
+from course_utils import checkpoints, runs, train_run, training
 from course_utils.__main__ import main
-from course_utils.checkpoints import load_model
-from course_utils.errors import ConfigError, CourseError, TrainingError
+from course_utils.backbones import backbone_transform
+from course_utils.checkpoints import load_model, model_transform
+from course_utils.data import load_splits
+from course_utils.errors import CheckpointError, ConfigError, CourseError, TrainingError
+from course_utils.evaluation import evaluate
 from course_utils.launching import launch
-from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.runs import new_output_folder
+from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.train_run import choose_part
+from course_utils.training import fit
+from course_utils.weights import backbone_weights
 
-NAMES = ["model.safetensors", "results.json", "training.pt"]
+NAMES = [".lock", "model.safetensors", "results.json", "training.pt"]
 
 
 @pytest.fixture
@@ -30,6 +40,10 @@ def pets(tmp_path, write_class_folders):
 def arguments(pets, output, *more):
     given = ["train", "-p", "dataset", f"folder:{pets}", "-p", "epochs", "2", "-p", "batch_size", "4"]
     return [*given, "-p", "device", "cpu", "--output", str(output), *more]
+
+
+def times_of(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != ".lock"}
 
 
 def results(folder):
@@ -47,6 +61,129 @@ def test_one_command_gives_weights_and_results(pets, tmp_path, capsys):
     assert f"{found['test']['correct']} of 7 images" in capsys.readouterr().out
     model, card = load_model(tmp_path / "run" / "model.safetensors")
     assert model.fc.out_features == 2 and card["classes"] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("image_size", [None, 48])
+def test_the_model_is_asked_as_it_was_tested(pets, tmp_path, image_size):
+    assert main(arguments(pets, tmp_path / "run", "-p", "image_size", str(image_size))) == 0
+    model, card = load_model(tmp_path / "run" / "model.safetensors")
+    settings = Settings(dataset=f"folder:{pets}", image_size=image_size)
+    expected = backbone_transform(backbone_weights(settings), image_size)
+    picture = Image.open(next((pets / "test").rglob("*.png")))
+    assert torch.equal(model_transform(card)(picture), expected(picture))
+    found = evaluate(model, load_splits(settings, model_transform(card)).test)
+    assert found.accuracy == results(tmp_path / "run")["test"]["accuracy"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "results.json"])
+@pytest.mark.parametrize("content", ["mine", '{"settings": {"seed": 0}, "trained": "head"}'])
+def test_files_of_others_are_never_written_over(pets, tmp_path, capsys, monkeypatch, name, content):
+    monkeypatch.setattr(train_run, "fit", lambda *_, **__: pytest.fail("it was trained"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).write_text(content)
+    assert main(arguments(pets, tmp_path / "run")) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("ConfigError") and str(tmp_path / "run") in told and name in told
+    assert (tmp_path / "run" / name).read_text() == content
+
+
+def test_a_file_that_appears_while_it_trains_is_not_written_over(pets, tmp_path, capsys, monkeypatch):
+    def meanwhile(*arguments, **options):
+        (tmp_path / "run" / "model.safetensors").write_text("mine")
+        return fit(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_run, "fit", meanwhile)
+        assert main(arguments(pets, tmp_path / "run")) == 2
+    assert (tmp_path / "run" / "model.safetensors").read_text() == "mine"
+    (tmp_path / "run" / "model.safetensors").unlink()
+    assert main(arguments(pets, tmp_path / "run")) == 0  # from the training state: nothing was lost
+
+
+def test_a_finished_run_is_left_as_it_is(pets, tmp_path, capsys):
+    assert main(arguments(pets, tmp_path / "run")) == 0
+    first, before = capsys.readouterr().out, times_of(tmp_path / "run")
+    assert main(arguments(pets, tmp_path / "run", "-p", "num_workers", "1")) == 0
+    told = capsys.readouterr().out
+    assert "finished" in told and told.endswith(first)
+    assert times_of(tmp_path / "run") == before
+
+
+def test_results_that_have_no_room_leave_no_model_that_would_be_taken_for_anothers(
+    pets, tmp_path, capsys, monkeypatch
+):
+    def full(*_):
+        raise CheckpointError("It is full.", where="here", expected="a", found="b", do="c")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_run, "write_atomically", full)
+        assert main(arguments(pets, tmp_path / "run")) == 2
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert main(arguments(pets, tmp_path / "run")) == 0
+
+
+def test_a_second_run_in_the_same_folder_is_refused(pets, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"):
+        assert main(arguments(pets, tmp_path / "run")) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("ConfigError") and str(tmp_path / "run") in told and "under way" in told
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert main(arguments(pets, tmp_path / "run")) == 0
+
+
+def test_a_run_that_was_interrupted_says_so_and_goes_on(pets, tmp_path, capsys, monkeypatch):
+    real = checkpoints.save_training_state
+
+    def press_ctrl_c(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_training_state", press_ctrl_c)
+        assert main(arguments(pets, tmp_path / "run")) == 130
+    told = capsys.readouterr()
+    assert "nterrupted" in told.err and "1 of 2 epochs" in told.err and "test accuracy" not in told.out
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock", "training.pt"]
+    assert main(arguments(pets, tmp_path / "run")) == 0
+    assert [epoch["epoch"] for epoch in results(tmp_path / "run")["epochs"]] == [1, 2]
+
+
+@pytest.mark.parametrize("work", ["load_splits", "evaluate"])
+def test_ctrl_c_at_any_time_says_so(pets, tmp_path, capsys, monkeypatch, work):
+    def press_ctrl_c(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_run, work, press_ctrl_c)
+    assert main(arguments(pets, tmp_path / "run")) == 130
+    told = capsys.readouterr()
+    assert "nterrupted" in told.err and "test accuracy" not in told.out
+
+
+@pytest.mark.kernels
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system sends no signals")
+def test_ctrl_c_in_a_terminal_ends_with_130(pets, tmp_path):
+    own = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY_FOLDER)}
+    given = arguments(pets, tmp_path / "run", "-p", "epochs", "1000")
+    command = [sys.executable, "-W", "ignore", "-m", "course_utils", *given]
+    with subprocess.Popen(command, env=own, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "run" / "training.pt").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "nterrupted" in told and "Traceback" not in told
+
+
+def test_default_folders_of_one_second_are_all_new(monkeypatch):
+    class Stopped(datetime):
+        @classmethod
+        def now(cls):
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.setattr(runs, "datetime", Stopped)
+    names = {new_output_folder("train").name for _ in range(100)}
+    assert len(names) == 100
+    assert all(name.startswith("2026-01-02_030405_train") for name in names)
 
 
 def test_a_finished_run_is_not_trained_again(pets, tmp_path):

@@ -40,9 +40,11 @@ def write_results(output: Path, notebook: str, varied: list[str], results: list[
     metrics = list(dict.fromkeys(name for result in results for name in _metrics(result)))
     source, executed = output / "runs" / ".results.ipynb", output / "runs" / ".results.part.ipynb"
     try:
-        nbformat.write(_results_notebook(notebook, varied, metrics), source)
+        made = nbformat.writes(_results_notebook(notebook, varied, metrics))
+        write_atomically(source, lambda part: part.write_text(made, encoding="utf-8"))
         run = run_lesson(source, {}, executed, cwd=output)
-        write_atomically(book, lambda part: shutil.copyfile(executed, part))
+        if executed.exists():
+            write_atomically(book, lambda part: shutil.copyfile(executed, part))
     finally:
         for left in (source, executed):
             left.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 import nbformat
 from filelock import FileLock, Timeout
 
-from course_utils.errors import ConfigError
+from course_utils.errors import CheckpointError, ConfigError
 from course_utils.files import not_written, write_atomically
 from course_utils.runs import LessonRun, run_folder, run_lesson
 from course_utils.sweeps.grids import Plan, plan_sweep
@@ -58,7 +58,8 @@ def sweep(
 
     Raises:
         ConfigError: If the grid, the notebook, the folder or the scheduler cannot be used; before any run.
-        CheckpointError: If a result cannot be written. What was finished is kept.
+        CheckpointError: If the table cannot be written. A run whose own result cannot be has failed; what was
+            finished is kept.
         KeyboardInterrupt: At Ctrl-C. What was finished is kept.
     """
     notebook = Path(notebook).resolve()
@@ -69,14 +70,15 @@ def sweep(
         raise _not_possible("workers", "at least one worker, or a scheduler", found, "Choose one of the two.")
     output = Path(output).resolve() if output else default_folder(notebook)
     with _own_folder(output, notebook):
+        made = {}
         missing = [name for name in plan.runs if not _is_done(output / "runs", name, plan, source)]
         if missing:
             copy = output / notebook.name
             write_atomically(copy, lambda part: shutil.copyfile(notebook, part))
             wanted = min(workers or _cores(), len(missing))
             with _connected(wanted, scheduler, notebook.parent, copy) as client:
-                _run_all(client, missing, plan, source, copy, notebook.parent)
-        results = [_read_result(output / "runs", name) for name in plan.runs]
+                made = _run_all(client, missing, plan, source, copy, notebook.parent)
+        results = [made.get(name) or _read_result(output / "runs", name) for name in plan.runs]
         write_results(output, notebook.name, plan.varied, results, again=bool(missing))
     return results
 
@@ -106,25 +108,28 @@ def sweep_command(
     return 1 if failed else 0
 
 
-def _run_all(client, missing: list[str], plan: Plan, source: str, notebook: Path, cwd: Path) -> None:
+def _run_all(client, missing: list[str], plan: Plan, source: str, notebook: Path, cwd: Path) -> dict:
+    """Do the runs that are missing, and return the result of each by its name."""
     from distributed.scheduler import KilledWorker
     from joblib import Parallel, delayed, parallel_config
     from tqdm.auto import tqdm
 
-    folder, bar = notebook.parent / "runs", tqdm(total=len(missing), desc=notebook.stem, unit="run")
+    results, folder = {}, notebook.parent / "runs"
+    bar = tqdm(total=len(missing), desc=notebook.stem, unit="run")
     try:
         with bar, parallel_config("dask", client=client):
             for _ in range(LOST):
                 # In pieces of one: a piece whose worker is killed is done again as a whole.
                 calls = Parallel(n_jobs=-1, batch_size=1, return_as="generator_unordered")
                 try:
-                    for name in calls(
+                    for result in calls(
                         delayed(_run_one)(name, plan.runs[name], source, notebook, folder, cwd)
                         for name in missing
                     ):
-                        bar.set_postfix_str(name, refresh=False)
+                        results[result["name"]] = result
+                        bar.set_postfix_str(result["name"], refresh=False)
                         bar.update()
-                    return
+                    return results
                 except KilledWorker:  # the scheduler has given a run up; so the others are asked for again
                     missing = [name for name in missing if not _is_done(folder, name, plan, source)]
     except KeyboardInterrupt:
@@ -138,14 +143,14 @@ def _run_all(client, missing: list[str], plan: Plan, source: str, notebook: Path
     )
 
 
-def _run_one(name: str, parameters: dict, source: str, notebook: Path, folder: Path, cwd: Path) -> str:
+def _run_one(name: str, parameters: dict, source: str, notebook: Path, folder: Path, cwd: Path) -> dict:
     """Do one run, in a worker process. Another one may have been killed in the middle of the same run."""
+    run, tries = LessonRun(notebook.stem[:2], notebook.name, status="failed", parameters=parameters), 0
     os.environ["OMP_NUM_THREADS"] = "1"  # the kernel inherits it: there is a worker for each core
     begun = folder / f".{name}.begun"
     try:
         with begun.open("ab") as file:
             file.write(b".")
-        run, tries = LessonRun(notebook.stem[:2], notebook.name, status="failed", parameters=parameters), 0
         if begun.stat().st_size > LOST:
             run.error = f"{LOST} workers were lost while they did this run"
         else:
@@ -159,9 +164,10 @@ def _run_one(name: str, parameters: dict, source: str, notebook: Path, folder: P
         text = json.dumps(result, indent=2) + "\n"
         write_atomically(folder / f"{name}.json", lambda part: part.write_text(text, encoding="utf-8"))
         begun.unlink(missing_ok=True)
-    except OSError as error:
-        raise not_written(begun, error) from error
-    return name
+        return result
+    except (OSError, CheckpointError) as error:  # a full disk: the next run may need less room
+        run.status, run.error = "failed", f"{type(error).__name__}: {getattr(error, 'found', error)}"
+        return {"name": name, "source": source, "tries": tries, **asdict(run)}
 
 
 @contextmanager
