@@ -149,8 +149,10 @@ def model_transform(card: dict) -> v2.Compose:
             do="Build it with backbone_transform(weights), or save the model again with transform=...",
         )
     described = dict(card["preprocessing"])
-    interpolation = InterpolationMode(described.pop("interpolation"))
-    return v2.Compose([v2.RGB(), ImageClassification(**described, interpolation=interpolation)])
+    interpolation, sides = InterpolationMode(described.pop("interpolation")), described.pop("resize_size")
+    preset = ImageClassification(**described, interpolation=interpolation)
+    preset.resize_size = sides if isinstance(sides, list) else [sides]  # older files have one number
+    return v2.Compose([v2.RGB(), preset])
 
 
 def describe_preprocessing(transform: Callable) -> dict:
@@ -170,7 +172,7 @@ def describe_preprocessing(transform: Callable) -> dict:
             do="Give the transform of the test images: what only training images go through is not needed.",
         )
     return {
-        "resize_size": preset.resize_size[0],
+        "resize_size": list(preset.resize_size),  # the shorter side, or height and width
         "crop_size": preset.crop_size[0],
         "mean": list(preset.mean),
         "std": list(preset.std),
@@ -185,15 +187,16 @@ def _as_torchvisions(preset: Callable) -> Callable:
     if list(steps) != ["Resize", "CenterCrop", "MaybeToTensor", "Normalize"]:
         return preset
     resize, crop, _, numbers = steps.values()
-    if not isinstance(resize.size, int) or len({*crop.size}) > 1:
+    if len({*crop.size}) > 1:
         return preset
-    return ImageClassification(
+    found = ImageClassification(
         crop_size=crop.size[0],
-        resize_size=resize.size,
         mean=tuple(numbers.mean.tolist()),
         std=tuple(numbers.std.tolist()),
         interpolation=resize.interpolation,
     )
+    found.resize_size = [resize.size] if isinstance(resize.size, int) else [*resize.size]
+    return found
 
 
 def _fingerprint(state: dict[str, torch.Tensor], card: dict) -> str:

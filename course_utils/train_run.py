@@ -7,7 +7,7 @@ in one folder: the weights, the training state from which an interrupted run goe
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -112,6 +112,9 @@ def _own_folder(output: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if lock.is_locked:
+            with suppress(OSError):  # Windows does not remove what is open
+                Path(lock.lock_file).unlink()
         lock.release()
 
 
@@ -145,7 +148,7 @@ def _finished(output: Path, settings: Settings, part: str) -> dict | None:
         saved = {}
     different = [name for name in wanted if saved and saved.get(name) != wanted[name]]
     words = ", ".join(f"{name}={saved.get(name)!r} instead of {wanted[name]!r}" for name in different)
-    found = f"{' and '.join(there)}, which this run did not write" + (f" ({words})" if words else "")
+    found = f"{' and '.join(there)}, not of this run" + (f" ({words})" if words else "")
     raise _not_here(output, "a new folder, or that of an unfinished run with the same settings", found)
 
 
@@ -160,7 +163,8 @@ def _not_here(output: Path, expected: str, found: str) -> ConfigError:
         where=output,
         expected=expected,
         found=found,
-        do="Choose another folder with --output, or leave it out: then a new one is made.",
+        do="Choose another folder with --output, or leave it out: then a new one is made. What is in the way "
+        "can also be moved away: then an unfinished run goes on.",
     )
 
 

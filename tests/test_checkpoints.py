@@ -322,9 +322,10 @@ def test_model_file_without_its_preprocessing_says_so(saved, assert_says_four_th
     assert_says_four_things(caught.value)
 
 
-def test_preprocessing_of_timm_comes_back_to_the_bit(saved, tmp_path):
+@pytest.mark.parametrize("name", ["resnet18", "convnext_base.fb_in22k_ft_in1k_384"], ids=["crop", "squash"])
+def test_preprocessing_of_timm_comes_back_to_the_bit(saved, tmp_path, name):
     pytest.importorskip("timm")
-    transform = backbone_transform(backbone_weights(Settings(backbone="timm/resnet18", weights="none")), 48)
+    transform = backbone_transform(backbone_weights(Settings(backbone=f"timm/{name}", weights="none")), 48)
     names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b", "c"], "image_size": 48}
     save_model(saved[0], tmp_path / "model.safetensors", **names, transform=transform)
     again = model_transform(load_model(tmp_path / "model.safetensors")[1])

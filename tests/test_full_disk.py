@@ -30,7 +30,7 @@ def fill(folder, leave=0):
 
 
 def hidden(folder):
-    return sorted(path.name for path in folder.rglob(".*") if path.name != ".lock")
+    return sorted(path.name for path in folder.rglob(".*"))
 
 
 def test_a_model_that_has_no_room_is_told_and_leaves_the_old_file(small_disk, assert_says_four_things):
@@ -119,7 +119,8 @@ def test_a_sweep_whose_disk_fills_up_does_all_runs_and_then_says_so(
     small_disk, tmp_path, assert_says_four_things, capfd
 ):
     output = small_disk(2 * MB) / "out"
-    fill_up = f"import shutil\nopen({str(output / 'filler')!r}, 'wb').write(bytes(shutil.disk_usage({str(output)!r}).free))"
+    fill_up = f"import shutil\nroom = shutil.disk_usage({str(output)!r}).free\n"
+    fill_up += f"open({str(output / 'filler')!r}, 'wb').write(bytes(room))"
     notebook = write_notebook(tmp_path / "07_some.ipynb", fill_up)
     grid = write_grid(tmp_path / "grid.yaml", "seed: [0, 1]")
     with pytest.raises(CheckpointError) as caught:
