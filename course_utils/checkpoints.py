@@ -21,11 +21,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils import sharded
 from course_utils.errors import CheckpointError, CourseError
 from course_utils.files import write_atomically
+from course_utils.preprocessing import ImageClassification
 from course_utils.processes import count, everybodys, from_first, number
 
 

@@ -123,7 +123,8 @@ def _take(lock: FileLock, output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout as error:
-        raise _not_here(output, "no other run in this folder", "one that is under way") from error
+        do = "Wait until it has ended, or choose another folder with --output."
+        raise _not_here(output, "no other run in this folder", "one that is under way", do) from error
     except (OSError, NotImplementedError) as error:
         raise not_written(output, error) from error
 
@@ -157,14 +158,12 @@ def _identity(settings: dict) -> dict:
     return {name: value for name, value in settings.items() if name not in ("device", "num_workers")}
 
 
-def _not_here(output: Path, expected: str, found: str) -> ConfigError:
+AWAY = "Choose another folder with --output; or move these files away, and an unfinished run goes on."
+
+
+def _not_here(output: Path, expected: str, found: str, do: str = AWAY) -> ConfigError:
     return ConfigError(
-        "A network cannot be trained into this folder.",
-        where=output,
-        expected=expected,
-        found=found,
-        do="Choose another folder with --output, or leave it out: then a new one is made. What is in the way "
-        "can also be moved away: then an unfinished run goes on.",
+        "A network cannot be trained into this folder.", where=output, expected=expected, found=found, do=do
     )
 
 
