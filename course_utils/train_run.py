@@ -173,7 +173,7 @@ def _most_bytes(model: nn.Module, part: str) -> int:
     trained = sum(parameter.nbytes for parameter in trainable_parameters(model))
     kept = trained if part == "head" else whole
     state = 2 * kept + 2 * trained  # as it is and as it was best, and two numbers of Adam for each
-    return 2 * state + whole
+    return 2 * state + whole + 2_000_000  # names, shapes and results
 
 
 def _size(path: Path) -> int:
