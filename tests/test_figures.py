@@ -182,6 +182,41 @@ def test_every_axis_with_numbers_says_what_they_are(drawn, name):
         assert axes.get_ylabel() or names_in_words
 
 
+NOT_MATHEMATICS = r"$\frac{$"  # a class may be called so; matplotlib reads formulas between dollars
+ODD = an_evaluation([0, 1, 2], [1, 1, 2])._replace(classes=[NOT_MATHEMATICS, "5$", "dog"])
+ODD_TABLE = INTERVALS.set_axis([NOT_MATHEMATICS, "b"])
+ODD_GRID = SUMMARY.assign(dataset=NOT_MATHEMATICS)
+
+ODD_NAMES = {
+    "image_grid": lambda: figures.image_grid([a_picture()], [NOT_MATHEMATICS], "One."),
+    "class_counts": lambda: figures.class_counts(COUNTS.set_axis([NOT_MATHEMATICS, "dog"])),
+    "bars": lambda: figures.bars(pd.Series({NOT_MATHEMATICS: 1.0}), "images", "One."),
+    "confusion": lambda: figures.confusion(ODD),
+    "reliability": lambda: figures.reliability({NOT_MATHEMATICS: ODD}),
+    "heatmaps": lambda: figures.heatmaps(ODD, [0], [a_picture()], [HEAT]),
+    "feature_maps": lambda: figures.feature_maps({NOT_MATHEMATICS: PLACES[:3]}, ODD.labels, ODD.classes),
+    "mistakes": lambda: figures.mistakes(most_confident_mistakes(ODD, 2), [a_picture()]),
+    "accuracies": lambda: figures.accuracies(ODD_TABLE, "One."),
+    "loss_curves": lambda: figures.loss_curves({NOT_MATHEMATICS: a_history()}),
+    "transfer_curves": lambda: figures.transfer_curves(ODD_GRID),
+    "costs": lambda: figures.costs(COSTS.assign(dataset=NOT_MATHEMATICS), "One."),
+    "weighed_pieces": lambda: figures.weighed_pieces(
+        [WeighedText(NOT_MATHEMATICS, [NOT_MATHEMATICS, "$", "b"], [-0.5, 0.25, 0.1])]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_name_with_dollars_is_written_and_not_read_as_mathematics(name):
+    figure = ODD_NAMES[name]()
+    figure.savefig(io.BytesIO())
+    written = [text for text in figure.findobj(matplotlib.text.Text) if "frac" in text.get_text()]
+    assert written
+    for text in written:
+        shown, mathematics = text._preprocess_math(text.get_text())
+        assert NOT_MATHEMATICS in shown and not mathematics
+
+
 def test_description_is_one_line():
     assert figures.DescribedFigure("  one\n   line ").description == "one line"
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from course_utils.figures.described import BLUE, GREY, ORANGE, DescribedFigure
+from course_utils.figures.described import BLUE, GREY, ORANGE, DescribedFigure, literal
 
 LOOKS = {"from scratch": (GREY, "s", "--"), "frozen": (ORANGE, "o", "-"), "fine-tuned": (BLUE, "^", "-")}
 
@@ -39,7 +39,7 @@ def transfer_curves(table: pd.DataFrame, unit: str = "images") -> DescribedFigur
         counts = sorted(set(part.images_per_class))
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.minorticks_off()
-        axes.set_title(dataset, fontsize=10)
+        axes.set_title(literal(dataset), fontsize=10)
         axes.set_xlabel(f"labelled {unit} of each class")
         axes.grid(axis="y", alpha=0.4)
     panels[0].set_ylabel("test accuracy (%), 95 % interval")

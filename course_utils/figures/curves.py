@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from course_utils.figures.described import BLUE, GREEN, GREY, ORANGE, DescribedFigure
+from course_utils.figures.described import BLUE, GREEN, GREY, ORANGE, DescribedFigure, literal
 from course_utils.training import History
 
 
@@ -40,7 +40,7 @@ def loss_curves(histories: dict[str, History]) -> DescribedFigure:
     figure = DescribedFigure(f"Line chart of the validation loss after each epoch. {words}.", figsize=(6, 3))
     axes = figure.add_subplot()
     for (name, run), colour, marker in zip(losses.items(), (BLUE, ORANGE, GREEN, GREY), "os^v", strict=False):
-        axes.plot(run, f"{marker}-", color=colour, label=name)
+        axes.plot(run, f"{marker}-", color=colour, label=literal(name))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation loss (nats)")

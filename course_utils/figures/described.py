@@ -18,6 +18,14 @@ COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 MARKERS = ("o", "^", "s", "X", "v", "D", "P", "<")
 
 
+def literal(name: object) -> str:
+    r"""Return a name for a label of a figure, in which matplotlib reads no formula.
+
+    It takes what stands between two dollars for mathematics, and refuses a class that is called `$\frac{$`.
+    """
+    return str(name).replace("$", r"\$")
+
+
 class DescribedFigure(Figure):
     """A matplotlib figure with an alternative text, which notebooks show by themselves."""
 

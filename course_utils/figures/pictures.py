@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from course_utils.evaluation import Evaluation
-from course_utils.figures.described import BLUE, GREEN, ORANGE, DescribedFigure
+from course_utils.figures.described import BLUE, GREEN, ORANGE, DescribedFigure, literal
 
 
 def image_grid(
@@ -34,7 +34,7 @@ def image_grid(
     for place, (image, title) in enumerate(zip(images, titles, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, place)
         axes.imshow(_as_picture(image), cmap="gray", interpolation="nearest")
-        axes.set_title(title, fontsize=9)
+        axes.set_title(literal(title), fontsize=9)
         axes.set_axis_off()
     return figure
 
@@ -81,9 +81,9 @@ def class_counts(counts: pd.DataFrame) -> DescribedFigure:
         figsize=(7, 3.4),
     )
     axes = figure.add_subplot()
-    left = np.zeros(len(counts))
+    names, left = [literal(name) for name in counts.index], np.zeros(len(counts))
     for (split, values), colour in zip(counts.items(), (BLUE, ORANGE, GREEN), strict=False):
-        axes.barh(counts.index, values, left=left, color=colour, label=split)
+        axes.barh(names, values, left=left, color=colour, label=split)
         left += values.to_numpy()
     axes.invert_yaxis()
     axes.set_xlabel("images")
@@ -139,7 +139,7 @@ def heatmaps(
     pairs, margin = figure.subfigures(2, 1, height_ratios=(2.3 * rows, 0.6))
     panels = pairs.subfigures(rows, columns, squeeze=False).flat[: len(titles)]
     for panel, title, image, heat in zip(panels, titles, images, maps, strict=True):
-        panel.suptitle(title, fontsize=9)
+        panel.suptitle(literal(title), fontsize=9)
         picture = _as_picture(image)
         frame = (0, 1, 0, 1)  # picture and map may differ in size; they cover the same square
         for axes in panel.subplots(1, 2):

@@ -8,7 +8,7 @@ import torch
 
 from course_utils.calibration import calibration_error, reliability_table
 from course_utils.evaluation import Evaluation, accuracy_interval, confusion_matrix
-from course_utils.figures.described import BLUE, COLOURS, GREY, MARKERS, DescribedFigure
+from course_utils.figures.described import BLUE, COLOURS, GREY, MARKERS, DescribedFigure, literal
 
 
 def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
@@ -21,7 +21,7 @@ def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
     """
     figure = DescribedFigure(description, figsize=(6.5, 0.36 * len(values) + 0.9))
     axes = figure.add_subplot()
-    drawn = axes.barh([str(name) for name in values.index], values.to_numpy(), color=BLUE)
+    drawn = axes.barh([literal(name) for name in values.index], values.to_numpy(), color=BLUE)
     axes.bar_label(drawn, fmt=lambda value: f"{value:,.3g}" if value < 100 else f"{value:,.0f}", padding=3)
     axes.margins(x=0.15)
     axes.invert_yaxis()
@@ -59,8 +59,9 @@ def confusion(result: Evaluation, unit: str = "images") -> DescribedFigure:
                 axes.text(
                     column, row, matrix[row, column], ha="center", va="center", color=colour, fontsize=8
                 )
-    axes.set_xticks(range(size), names, rotation=45, ha="right")
-    axes.set_yticks(range(size), names)
+    labels = [literal(name) for name in names]
+    axes.set_xticks(range(size), labels, rotation=45, ha="right")
+    axes.set_yticks(range(size), labels)
     axes.set_xlabel("answer of the network")
     axes.set_ylabel("true class")
     figure.colorbar(picture, label=unit, shrink=0.8)
@@ -80,7 +81,8 @@ def accuracies(
     figure = DescribedFigure(description, figsize=(6.5, 0.4 * len(table) + 0.9))
     axes = figure.add_subplot()
     spread = np.stack([table.accuracy - table.low, table.high - table.accuracy])
-    axes.errorbar(table.accuracy, table.index, xerr=spread.clip(0), fmt="o", color=BLUE, capsize=4)
+    names = [literal(name) for name in table.index]
+    axes.errorbar(table.accuracy, names, xerr=spread.clip(0), fmt="o", color=BLUE, capsize=4)
     axes.set_xlabel(label)
     axes.margins(y=0.2)
     axes.invert_yaxis()
@@ -112,7 +114,7 @@ def reliability(results: Mapping[str, Evaluation], bins: int = 15) -> DescribedF
         spread = np.abs(bounds.T - table.accuracy.to_numpy())
         above.plot([0, 1], [0, 1], "--", color=GREY, label="calibrated")
         above.errorbar(table.confidence, table.accuracy, spread, fmt="o", color=BLUE, label="measured")
-        above.set_title(f"{name}\nECE {errors[name]:.3f}", fontsize=10)
+        above.set_title(f"{literal(name)}\nECE {errors[name]:.3f}", fontsize=10)
         below.bar(table.low, table.images, width=table.high - table.low, align="edge", color=BLUE, ec="white")
         above.set(xlabel="confidence", ylabel="accuracy")
         below.set(xlabel="confidence", ylabel="images")
@@ -140,8 +142,8 @@ def feature_maps(
         for label, name in enumerate(classes):
             x, y = places[labels.numpy() == label].T
             look = {"color": COLOURS[label % len(COLOURS)], "marker": MARKERS[label % len(MARKERS)]}
-            axes.scatter(x, y, s=16, linewidths=0, alpha=0.8, label=name, **look)
-        axes.set_title(title, fontsize=10)
+            axes.scatter(x, y, s=16, linewidths=0, alpha=0.8, label=literal(name), **look)
+        axes.set_title(literal(title), fontsize=10)
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
     figure.legend(
         *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=1.6
@@ -176,7 +178,7 @@ def costs(table: pd.DataFrame, description: str) -> DescribedFigure:
             if fault not in set(here.fault):
                 axes.text(1, place, "not measured", va="center", fontsize=8, color=GREY)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_title(dataset, fontsize=10)
+        axes.set_title(literal(dataset), fontsize=10)
         axes.set_xlabel("cost in points of accuracy")
         axes.grid(axis="x", alpha=0.4)
         axes.set_axisbelow(True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course_utils.figures.described import BLUE, ORANGE, DescribedFigure
+from course_utils.figures.described import BLUE, ORANGE, DescribedFigure, literal
 from course_utils.token_attributions import WeighedText
 
 PIECES_IN_A_ROW = 14
@@ -30,10 +30,10 @@ def weighed_pieces(texts: Sequence[WeighedText]) -> DescribedFigure:
             depth = 0.85 * abs(weight) / largest
             axes.add_patch(_box(column, row, colour, depth))
             size = 9 if len(piece) < 10 else 7  # a long piece stays in its box
-            axes.text(column + 0.5, row + 0.42, piece, ha="center", va="center", fontsize=size)
+            axes.text(column + 0.5, row + 0.42, literal(piece), ha="center", va="center", fontsize=size)
             axes.text(column + 0.5, row + 0.8, f"{weight:+.2f}", ha="center", va="center", fontsize=7)
         axes.set(xlim=(0, PIECES_IN_A_ROW), ylim=(count, 0))
-        axes.set_title(text.title, fontsize=9, loc="left")
+        axes.set_title(literal(text.title), fontsize=9, loc="left")
         axes.axis("off")
     return figure
 
