@@ -75,7 +75,8 @@ def load_splits(
         train_transform: The same for training images only, for augmentation. None: `transform`.
 
     Raises:
-        DataError: If the dataset cannot be found, downloaded or read, or is too small to be split.
+        DataError: If the dataset cannot be found, downloaded or read, has fewer than two classes, or is too
+            small to be split.
     """
     if transform is None:
         # Imported here because only this default needs the networks' room.
@@ -86,6 +87,14 @@ def load_splits(
     sources = _open_sources(settings)
     train_source = sources["train"](train_transform or transform)
     classes = list(train_source.classes)
+    if len(classes) < 2:
+        raise DataError(
+            "There is nothing to tell apart.",
+            where=image_folder(settings.dataset),
+            expected="at least two classes: a folder of images has a folder for each",
+            found=f"{len(classes)}: {', '.join(classes)}",
+            do="Sort the pictures into one folder for each class.",
+        )
     train_indices = np.arange(len(train_source))
     if "test" in sources:
         test = sources["test"](transform)
@@ -214,6 +223,25 @@ def classes_of(dataset: Dataset) -> list[str]:
         found="no attribute `classes`",
         do='Give your dataset one, for example dataset.classes = ["cat", "dog"].',
     )
+
+
+def check_class_sizes(dataset: Dataset, at_least: int) -> None:
+    """Refuse a dataset of which a class has fewer images than what follows needs.
+
+    Raises:
+        DataError: It names the classes that are too small, with their numbers of images.
+    """
+    classes = classes_of(dataset)
+    counts = zip(classes, np.bincount(labels_of(dataset), minlength=len(classes)), strict=True)
+    small = [f"{name}: {count}" for name, count in counts if count < at_least]
+    if small:
+        raise DataError(
+            "Some classes have too few images.",
+            where="the training images",
+            expected=f"at least {at_least} of each class",
+            found=", ".join(small),
+            do="Add pictures to these classes, or leave them out.",
+        )
 
 
 def make_loader(

@@ -15,7 +15,7 @@ from torchvision import datasets, models
 
 from course_utils import data
 from course_utils.backbones import backbone_transform
-from course_utils.data import classes_of, labels_of, load_splits, make_loader
+from course_utils.data import check_class_sizes, classes_of, labels_of, load_splits, make_loader
 from course_utils.errors import DataError
 from course_utils.settings import Settings
 from course_utils.weights import ResNet18_64px_Weights
@@ -189,6 +189,24 @@ def test_order_of_a_loader_follows_from_its_seed_alone():
 
 def test_order_without_shuffle_is_that_of_the_dataset():
     assert order(make_loader(TensorDataset(torch.arange(9)), 4)) == list(range(9))
+
+
+def test_a_single_class_is_a_data_error(tmp_path, write_class_folders, assert_says_four_things):
+    write_class_folders(tmp_path, {"only": 4})
+    with pytest.raises(DataError, match="nothing to tell apart") as caught:
+        load_splits(Settings(dataset=f"folder:{tmp_path}"), plain)
+    assert_says_four_things(caught.value)
+    assert str(tmp_path) in str(caught.value.where) and "only" in caught.value.found
+
+
+def test_classes_that_are_too_small_are_named(tmp_path, write_class_folders, assert_says_four_things):
+    write_class_folders(tmp_path, {"ants": 12, "bees": 6, "moths": 12})
+    splits = load_splits(Settings(dataset=f"folder:{tmp_path}"), plain)
+    check_class_sizes(splits.train, at_least=2)
+    with pytest.raises(DataError, match="too few images") as caught:
+        check_class_sizes(splits.train, at_least=5)
+    assert_says_four_things(caught.value)
+    assert "bees: " in caught.value.found and "ants" not in caught.value.found
 
 
 def test_empty_dataset_is_a_data_error(assert_says_four_things):
