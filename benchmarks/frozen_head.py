@@ -1,4 +1,4 @@
-"""How good is a new head on the frozen backbone after five epochs, beside the best linear head there is?
+"""How good is a new head on the frozen backbone, trained as in lesson 04, beside the best linear head?
 
     python benchmarks/frozen_head.py [--dataset folder:PATH] [--images-per-class 300] [--seeds 0 1 2]
         [--label-smoothing 0.1]
