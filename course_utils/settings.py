@@ -69,7 +69,7 @@ class Settings(BaseModel):
     skip_bad_images: bool = False
     """Whether pictures of a folder that cannot be decoded, and classes without a picture, are left out.
     False: they are an error that lists them."""
-    epochs: int = Field(10, ge=1, le=1000)
+    epochs: int = Field(5, ge=1, le=1000)
     """How many times training goes over the training images."""
     batch_size: int = Field(32, ge=1, le=4096)
     """How many images make one step of training."""
