@@ -14,6 +14,11 @@ from course_utils.files import write_atomically
 from course_utils.settings import REPOSITORY_FOLDER
 
 HOST = "https://github.com"
+# GitHub's rules. Only accounts that a company manages have an underscore.
+ADDRESS = re.compile(
+    r"(?=[^/]{1,39}/)[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*/(?!\.{1,2}$)(?!.*\.git$)[A-Za-z0-9._-]{1,100}",
+    re.IGNORECASE,
+)
 ENTRY = re.compile(r'^repository = ".*"$', re.MULTILINE)
 README_PART = re.compile(r"(<!-- address -->\n).*?(<!-- /address -->)", re.DOTALL)
 # nbgrader's metadata of a cell that students do not change.
@@ -69,14 +74,8 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER) -> list[Path]:
     Raises:
         ConfigError: If GitHub could not have such a name, or a file cannot be written.
     """
-    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}", name):
-        raise ConfigError(
-            "This cannot be the name of a repository.",
-            where=repr(name),
-            expected="OWNER/NAME, as in its address after github.com/",
-            found="something else",
-            do="Write, for example, jane/transfer-learning-course.",
-        )
+    if name:
+        check_address(name)
     texts = {}
     for path in folder.glob("notebooks/*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
@@ -95,6 +94,23 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER) -> list[Path]:
     for path in changed:
         write_atomically(path, lambda part, text=texts[path]: part.write_text(text, "utf-8"), ConfigError)
     return sorted(changed)
+
+
+def check_address(name: str) -> None:
+    """Refuse what GitHub would not take as OWNER/NAME.
+
+    Raises:
+        ConfigError: If an owner or a repository cannot have this name.
+    """
+    if not ADDRESS.fullmatch(name):
+        raise ConfigError(
+            "This cannot be the name of a repository.",
+            where=repr(name),
+            expected="OWNER/NAME as in its address after github.com/: an owner of at most 39 letters, digits and "
+            "single hyphens between them; a name of at most 100 letters, digits, dots, _ and -, without .git",
+            found="a name that GitHub does not allow",
+            do="Write, for example, jane/transfer-learning-course.",
+        )
 
 
 def write_address(notebook: nbformat.NotebookNode, name: str, path: str) -> None:

@@ -11,6 +11,7 @@ from course_utils.errors import ConfigError
 from course_utils.repository import (
     FIRST_CELL,
     OPEN_IT,
+    check_address,
     front_picture,
     readme_part,
     repository,
@@ -98,13 +99,24 @@ def test_there_is_no_other_mention_of_an_address():
         assert not found, f"{name}: {found[0]}"
 
 
-@pytest.mark.parametrize("name", ["course", "https://github.com/a/b", "a/b/c", "-a/b", 'a/b"', "a b/c"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("course", "https://github.com/a/b", "a/b/c", "-a/b", 'a/b"', "a b/c", "a-/b", "a--b/c", "a/b\n"),
+        *("jane/..", "jane/.", "jane/tl.git", "jane/tl.GIT", f"{40 * 'a'}/b", f"a/{101 * 'b'}"),
+    ],
+)
 def test_what_cannot_be_an_address_is_refused_and_changes_nothing(course, assert_says_four_things, name):
     before = texts(course)
     with pytest.raises(ConfigError) as told:
         set_repository(name, course)
     assert_says_four_things(told.value)
     assert texts(course) == before
+
+
+@pytest.mark.parametrize("name", ["jane-2/.github", "j/tl.github.io", "jane_school/_x-", f"{39 * 'a'}/b...b"])
+def test_what_github_allows_is_an_address(name):
+    check_address(name)
 
 
 def test_readme_opens_with_the_picture_that_lesson_07_draws(course):
