@@ -11,6 +11,8 @@ import nbformat
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from course_utils.errors import ConfigError
+from course_utils.files import write_atomically
 from course_utils.settings import REPOSITORY_FOLDER
 
 EXERCISES_FOLDER = REPOSITORY_FOLDER / "notebooks" / "exercises"
@@ -29,14 +31,16 @@ def generate_exercises(solutions: Path = SOLUTIONS_FOLDER, output: Path = EXERCI
 
     Raises:
         nbformat.ValidationError: If the metadata of a notebook is not what nbgrader wants.
+        ConfigError: If a notebook cannot be written.
     """
     written = []
-    output.mkdir(parents=True, exist_ok=True)
     for path in sorted(solutions.glob("*.ipynb")):
         student = students_version(nbformat.read(path, as_version=4))
         written.append(output / path.name)
         text = nbformat.writes(student) + "\n"
-        written[-1].write_text(text, encoding="utf-8", newline="\n")
+        write_atomically(
+            written[-1], lambda part, text=text: part.write_text(text, "utf-8", newline="\n"), ConfigError
+        )
     return written
 
 

@@ -23,7 +23,7 @@ from course_utils.backbones import without_head
 from course_utils.data import labels_of
 from course_utils.errors import CheckpointError, ConfigError
 from course_utils.features import batch_of, extract_features, feature_batches
-from course_utils.files import not_written, remove_leftovers, write_atomically
+from course_utils.files import remove_leftovers, write_atomically
 from course_utils.inference import LIBRARIES, made_of_libraries
 from course_utils.precision import fastest_dtype
 from course_utils.preprocessing import ImageClassification, as_pixels, known_preset, source_and_indices
@@ -140,9 +140,11 @@ def keep(path: Path, tensors: dict[str, torch.Tensor], images: int) -> None:
         return
     try:
         make_room(store_limit() - size)
-    except OSError as error:
-        raise not_written(path, error) from error
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, {"sha256": _checksum(tensors)}))
+        write_atomically(
+            path, lambda temporary: save_file(tensors, temporary, {"sha256": _checksum(tensors)})
+        )
+    except (OSError, CheckpointError) as error:
+        raise not_kept(path, error) from error
 
 
 def store_folder() -> Path:
@@ -274,6 +276,18 @@ def read_kept(path: Path) -> dict[str, torch.Tensor] | None:
     except (OSError, SafetensorError):
         return None
     return tensors
+
+
+def not_kept(path: Path, problem: Exception) -> CheckpointError:
+    """Return the error for features that cannot be kept."""
+    told = problem.found if isinstance(problem, CheckpointError) else f"{type(problem).__name__}: {problem}"
+    return CheckpointError(
+        "Features could not be written to the store.",
+        where=path,
+        expected="a folder that can be written to, with enough space",
+        found=told,
+        do="Free some space, or name another folder in the environment variable COURSE_FEATURES.",
+    )
 
 
 class Kept(NamedTuple):

@@ -116,6 +116,20 @@ def check_room(path: Path, size: int) -> None:
         )
 
 
+def make_folder(path: Path, error: type[CourseError] = CheckpointError) -> None:
+    """Make a folder, unless it is there, and find out that files can be written to it.
+
+    Raises:
+        CourseError: Of the kind `error`, if it belongs to somebody else, or its disk is full or read-only.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path, prefix="."):
+            pass
+    except OSError as problem:
+        raise not_written(path, problem, error) from problem
+
+
 def not_written(path: Path, problem: Exception, error: type[CourseError] = CheckpointError) -> CourseError:
     """Return the error for a file that cannot be written."""
     return error(

@@ -106,8 +106,9 @@ def check_address(name: str) -> None:
         raise ConfigError(
             "This cannot be the name of a repository.",
             where=repr(name),
-            expected="OWNER/NAME as in its address after github.com/: an owner of at most 39 letters, digits and "
-            "single hyphens between them; a name of at most 100 letters, digits, dots, _ and -, without .git",
+            expected="OWNER/NAME, as after github.com/ in its address: an owner of at most 39 letters and "
+            "digits, with single hyphens between them; a name of at most 100 letters, digits, dots, _ and -, "
+            "without .git",
             found="a name that GitHub does not allow",
             do="Write, for example, jane/transfer-learning-course.",
         )

@@ -20,7 +20,7 @@ from pathlib import Path
 import nbformat
 
 from course_utils.errors import CheckpointError, ConfigError
-from course_utils.files import write_atomically
+from course_utils.files import make_folder, write_atomically
 from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unknown_name
 
 NOTEBOOKS_FOLDER = REPOSITORY_FOLDER / "notebooks"
@@ -95,7 +95,7 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
 
     notebooks = list(notebooks)
     given = {name: _absolute(name, value) for name, value in given.items()}
-    declared = {notebook: set(inspect_notebook(str(notebook))) for notebook in notebooks}
+    declared = {notebook: set(inspect_notebook(_for_papermill(notebook))) for notebook in notebooks}
     for notebook, names in declared.items():
         if not names:
             raise ConfigError(
@@ -113,6 +113,11 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
         notebook: {name: value for name, value in given.items() if name in names}
         for notebook, names in declared.items()
     }
+
+
+def _for_papermill(path: Path) -> Path:
+    """Return a path as papermill wants it: of `B{seed}` it would make B3, another folder."""
+    return Path(str(path).replace("{", "{{").replace("}", "}}"))
 
 
 def _absolute(name: str, value: object) -> object:
@@ -134,13 +139,14 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
             lesson: a list with the fields of `LessonRun`.
 
     Raises:
-        ConfigError: If a parameter is wrong, or the executed notebooks would overwrite their sources.
+        ConfigError: If a parameter is wrong, the executed notebooks would overwrite their sources, or the
+            folder cannot be written to.
         CheckpointError: After the last lesson, if `results.json` could not be written. They are printed then.
     """
     output = Path(output).resolve()
     plan = plan_parameters(notebooks, parameters)
     _refuse_to_overwrite(plan, output)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output, ConfigError)
     runs, unwritten = [], None
     for notebook, own_parameters in plan.items():
         print(f"{notebook.stem} ...", end=" ", flush=True)
@@ -191,8 +197,8 @@ def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None 
     try:
         with _kernel_messages_in(output.parent / "kernels.log"):
             papermill.execute_notebook(
-                notebook,
-                output,
+                _for_papermill(notebook),
+                _for_papermill(output),
                 parameters=parameters,
                 cwd=cwd or notebook.parent,
                 progress_bar=False,
@@ -295,8 +301,13 @@ def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
 
     For maintainers. Progress bars are left out, since a stored one cannot be drawn; so is what papermill
     adds. A lesson that fails is left as it was.
+
+    Raises:
+        ConfigError: As `run_lessons`, or if the notebooks' folder cannot be written to; before anything runs.
     """
     notebooks = list(notebooks)
+    for folder in {notebook.parent for notebook in notebooks}:
+        make_folder(folder, ConfigError)
     runs = run_lessons(notebooks, {}, output)
     for notebook, run in zip(notebooks, runs, strict=True):
         if run.status == "ok":

@@ -9,6 +9,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from course_utils.errors import ConfigError
 from course_utils.exercises import (
     EXERCISES_FOLDER,
     SOLUTIONS_FOLDER,
@@ -152,3 +153,12 @@ def test_making_the_student_s_version_leaves_the_solution_alone():
     assert notebook == before
     assert all("raises-exception" in cell.metadata.tags for cell in graded_cells(student))
     assert marks(student).keys() == marks(notebook).keys()
+
+
+@pytest.mark.parametrize("output", [".", "new"])
+def test_folder_of_somebody_else_is_told(folder_for_all, ordinary_user, assert_says_four_things, output):
+    (folder_for_all / "solutions").mkdir()
+    nbformat.write(students_version(new_notebook()), folder_for_all / "solutions" / "00_a.ipynb")
+    with ordinary_user(), pytest.raises(ConfigError, match="PermissionError") as told:
+        generate_exercises(folder_for_all / "solutions", folder_for_all / output)
+    assert_says_four_things(told.value)

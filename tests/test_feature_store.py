@@ -18,7 +18,7 @@ from course_utils import feature_store as room
 from course_utils.__main__ import main
 from course_utils.backbones import freeze
 from course_utils.data import load_splits
-from course_utils.errors import ConfigError
+from course_utils.errors import CheckpointError, ConfigError
 from course_utils.feature_store import fingerprint, kept_features, list_store, make_room, nothing_kept
 from course_utils.folders import FolderOfClasses
 from course_utils.preprocessing import ImageClassification
@@ -229,6 +229,16 @@ def test_a_folder_that_is_not_yours_costs_nothing_but_the_file(
     with ordinary_user():
         assert kept_features(model, dataset).tensors[0].shape == (10, 512)
     assert not list((folder_for_all / "features").iterdir())
+
+
+def test_several_processes_name_the_variable_that_leads_elsewhere(
+    monkeypatch, folder_for_all, ordinary_user, assert_says_four_things
+):
+    monkeypatch.setattr(room, "count", lambda: 2)
+    with ordinary_user(), pytest.raises(CheckpointError, match="PermissionError") as told:
+        room._write(folder_for_all / "a.safetensors", {"labels": torch.zeros(1)}, 4)
+    assert_says_four_things(told.value)
+    assert "COURSE_FEATURES" in told.value.do
 
 
 def fill(folder, sizes):

@@ -193,6 +193,39 @@ def test_file_that_is_already_there_is_never_overwritten(lesson, tmp_path, name)
     assert (tmp_path / "out" / name).read_text() == "mine"
 
 
+def test_braces_in_a_path_are_no_parameters(tmp_path):
+    (tmp_path / "B3").mkdir()
+    (tmp_path / "B3" / "01_{seed}.ipynb").write_text("mine")
+    (tmp_path / "{epochs}").mkdir()
+    path, own = tmp_path / "{epochs}" / "01_{seed}.ipynb", "epochs = 5\nseed = 0"
+    notebook = write_lesson(path, "epochs", parameters=own)
+    (run,) = run_lessons([notebook], {"seed": 3, "epochs": 2}, tmp_path / "B{seed}")
+    assert (run.status, run.parameters) == ("ok", {"seed": 3, "epochs": 2})
+    assert (tmp_path / "B3" / "01_{seed}.ipynb").read_text() == "mine"
+    assert "2" in outputs_of(tmp_path / "B{seed}" / "01_{seed}.ipynb")
+
+
+@pytest.mark.parametrize("command", ["run", "refresh"])
+def test_folder_of_somebody_else_is_told_before_anything_runs(
+    folder_for_all, ordinary_user, no_kernel, monkeypatch, capsys, command
+):
+    write_lesson(folder_for_all / "01_one.ipynb", "1 + 1")
+    monkeypatch.setattr(__main__, "lesson_notebooks", lambda only: lesson_notebooks(only, folder_for_all))
+    main(["run", "--only", "99"])  # what is imported late is imported while all of it may be read
+    with ordinary_user():
+        assert main([command, "--output", str(folder_for_all / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "ConfigError: A file could not be written" in told and "PermissionError" in told
+    assert str(folder_for_all) in told
+
+
+def test_notebooks_of_somebody_else_are_not_refreshed(folder_for_all, ordinary_user, no_kernel, tmp_path):
+    notebook = write_lesson(folder_for_all / "01_one.ipynb", "1 + 1")
+    with ordinary_user(), pytest.raises(ConfigError, match="PermissionError"):
+        refresh_outputs([notebook], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_paths_among_the_parameters_are_made_absolute(tmp_path, monkeypatch):
     own = PARAMETERS + '\nweights = "default"'
     notebook = write_lesson(tmp_path / "01_one.ipynb", parameters=own)

@@ -10,7 +10,7 @@ from torchvision.models import get_model
 from torchvision.transforms import v2
 
 from course_utils import streaming
-from course_utils.errors import ConfigError, DataError
+from course_utils.errors import CheckpointError, ConfigError, DataError
 from course_utils.feature_store import list_store, read_kept
 from course_utils.features import extract_features
 from course_utils.folders import FolderOfClasses
@@ -132,6 +132,7 @@ def test_a_full_disk_is_an_error(model, tars, monkeypatch, assert_says_four_thin
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("course_utils.feature_store.save_file", fail)
-    with pytest.raises(Exception, match="could not be written") as caught:
+    with pytest.raises(CheckpointError, match="could not be written") as caught:
         stream_features(model, tars, PRESET)
+    assert "COURSE_FEATURES" in caught.value.do
     assert_says_four_things(caught.value)

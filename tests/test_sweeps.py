@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import threading
 import time
 
@@ -183,6 +184,27 @@ def test_scheduler_that_is_none_is_told(tmp_path, monkeypatch, assert_says_four_
     grid = write_grid(tmp_path / "grid.yaml", "seed: [0]")
     with pytest.raises(ConfigError, match="scheduler") as told:
         sweep(notebook, grid, tmp_path / "out", scheduler=scheduler)
+    assert_says_four_things(told.value)
+
+
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.9\r\n", b"HTTP/1.0 400 Bad Request\r\n\r\n"])
+def test_port_of_another_program_is_told(monkeypatch, tmp_path, assert_says_four_things, greeting):
+    """Without an answer `Client` waits for ever; of another program's greeting it makes exabytes."""
+    monkeypatch.setattr(scheduling, "CONNECT", 1)
+
+    def answer():
+        while True:
+            callers.append(server.accept()[0])
+            callers[-1].sendall(greeting)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        callers, address = [], f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        threading.Thread(target=answer, daemon=True).start()
+        with (
+            pytest.raises(ConfigError, match="another program") as told,
+            scheduling._connected(1, address, tmp_path, tmp_path),
+        ):
+            pass
     assert_says_four_things(told.value)
 
 

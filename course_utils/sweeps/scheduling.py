@@ -7,6 +7,7 @@ that is started again does only what is missing. A change of the package is not 
 then.
 """
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -16,6 +17,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -196,14 +198,17 @@ def _connected(workers: int, scheduler: str | None, cwd: Path, notebook: Path) -
             yield stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
             return
         try:
+            with ThreadPoolExecutor(1) as thread:  # in a notebook, this one has a loop that runs already
+                thread.submit(asyncio.run, _handshake(scheduler)).result()
             client = stack.enter_context(Client(scheduler, set_as_default=False, timeout=CONNECT))
             client.wait_for_workers(1, timeout=CONNECT)
-        except (OSError, ValueError, TimeoutError) as error:
+        except Exception as error:  # what dask makes of the answer of another program is not foreseen
             raise _not_possible(
                 scheduler,
-                "the address of a dask scheduler that has workers, such as tcp://10.0.0.1:8786",
-                f"{type(error).__name__}: {error}",
-                "Start `dask scheduler`, and `dask worker ADDRESS --nthreads 1` on each machine.",
+                f"a dask scheduler with workers, as at tcp://10.0.0.1:8786, that answers in {CONNECT} s",
+                f"{type(error).__name__}: {str(error) or 'no answer'}",
+                "Check the address and the port: another program may listen there. If nothing does, start "
+                "`dask scheduler`, and `dask worker ADDRESS --nthreads 1` on each machine.",
             ) from error
         try:
             unseen = client.run(_missing_paths, [str(notebook), str(cwd)])
@@ -218,6 +223,17 @@ def _connected(workers: int, scheduler: str | None, cwd: Path, notebook: Path) -
                     "Start the workers with --nthreads 1; name an --output on a disk that all of them have.",
                 )
         yield client
+
+
+async def _handshake(scheduler: str) -> None:
+    """Greet a scheduler, or raise a TimeoutError: `Client` waits for an answer as long as a port is open."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    about = Security().get_connection_args("client")
+    async with asyncio.timeout(CONNECT):
+        comm = await connect(scheduler, timeout=CONNECT, **about)
+    comm.abort()
 
 
 def _missing_paths(paths: list[str]) -> list[str]:
