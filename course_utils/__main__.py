@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,7 +93,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     bundle = command("bundle", _bundle, "pack the course for a classroom without a network")
     bundle.add_argument("--profile", choices=["quick", "full"], default="quick")
+    bundle.add_argument(
+        "--wheels",
+        type=Path,
+        metavar="FOLDER",
+        help="pack these packages, instead of those for a machine like this",
+    )
     bundle.add_argument("out", type=Path, metavar="OUT.zip")
+    students = command("students-repository", _students_repository, "make a repository without solutions")
+    students.add_argument("name", metavar="OWNER/NAME", help="on GitHub, where it will be")
+    students.add_argument("folder", type=Path, metavar="FOLDER", help="a new one")
     address = command("set-repository", _set_repository, "write the course's address wherever it is repeated")
     address.add_argument("name", metavar="OWNER/NAME", help='on GitHub; "" takes it away')
     return parser
@@ -179,9 +189,21 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _bundle(options: argparse.Namespace) -> int:
     from course_utils.bundles import bundle
+    from course_utils.packages import fill_wheelhouse
 
-    names = bundle(options.profile, options.out)
+    with tempfile.TemporaryDirectory() as folder:
+        wheels = options.wheels or fill_wheelhouse(Path(folder))
+        names = bundle(options.profile, options.out, wheels)
     print(f"{options.out.resolve()}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _students_repository(options: argparse.Namespace) -> int:
+    from course_utils.bundles import students_repository
+
+    folder = students_repository(options.name, options.folder)
+    print(f"Make an empty repository {options.name} on GitHub, and then:")
+    print(f'git -C "{folder}" push https://github.com/{options.name}.git main')
     return 0
 
 
@@ -234,9 +256,9 @@ def _unpack(bundle: Path) -> int:
     from course_utils.bundles.unpacking import unpack
     from course_utils.settings import downloads_folder
 
-    found = unpack(bundle, downloads=downloads_folder())
+    found = unpack(bundle, only="data/", downloads=downloads_folder())
     new = sum(file.state == "unpacked" for file in found)
-    print(f"{bundle.resolve()}: {len(found)} files are whole; {new} were put in place, the others were there")
+    print(f"{bundle.resolve()} is whole; of {len(found)} files of data, {new} were put in place")
     return 0
 
 

@@ -2,37 +2,50 @@
 
 import errno
 import hashlib
+import os
+import re
 import shutil
 import subprocess
+import sys
 import zipfile
 
 import pytest
+from local_remote import commit, copy_course, git
 
 from course_utils.archives import Found
-from course_utils.bundles import bundle, packing
+from course_utils.bundles import bundle, content, packing, students_repository
 from course_utils.bundles.unpacking import SUMS, unpack
-from course_utils.bundles.wheels import wheel_list
 from course_utils.errors import ConfigError, DataError
-from course_utils.settings import REPOSITORY_FOLDER, Settings, downloads_folder
+from course_utils.packages import fill_wheelhouse
+from course_utils.settings import Settings, downloads_folder
+
+LINK = re.compile(r"\]\(([^()#\s]+)")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def course(tmp_path_factory):
-    """Pack a copy of the course, which nobody works on meanwhile; give its folder."""
-    folder = tmp_path_factory.mktemp("course")
-    for name, path in packing._course_files(REPOSITORY_FOLDER).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, folder / name)
+    """Pack a copy of the course, which nobody works on meanwhile and in which all is committed; give it."""
+    folder = copy_course(tmp_path_factory.mktemp("course"))
+    commit(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packing, "REPOSITORY_FOLDER", folder)
+        patch.setattr(content, "REPOSITORY_FOLDER", folder)
         yield folder
 
 
 @pytest.fixture(scope="module")
-def packed(course, tmp_path_factory):
+def wheels(tmp_path_factory):
+    """Give a folder that has a wheel, and something that is none."""
+    folder = tmp_path_factory.mktemp("wheels")
+    (folder / "small_thing-2.0-py3-none-any.whl").write_bytes(b"a wheel")
+    (folder / "notes.txt").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(course, wheels, tmp_path_factory):
     """Give the bundle of the quick profile, and the names in it."""
     out = tmp_path_factory.mktemp("bundle") / "course.zip"
-    return out, bundle("quick", out)
+    return out, bundle("quick", out, wheels)
 
 
 def test_everything_that_ships_is_packed_and_nothing_else(packed):
@@ -40,42 +53,62 @@ def test_everything_that_ships_is_packed_and_nothing_else(packed):
     with zipfile.ZipFile(out) as archive:
         assert sorted(archive.namelist()) == names
         assert archive.testzip() is None
-    assert {"README.txt", "wheels.txt", SUMS, "requirements.txt", "pyproject.toml"} <= set(names)
+    assert {"README.txt", SUMS, "README.md", "Makefile", "requirements.txt", "pyproject.toml"} <= set(names)
     assert {"notebooks/00_start_here.ipynb", "course_utils/__main__.py"} <= set(names)
-    assert "data/weights/resnet18_64px.safetensors" in names
-    for part in ("data/downloads", "/solutions", "__pycache__", "data/features", ".pyc", ".git", "runs/"):
+    assert {"data/weights/resnet18_64px.safetensors", "docs/glossary.md"} <= set(names)
+    assert [name for name in names if "wheel" in name] == ["wheelhouse/small_thing-2.0-py3-none-any.whl"]
+    for part in (
+        "data/downloads",
+        "/solutions",
+        "__pycache__",
+        "data/features",
+        ".pyc",
+        ".git/",
+        "runs/",
+        "tests/",
+    ):
         assert not [name for name in names if part in name]
 
 
-def test_every_file_of_the_repository_that_belongs_to_the_course_is_packed(packed):
-    listed = subprocess.run(
-        ["git", "ls-files", "data", "course_utils", "notebooks", "benchmarks/results"],
-        **{"cwd": REPOSITORY_FOLDER, "capture_output": True, "text": True, "check": False},
-    )
-    if listed.returncode:
-        pytest.skip("this is no git repository")
-    tracked = {name for name in listed.stdout.splitlines() if (REPOSITORY_FOLDER / name).exists()}
-    assert {name for name in tracked if "/solutions/" not in name} <= set(packed[1])
+def test_every_file_of_the_repository_that_belongs_to_the_course_is_packed(course, packed):
+    tracked = git(["ls-files", "data", "course_utils", "notebooks", "benchmarks/results"], course).stdout
+    assert {name for name in tracked.splitlines() if "/solutions/" not in name} <= set(packed[1])
 
 
-def test_bundle_comes_out_as_it_went_in_and_again_without_a_change(course, packed, tmp_path):
+def test_every_link_in_a_bundle_leads_to_a_file_in_it(packed, tmp_path):
+    shutil.unpack_archive(packed[0], tmp_path)
+    texts = [path for kind in ("*.md", "*.ipynb") for path in tmp_path.rglob(kind)]
+    links = {
+        (path, target)
+        for path in texts
+        for target in LINK.findall(path.read_text("utf-8"))
+        if ":" not in target and ("/" in target or "." in target)
+    }
+    assert len(links) > 50
+    assert [(path.name, target) for path, target in links if not (path.parent / target).exists()] == []
+    told = (tmp_path / "README.md").read_text("utf-8")
+    assert "| For those who teach |" in told and "make run" in told and "make test" not in told
+    assert "pytest" not in (tmp_path / "docs" / "setup.md").read_text("utf-8")
+    assert not [path for path in texts if "BEGIN SOLUTION" in path.read_text("utf-8")]
+
+
+def test_bundle_comes_out_as_it_went_in_and_again_without_a_change(packed, tmp_path):
     out, names = packed
     rows = unpack(out, tmp_path / "class")
     assert {row.state for row in rows} == {"unpacked"}
     assert sorted([*(row.what for row in rows), SUMS]) == names
-    for row in rows:
-        source = course / row.what
-        assert row.where == (tmp_path / "class" / row.what).resolve()
-        assert row.where.stat().st_size == row.bytes
-        if source.exists():
-            assert row.where.read_bytes() == source.read_bytes()
+    with zipfile.ZipFile(out) as archive:
+        for row in rows:
+            assert row.where == (tmp_path / "class" / row.what).resolve()
+            assert row.where.stat().st_size == row.bytes
+            assert row.where.read_bytes() == archive.read(row.what)
     times = {row.where: row.where.stat().st_mtime_ns for row in rows}
     assert {row.state for row in unpack(out, tmp_path / "class")} == {"sound"}
     assert times == {row.where: row.where.stat().st_mtime_ns for row in rows}
 
 
-def test_same_files_give_the_same_bytes(packed, tmp_path):
-    bundle("quick", tmp_path / "other name.zip")
+def test_same_files_give_the_same_bytes(packed, tmp_path, wheels):
+    bundle("quick", tmp_path / "other name.zip", wheels)
     again = hashlib.sha256((tmp_path / "other name.zip").read_bytes()).hexdigest()
     assert again == hashlib.sha256(packed[0].read_bytes()).hexdigest()
 
@@ -91,23 +124,65 @@ def test_list_of_sums_is_one_that_sha256sum_reads(packed, tmp_path):
     assert subprocess.run(check, cwd=tmp_path, check=False).returncode == 0
 
 
-def test_solutions_and_caches_stay_at_home(tmp_path, monkeypatch):
-    for name in (
-        *("notebooks/00_a.ipynb", "notebooks/.ipynb_checkpoints/00_a.ipynb", "notebooks/mine.txt"),
-        *("notebooks/exercises/00_a.ipynb", "notebooks/exercises/solutions/00_a.ipynb"),
-        *(
-            "course_utils/a.py",
-            "course_utils/__pycache__/a.pyc",
-            "data/weights/.hidden",
-            "data/photos/me.png",
-        ),
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "notebooks/exercises/01_b.ipynb").write_text('"### BEGIN SOLUTION"')
-    assert sorted(packing._course_files(tmp_path)) == [
-        *("course_utils/a.py", "notebooks/00_a.ipynb", "notebooks/exercises/00_a.ipynb")
-    ]
+def test_what_is_not_committed_is_not_packed_and_told(course, tmp_path, monkeypatch, capsys):
+    (tmp_path / "a" / "notebooks").mkdir(parents=True)
+    for name in ("README.md", "notebooks/00_a.ipynb"):
+        (tmp_path / "a" / name).write_text("committed")
+    commit(tmp_path / "a")
+    (tmp_path / "a" / "README.md").write_text("changed")
+    (tmp_path / "a" / "my own.txt").touch()
+    monkeypatch.setattr(content, "REPOSITORY_FOLDER", tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    content.write_content(tmp_path / "b")
+    assert (tmp_path / "b" / "README.md").read_text() == "committed"
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["README.md", "notebooks"]
+    assert capsys.readouterr().err == "Not committed, so taken as it was before: README.md\n"
+
+
+def test_folder_without_git_is_told(tmp_path, monkeypatch, assert_says_four_things):
+    monkeypatch.setattr(content, "REPOSITORY_FOLDER", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    for path in (os.environ["PATH"], ""):
+        monkeypatch.setenv("PATH", path)
+        with pytest.raises(ConfigError, match="git") as told:
+            content.write_content(tmp_path)
+        assert_says_four_things(told.value)
+
+
+@pytest.fixture
+def known_to_git(monkeypatch):
+    """Give git a name to commit under."""
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "Jane")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "jane@example.org")
+
+
+def test_students_repository_has_links_of_its_own_and_no_answers(course, tmp_path, known_to_git, packed):
+    folder = students_repository("jane/for-students", tmp_path / "new")
+    tracked = git(["ls-files"], folder).stdout.splitlines()
+    assert set(tracked) == {
+        name for name in packed[1] if not name.startswith(("README.txt", SUMS, "wheelhouse"))
+    }
+    assert git(["status", "--porcelain", "--ignored"], folder).stdout == ""
+    assert len(git(["log", "--format=%H"], folder).stdout.split()) == 1
+    for path in (folder / "notebooks").rglob("*.ipynb"):
+        told = path.read_text("utf-8")
+        name = path.relative_to(folder).as_posix()
+        assert f"https://colab.research.google.com/github/jane/for-students/blob/HEAD/{name}" in told
+        assert "BEGIN SOLUTION" not in told and "HIDDEN TESTS" not in told
+    assert "git clone https://github.com/jane/for-students" in (folder / "README.md").read_text("utf-8")
+    assert git(["status", "--porcelain"], course).stdout == ""  # the course has no other address than before
+
+
+def test_students_repository_is_refused_where_something_is(tmp_path, assert_says_four_things):
+    (tmp_path / "thesis.txt").write_text("mine")
+    for place in (tmp_path, tmp_path / "thesis.txt"):
+        with pytest.raises(ConfigError, match="cannot be made there") as told:
+            students_repository("jane/course", place)
+        assert_says_four_things(told.value)
+    with pytest.raises(ConfigError, match="name of a repository"):
+        students_repository("jane/..", tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_bundle_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch, assert_says_four_things):
@@ -121,7 +196,7 @@ def test_bundle_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch,
 
     monkeypatch.setattr(packing, "_write_zip", fill_up)
     with pytest.raises(DataError, match="No space left") as error:
-        bundle("quick", tmp_path / "course.zip")
+        bundle("quick", tmp_path / "course.zip", tmp_path)
     assert_says_four_things(error.value)
     assert (tmp_path / "course.zip").read_bytes() == old
     assert [path.name for path in tmp_path.iterdir()] == ["course.zip"]
@@ -131,11 +206,11 @@ def test_bundle_is_never_written_over_another_file(tmp_path, assert_says_four_th
     (tmp_path / "thesis.zip").write_text("mine")
     for name in ("thesis.zip", "."):
         with pytest.raises(DataError, match="overwrite") as error:
-            bundle("quick", tmp_path / name)
+            bundle("quick", tmp_path / name, tmp_path)
         assert_says_four_things(error.value)
     assert (tmp_path / "thesis.zip").read_text() == "mine"
     with pytest.raises(ConfigError, match="profile"):
-        bundle("quik", tmp_path / "course.zip")
+        bundle("quik", tmp_path / "course.zip", tmp_path)
 
 
 def test_full_profile_brings_images_and_weights_to_where_they_are_found(
@@ -155,7 +230,7 @@ def test_full_profile_brings_images_and_weights_to_where_they_are_found(
         return fetch(settings) if own else [Found("ResNet50", pretrained, 7, "sound")]
 
     monkeypatch.setattr(weights, "fetch_weights", stand_in)
-    names = bundle("full", tmp_path / "course.zip")
+    names = bundle("full", tmp_path / "course.zip", tmp_path)
     assert [name for name in names if name.startswith("data/downloads/")] == [
         *("data/downloads/cifar-10-python.tar.gz", "data/downloads/resnet50-0123.pth")
     ]
@@ -168,20 +243,39 @@ def test_full_profile_brings_images_and_weights_to_where_they_are_found(
     assert [row.state for row in fetch_images(Settings(profile="full"))] == ["unpacked"]
 
 
-def test_list_of_wheels_names_what_is_installed_and_what_that_needs():
-    wheels = wheel_list(REPOSITORY_FOLDER / "requirements.txt")
-    names = [line.split("==")[0] for line in wheels]
-    assert names == sorted(set(names))
-    assert {"torch", "numpy", "papermill", "nbclient", "ipykernel"} <= set(names)
-    assert "course-utils" not in names
-    assert not [line for line in wheels if "+" in line]
-    torch = next(line for line in wheels if line.startswith("torch=="))
-    assert torch.split("==")[1] == __import__("torch").__version__.split("+")[0]
-
-
-@pytest.mark.parametrize("line, told", [("no-such-package-0>=1", "no no-such-package-0"), ("a b c", "a b c")])
-def test_list_of_wheels_that_cannot_be_made_is_told(tmp_path, assert_says_four_things, line, told):
-    (tmp_path / "requirements.txt").write_text(f"numpy>=2.0  # fine\n# nothing\n-e .\n{line}\n")
-    with pytest.raises(ConfigError, match=told) as error:
-        wheel_list(tmp_path / "requirements.txt")
-    assert_says_four_things(error.value)
+@pytest.mark.kernels
+def test_bundle_is_installed_without_a_network(course, tmp_path):
+    """As its README says, in a fresh environment; seqeval, for one, comes as a source archive."""
+    asked = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+        "seqeval",
+    ]
+    reached = subprocess.run([*asked, "--dest", tmp_path / "asked"], capture_output=True, text=True)
+    if reached.returncode:
+        pytest.skip(f"no package index to fill the folder of wheels from: {reached.stderr.strip()[-300:]}")
+    bundle("quick", tmp_path / "course.zip", fill_wheelhouse(tmp_path / "wheels"))
+    shutil.rmtree(tmp_path / "wheels")
+    folder = tmp_path / "class"
+    shutil.unpack_archive(tmp_path / "course.zip", folder)
+    commands = re.findall(
+        r"^    (.*(?:venv|pip install).*)$", (folder / "README.txt").read_text(), re.MULTILINE
+    )
+    assert len(commands) == 2
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
+    own |= {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{own['PATH']}",
+    }
+    own |= {"HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+    code = "import seqeval, torch, course_utils; print(course_utils.__path__[0])"
+    for command in [*(one.split() for one in commands), [".venv/bin/python", "-W", "ignore", "-c", code]]:
+        done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == str(folder / "course_utils")

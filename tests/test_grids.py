@@ -94,24 +94,46 @@ def test_names_are_safe_and_different():
     assert run_name({"seed": 1}, {"lr": 0.1}) != run_name({"seed": 1}, {"lr": 0.2})
 
 
-def test_means_are_taken_over_seeds_with_an_interval_where_there_is_one():
-    table = pd.DataFrame(
-        [["ok", 0.1, 0, 0.5], ["ok", 0.1, 1, 0.7], ["ok", None, 0, 0.25], ["failed", 0.1, 2, None]],
-        columns=["status", "lr", "seed", "accuracy"],
+@pytest.fixture
+def swept():
+    """A table of sweep results with one run of a setting, two of another, and three of a third."""
+    rows = [["ok", None, 0, 0.25], ["ok", 0.1, 0, 0.5], ["ok", 0.1, 1, 0.7], ["failed", 0.1, 2, None]]
+    rows += [["ok", 0.2, seed, 0.9 + seed / 20] for seed in range(3)]
+    return pd.DataFrame(rows, columns=["status", "lr", "seed", "accuracy"])
+
+
+def test_means_are_taken_over_seeds_with_an_interval_from_three_runs_on(swept):
+    means = over_seeds(swept.rename(columns={"accuracy": "loss"}), "loss", ["lr", "seed"])
+    assert list(means.index) == ["lr None", "lr 0.1", "lr 0.2"]
+    assert list(means["mean"]) == pytest.approx([0.25, 0.6, 0.95])
+    assert list(means.runs) == [1, 2, 3]
+    assert means.low.isna().tolist() == means.high.isna().tolist() == [True, True, False]
+    half = 4.30265 * 0.05 / 3**0.5
+    assert means.low.iloc[2] == pytest.approx(0.95 - half) and means.high.iloc[2] == pytest.approx(
+        0.95 + half
     )
-    means = over_seeds(table, "accuracy", ["lr", "seed"])
-    assert list(means.index) == ["lr 0.1", "lr None"]
-    assert list(means["mean"]) == pytest.approx([0.6, 0.25])
-    assert list(means.runs) == [2, 1]
-    assert means.low.iloc[0] == pytest.approx(0.6 - 12.7062 * 0.1, abs=1e-4)
-    assert pd.isna(means.low.iloc[1]) and pd.isna(means.high.iloc[1])
+    assert list(over_seeds(swept, "accuracy", ["seed"]).index) == ["all runs"]
+
+
+def test_picture_of_two_seeds_shows_the_runs_and_no_accuracy_below_0_or_above_1(swept):
+    means = over_seeds(swept, "accuracy", ["lr", "seed"])
+    assert means.high.iloc[2] == 1
     figure = draw_means(means, "accuracy")
-    assert "lr None: 0.25." in figure.description
-    assert list(over_seeds(table, "accuracy", ["seed"]).index) == ["all runs"]
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    low, high = axes.dataLim.intervalx
+    assert low >= 0 and high <= 1
+    assert axes.lines[-1].get_xdata().tolist() == pytest.approx([0.25, 0.5, 0.7, 0.9, 0.95, 1.0])
+    assert "at least 3 runs" in axes.get_xlabel() and "at least 3 runs" in figure.description
+    assert (
+        "lr None: 0.25 (1 run); lr 0.1: 0.6 (2 runs); lr 0.2: 0.95 (0.8258 to 1, 3 runs)"
+        in figure.description
+    )
 
 
 def test_only_the_highest_of_very_many_settings_are_drawn():
-    means = pd.DataFrame({"mean": range(100), "low": None, "high": None, "runs": 1}, dtype=float)
+    means = pd.DataFrame({"mean": range(100), "low": None, "high": None}, dtype=float)
+    means = means.assign(runs=1, each=[[value] for value in means["mean"]])
     figure = draw_means(means, "accuracy")
     assert "The 40 highest of 100" in figure.description
     assert figure.get_size_inches()[1] < 20

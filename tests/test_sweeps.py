@@ -112,7 +112,7 @@ def test_notebook_of_results_shows_means_with_a_text_for_each_picture(swept):
     assert len(pictures) == 2
     told = pictures[1]["metadata"]["image/png"]["alt"]
     assert told.startswith("Means of val_accuracy over the seeds")
-    assert "lr 0.01: 0.515 (0.4515 to 0.5785)" in told
+    assert "lr 0.01: 0.515 (2 runs)" in told
 
 
 def test_started_again_it_does_only_what_failed(swept, monkeypatch, capsys):

@@ -1,6 +1,10 @@
-"""A classroom without a network: `packing` makes one file of the course, `unpacking` puts it in place."""
+"""What students get: `content` makes a repository of it, `packing` a file for a class without a network.
 
+`unpacking` puts the files of a bundle in place.
+"""
+
+from course_utils.bundles.content import students_repository
 from course_utils.bundles.packing import bundle
 from course_utils.bundles.unpacking import unpack
 
-__all__ = ["bundle", "unpack"]
+__all__ = ["bundle", "students_repository", "unpack"]

@@ -1,51 +1,42 @@
 """How does the course reach a classroom without a network?
 
-`bundle` packs lessons, package, images and weights into one zip file, with a hash of each file in it. The
-next room, `unpacking`, puts these files where they belong.
+`bundle` packs what students get, the packages that it needs, images and weights into one zip file, with a
+hash of each file in it. `unpacking` puts these files where they belong.
 """
 
 import hashlib
-import re
 import stat
+import sysconfig
+import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
 from course_utils.archives import dataset_files
+from course_utils.bundles.content import write_content
 from course_utils.bundles.unpacking import SUMS, blocks
-from course_utils.bundles.wheels import wheel_list
 from course_utils.downloads import is_sound
 from course_utils.errors import DataError
 from course_utils.files import write_atomically
-from course_utils.settings import REPOSITORY_FOLDER, Settings, downloads_folder, shipped_data_folder
+from course_utils.packages import BUILDS
+from course_utils.settings import Settings, downloads_folder, shipped_data_folder
 
-# What of the course goes in. Named one by one: other things in these folders may be somebody's own.
-FILES = ("README.md", "pyproject.toml", "requirements.txt", "environment.yml", "data/README.md")
-LESSONS = ("notebooks/*.ipynb", "notebooks/exercises/*.ipynb")
-# `benchmarks/results` has the tables that lessons 07, 10 and 11 read.
-FOLDERS = ("course_utils", "benchmarks/results")
-FOLDERS += ("data/clipart", "data/fashion_mnist_sample", "data/text", "data/weights")
-STORED = {".gz", ".png", ".pth", ".safetensors"}  # compressed already, or as good as random
+STORED = {".gz", ".png", ".pth", ".safetensors", ".whl"}  # compressed already, or as good as random
 
 README = """The course, for a classroom without a network
 ==============================================
 
-wheels.txt lists the Python packages that it needs, in the versions that it was packed with. Before the class,
-on a machine with a network, the same operating system and the same version of Python (3.11 or newer), fill a
-folder with them:
-
-    pip download -r wheels.txt -d wheelhouse
-
-(On Linux, to have the smaller torch without CUDA, add
---extra-index-url https://download.pytorch.org/whl/cpu)
-
-In the classroom, in the folder of this file:
+In the folder of this file, on a machine with the operating system, the processor and the version of Python
+that the packages in `wheelhouse` are for ({python}):
 
     python -m venv .venv
-    .venv/bin/python -m pip install --no-index --find-links wheelhouse -r wheels.txt
-    .venv/bin/python -m pip install --no-index --no-build-isolation --no-deps -e .
+    .venv/bin/python -m pip install --no-index --find-links wheelhouse -r requirements.txt
     .venv/bin/jupyter lab notebooks/00_start_here.ipynb
 
 (On Windows: .venv\\Scripts\\python instead of .venv/bin/python.)
+
+For another kind of machine, fill a folder of its own on one of them that has a network:
+
+    python -m pip wheel "setuptools>={setuptools}" -r requirements.txt -w wheelhouse
 
 Who has the course already takes only the images and weights from the zip file, or from a folder that it was
 unpacked to. Every hash is compared first, and no file is overwritten:
@@ -59,19 +50,20 @@ SHA256SUMS holds the hash of every other file: sha256sum --check SHA256SUMS.
 """
 
 
-def bundle(profile: str, out: str | Path) -> list[str]:
+def bundle(profile: str, out: str | Path, wheels: str | Path) -> list[str]:
     """Pack what a classroom without a network needs into a zip file. The same files give the same bytes.
 
     Args:
         profile: "quick": what ships with the course. "full": also CIFAR-10 and the weights of the ResNet-50,
             which are downloaded, if they are not here, and verified.
         out: The path of the zip file. An earlier bundle is replaced, as a whole.
+        wheels: The folder of wheels to pack (see `packages.fill_wheelhouse`). An empty one: no packages.
 
     Returns:
         The names of the files in it, sorted.
 
     Raises:
-        ConfigError: If there is no such profile, or packages of the course are not installed.
+        ConfigError: If there is no such profile, or git cannot give the files of the course.
         DataError: If images are missing or damaged, or the file cannot be written.
         WeightsError: If weights are missing or damaged.
     """
@@ -84,28 +76,19 @@ def bundle(profile: str, out: str | Path) -> list[str]:
             found="a folder" if out.is_dir() else f"{out.stat().st_size:,} bytes",
             do="Choose another name.",
         )
-    paths = {**_course_files(REPOSITORY_FOLDER), **_data_files(Settings(profile=profile))}
-    wheels = "\n".join(wheel_list(REPOSITORY_FOLDER / "requirements.txt")) + "\n"
-    texts = {"README.txt": README.encode(), "wheels.txt": wheels.encode()}
-    names = sorted([*paths, *texts])
-    write_atomically(out, lambda part: _write_zip(part, names, paths, texts), DataError)
+    paths = _data_files(Settings(profile=profile))
+    paths |= {f"wheelhouse/{path.name}": path for path in Path(wheels).glob("*.whl")}
+    with tempfile.TemporaryDirectory() as folder:
+        course = Path(folder)
+        write_content(course)
+        readme = README.format(
+            python=f"Python {sysconfig.get_python_version()}, {sysconfig.get_platform()}", setuptools=BUILDS
+        )
+        (course / "README.txt").write_text(readme, encoding="utf-8", newline="\n")
+        paths |= {path.relative_to(course).as_posix(): path for path in course.rglob("*") if path.is_file()}
+        names = sorted(paths)
+        write_atomically(out, lambda part: _write_zip(part, names, paths), DataError)
     return sorted([*names, SUMS])
-
-
-def _course_files(root: Path) -> dict[str, Path]:
-    """Return the names and paths of what ships, without solutions, caches and hidden files."""
-    found = [root / name for name in FILES]
-    for pattern in LESSONS:
-        found += root.glob(pattern)
-    for name in FOLDERS:
-        found += (root / name).rglob("*")
-    names = {path.relative_to(root).as_posix(): path for path in found if path.is_file()}
-    return {
-        name: path
-        for name, path in names.items()
-        if not re.search(r"(^|/)(\.|__pycache__/|solutions/)|\.py[co]$", name)
-        and not (path.suffix == ".ipynb" and b"BEGIN SOLUTION" in path.read_bytes())
-    }
 
 
 def _data_files(settings: Settings) -> dict[str, Path]:
@@ -128,13 +111,13 @@ def _data_files(settings: Settings) -> dict[str, Path]:
     return found
 
 
-def _write_zip(out: Path, names: list[str], paths: dict[str, Path], texts: dict[str, bytes]) -> None:
+def _write_zip(out: Path, names: list[str], paths: dict[str, Path]) -> None:
     sums = []
     with zipfile.ZipFile(out, "w") as archive:
         for name in names:
             digest = hashlib.sha256()
             with archive.open(_member(name), "w", force_zip64=True) as member:
-                for block in blocks(paths[name].open("rb")) if name in paths else (texts[name],):
+                for block in blocks(paths[name].open("rb")):
                     digest.update(block)
                     member.write(block)
             sums.append(f"{digest.hexdigest()}  {name}\n")

@@ -1,11 +1,13 @@
 """What came out of a sweep? One table of all runs, and a notebook that shows the means over seeds."""
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbformat
+import numpy as np
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:  # with torch, which the table does not need
     from course_utils.figures import DescribedFigure
 
 MOST_DRAWN = 40  # settings in one figure
+FEWEST = 3  # runs that an interval is given for
 
 
 def write_results(output: Path, notebook: str, varied: list[str], results: list[dict], again: bool) -> None:
@@ -73,12 +76,13 @@ def over_seeds(table: pd.DataFrame, metric: str, varied: Sequence[str]) -> pd.Da
 
     Args:
         table: `results.csv`, read with pandas. Runs that failed are left out.
-        metric: The name of a column.
+        metric: The name of a column. If it ends with "accuracy", its intervals are cut off at 0 and 1.
         varied: The parameters of the grid; `seed` is what the mean is taken over.
 
     Returns:
-        One row for each setting, with the columns `mean`, `low`, `high` and `runs`; the limits of a single
-        run are missing (NaN).
+        One row for each setting, with the columns `mean`, `low`, `high`, `runs` (how many) and `each` (a list
+        of what they recorded). With fewer than three runs the limits are missing (NaN): that of two is 12.7
+        times as wide as they are apart, and says next to nothing.
     """
     from course_utils.comparison import mean_interval
 
@@ -88,32 +92,38 @@ def over_seeds(table: pd.DataFrame, metric: str, varied: Sequence[str]) -> pd.Da
         ", ".join(f"{name} {_told(row[name])}" for name in settings) or "all runs"
         for row in fine.to_dict("records")
     ]
+    bounds = (0, 1) if metric.endswith("accuracy") else (-math.inf, math.inf)
     rows = {}
     for setting, values in fine.groupby(pd.Series(words, index=fine.index, dtype=object), sort=False)[metric]:
-        mean, low, high = mean_interval(values)
-        alone = len(values) < 2
-        rows[setting] = {"mean": mean, "low": None if alone else low, "high": None if alone else high}
-        rows[setting]["runs"] = len(values)
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "runs"])
-    return frame.astype({"mean": float, "low": float, "high": float})
+        mean, *limits = mean_interval(values)
+        low, high = limits if len(values) >= FEWEST else (math.nan, math.nan)
+        limits = [float(np.clip(limit, *bounds)) for limit in (low, high)]
+        rows[setting] = [mean, *limits, len(values), list(values)]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high", "runs", "each"])
 
 
 def draw_means(means: pd.DataFrame, metric: str) -> "DescribedFigure":
-    """Draw what `over_seeds` returns: a point for each setting, with its interval where there is one."""
+    """Draw what `over_seeds` returns: each run, their mean, and its interval where there is one."""
     from course_utils.figures import accuracies
+    from course_utils.figures.described import GREY
 
     shown = means.sort_values("mean", ascending=False).head(MOST_DRAWN) if len(means) > MOST_DRAWN else means
     words = "; ".join(
-        f"{setting}: {row['mean']:.4g}"
-        + ("" if pd.isna(row["low"]) else f" ({row['low']:.4g} to {row['high']:.4g})")
+        f"{setting}: {row['mean']:.4g} ("
+        + ("" if pd.isna(row["low"]) else f"{row['low']:.4g} to {row['high']:.4g}, ")
+        + f"{row['runs']} run{'s' * (row['runs'] > 1)})"
         for setting, row in shown.iterrows()
     )
     left = f" The {len(shown)} highest of {len(means)} settings are drawn." if len(shown) < len(means) else ""
-    drawn = shown.rename(columns={"mean": "accuracy"})
-    for limit in ("low", "high"):
-        drawn[limit] = drawn[limit].fillna(drawn["accuracy"])
-    told = f"Means of {metric} over the seeds, with 95 % intervals.{left} {words}."
-    return accuracies(drawn, told, label=f"{metric}: mean over seeds, with 95 % interval")
+    interval = f"95 % interval where there are at least {FEWEST} runs"
+    told = (
+        f"Means of {metric} over the seeds, with the {interval}, and each run as a grey point.{left} {words}."
+    )
+    label = f"{metric}: each run (grey), mean over seeds,\n{interval}"
+    figure = accuracies(shown.rename(columns={"mean": "accuracy"}), told, label=label)
+    points = shown.explode("each")
+    figure.axes[0].plot(points["each"].astype(float), points.index, ".", color=GREY, zorder=3)
+    return figure
 
 
 def _results_notebook(notebook: str, varied: list[str], metrics: list[str]) -> nbformat.NotebookNode:
@@ -122,7 +132,8 @@ def _results_notebook(notebook: str, varied: list[str], metrics: list[str]) -> n
         new_markdown_cell(
             f"# What a sweep of `{notebook}` gave\n\n`results.csv` has a row for each run. Below, the mean "
             "over the seeds of whatever the runs recorded, with its 95 % interval (Student's t). An interval "
-            "needs at least two seeds, and is wide with few."
+            f"needs {FEWEST} seeds or more, and is wide with few; that of an accuracy is cut off at 0 and 1. "
+            "With fewer seeds, look at the runs themselves: the grey points."
         ),
         new_code_cell(
             "import pandas as pd\n\nfrom course_utils.sweeps.results import draw_means, over_seeds\n\n"
