@@ -121,6 +121,22 @@ def test_page_loads_fits_and_shuts_nobody_out(page, size, opened, address, kept)
     assert not seen.faults + seen.serious, "\n".join(seen.faults + seen.serious)
 
 
+# The width of A4 at 96 dots an inch, less margins of 1 cm.
+ON_PAPER = {"width": 718, "height": 1000}
+CUT_OFF = """[...document.querySelectorAll("pre")].filter(e => e.scrollWidth > e.clientWidth)
+    .map(e => e.textContent.slice(0, 60))"""
+
+
+@needs_site
+@pytest.mark.parametrize("page", LESSONS)
+def test_no_line_of_a_lesson_is_cut_in_print(page, browser, address):
+    shown = browser.new_page(viewport=ON_PAPER)
+    shown.goto(address + page, wait_until="load")
+    shown.emulate_media(media="print")
+    assert shown.evaluate(CUT_OFF) == []
+    shown.close()
+
+
 @needs_site
 @each_page
 def test_no_link_is_dead(page):
