@@ -17,6 +17,7 @@ from course_utils.bundles import bundle, content, packing, students_repository
 from course_utils.bundles.unpacking import SUMS, unpack
 from course_utils.errors import ConfigError, DataError
 from course_utils.packages import fill_wheelhouse
+from course_utils.repository import launch_links
 from course_utils.settings import Settings, downloads_folder
 
 LINK = re.compile(r"\]\(([^()#\s]+)")
@@ -167,10 +168,9 @@ def test_students_repository_has_links_of_its_own_and_no_answers(course, tmp_pat
     assert len(git(["log", "--format=%H"], folder).stdout.split()) == 1
     for path in (folder / "notebooks").rglob("*.ipynb"):
         told = path.read_text("utf-8")
-        name = path.relative_to(folder).as_posix()
-        assert f"https://colab.research.google.com/github/jane/for-students/blob/HEAD/{name}" in told
+        assert launch_links("jane/for-students", path.relative_to(folder).as_posix()) in told
         assert "BEGIN SOLUTION" not in told and "HIDDEN TESTS" not in told
-    assert "git clone https://github.com/jane/for-students" in (folder / "README.md").read_text("utf-8")
+    assert "https://github.com/jane/for-students" in (folder / "README.md").read_text("utf-8")
     assert git(["status", "--porcelain"], course).stdout == ""  # the course has no other address than before
 
 
