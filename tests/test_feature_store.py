@@ -232,11 +232,15 @@ def test_a_folder_that_is_not_yours_costs_nothing_but_the_file(
 
 
 def test_several_processes_name_the_variable_that_leads_elsewhere(
-    monkeypatch, folder_for_all, ordinary_user, assert_says_four_things
+    model, pets, monkeypatch, folder_for_all, ordinary_user, assert_says_four_things
 ):
+    monkeypatch.setenv("COURSE_FEATURES", str(folder_for_all / "features"))
+    (folder_for_all / "features").mkdir(mode=0o555)
     monkeypatch.setattr(room, "count", lambda: 2)
+    dataset = load_splits(Settings(images_per_class=3), v2.Compose([v2.RGB(), usual().transforms[1]])).val
+    shards = [dataset]
     with ordinary_user(), pytest.raises(CheckpointError, match="PermissionError") as told:
-        room._write(folder_for_all / "a.safetensors", {"labels": torch.zeros(1)}, 4)
+        list(room.kept_shards(model, shards))
     assert_says_four_things(told.value)
     assert "COURSE_FEATURES" in told.value.do
 
