@@ -102,6 +102,42 @@ def hostile_answers(sentinel, port=9):
             for number in range(10**6):
                 with open(f'file-{number}', 'wb') as file: file.write(b'1' * 10**7)
             """,
+        "hides_in_memfd": """
+            import os, time
+            files = [os.memfd_create('hidden') for _ in range(150)]
+            for file in files: os.write(file, b'1' * 10**7)
+            time.sleep(2)
+            def double(x): return 2 * x
+            """,
+        "hides_itself": """
+            import ctypes, os, time
+            ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # whoever is not root cannot look into it any more
+            files = [os.memfd_create('hidden') for _ in range(150)]
+            for file in files: os.write(file, b'1' * 10**7)
+            time.sleep(2)
+            def double(x): return 2 * x
+            """,
+        "hides_in_system_v": """
+            import ctypes, os
+            c = ctypes.CDLL(None, use_errno=True)
+            c.shmat.restype, c.shmdt.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+            for _ in range(100):
+                segment = c.shmget(0, 10**7, 0o1600)
+                if segment < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+                place = c.shmat(segment, None, 0)
+                ctypes.memset(place, 1, 10**7)
+                c.shmdt(place)
+            def double(x): return 2 * x
+            """,
+        "hides_in_unlinked": """
+            import os, time
+            files = [open(f'file-{number}', 'wb') for number in range(30)]
+            for file in files:
+                os.remove(file.name)
+                file.write(b'1' * 10**7)
+            time.sleep(3)
+            def double(x): return 2 * x
+            """,
         "calls_out": f"""
             import socket
             socket.create_connection(('127.0.0.1', {port}), timeout=2).send(b'here')
@@ -110,8 +146,16 @@ def hostile_answers(sentinel, port=9):
     return {name: textwrap.dedent(code).strip() for name, code in codes.items()}
 
 
-def cheating_answers(solution_file):
-    """Return answers that know nothing, and try to get points all the same."""
+def cheating_answers(solution_file, clone_file="", private_file=""):
+    """Return answers that know nothing, and try to get points all the same.
+
+    Args:
+        solution_file: The solution that is graded with.
+        clone_file: The same in another clone, which everybody may read.
+        private_file: The same where only the teacher's own user may read it.
+    """
+    read = "import json\nfor cell in json.load(open({!r}))['cells']:\n"
+    read += "    if '### BEGIN SOLUTION' in ''.join(cell['source']): exec(''.join(cell['source']))"
     codes = {
         "drops_source": "get_ipython().input_transformers_cleanup.append(lambda lines: ['pass'])",
         "drops_asserts": """
@@ -174,11 +218,9 @@ def cheating_answers(solution_file):
                 def transform_cell(self, cell): return re.sub('(?m)^assert.*', 'pass', cell)
             shell.__class__ = Sub
             """,
-        "reads_solution": f"""
-            import json
-            for cell in json.load(open({str(solution_file)!r}))['cells']:
-                if 'def double' in ''.join(cell['source']): exec(''.join(cell['source']))
-            """,
+        "reads_solution": read.format(str(solution_file)),
+        "reads_clone": read.format(str(clone_file)),
+        "reads_private": read.format(str(private_file)),
     }
     return {name: textwrap.dedent(code).strip() for name, code in codes.items()}
 

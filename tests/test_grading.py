@@ -95,7 +95,10 @@ def graded(tmp_path_factory):
     server.settimeout(0.1)
     for name, answer in hostile_answers(sentinel, server.getsockname()[1]).items():
         write_submission(submissions, name, handed_in(RIGHT[0], answer))
-    for name, answer in cheating_answers(solutions / "01_small.ipynb").items():
+    clone = write_solution(base / "clone" / "notebooks" / "exercises" / "solutions") / "01_small.ipynb"
+    private = write_solution(base / "private") / "01_small.ipynb"
+    private.chmod(0o600)
+    for name, answer in cheating_answers(solutions / "01_small.ipynb", clone, private).items():
         write_submission(submissions, name, handed_in(answer, answer))
     secret = "import os\nassert 'secret' not in str(dict(os.environ))\nanswer = 42"
     write_submission(submissions, "secret", handed_in(secret))
@@ -151,6 +154,9 @@ def test_honest_submission_gets_its_marks(graded, student, points):
         ("forks", (2, 0), "stopped", "processes"),
         ("leaves_process", (2, 3), "graded", ""),
         ("fills_disk", (2, 0), "stopped", "GB of files"),
+        ("hides_in_memfd", (2, 0), "stopped", "GB of memory"),
+        ("hides_in_system_v", (2, 0), "graded", "No space left"),
+        ("hides_in_unlinked", (2, 0), "stopped", "GB of files"),
         ("calls_out", (2, 0), "graded", "unreachable"),
     ],
 )
@@ -162,8 +168,8 @@ def test_hostile_submission_gets_its_marks_so_far(graded, student, points, statu
 
 @pytest.mark.parametrize("student", cheating_answers(""))
 def test_trick_does_not_get_points(graded, student):
-    if student == "reads_solution" and not find_protection().namespaces:
-        pytest.skip("files can be put out of sight in a namespace only")
+    if student.startswith("reads_") and find_protection().engine == "none":
+        pytest.skip("files are out of sight only where bubblewrap is there")
     assert points_of(graded, student) == (0, 0)
     assert graded[1][student].review  # and a person is asked to look at it
 

@@ -1,8 +1,8 @@
 """Execute one submission's notebook in a kernel that is shut in, and tell after every cell how far it came.
 
-Run by `sandbox` as a process of its own: `python -m course_utils.grading.kernel_run JOB`. What a test cell
-shows is not believed by itself, since the kernel is the student's: a test counts as passed if the kernel says
-so, no error was shown, and a word that only this test was given came back at its end.
+Run by `watch` as a process of its own: `python kernel_run.py JOB`; nothing of the course is imported here. What
+a test cell shows is not believed by itself, since the kernel is the student's: a test counts as passed if the
+kernel says so, no error was shown, and a word that only this test was given came back at its end.
 """
 
 import ast
@@ -12,6 +12,7 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -47,8 +48,7 @@ class Run(NotebookClient):
     """The execution of one notebook within the limits of a job.
 
     Args:
-        job: What `sandbox` wrote: `notebook`, `state`, `plan`, `own`, `package`, `seconds`,
-            `cell_seconds`, `output_bytes` and `block_sockets`.
+        job: What `sandbox` wrote.
     """
 
     def __init__(self, job: dict):
@@ -76,16 +76,15 @@ class Run(NotebookClient):
         )
 
     def _kernel_manager(self) -> AsyncKernelManager:
-        own, private = Path(self.job["own"]), Path(self.job["plan"]).parent
+        own, private = Path(self.job["own"]), Path(self.job["notebook"]).parent
         specification = private / "kernels" / "shut-in"
         specification.mkdir(parents=True)
-        confine = str(Path(__file__).with_name("confine.py"))
-        command = [sys.executable, "-I", confine, self.job["plan"], "{connection_file}"]
-        described = {"argv": command, "display_name": "shut in", "language": "python"}
+        described = {"argv": self.job["command"], "interrupt_mode": self.job["interrupt_mode"]}
+        described |= {"display_name": "shut in", "language": "python"}
         (specification / "kernel.json").write_text(json.dumps(described), encoding="utf-8")
         # Sockets that are files are found from another network namespace; Windows has none.
         place = {"transport": "ipc", "ip": str(own / "k")} if os.name == "posix" else {}
-        return AsyncKernelManager(
+        manager = AsyncKernelManager(
             kernel_name="shut-in",
             kernel_spec_manager=KernelSpecManager(
                 kernel_dirs=[str(private / "kernels")], ensure_native_kernel=False
@@ -94,11 +93,21 @@ class Run(NotebookClient):
             client_factory=_Client,
             **place,
         )
+        manager.write_connection_file()
+        if self.job["user"] is not None:
+            os.chown(own / "kernel.json", self.job["user"], self.job["user"])
+        return manager
 
     def run(self) -> None:
         """Execute the notebook and write down how it ended."""
         try:
-            self.execute(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.execute(
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=str(Path(self.job["own"]) / "work"),
+                env=self.job["environment"],
+                preexec_fn=self._limit if os.name == "posix" else None,
+            )
         except DeadKernelError:
             if self.state["status"] == "graded":
                 self.stop("died", f"the kernel died in cell {self.state['cell']}")
@@ -112,6 +121,19 @@ class Run(NotebookClient):
             self.stop("failed", f"the notebook could not be run: {text}")
         self.state["done"] = True
         self.write_state()
+
+    def _limit(self) -> None:
+        """Hold this process, which becomes the kernel, to its limits, and all that it starts."""
+        import resource
+
+        if self.job["cgroup"]:
+            Path(self.job["cgroup"], "cgroup.procs").write_text(str(os.getpid()))
+        for name, value in self.job["process_limits"].items():
+            kind = getattr(resource, f"RLIMIT_{name}", None)
+            if kind is not None:
+                hard = resource.getrlimit(kind)[1]
+                value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                resource.setrlimit(kind, (value, value))
 
     def stop(self, status: str, reason: str) -> None:
         """Note why no more marks are to be had, or why one was lost; the first reason counts."""
@@ -199,7 +221,7 @@ class Run(NotebookClient):
 
     def process_message(self, msg, cell, cell_index: int):
         """Take a kernel's message, unless the cell has shown too much already."""
-        size, most = len(str(msg["content"])), self.job["output_bytes"]
+        size, most = len(str(msg["content"])), self.job["output"]
         self.shown, self.shown_in_all = self.shown + size, self.shown_in_all + size
         if self.shown > most or self.shown_in_all > ALL_CELLS * most:
             if self.killing is None:
@@ -269,11 +291,8 @@ def _imports_of_checks(cells) -> list[list[str]]:
 def main(job_file: str) -> None:
     """Run the job that a JSON file describes."""
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    if sys.platform == "linux":
-        import ctypes
-
-        # Whoever leaves the kernel's session stays below this process, where `sandbox` finds it.
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    # Standard input ends when `watch` does: then there is nobody left to run for.
+    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
     Run(job).run()
 
 

@@ -23,7 +23,7 @@ from course_utils.exercises import SOLUTIONS_FOLDER, marks
 from course_utils.files import write_atomically
 from course_utils.grading.feedback import feedback_page
 from course_utils.grading.progress import fingerprint, read_progress, write_progress
-from course_utils.grading.protection import Limits, Protection, find_protection, free_users
+from course_utils.grading.protection import Limits, Protection, find_protection, free_users, sweep
 from course_utils.grading.review import cells_to_review
 from course_utils.grading.sandbox import Ran, run_shut_in
 from course_utils.grading.submissions import (
@@ -74,18 +74,19 @@ class Graded:
         return sum(most for _, most in self.points.values())
 
 
-def limits_of(seconds: float, memory_gb: float) -> Limits:
+def limits_of(seconds: float, memory_gb: float, engine: str | None = None) -> Limits:
     """Return what one notebook may use.
 
     Args:
         seconds: Wall-clock time of the whole notebook; one of its cells may take a quarter of it.
         memory_gb: Memory, in gigabytes.
+        engine: What shuts it in, "bwrap" or "none"; None for the best that is there.
 
     Raises:
         ConfigError: If one of them is not above 0.
     """
     _above_zero(seconds=seconds, memory_gb=memory_gb)
-    return Limits(seconds=seconds, cell_seconds=seconds / 4, memory=int(memory_gb * 1e9))
+    return Limits(seconds=seconds, cell_seconds=seconds / 4, memory=int(memory_gb * 1e9), engine=engine)
 
 
 def _above_zero(**numbers: float) -> None:
@@ -141,7 +142,8 @@ def grade(
     notebooks = read_solutions(solutions)
     lessons = asked_lessons(lessons, notebooks)
     found = find_submissions(submissions, notebooks, lessons)
-    protection = find_protection()
+    sweep()
+    protection = find_protection(limits.engine)
     prints = [
         fingerprint(one, notebooks.get(one.lesson), limits, protection) if one.notebook is not None else ""
         for one in found

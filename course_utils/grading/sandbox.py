@@ -1,36 +1,32 @@
-"""Run a notebook that nobody trusts: shut in by `confine`, driven by `kernel_run`, watched and ended here."""
+"""Run a notebook that nobody trusts: `kernel_run` drives it, shut in by an engine, and `watch` ends it."""
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import nbformat
-import psutil
 from nbformat import NotebookNode
 
 from course_utils.grading.protection import (
     Limits,
     Protection,
-    confinement_plan,
+    environment,
+    own_cgroup,
     own_folder,
-    users_of,
+    process_limits,
+    shut_in,
 )
-from course_utils.settings import REPOSITORY_FOLDER
 
-# Seconds between two looks at a submission's processes, and at the size of its folder.
-WATCH_EVERY, WEIGH_EVERY = 0.2, 1.0
-# Seconds that a notebook gets beyond its time, for its kernel to start.
-GRACE_SECONDS = 60
-# Bytes of memory of the process that drives the kernel, and of what it hands over.
-HELPER_BYTES, STATE_BYTES = 1_500_000_000, 300_000_000
+WATCH = Path(__file__).with_name("watch.py")
+KERNEL = ("-m", "ipykernel_launcher", "--HistoryManager.hist_file=:memory:", "-f", "{connection_file}")
+# Bytes of what `kernel_run` hands over.
+STATE_BYTES = 300_000_000
 
 
 @dataclass
@@ -67,143 +63,49 @@ def run_shut_in(
         cancelled: Set by another thread to end the notebook at once.
     """
     started = time.perf_counter()
-    with own_folder(protection, user) as (folder, own):
+    with own_folder(protection, user) as (folder, own), own_cgroup(limits.memory) as group:
         private = folder / "private"
         private.mkdir(mode=0o700)
         nbformat.write(notebook, private / "notebook.ipynb")
-        files = {name: str(private / f"{name}.json") for name in ("job", "plan", "state")}
-        plan = confinement_plan(own, protection, user, limits, hide)
+        shut = protection.engine != "none"
         job = {
+            **asdict(limits),
             "notebook": str(private / "notebook.ipynb"),
-            "state": files["state"],
-            "plan": files["plan"],
+            "state": str(private / "state.json"),
             "own": str(own),
-            "seconds": limits.seconds,
-            "cell_seconds": limits.cell_seconds,
-            "output_bytes": limits.output,
-            "block_sockets": not protection.namespaces,
+            "user": user if protection.own_user else None,
+            "command": [*shut_in(own, protection, user, limits, hide), sys.executable, *KERNEL],
+            "environment": environment(own),
+            "process_limits": process_limits(protection, limits),
+            "cgroup": str(group) if group else None,
+            # No signal finds a process in a namespace of its own.
+            "interrupt_mode": "message" if shut else "signal",
+            "block_sockets": not shut,
         }
-        Path(files["plan"]).write_text(json.dumps(plan), encoding="utf-8")
-        Path(files["job"]).write_text(json.dumps(job), encoding="utf-8")
-        helper = subprocess.Popen(
-            [sys.executable, "-m", "course_utils.grading.kernel_run", files["job"]],
-            cwd=private,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY_FOLDER)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            broken = _watch(helper, own, limits, cancelled or threading.Event())
-        finally:
-            _end(helper, user if protection.own_user else None)
-        ran = _read_state(Path(files["state"]), notebook, broken)
+        (private / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        broken = _watch(private / "job.json", cancelled or threading.Event())
+        ran = _read_state(Path(job["state"]), notebook, broken)
     ran.seconds = round(time.perf_counter() - started, 1)
     return ran
 
 
-def _watch(helper: subprocess.Popen, own: Path, limits: Limits, cancelled: threading.Event) -> str | None:
+def _watch(job: Path, cancelled: threading.Event) -> str | None:
     """Wait until a notebook has run; return the limit that it broke, if it did."""
-    process, weighed = psutil.Process(helper.pid), 0.0
-    end = time.monotonic() + limits.seconds + GRACE_SECONDS
-    while helper.poll() is None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            helper.wait(WATCH_EVERY)
-            break
-        if cancelled.is_set():
-            return "grading was interrupted"
-        now = time.monotonic()
-        children = _children(process)
-        if len(children) > limits.processes:
-            return f"it started more than {limits.processes} processes"
-        if (used := _memory(children, limits.memory)) > limits.memory:
-            return f"it used more than {limits.memory / 1e9:g} GB of memory ({used / 1e9:.1f} GB)"
-        with contextlib.suppress(psutil.Error):
-            if process.memory_info().rss > HELPER_BYTES:
-                return "it printed more than can be kept"
-        if now > end:
-            return f"it did not end within {limits.seconds:g} s"
-        if now - weighed > WEIGH_EVERY:
-            weighed = now
-            if _size(own, limits.folder_size) > limits.folder_size:
-                return f"it wrote more than {limits.folder_size / 1e9:g} GB of files, or very many of them"
-    return None
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.Error):
-        return process.children(recursive=True)
-    return []
-
-
-def _memory(processes: list[psutil.Process], limit: int) -> int:
-    """Return the bytes of memory of processes; those that they share count once, where that matters."""
-    used = 0
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            used += process.memory_info().rss
-    if used <= limit or len(processes) < 3 or sys.platform != "linux":
-        return used
-    used = 0
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            try:
-                used += process.memory_full_info().pss
-            except psutil.AccessDenied:
-                used += process.memory_info().rss
-    return used
-
-
-def _size(folder: Path, enough: int) -> int:
-    """Return the bytes of all files in a folder, at least 4096 for each; stop counting where it is enough."""
-    total, folders = 0, [str(folder)]
-    while folders and total <= enough:
-        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    status = entry.stat(follow_symlinks=False)
-                    total += max(
-                        4096, status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
-                    )
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-    return total
-
-
-def _end(helper: subprocess.Popen, user: int | None) -> None:
-    """End everything that a submission has started, and what ran it."""
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(helper.pid)
-        for _ in range(50):  # one that forks without end may be a step ahead
-            children = _children(process)
-            for child in children:
-                with contextlib.suppress(psutil.Error):
-                    child.kill()
-            if not children:
-                break
-            psutil.wait_procs(children, timeout=0.2)
-    if helper.poll() is None:
-        if os.name == "posix":
-            os.killpg(helper.pid, signal.SIGKILL)
-        else:
-            helper.kill()
-    helper.wait()
-    for _ in range(50 if user is not None else 0):
-        left = [process for process in psutil.process_iter() if user in users_of(process)]
-        left = [process for process in left if not _has_ended(process)]
-        for process in left:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        if not left:
-            break
-        psutil.wait_procs(left, timeout=0.2)
-
-
-def _has_ended(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return process.status() == psutil.STATUS_ZOMBIE
-    return True
+    with subprocess.Popen(
+        [sys.executable, "-I", WATCH, job],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the grader, which ends the others
+    ) as watch:
+        while watch.poll() is None:
+            if cancelled.wait(0.1):
+                watch.stdin.close()
+                watch.wait()
+        told = watch.stdout.read()
+    with contextlib.suppress(ValueError):
+        return json.loads(told)
+    return "what watched it was ended"
 
 
 def _read_state(path: Path, notebook: NotebookNode, broken: str | None) -> Ran:
