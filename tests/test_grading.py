@@ -155,6 +155,7 @@ def test_honest_submission_gets_its_marks(graded, student, points):
         ("leaves_process", (2, 3), "graded", ""),
         ("fills_disk", (2, 0), "stopped", "GB of files"),
         ("hides_in_memfd", (2, 0), "stopped", "GB of memory"),
+        ("hides_itself", (2, 0), "stopped", ""),
         ("hides_in_system_v", (2, 0), "graded", "No space left"),
         ("hides_in_unlinked", (2, 0), "stopped", "GB of files"),
         ("calls_out", (2, 0), "graded", "unreachable"),

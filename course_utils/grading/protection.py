@@ -119,8 +119,8 @@ def find_protection(engine: str | None = None) -> Protection:
     raise ConfigError(
         "Submissions cannot be shut in.",
         where=f"--engine {engine or ENGINES[0]}",
-        expected="bubblewrap on Linux, where users may make namespaces; without it an ordinary user, or root, "
-        "who needs setpriv, and a course and a Python that other users can read",
+        expected="bubblewrap on Linux, where users may make namespaces; without it an ordinary user, or "
+        "root, who needs setpriv, and a course and a Python that other users can read",
         found="; ".join(failed),
         do="Install bubblewrap (apt-get install bubblewrap), or grade as an ordinary user, --engine none.",
     )

@@ -25,8 +25,8 @@ WATCH_EVERY, WEIGH_EVERY = 0.2, 1.0
 GRACE_SECONDS = 60
 # Bytes of memory of the process that drives the kernel.
 HELPER_BYTES = 1_500_000_000
-# Processes of bubblewrap itself whose open files are nobody's business.
-ENGINE_PROCESSES = 3
+# Looks in a row at which a process may refuse to show its files; one that starts or ends does so, too.
+REFUSALS = 5
 
 
 def main(job_file: str) -> None:
@@ -56,7 +56,7 @@ def main(job_file: str) -> None:
 
 def _watch(helper: subprocess.Popen, job: dict, gone: threading.Event) -> str | None:
     """Wait until a notebook has run; return the limit that it broke, if it did."""
-    process, weighed = psutil.Process(helper.pid), 0.0
+    process, weighed, refused = psutil.Process(helper.pid), 0.0, {}
     end = time.monotonic() + job["seconds"] + GRACE_SECONDS
     while helper.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -69,8 +69,9 @@ def _watch(helper: subprocess.Popen, job: dict, gone: threading.Event) -> str | 
         if len(children) > job["processes"]:
             return f"it started more than {job['processes']} processes"
         unlinked, hidden = _unlinked_files(children)
-        if hidden > ENGINE_PROCESSES:
-            return "it hid what it used"
+        refused = {pid: refused.get(pid, 0) + 1 for pid in hidden}
+        if max(refused.values(), default=0) > REFUSALS:
+            return "it hid the files that it had open"
         disk = os.stat(job["own"]).st_dev
         kept = sum(size for (device, _), size in unlinked.items() if device != disk)
         if (used := _memory(children, kept, job["memory"])) > job["memory"]:
@@ -93,14 +94,15 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
     return []
 
 
-def _unlinked_files(processes: list[psutil.Process]) -> tuple[dict[tuple[int, int], int], int]:
-    """Return the bytes of open files that are in no folder, by device and number, and how many refused."""
-    found, refused = {}, 0
+def _unlinked_files(processes: list[psutil.Process]) -> tuple[dict[tuple[int, int], int], list[int]]:
+    """Return the bytes of open files that are in no folder, by device and number, and who shows none."""
+    found, refused = {}, []
     for process in processes if sys.platform == "linux" else []:
         try:
             names = os.listdir(f"/proc/{process.pid}/fd")
         except PermissionError:
-            refused += 1
+            with contextlib.suppress(psutil.Error):
+                refused += [process.pid] * (process.status() != psutil.STATUS_ZOMBIE)
             continue
         except OSError:  # it has ended
             continue
