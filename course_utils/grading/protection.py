@@ -92,9 +92,9 @@ class Protection:
                 "bubblewrap is, or in a virtual machine"
             )
         if self.cgroup:
-            return f"{told}; memory bounded by a cgroup"
-        hidden = "sockets, mappings" + (", System V" if self.system_v else "")
-        return f"{told}; memory and files are counted, not bounded: what hides in {hidden} is missed"
+            return f"{told}; memory bounded by a cgroup, files counted"
+        hidden = "sockets, mappings or System V" if self.system_v else "sockets or mappings"
+        return f"{told}; memory and files counted, not bounded: what hides in {hidden} is missed"
 
 
 def find_protection(engine: str | None = None) -> Protection:
@@ -207,7 +207,8 @@ def _parents(paths: Iterable[Path]) -> list[str]:
 
 def _in_sight() -> list[Path]:
     """Return what a submission needs, wherever it is: the system, the course, Python, data and weights."""
-    needed = [*SYSTEM, *(REPOSITORY_FOLDER / name for name in ("course_utils", "data", "requirements.txt"))]
+    course = ("course_utils", "data", "benchmarks/results", "requirements.txt")
+    needed = [*SYSTEM, *(REPOSITORY_FOLDER / name for name in course)]
     needed += [sys.prefix, sys.base_prefix, downloads_folder(), *_folders_of("LD_LIBRARY_PATH")]
     needed += _folders_of("TORCH_HOME") or [Path.home() / ".cache" / "torch"]
     paths = [Path(os.path.abspath(path)) for path in needed]
