@@ -29,7 +29,7 @@ LIMITS = Limits(
     seconds=40,
     cell_seconds=3,
     memory=400_000_000,
-    processes=24,
+    processes=12,
     file_size=50_000_000,
     folder_size=100_000_000,
     output=1_000_000,
@@ -76,6 +76,10 @@ def write_good_and_bad(folder):
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     """Grade all sorts of submissions at once; give the results by student, and what was around them."""
+    try:
+        find_protection("bwrap")
+    except ConfigError as error:
+        pytest.skip(f"bubblewrap does not work here: {error.found}")
     # Not where temporary files usually are, since submissions do not see that.
     place = "/var/tmp" if os.path.isdir("/var/tmp") else tmp_path_factory.mktemp("grading")
     base = Path(tempfile.mkdtemp(dir=place))
@@ -103,8 +107,10 @@ def graded(tmp_path_factory):
     secret = "import os\nassert 'secret' not in str(dict(os.environ))\nanswer = 42"
     write_submission(submissions, "secret", handed_in(secret))
     before = {name: state_of(base / name) for name in ("teachers-own", "solutions", "submissions")}
+    (base / "temporary").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("API_TOKEN", "secret")
+        patch.setattr(tempfile, "tempdir", str(base / "temporary"))
         results = grade(submissions, base / "out", workers=2, solutions=solutions, limits=LIMITS)
     calls = []
     with contextlib.suppress(TimeoutError):
@@ -157,8 +163,9 @@ def test_honest_submission_gets_its_marks(graded, student, points):
         ("hides_in_memfd", (2, 0), "stopped", "GB of memory"),
         ("hides_itself", (2, 0), "stopped", ""),
         ("hides_in_system_v", (2, 0), "graded", "No space left"),
-        ("hides_in_unlinked", (2, 0), "stopped", "GB of files"),
-        ("calls_out", (2, 0), "graded", "unreachable"),
+        ("hides_in_unlinked", (2, 0), "stopped", "GB of"),  # files, or the memory that they pass through
+        # There is a network of its own, in which nobody listens.
+        ("calls_out", (2, 0), "graded", "Connection refused"),
     ],
 )
 def test_hostile_submission_gets_its_marks_so_far(graded, student, points, status, told):
@@ -169,8 +176,6 @@ def test_hostile_submission_gets_its_marks_so_far(graded, student, points, statu
 
 @pytest.mark.parametrize("student", cheating_answers(""))
 def test_trick_does_not_get_points(graded, student):
-    if student.startswith("reads_") and find_protection().engine == "none":
-        pytest.skip("files are out of sight only where bubblewrap is there")
     assert points_of(graded, student) == (0, 0)
     assert graded[1][student].review  # and a person is asked to look at it
 
@@ -202,12 +207,11 @@ def test_nothing_outside_of_a_submission_is_changed(graded):
 
 
 def test_no_process_of_a_submission_is_left(graded):
-    left = []
+    left, users = [], {FIRST_USER + (os.getpid() * 16 + step) % USERS for step in range(2)}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             command, user = " ".join(process.cmdline()), getattr(process, "uids", lambda: None)()
-            own = "sleep 98765" in command or "grading-" in command
-            own = own or (user and FIRST_USER <= user.real < FIRST_USER + USERS)
+            own = "sleep 98765" in command or str(graded[0]) in command or (user and user.real in users)
             if own and process.status() != psutil.STATUS_ZOMBIE:
                 left.append(command)
     assert left == []
@@ -215,7 +219,7 @@ def test_no_process_of_a_submission_is_left(graded):
 
 def test_no_submission_reaches_the_network(graded):
     assert graded[3] == []
-    assert "unreachable" in (graded[0] / "out" / graded[1]["calls_out"].feedback).read_text()
+    assert "Connection refused" in (graded[0] / "out" / graded[1]["calls_out"].feedback).read_text()
 
 
 def test_same_name_twice_is_told(graded):

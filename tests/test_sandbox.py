@@ -139,12 +139,12 @@ def test_without_an_engine_marks_are_right_and_no_process_is_left():
         none = find_protection("none")
     except ConfigError as error:
         pytest.skip(f"root cannot give a submission a user of its own here: {error.found}")
-    answer = hostile_answers("")["leaves_process"]
+    answer = hostile_answers("")["leaves_process"].replace("98765", "98764")
     ran = run_shut_in(executable(RIGHT[0], answer), LIMITS, none, user=free_users(1)[0])
     assert (ran.status, ran.happened) == ("graded", "")
     assert all(cell.execution_count for cell in ran.notebook.cells if cell.cell_type == "code")
     left = [
-        process for process in psutil.process_iter(["cmdline"]) if "98765" in (process.info["cmdline"] or [])
+        process for process in psutil.process_iter(["cmdline"]) if "98764" in (process.info["cmdline"] or [])
     ]
     assert left == []
 
@@ -158,7 +158,8 @@ tempfile.tempdir = {str(folder)!r}
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_sandbox as here
 from course_utils.grading.protection import find_protection
-ran = here.run_shut_in(here.executable(here.RIGHT[0], {answer!r}), here.LIMITS, find_protection(), user=64998)
+notebook, user = here.executable(here.RIGHT[0], {answer!r}), here.FIRST_USER - 3
+ran = here.run_shut_in(notebook, here.LIMITS, find_protection(), user=user)
 print(ran.happened)
 """
     environment = {**os.environ, "PYTHONPATH": str(protection.REPOSITORY_FOLDER)}

@@ -63,7 +63,9 @@ def run_shut_in(
         cancelled: Set by another thread to end the notebook at once.
     """
     started = time.perf_counter()
-    with own_folder(protection, user) as (folder, own), own_cgroup(limits.memory) as group:
+    # Files that are written pass through memory, and count there until they are on the disk.
+    bound = limits.memory + limits.folder_size
+    with own_folder(protection, user) as (folder, own), own_cgroup(bound) as group:
         private = folder / "private"
         private.mkdir(mode=0o700)
         nbformat.write(notebook, private / "notebook.ipynb")

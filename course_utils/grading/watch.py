@@ -47,8 +47,10 @@ def main(job_file: str) -> None:
         broken = _watch(helper, job, gone)
     finally:
         _end(helper, job)
-    if job["cgroup"] and _was_out_of_memory(Path(job["cgroup"])):
-        broken = broken or f"it used more than {job['memory'] / 1e9:g} GB of memory"
+    if not broken and job["cgroup"] and _was_out_of_memory(Path(job["cgroup"])):
+        broken = f"it used more than {job['memory'] / 1e9:g} GB of memory"
+        if _size(job["own"], job["folder_size"]) > job["folder_size"]:  # files pass through memory
+            broken = _too_many_files(job)
     if gone.is_set():  # there may be nobody left to do it
         shutil.rmtree(Path(job["own"]).parent, ignore_errors=True)
     print(json.dumps(broken), flush=True)
@@ -84,8 +86,12 @@ def _watch(helper: subprocess.Popen, job: dict, gone: threading.Event) -> str | 
         if now - weighed > WEIGH_EVERY:
             weighed, most = now, job["folder_size"]
             if sum(unlinked.values()) - kept + _size(job["own"], most) > most:
-                return f"it wrote more than {most / 1e9:g} GB of files, or very many of them"
+                return _too_many_files(job)
     return None
+
+
+def _too_many_files(job: dict) -> str:
+    return f"it wrote more than {job['folder_size'] / 1e9:g} GB of files, or very many of them"
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
