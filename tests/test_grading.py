@@ -180,9 +180,13 @@ def test_trick_does_not_get_points(graded, student):
     assert graded[1][student].review  # and a person is asked to look at it
 
 
+USING_CTYPES = ("hides_itself", "hides_in_system_v")
+"""Attacks on the machine that need more than Python: also their cells are to be looked at."""
+
+
 def test_only_those_who_touch_what_marks_rest_on_are_to_be_looked_at(graded):
     named = {name for name, one in graded[1].items() if one.review}
-    assert named == set(cheating_answers(""))
+    assert named == {*cheating_answers(""), *USING_CTYPES}
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def place(tmp_path, monkeypatch):
         return Ran(executed, status, "no room" if status == "failed" else "", 1.0)
 
     monkeypatch.setattr(marking, "run_shut_in", run)
-    monkeypatch.setattr(marking, "find_protection", lambda: Protection(namespaces=False, own_user=False))
+    monkeypatch.setattr(marking, "find_protection", lambda engine: Protection("none", own_user=False))
     write_solution(tmp_path / "solutions")
     for name in ("anna", "ben", "carl"):
         write_submission(tmp_path / "in", name, handed_in(f"answer = 42  # {name}", RIGHT[1]))

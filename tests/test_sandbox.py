@@ -47,7 +47,7 @@ def shut():
 def executable(*answers):
     """Return the small exercise with answers as it is executed."""
     cells = [
-        {"type": cell.cell_type, "source": cell.source, "id": cell.get("id")}
+        {"type": cell.cell_type, "source": cell.source, "id": cell.get("id"), "text": cell.source.strip()}
         | {"grade_id": cell.metadata.get("nbgrader", {}).get("grade_id")}
         for cell in handed_in(*answers).cells
     ]
