@@ -11,7 +11,6 @@ before its first step is in a column of its own, and with it the epochs after wh
 import argparse
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from torch.utils.data import Dataset
 from course_utils.backbones import freeze, load_backbone, replace_head, trainable_parameters
 from course_utils.data import Splits, load_splits, make_loader
 from course_utils.frozen_parts import frozen_part_run_once
-from course_utils.precision import mixed_precision
+from course_utils.precision import Precision
 from course_utils.preprocessing import in_memory
 from course_utils.settings import Settings
 from course_utils.stages import thaw
@@ -40,8 +39,7 @@ def epoch_of(
     optimizer = torch.optim.Adam(trainable_parameters(network), 1e-5, fused=fused)
 
     def work() -> None:
-        with mixed_precision(CPU) if mixed else nullcontext():
-            train_one_epoch(network, loader, optimizer)
+        train_one_epoch(network, loader, optimizer, precision=Precision(CPU, mixed))
 
     return work
 

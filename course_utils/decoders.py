@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from course_utils.errors import WeightsError
 from course_utils.evaluation import Evaluation
 from course_utils.features import eval_mode
-from course_utils.precision import mixed_precision
+from course_utils.precision import Precision, fast_inference
 from course_utils.settings import set_seed
 from course_utils.text_data import SENTIMENTS, Texts
 
@@ -79,26 +79,26 @@ def train_decoder(
     steps = epochs * -(-len(ids) // batch_size)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, total_iters=steps)
     generator, losses = torch.Generator().manual_seed(seed), []
+    precision = Precision(device)
     model.train()
     for _ in tqdm(range(epochs), desc="epochs"):
         total, pieces = 0.0, 0
         for rows in torch.randperm(len(ids), generator=generator).split(batch_size):
-            loss, count = _next_piece_loss(model, ids[rows].to(device))
             optimizer.zero_grad()
-            (loss / count).backward()
-            optimizer.step()
-            schedule.step()
+            with precision.forward():
+                loss, count = _next_piece_loss(model, ids[rows].to(device))
+            precision.backward(loss / count)
+            precision.step(optimizer, schedule)
             total, pieces = total + loss.item(), pieces + count
         losses.append(total / pieces)
     model.eval()
     return losses
 
 
-@torch.inference_mode()
 def next_piece_loss(model: nn.Module, texts: Texts, batch_size: int = 32) -> float:
     """Return how badly a decoder foretells the pieces of some texts: the mean loss of a piece, in nats."""
     ids, device = texts.tensors[0][:, 0], next(model.parameters()).device
-    with eval_mode(model):
+    with eval_mode(model), fast_inference(device):
         parts = [_next_piece_loss(model, rows.to(device)) for rows in ids.split(batch_size)]
     return sum(loss.item() for loss, _ in parts) / sum(count for _, count in parts)
 
@@ -109,9 +109,8 @@ def _next_piece_loss(model: nn.Module, ids: torch.Tensor) -> tuple[torch.Tensor,
     ids = ids[:, : int((ids != pad).sum(dim=1).max())]
     there = ids[:, 1:] != pad
     # Logits for the whole vocabulary are dear, so they are computed only where a piece follows.
-    with mixed_precision(ids.device):
-        hidden = model.base_model(input_ids=ids, attention_mask=(ids != pad).long()).last_hidden_state
-        logits = model.get_output_embeddings()(hidden[:, :-1][there])
+    hidden = model.base_model(input_ids=ids, attention_mask=(ids != pad).long()).last_hidden_state
+    logits = model.get_output_embeddings()(hidden[:, :-1][there])
     loss = nn.functional.cross_entropy(logits.float(), ids[:, 1:][there], reduction="sum")
     return loss, int(there.sum())
 
@@ -161,7 +160,6 @@ def prompt_for(text: str, examples: Sequence[tuple[str, str]] = ()) -> str:
     return "\n\n".join([*shown, PROMPT.format(text=text)])
 
 
-@torch.inference_mode()
 def ask_by_prompt(
     model: nn.Module, tokenizer, texts: Sequence[str], labels: Sequence[int], examples: Sequence[tuple] = ()
 ) -> Evaluation:
@@ -180,7 +178,7 @@ def ask_by_prompt(
     device, rows = next(model.parameters()).device, []
     options = {"add_special_tokens": False}
     first = torch.tensor([tokenizer(ANSWERS[name], **options)["input_ids"][0] for name in SENTIMENTS])
-    with eval_mode(model), mixed_precision(device):
+    with eval_mode(model), fast_inference(device):
         for text in tqdm(list(texts), desc="prompts", leave=False):
             ids = tokenizer(prompt_for(text, examples), return_tensors="pt", **options)["input_ids"]
             logits = model(input_ids=ids.to(device)).logits[0, -1].float().cpu()

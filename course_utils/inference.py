@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from course_utils.precision import fastest_dtype, mixed_precision
+from course_utils.precision import fast_inference, fastest_dtype
 
 LIBRARIES = ("torch", "torchvision", "timm")
 
@@ -46,7 +46,7 @@ def fast_copy(backbone: nn.Module, device: torch.device) -> Callable[[torch.Tens
     if not made_of_libraries(backbone):
 
         def run_itself(images: torch.Tensor) -> torch.Tensor:
-            with mixed_precision(device):
+            with fast_inference(device):
                 return backbone(images)
 
         return run_itself

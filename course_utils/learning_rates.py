@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 from tqdm.auto import tqdm
 
 from course_utils.backbones import choose_device, find_head, set_train_mode
 from course_utils.data import classes_of, make_loader
 from course_utils.errors import ConfigError
-from course_utils.precision import mixed_precision
+from course_utils.precision import Precision
 from course_utils.preprocessing import in_memory
 from course_utils.settings import Settings
 from course_utils.stages import stage_names, stage_of
@@ -114,19 +114,22 @@ def lr_range_test(
     growth = (highest / lowest) ** (1 / (steps - 1))
     schedule = LambdaLR(optimizer, lambda step: growth**step)
     order = {"shuffle": True, "seed": settings.seed, "smallest_batch": 2}
-    loader = make_loader(in_memory(train), settings.batch_size, **order, num_workers=settings.num_workers)
+    pictures = in_memory(train, settings.num_workers)
+    # What lies in memory needs no extra process to read it.
+    workers = 0 if isinstance(pictures, TensorDataset) else settings.num_workers
+    loader = make_loader(pictures, settings.batch_size, **order, num_workers=workers)
     device = next(network.parameters()).device
+    precision = Precision(device)
     set_train_mode(network)
     rows = []
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
     for images, labels in tqdm(itertools.islice(batches, steps), total=steps, desc="learning rates"):
-        with mixed_precision(device):
+        with precision.forward():
             loss = nn.functional.cross_entropy(network(images.to(device)), labels.to(device))
         rows.append({"lr": optimizer.param_groups[0]["lr"], "loss": loss.item()})
         if not rows[-1]["loss"] <= 4 * rows[0]["loss"]:  # also true of what is not a number
             break
         optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        precision.backward(loss)
+        precision.step(optimizer, schedule)
     return pd.DataFrame(rows)

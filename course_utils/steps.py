@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from course_utils import sharded
+from course_utils.precision import Precision
 from course_utils.processes import count, number, sums, weights_of_first
 from course_utils.settings import Settings, random_numbers_kept, set_seed
 from course_utils.training_checks import check_batch_labels
@@ -91,7 +92,7 @@ def gradients(
     criterion: nn.Module,
     inputs: torch.Tensor,
     labels: torch.Tensor,
-    scaler: torch.amp.GradScaler,
+    precision: Precision,
     parts: int,
     check: Callable[[float], None],
     where: str,
@@ -103,7 +104,7 @@ def gradients(
         criterion: From logits and labels to the mean loss.
         inputs: This process's share of the batch, on the device. It may be empty.
         labels: int64, [images], on the CPU.
-        scaler: See `precision.gradient_scaler`.
+        precision: What the forward pass computes in, and how gradients are scaled for it.
         parts: How many parts go through the network one after the other. BatchNorm in train mode uses the
             images of one part of all processes.
         check: Is called with the loss before each backward pass, and may raise.
@@ -126,17 +127,18 @@ def gradients(
     ):
         last = part == parts - 1
         with contextlib.nullcontext() if last else _not_sent_yet(network):
-            outputs = network(some)
-            check_batch_labels(their, outputs.shape[1], where)
-            their = their.to(outputs.device)
-            # The mean of no image is no number, and must still be waited for by the others.
-            loss = criterion(outputs, their) if len(their) else outputs.sum() * 0
+            with precision.forward():
+                outputs = network(some)
+                check_batch_labels(their, outputs.shape[1], where)
+                their = their.to(outputs.device)
+                # The mean of no image is no number, and must still be waited for by the others.
+                loss = criterion(outputs, their) if len(their) else outputs.sum() * 0
             own = loss.item() * len(their)
             right = (outputs.argmax(dim=1) == their).sum().item()
             whole, right, seen = over_all(network, own, right, len(their))
             check(whole / max(1, seen))
             # DistributedDataParallel takes the mean over processes; wanted is the mean over images.
-            scaler.scale(loss * (len(their) * share_of(network)[1] / images)).backward()
+            precision.backward(loss * (len(their) * share_of(network)[1] / images))
         total, correct = total + whole, correct + right
     return total, int(correct), int(images)
 

@@ -5,7 +5,6 @@ the head is trained on its features (see the room `features`); otherwise images 
 network in every epoch. The loop is the same, and so is the `History` that comes back.
 """
 
-import contextlib
 import copy
 import time
 from dataclasses import asdict, dataclass, field, fields
@@ -32,7 +31,7 @@ from course_utils.errors import CourseError, TrainingError
 from course_utils.features import eval_mode
 from course_utils.frozen_parts import frozen_part_run_once
 from course_utils.learning_rates import cosine_schedule, parameter_groups
-from course_utils.precision import gradient_scaler, mixed_precision
+from course_utils.precision import Precision
 from course_utils.preprocessing import send
 from course_utils.processes import lost_is_told, one_bar
 from course_utils.settings import Settings
@@ -165,8 +164,7 @@ def _learn(
     workers = 0 if isinstance(train, TensorDataset) else settings.num_workers
     # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode.
     smallest_batch = 1 if frozen_below_head(model) else 2
-    mixed = network is model  # a head by itself is too small to gain from it
-    precision = mixed_precision(device) if mixed else contextlib.nullcontext()
+    precision = Precision(device, mixed=network is model)  # a head by itself is too small to gain from it
     order = {"shuffle": True, "seed": settings.seed, "smallest_batch": smallest_batch}
     read = {"num_workers": workers, "share": share_of(asked)}
     loader = make_loader(train, settings.batch_size, **order, **read)
@@ -178,7 +176,7 @@ def _learn(
         steps=settings.epochs * len(loader),
         warmup_steps=round(settings.warmup_epochs * len(loader)),
     )
-    run = _Run(network, optimizer, schedule, loader, gradient_scaler(device, mixed))
+    run = _Run(network, optimizer, schedule, loader, precision.scaler)
     identity = {
         **settings.model_dump(exclude={"device", "num_workers"}),
         "classes": classes,
@@ -192,7 +190,7 @@ def _learn(
         for epoch in tqdm(left, desc="epochs", **one_bar()):
             started = time.perf_counter()
             last_loss = run.history.epochs[-1].train_loss if run.history.epochs else None
-            with precision, lost_is_told():
+            with lost_is_told():
                 train_loss, train_accuracy = train_one_epoch(
                     asked,
                     loader,
@@ -201,7 +199,7 @@ def _learn(
                     epoch,
                     last_loss,
                     settings.label_smoothing,
-                    run.scaler,
+                    precision,
                     settings.accumulation,
                 )
             val_loss, val_accuracy = measure(asked, val_loader)
@@ -255,14 +253,14 @@ def train_one_epoch(
     epoch: int = 1,
     last_loss: float | None = None,
     label_smoothing: float = 0.0,
-    scaler: torch.amp.GradScaler | None = None,
+    precision: Precision | None = None,
     accumulation: int = 1,
 ) -> tuple[float, float]:
     """Go once over the training data: one step of the optimizer, and of the schedule, for each batch.
 
     `epoch` and `last_loss`, the loss before this epoch, are only told in the error. `label_smoothing` is
     the share of each label that is spread over all classes (Szegedy et al., 2016, arXiv:1512.00567).
-    `scaler` is needed in float16 only. `accumulation`: in how many parts a batch goes through the network.
+    `precision`: None is float32. `accumulation`: in how many parts a batch goes through the network.
 
     Returns:
         The mean loss (nats) and the accuracy (0 to 1) over all samples, so that a last batch that is
@@ -275,7 +273,7 @@ def train_one_epoch(
     """
     criterion = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
     device = next(network.parameters()).device
-    scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
+    precision = precision or Precision(device, mixed=False)
     set_train_mode(network)
     total_loss, correct, samples, last_finite = 0.0, 0, 0, last_loss
     for batch, (inputs, labels) in enumerate(loader, start=1):
@@ -284,15 +282,14 @@ def train_one_epoch(
         check = partial(check_finite, where=where, optimizer=optimizer, last_finite=last_finite)
         try:
             inputs, parts = send(inputs, device), accumulation
-            loss, right, images = gradients(network, criterion, inputs, labels, scaler, parts, check, where)
+            loss, right, images = gradients(
+                network, criterion, inputs, labels, precision, parts, check, where
+            )
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
             raise too_few_images(error, where) from error
-        scaler.step(optimizer)
-        scaler.update()
-        if schedule is not None:
-            schedule.step()
+        precision.step(optimizer, schedule)
         last_finite = loss / images
         total_loss += loss
         correct += right

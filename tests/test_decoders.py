@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_encoders import PAD, PIECES, some_texts
 
-from course_utils import decoders
+from course_utils import decoders, precision
 from course_utils.decoders import (
     ask_by_prompt,
     continue_text,
@@ -64,6 +64,14 @@ def test_the_loss_is_a_mean_over_pieces_whatever_the_batch(decoder):
 def test_the_same_seed_trains_the_same_decoder():
     losses = [train_decoder(small_decoder(FewPieces(), width=32), some_texts(), epochs=1) for _ in range(2)]
     assert losses[0] == losses[1]
+
+
+def test_small_gradients_survive_in_float16(decoder, monkeypatch):
+    monkeypatch.setattr(precision, "fastest_dtype", lambda device: torch.float16)
+    with torch.no_grad():
+        decoder.transformer.ln_f.weight *= 1e-6
+    train_decoder(decoder, some_texts(16), epochs=1, lr=1e-6)
+    assert decoder.transformer.h[0].mlp.c_fc.weight.grad.abs().max() > 0
 
 
 def test_only_the_last_piece_counts():

@@ -127,8 +127,8 @@ def test_the_fastest_precision_of_each_device(monkeypatch, bfloat16, device, exp
 def test_only_float16_needs_its_gradients_scaled(monkeypatch):
     for dtype in (torch.bfloat16, torch.float32, torch.float16):
         monkeypatch.setattr(precision, "fastest_dtype", lambda device, dtype=dtype: dtype)
-        assert precision.gradient_scaler(CPU).is_enabled() == (dtype == torch.float16)
-        assert not precision.gradient_scaler(CPU, mixed=False).is_enabled()
+        assert precision.Precision(CPU).scaler.is_enabled() == (dtype == torch.float16)
+        assert not precision.Precision(CPU, mixed=False).scaler.is_enabled()
 
 
 def with_a_hook():

@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import Dataset
 from torchvision.models import get_model
 
+import course_utils.learning_rates as learning_rates
 from course_utils.backbones import freeze, trainable_parameters
 from course_utils.errors import ConfigError
 from course_utils.learning_rates import cosine_schedule, lr_range_test, parameter_groups
@@ -144,3 +145,12 @@ def test_range_test_refuses_what_cannot_be_tested(resnet, asked, message):
     freeze(resnet, except_head=False)
     with pytest.raises(ConfigError, match=message):
         lr_range_test(resnet, Noise(), Settings(device="cpu"), **asked)
+
+
+def test_range_test_reads_pictures_with_the_workers_of_the_settings(resnet, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        learning_rates, "in_memory", lambda dataset, num_workers=0: asked.append(num_workers) or dataset
+    )
+    lr_range_test(resnet, Noise(8), Settings(batch_size=8, device="cpu", num_workers=1), steps=2)
+    assert asked == [1]
