@@ -316,6 +316,17 @@ def test_model_file_gives_back_the_preprocessing(saved, tmp_path, weights, image
     assert torch.equal(again(picture), transform(picture))
 
 
+def test_model_file_gives_back_a_preprocessing_without_antialiasing(saved, tmp_path):
+    transform = backbone_transform(ResNet18_64px_Weights.DEFAULT)
+    transform.transforms[-1].antialias = False
+    path, names = tmp_path / "model.safetensors", {"backbone": "shufflenet_v2_x0_5", "image_size": None}
+    save_model(saved[0], path, **names, classes=["a", "b", "c"], transform=transform)
+    again = model_transform(load_model(path)[1])
+    # Of a PIL picture the resizing is always antialiased; of a tensor only if it is asked for.
+    pixels = torch.randint(256, (3, 90, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(again(pixels), transform(pixels))
+
+
 def test_model_file_without_its_preprocessing_says_so(saved, assert_says_four_things):
     with pytest.raises(CheckpointError, match="preprocessing") as caught:
         model_transform(load_model(saved[1])[1])

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 import course_utils.comparison as comparison
 from course_utils.backbones import load_backbone
@@ -90,6 +91,24 @@ def test_training_images_are_varied_and_the_others_are_not(folder):
     assert len(versions) > 1
     for part in (splits.val, splits.test):
         assert torch.equal(part[0][0], part[0][0])
+
+
+def test_a_shift_brings_no_colour_into_a_photograph_that_is_not_in_it():
+    transform = comparison.augment(Settings(image_size=40, device="cpu"))
+    lawn = Image.new("RGB", (50, 60), (40, 120, 30))
+    plain = comparison.backbone_transform(comparison.backbone_weights(Settings()), 40)(lawn)
+    for _ in range(8):
+        assert torch.allclose(transform(lawn), plain)
+
+
+def test_a_shift_moves_the_picture_by_up_to_a_tenth():
+    dot = Image.new("RGB", (40, 40))
+    dot.putpixel((20, 20), (255, 255, 255))
+    shifted = comparison.augment(Settings(image_size=40, device="cpu"))
+    places = {divmod(int(shifted(dot).sum(dim=0).argmax()), 40) for _ in range(200)}
+    for axis in (0, 1):
+        moved = [place[axis] for place in places]
+        assert (min(moved), max(moved)) in {(16, 24), (15, 24)}  # 15: of a mirrored column 20 of 40
 
 
 def test_the_same_seed_gives_the_same_run(folder):
