@@ -95,6 +95,7 @@ def load_splits(
             found=f"{len(classes)}: {', '.join(classes)}",
             do="Sort the pictures into one folder for each class.",
         )
+    _check_class_sizes(train_source, parts=sum(part not in sources for part in ("val", "test")) + 1)
     train_indices = np.arange(len(train_source))
     if "test" in sources:
         test = sources["test"](transform)
@@ -294,14 +295,18 @@ def make_loader(
 def stratified_split(
     dataset: Dataset, indices: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split `indices` in two, every class in the same proportion and at least once; return both sorted."""
+    """Split `indices` in two, every class in the same proportion and at least once; return both sorted.
+
+    Raises:
+        DataError: If a class has a single image, or there are too few images for the classes.
+    """
     # scikit-learn takes most of a second to import: only where a split is really made.
     from sklearn.model_selection import train_test_split
 
     labels = labels_of(dataset)[indices]
     size = max(math.ceil(round(len(labels) * fraction, 6)), len(set(labels)))
     try:
-        kept, set_aside = train_test_split(indices, test_size=size, stratify=labels, random_state=seed)
+        _, set_aside = train_test_split(indices, test_size=size, stratify=labels, random_state=seed)
     except ValueError as error:
         counts = np.bincount(labels, minlength=len(classes_of(dataset)))
         raise DataError(
@@ -311,7 +316,27 @@ def stratified_split(
             found=f"images of each class: {counts.tolist()} ({error})",
             do="Add images to the smallest classes, or raise the fraction or `images_per_class`.",
         ) from error
-    return np.sort(kept), np.sort(set_aside)
+    aside, random = np.isin(indices, set_aside), np.random.default_rng(seed)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        if aside[own].all() or not aside[own].any():  # so few that by proportion one part has none
+            one = random.choice(own)
+            aside[one] = not aside[one]
+    return np.sort(indices[~aside]), np.sort(indices[aside])
+
+
+def _check_class_sizes(dataset: Dataset, parts: int) -> None:
+    """Refuse a class that has too few images for each part that is drawn from them to get one."""
+    names, counts = classes_of(dataset), np.bincount(labels_of(dataset))
+    few = [f"{names[label]}: {counts[label]}" for label in np.flatnonzero((counts > 0) & (counts < parts))]
+    if few:
+        raise DataError(
+            "Some classes have too few images to be split.",
+            where=getattr(dataset, "root", type(dataset).__name__),
+            expected=f"at least {parts} images of every class, one for each part that is drawn from them",
+            found=", ".join(few),
+            do="Add images to these classes, or move their folders away.",
+        )
 
 
 def limit_per_class(dataset: Dataset, indices: np.ndarray, settings: Settings) -> np.ndarray:

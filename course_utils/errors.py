@@ -17,10 +17,11 @@ class CourseError(Exception):
     """
 
     def __init__(self, failed: str, *, where: object, expected: str, found: str, do: str):
-        self.failed, self.where = failed, str(where)
-        self.expected, self.found, self.do = expected, found, do
+        parts = (printable(part) for part in (failed, where, expected, found, do))
+        self.failed, self.where, self.expected, self.found, self.do = parts
         super().__init__(
-            f"{failed}\n  where:    {where}\n  expected: {expected}\n  found:    {found}\n  do next:  {do}"
+            f"{self.failed}\n  where:    {self.where}\n  expected: {self.expected}\n"
+            f"  found:    {self.found}\n  do next:  {self.do}"
         )
 
     def __reduce__(self):
@@ -33,6 +34,11 @@ class CourseError(Exception):
             self.found,
             self.do,
         )
+
+
+def printable(text: object) -> str:
+    """Return a text that can be printed: the name of a file may hold bytes that are no UTF-8."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _rebuild(kind, failed, where, expected, found, do):

@@ -6,6 +6,7 @@ Nothing in a folder is ever changed. What is odd in it, `image_checks` tells.
 
 import os
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,18 +14,22 @@ from torch.utils.data import Dataset
 from torchvision import datasets
 from tqdm.auto import tqdm
 
-from course_utils.errors import DataError
-from course_utils.pictures import decoding_error, load_rgb
-from course_utils.processes import count, everybodys, number, one_bar
+from course_utils.errors import DataError, printable
+from course_utils.pictures import Decoded, look_at, try_to_decode
+from course_utils.processes import count, everybodys, is_first, number, one_bar
 
 # Two of these beside each other are no classes. The course reads the first three as parts.
 PART_NAMES = {"train", "test", "val", "training", "testing", "valid", "validation"}
 
 IGNORED_FOLDERS = {"__MACOSX"}  # besides every name that begins with a dot
 
+UNREAD_TYPE = "not a type of picture that is read"
+
+HIDDEN = ("a hidden folder", "a hidden file", "a companion file of macOS")
+
 
 class FolderOfClasses(datasets.ImageFolder):
-    """torchvision's `ImageFolder`, reading every picture with `load_rgb` and no hidden folder or file.
+    """torchvision's `ImageFolder`, reading every picture with `look_at` and no hidden folder or file.
 
     Args:
         root: The folder with one folder for each class.
@@ -44,7 +49,7 @@ class FolderOfClasses(datasets.ImageFolder):
         classes: set[str] | None = None,
     ):
         self._pictures, self._only = pictures, classes
-        super().__init__(str(root), transform=transform, loader=load_rgb)
+        super().__init__(str(root), transform=transform, loader=look_at)
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
         """Return the names of the class folders in order, and the label of each."""
@@ -86,7 +91,7 @@ def list_entries(root: Path, depth: int = 1) -> list[tuple[Path, str]]:
             if path.is_symlink():
                 entries.append((path, "a link to a folder"))
             elif _is_hidden(path.name):
-                entries.append((path, "a hidden folder"))
+                entries.append((path, HIDDEN[0]))
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
         for path in [Path(parent, name) for name in sorted(files)]:
             kind = links if path.is_symlink() else entries
@@ -106,9 +111,11 @@ def _is_hidden(name: str) -> bool:
 
 def _why_ignored(path: Path, in_class: bool) -> str:
     if path.name.startswith("."):
-        return "a companion file of macOS" if path.name.startswith("._") else "a hidden file"
+        return HIDDEN[2] if path.name.startswith("._") else HIDDEN[1]
     if not path.name.lower().endswith(datasets.folder.IMG_EXTENSIONS):
-        return "not a type of picture that is read"
+        return UNREAD_TYPE
+    if not path.is_file() and not path.is_symlink():
+        return "not a regular file"  # a pipe, for example: reading from it would wait for ever
     return "" if in_class else "in no class folder"
 
 
@@ -149,6 +156,15 @@ def _visible_folders(root: Path) -> list[Path]:
             found=f"{type(error).__name__}: {error}",
             do="Ask its owner for permission, or copy it to a folder of your own.",
         ) from error
+    for folder in folders:
+        if printable(folder.name) != folder.name:
+            raise DataError(
+                "The name of a class folder is not written in UTF-8.",
+                where=folder,
+                expected="a name that can be printed, since it is the name of the class",
+                found=f"the bytes {os.fsencode(folder.name)!r}",
+                do="Rename the folder.",
+            )
     # By the visible name, so that two spellings of one name in Unicode get the same label.
     return sorted(folders, key=_visible_name)
 
@@ -204,8 +220,10 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
     _check_same_classes(parts)
     entries = list_entries(root, depth=1 if parts["train"] == root else 2)
     pictures = [path for path, ignored in entries if not ignored]
-    errors = _decoding_errors(pictures)
+    decoded = _decode(pictures)
+    errors = {path: found.error for path, found in decoded.items() if found.error}
     sound = [path for path in pictures if path not in errors]
+    not_read = _summary_of_ignored(entries)
     empty = [
         folder / name
         for folder in parts.values()
@@ -213,10 +231,10 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
         if not found
     ]
     if (errors or empty) and not skip_bad_images:
-        raise _unsound(root, errors, empty)
-    if errors or empty:
-        names = ", ".join(str(folder.relative_to(root)) for folder in empty) or "none"
-        print(f"left out: {len(errors)} pictures that cannot be decoded; classes without a picture: {names}")
+        raise _unsound(root, errors, empty, not_read if empty else "")
+    if is_first():
+        _report(root, errors, empty, not_read)
+        _report_warnings({path: decoded[path].warnings for path in sound})
     trained = pictures_of_classes(parts["train"], sound)
     classes = {_visible_name(Path(name)) for name, found in trained.items() if found}
     return {
@@ -225,13 +243,42 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
     }
 
 
-def _decoding_errors(pictures: list[Path]) -> dict[Path, str]:
-    """Decode every picture once, on all processes together; return what is wrong, by its path."""
+def _summary_of_ignored(entries: list[tuple[Path, str]]) -> str:
+    """Count what is not read, for each reason; "" if there is nothing but hidden files and folders."""
+    reasons = Counter(ignored for _, ignored in entries if ignored and ignored not in HIDDEN)
+    types = Counter(path.suffix.lower() or "no suffix" for path, why in entries if why == UNREAD_TYPE)
+    listed = {UNREAD_TYPE: f" ({', '.join(f'{kind}: {number}' for kind, number in sorted(types.items()))})"}
+    return "; ".join(f"{number} x {why}{listed.get(why, '')}" for why, number in sorted(reasons.items()))
+
+
+def _report(root: Path, errors: dict[Path, str], empty: list[Path], not_read: str) -> None:
+    if not_read:
+        print(printable(f"not read: {not_read}"))
+    if errors or empty:
+        names = ", ".join(str(folder.relative_to(root)) for folder in empty) or "none"
+        print(f"left out: {len(errors)} pictures that cannot be decoded; classes without a picture: {names}")
+
+
+def _report_warnings(warned: dict[Path, tuple[str, ...]]) -> None:
+    """Print what Python warned of when the pictures were decoded.
+
+    It is said here and not when they are used: that depends on whether their features are on disk already.
+    """
+    pictures = defaultdict(list)
+    for path, messages in warned.items():
+        for message in messages:
+            pictures[message].append(path)
+    for message, paths in pictures.items():
+        print(printable(f"{message} ({len(paths)} x, first: {paths[0].parent.name}/{paths[0].name})"))
+
+
+def _decode(pictures: list[Path]) -> dict[Path, Decoded]:
+    """Decode every picture once, on all processes together."""
     looks = {"desc": "decode every picture", "unit": "picture", "delay": 5, "leave": False}
     own = tqdm(pictures[number() :: count()], **looks, **one_bar())
-    found = {path: error for path in own if (error := decoding_error(path))}
-    found = {path: error for part in everybodys(found) for path, error in part.items()}
-    return {path: found[path] for path in pictures if path in found}
+    decoded = {path: try_to_decode(path) for path in own}
+    decoded = {path: found for part in everybodys(decoded) for path, found in part.items()}
+    return {path: decoded[path] for path in pictures}
 
 
 def _check_same_classes(parts: dict[str, Path]) -> None:
@@ -249,9 +296,10 @@ def _check_same_classes(parts: dict[str, Path]) -> None:
             )
 
 
-def _unsound(root: Path, errors: dict[Path, str], empty: list[Path]) -> DataError:
+def _unsound(root: Path, errors: dict[Path, str], empty: list[Path], not_read: str = "") -> DataError:
     problems = [f"{path.relative_to(root)}: {error}" for path, error in errors.items()]
     problems += [f"{path.relative_to(root)}: no picture in this class" for path in empty]
+    problems += [f"not read: {not_read}"] if not_read else []
     return DataError(
         "A folder of images cannot be used as it is.",
         where=root,

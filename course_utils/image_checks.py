@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import ExifTags, Image
 from tqdm.auto import tqdm
 
-from course_utils.errors import DataError
+from course_utils.errors import DataError, printable
 from course_utils.folders import list_entries, part_folders, pictures_of_classes
 from course_utils.pictures import is_animated, look_at, why_undecodable
 
@@ -64,7 +64,8 @@ def check_images(folder: str | Path) -> pd.DataFrame:
             if not found:
                 rows.append((part / name, "a class without a picture", "", "left out"))
     table = pd.DataFrame(rows, columns=["path", "finding", "detail", "action"])
-    table["path"] = [path.relative_to(root).as_posix() for path in table.path]
+    table["path"] = [printable(path.relative_to(root).as_posix()) for path in table.path]
+    table["detail"] = [printable(detail) for detail in table.detail]
     return table.sort_values("path", kind="stable", ignore_index=True)
 
 

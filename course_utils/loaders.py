@@ -4,17 +4,22 @@ Plain PyTorch says "stack expects each tensor to be equal size", names no image,
 an epoch; and whatever goes wrong in an extra process comes back as a text inside another error.
 """
 
+import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler, Subset, default_collate
 from torchvision.datasets import DatasetFolder
 
-from course_utils.errors import CourseError, DataError
+from course_utils.errors import ConfigError, CourseError, DataError
 from course_utils.settings import random_numbers_kept, set_seed
 
 PROBED = 16  # images
+
+SHARED_MEMORY = "/dev/shm"
+"""Where Linux keeps what processes share. A container often has 64 MB there."""
 
 
 def collate(samples: Sequence[tuple]) -> list[torch.Tensor]:
@@ -26,6 +31,8 @@ def collate(samples: Sequence[tuple]) -> list[torch.Tensor]:
     try:
         return default_collate(samples)
     except (RuntimeError, TypeError) as error:
+        if _no_shared_memory(error):
+            raise
         kinds = sorted({_describe(image) for image, *_ in samples})
         raise DataError(
             "These images cannot become one batch.",
@@ -126,6 +133,7 @@ class Loader(DataLoader):
     Raises:
         DataError: When an extra process fails, also if it was because a Dataset or a transform that is
             defined in a notebook cannot be handed to it.
+        ConfigError: If the extra processes have too little shared memory for their batches.
     """
 
     def __init__(self, *arguments: object, shares: ShareOfBatches | None = None, **options: object):
@@ -146,7 +154,22 @@ class Loader(DataLoader):
             raise _worker_failed(error, self.num_workers) from error
 
 
-def _worker_failed(error: Exception, num_workers: int) -> DataError:
+def _no_shared_memory(error: Exception) -> bool:
+    return "shared memory" in str(error) and "open files" not in str(error)
+
+
+def _worker_failed(error: Exception, num_workers: int) -> CourseError:
+    if _no_shared_memory(error):
+        return ConfigError(
+            "The extra processes that read images have too little shared memory to hand over their batches.",
+            where=f"num_workers={num_workers}",
+            expected=f"room in {SHARED_MEMORY} for some batches for each process",
+            found=f"{shutil.disk_usage(SHARED_MEMORY).total:,} bytes in all"
+            if Path(SHARED_MEMORY).is_dir()
+            else "an error of the system, which is chained to this one",
+            do="Set num_workers=0: then nothing is handed over. In a container, more is given when it is "
+            "started, for example by docker run --shm-size=2g.",
+        )
     lines = str(error).strip().splitlines() or [""]
     ours = [number for number, line in enumerate(lines) if line.startswith("course_utils.errors.")]
     told = " ".join(line.strip() for line in lines[ours[-1] :]) if ours else lines[-1]

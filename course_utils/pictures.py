@@ -1,29 +1,46 @@
 """One way to read a picture, whatever kind it is: in a folder, by a path, or from an upload."""
 
+import os
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from course_utils.errors import DataError
 
+LONGEST = 100
+"""How many times as long as the other one side of a picture may be. When the shorter side of a longer one is
+resized to what a network wants, the longer side becomes gigabytes."""
 
-def decoding_error(path: Path) -> str:
-    """Return why a picture cannot be decoded, or "" if it can. A file that has not changed is read once."""
+
+class Decoded(NamedTuple):
+    """What decoding a picture showed."""
+
+    error: str
+    """Why it cannot be decoded, or "" if it can."""
+    warnings: tuple[str, ...]
+    """What Python warned of meanwhile."""
+
+
+def try_to_decode(path: Path) -> Decoded:
+    """Decode a picture and forget it. A file that has not changed is read once."""
     status = path.stat()
-    return _decoding_error(path, status.st_size, status.st_mtime_ns)
+    return _try_to_decode(path, status.st_size, status.st_mtime_ns)
 
 
 @cache  # size and time are there to notice that the file has changed
-def _decoding_error(path: Path, size: int, time: int) -> str:
-    try:
-        look_at(path)
-    except DataError as error:
-        return why_undecodable(error)
-    return ""
+def _try_to_decode(path: Path, size: int, time: int) -> Decoded:
+    error = ""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            load_rgb(path)
+        except DataError as caught:
+            error = why_undecodable(caught)
+    return Decoded(error, tuple(dict.fromkeys(str(warning.message) for warning in warned)))
 
 
 def why_undecodable(error: DataError) -> str:
@@ -41,9 +58,12 @@ def load_rgb(picture: str | Path | BinaryIO | Image.Image) -> Image.Image:
         picture: A path, a file that is open for reading bytes, or a PIL picture.
 
     Raises:
-        DataError: If it is not a picture that can be decoded. Pillow refuses more than 179 million pixels.
+        DataError: If it is not a picture that can be decoded, or one that is a hundred times as long as it
+            is wide. Pillow refuses more than 179 million pixels.
     """
     try:
+        if isinstance(picture, (str, Path)) and os.path.exists(picture) and not os.path.isfile(picture):
+            raise OSError("not a regular file")  # reading from a pipe would wait for ever
         if isinstance(picture, Image.Image):  # it is yours: it stays open
             animated, rgb = is_animated(picture), as_rgb(picture)
         else:
@@ -64,15 +84,15 @@ def load_rgb(picture: str | Path | BinaryIO | Image.Image) -> Image.Image:
     return rgb
 
 
-def look_at(path: Path) -> Image.Image:
-    """Read one picture as `load_rgb` does, without a word: for a look at a folder, before anything is used.
+def look_at(picture: str | Path | BinaryIO) -> Image.Image:
+    """Read one picture as `load_rgb` does, without a warning: for pictures that were decoded once before.
 
     Raises:
         DataError: As `load_rgb` does.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it is animated matters when it is used
-        return load_rgb(path)
+        warnings.simplefilter("ignore")
+        return load_rgb(picture)
 
 
 def is_animated(image: Image.Image) -> bool:
@@ -84,8 +104,10 @@ def as_rgb(image: Image.Image) -> Image.Image:
     """Return a PIL picture of any mode as RGB, upright, what is transparent on white.
 
     Raises:
-        ValueError: If its numbers have no range that is known.
+        ValueError: If its numbers have no range that is known, or one side is over 100 times the other.
     """
+    if max(image.size) > LONGEST * min(image.size):
+        raise ValueError(f"{image.width} x {image.height} pixels: one side is over {LONGEST} times the other")
     image = ImageOps.exif_transpose(image)
     if image.mode[0] in "IF":
         image = _in_eight_bits(image)

@@ -26,7 +26,7 @@ from course_utils.feature_store import as_kept, digest_of_model, keep, path_of, 
 from course_utils.features import eval_mode
 from course_utils.files import write_atomically
 from course_utils.inference import fast_copy, images_at_once
-from course_utils.pictures import load_rgb
+from course_utils.pictures import look_at
 from course_utils.preprocessing import (
     ImageClassification,
     crop_of,
@@ -93,7 +93,7 @@ def read_tar(path: str | Path, preset: ImageClassification) -> Iterator[tuple[to
         for sample in webdataset.WebDataset([str(path)], shardshuffle=False, empty_check=False):
             key = sample["__key__"]
             (picture,) = [sample[name] for name in sample if name != "cls" and not name.startswith("__")]
-            yield prepare(load_rgb(io.BytesIO(picture))), int(sample["cls"])
+            yield prepare(look_at(io.BytesIO(picture))), int(sample["cls"])
     except Exception as error:  # tarfile, webdataset and Pillow each raise their own
         raise DataError(
             "A tar file of pictures cannot be read to its end.",

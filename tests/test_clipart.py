@@ -19,8 +19,8 @@ from torchvision.transforms import v2
 from course_utils import data
 from course_utils.data import labels_of, load_splits
 from course_utils.errors import DataError
-from course_utils.folders import load_rgb
 from course_utils.machine import describe_machine
+from course_utils.pictures import load_rgb
 from course_utils.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("no_network")

@@ -269,3 +269,30 @@ def test_download_without_network_names_address_and_folder(
     assert caught.value.where.startswith(str(tmp_path / "downloads"))
     assert 'profile="quick"' in caught.value.do
     assert isinstance(caught.value.__cause__, (OSError, RuntimeError))
+
+
+@pytest.mark.parametrize("small, seed", [(3, 0), (3, 1), (4, 0), (7, 2)])
+def test_each_part_has_an_image_of_a_small_class(small, seed, tmp_path, write_class_folders):
+    root = write_class_folders(tmp_path / "pets", {"cat": small, "dog": 60})
+    splits = load_splits(Settings(dataset=f"folder:{root}", seed=seed))
+    parts = [labels_of(part).tolist() for part in splits[:3]]
+    assert all(set(labels) == {0, 1} for labels in parts)
+    assert sum(map(len, parts)) == small + 60
+
+
+def test_class_that_has_too_few_images_for_all_parts_is_refused(
+    tmp_path, write_class_folders, assert_says_four_things
+):
+    root = write_class_folders(tmp_path / "pets", {"cat": 2, "dog": 60})
+    with pytest.raises(DataError, match="too few") as caught:
+        load_splits(Settings(dataset=f"folder:{root}"))
+    assert_says_four_things(caught.value)
+    assert "3 images" in caught.value.expected and caught.value.found == "cat: 2"
+    assert caught.value.where == str(root)
+
+
+def test_two_images_are_enough_where_a_folder_has_test_images(tmp_path, write_class_folders):
+    for part in ("train", "test"):
+        write_class_folders(tmp_path / part, {"cat": 2, "dog": 60})
+    splits = load_splits(Settings(dataset=f"folder:{tmp_path}"))
+    assert [labels_of(part).tolist().count(0) for part in splits[:3]] == [1, 1, 2]

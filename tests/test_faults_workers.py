@@ -2,14 +2,18 @@
 
 import os
 import pickle
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 from small_networks import ChangedPictures as Pictures
 from torch.utils.data import DataLoader
 
+import course_utils.loaders as loaders
 from course_utils.data import load_splits, make_loader
-from course_utils.errors import CourseError, DataError
+from course_utils.errors import ConfigError, CourseError, DataError
 from course_utils.settings import Settings
 
 
@@ -54,3 +58,52 @@ def test_fault_31_process_that_dies(assert_says_four_things):
     with pytest.raises(DataError, match="num_workers=0") as caught:
         list(make_loader(dataset, 4, num_workers=1))
     assert_says_four_things(caught.value)
+
+
+NO_ROOM = {
+    "full": "unable to allocate shared memory(shm) for file </torch_16740_1_0>: No space left on device (28)",
+    "killed": "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's "
+    "workers are out of shared memory. Please try to raise your shared memory limit.",
+}
+
+
+@pytest.mark.parametrize("told", NO_ROOM.values(), ids=NO_ROOM)
+def test_too_little_shared_memory_is_no_fault_of_the_images(told, monkeypatch, assert_says_four_things):
+    def collate_without_room(samples):
+        raise RuntimeError(told)
+
+    monkeypatch.setattr(loaders, "default_collate", collate_without_room)
+    loader = make_loader(Pictures(8), 4, num_workers=1)
+    loader.multiprocessing_context = "fork"
+    with pytest.raises(ConfigError, match="shared memory") as caught:
+        list(loader)
+    assert_says_four_things(caught.value)
+    assert "num_workers=0" in caught.value.do and "--shm-size" in caught.value.do
+    assert caught.value.__cause__ is not None
+
+
+TWO_WORKERS = """
+from small_networks import Pictures
+from course_utils.data import make_loader
+list(make_loader(Pictures(64), 32, num_workers=2))
+"""
+
+
+@pytest.mark.kernels
+def test_64_kilobytes_of_shared_memory(tmp_path):
+    """On a real one, where this machine lets a process have its own."""
+    own = [shutil.which("unshare") or "unshare", "--map-root-user", "--mount", "sh", "-c"]
+    small = "mount -t tmpfs -o size=64k tmpfs /dev/shm"
+    try:
+        subprocess.run([*own, small], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system of its own: {error}")
+    command = f'{small} && exec "$@"'
+    run = subprocess.run(
+        [*own, command, "sh", sys.executable, "-c", TWO_WORKERS],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    last = run.stderr[run.stderr.index("ConfigError") :]
+    assert "too little shared memory" in last and "65,536 bytes in all" in last

@@ -1,19 +1,27 @@
 """Pictures of your own: which folders are classes, which files are read, and how."""
 
 import io
+import os
 import shutil
 import tarfile
 import unicodedata
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from course_utils.backbones import freeze, load_backbone, replace_head
 from course_utils.data import labels_of, load_splits
 from course_utils.errors import DataError
-from course_utils.folders import FolderOfClasses, folder_sources, load_rgb
+from course_utils.folders import FolderOfClasses, folder_sources
+from course_utils.image_checks import check_images
+from course_utils.pictures import load_rgb
 from course_utils.settings import REPOSITORY_FOLDER, Settings
+from course_utils.training import fit
+from course_utils.weights import backbone_weights
 
 PHOTOGRAPHS = REPOSITORY_FOLDER.parent / "shared" / "data" / "cifar10_jpeg.tar.xz"
 
@@ -157,6 +165,107 @@ def test_two_spellings_of_one_accent_are_one_class(tmp_path, write_class_folders
     label = splits.classes.index("cafz")
     assert {label for path, label in splits.test.samples if "cafz" in path} == {label}
     assert {one for path, one in splits.train.dataset.samples if "cafz" in path} == {label}
+
+
+def test_types_that_are_not_read_are_counted_and_reported(tmp_path, write_class_folders, capsys):
+    root = write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 5})
+    for name in ("a.avif", "b.AVIF", "c.gif", ".DS_Store", "._0.png"):
+        (root / "cat" / name).write_bytes(b"x")
+    (root / "dog" / "link").symlink_to(root, target_is_directory=True)
+    for _ in range(2):
+        split_folder(root)
+        assert capsys.readouterr().out.splitlines() == [
+            "not read: 1 x a link to a folder; 3 x not a type of picture that is read (.avif: 2, .gif: 1)"
+        ]
+
+
+def test_class_of_nothing_but_gifs_says_why_it_is_empty(tmp_path, write_class_folders):
+    root = write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 5, "emu": 0})
+    (root / "emu" / "a.gif").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"emu: no picture(.|\n)*1 x not a type .*\.gif: 1"):
+        split_folder(root)
+
+
+@pytest.mark.parametrize("place", ["", "train"])
+def test_class_folder_whose_name_is_not_utf8_is_refused_by_name(
+    place, tmp_path, write_class_folders, assert_says_four_things
+):
+    root = write_class_folders(tmp_path / "pets" / place, {"cat": 5, "dog": 5})
+    os.rename(root / "dog", os.path.join(os.fsencode(root), b"caf\xe9"))
+    with pytest.raises(DataError, match="UTF-8") as caught:
+        split_folder(tmp_path / "pets")
+    assert_says_four_things(caught.value)
+    assert r"b'caf\xe9'" in caught.value.found and str(root) in caught.value.where
+    str(caught.value).encode()  # a screen can show it
+
+
+def test_file_whose_name_is_not_utf8_is_read_and_can_be_told_of(tmp_path, write_class_folders, capsys):
+    root = write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 5})
+    odd = os.path.join(os.fsencode(root / "dog"), b"caf\xe9")
+    shutil.copy(root / "dog" / "0.png", odd + b".png")
+    assert len(FolderOfClasses(root)) == 11
+    for kind in (b".gif", b".jpg"):
+        Path(os.fsdecode(odd + kind)).write_bytes(b"no picture")
+    with pytest.raises(DataError) as caught:
+        split_folder(root)
+    told = [str(caught.value), check_images(root).to_string()]
+    assert all(r"caf\udce9.jpg" in text.encode().decode() for text in told)
+
+
+def test_pipe_among_the_pictures_is_not_read(tmp_path, write_class_folders, capsys, assert_says_four_things):
+    root = write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 5})
+    os.mkfifo(root / "cat" / "pipe.png")
+    assert len(FolderOfClasses(root)) == 10
+    split_folder(root)
+    assert "1 x not a regular file" in capsys.readouterr().out
+    assert check_images(root).finding.tolist() == ["not a regular file"]
+    with pytest.raises(DataError, match="regular file") as caught:
+        load_rgb(root / "cat" / "pipe.png")
+    assert_says_four_things(caught.value)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (10, 1_001)], ids=str)
+def test_picture_that_would_become_gigabytes_is_refused(size, tmp_path, write_class_folders):
+    root = write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 5})
+    Image.new("RGB", size).save(root / "cat" / "strip.png")
+    with pytest.raises(DataError, match=rf"strip.png: ValueError: {size[0]} x {size[1]} pixels: one side"):
+        split_folder(root)
+
+
+def test_pictures_of_three_pixels_are_trained_and_drawn(tmp_path, write_class_folders, write_image):
+    root = write_class_folders(tmp_path / "pets", {"cat": 0, "dog": 0})
+    for number in range(20):
+        write_image(root / ("cat", "dog")[number % 2] / f"{number}.png", seed=number, size=3)
+    settings = Settings(dataset=f"folder:{root}", epochs=1, image_size=32, device="cpu")
+    splits = load_splits(settings)
+    model = load_backbone(backbone_weights(settings))
+    replace_head(model, num_classes=2)
+    freeze(model)
+    assert len(fit(model, splits.train, splits.val, settings).epochs) == 1
+    assert check_images(root).empty
+
+
+def test_a_run_whose_features_are_on_disk_says_the_same_as_the_first(
+    tmp_path, write_class_folders, feature_store, recwarn, capsys
+):
+    root = write_class_folders(tmp_path / "pets", {"cat": 10, "dog": 10})
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    frames[0].save(root / "cat" / "moving.png", save_all=True, append_images=frames[1:])
+    settings = Settings(dataset=f"folder:{root}", epochs=2, image_size=32, device="cpu")
+    told = []
+    for _ in range(2):
+        splits = load_splits(settings)
+        model = load_backbone(backbone_weights(settings))
+        torch.manual_seed(0)
+        replace_head(model, num_classes=2)
+        freeze(model)
+        warnings.simplefilter("always")
+        history = fit(model, splits.train, splits.val, settings).to_frame().drop(columns="seconds")
+        told.append((capsys.readouterr().out, [str(one.message) for one in recwarn.list], history.to_dict()))
+        recwarn.clear()
+        assert list(feature_store.glob("*.safetensors"))
+    assert told[0] == told[1]
+    assert "Only the first frame of an animated picture is read. (1 x, first: cat/moving.png)" in told[0][0]
 
 
 class TestLoadRgb:
