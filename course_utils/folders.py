@@ -223,7 +223,6 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
     decoded = _decode(pictures)
     errors = {path: found.error for path, found in decoded.items() if found.error}
     sound = [path for path in pictures if path not in errors]
-    not_read = _summary_of_ignored(entries)
     empty = [
         folder / name
         for folder in parts.values()
@@ -231,9 +230,9 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
         if not found
     ]
     if (errors or empty) and not skip_bad_images:
-        raise _unsound(root, errors, empty, not_read if empty else "")
+        raise _unsound(root, errors, empty, entries)
     if is_first():
-        _report(root, errors, empty, not_read)
+        _report(root, errors, empty, _summary_of_ignored(entries))
         _report_warnings({path: decoded[path].warnings for path in sound})
     trained = pictures_of_classes(parts["train"], sound)
     classes = {_visible_name(Path(name)) for name, found in trained.items() if found}
@@ -246,9 +245,13 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
 def _summary_of_ignored(entries: list[tuple[Path, str]]) -> str:
     """Count what is not read, for each reason; "" if there is nothing but hidden files and folders."""
     reasons = Counter(ignored for _, ignored in entries if ignored and ignored not in HIDDEN)
-    types = Counter(path.suffix.lower() or "no suffix" for path, why in entries if why == UNREAD_TYPE)
-    listed = {UNREAD_TYPE: f" ({', '.join(f'{kind}: {number}' for kind, number in sorted(types.items()))})"}
-    return "; ".join(f"{number} x {why}{listed.get(why, '')}" for why, number in sorted(reasons.items()))
+    unread = {UNREAD_TYPE: _unread_types(path for path, ignored in entries if ignored == UNREAD_TYPE)}
+    return "; ".join(f"{why} ({unread.get(why, number)})" for why, number in sorted(reasons.items()))
+
+
+def _unread_types(files: Iterable[Path]) -> str:
+    types = Counter(path.suffix.lower() or "no suffix" for path in files)
+    return ", ".join(f"{kind}: {number}" for kind, number in sorted(types.items()))
 
 
 def _report(root: Path, errors: dict[Path, str], empty: list[Path], not_read: str) -> None:
@@ -269,7 +272,8 @@ def _report_warnings(warned: dict[Path, tuple[str, ...]]) -> None:
         for message in messages:
             pictures[message].append(path)
     for message, paths in pictures.items():
-        print(printable(f"{message} ({len(paths)} x, first: {paths[0].parent.name}/{paths[0].name})"))
+        others = f" and {len(paths) - 1} others" if len(paths) > 1 else ""
+        print(printable(f"{message.rstrip('.')}: {paths[0].parent.name}/{paths[0].name}{others}"))
 
 
 def _decode(pictures: list[Path]) -> dict[Path, Decoded]:
@@ -296,10 +300,14 @@ def _check_same_classes(parts: dict[str, Path]) -> None:
             )
 
 
-def _unsound(root: Path, errors: dict[Path, str], empty: list[Path], not_read: str = "") -> DataError:
+def _unsound(
+    root: Path, errors: dict[Path, str], empty: list[Path], entries: Iterable[tuple[Path, str]] = ()
+) -> DataError:
     problems = [f"{path.relative_to(root)}: {error}" for path, error in errors.items()]
-    problems += [f"{path.relative_to(root)}: no picture in this class" for path in empty]
-    problems += [f"not read: {not_read}"] if not_read else []
+    for folder in empty:
+        unread = [path for path, why in entries if why == UNREAD_TYPE and path.is_relative_to(folder)]
+        why = f" of a type that is read ({_unread_types(unread)})" if unread else ""
+        problems.append(f"{folder.relative_to(root)}: no picture{why} in this class")
     return DataError(
         "A folder of images cannot be used as it is.",
         where=root,
