@@ -1,7 +1,7 @@
-"""The package behind the transfer-learning course: one room per lesson, read in the order below.
+"""The package behind the transfer-learning course. These modules carry the lessons; read them in this order:
 
-settings -> data -> backbones -> features -> training -> checkpoints -> evaluation -> figures -> runs
+settings -> data -> backbones -> features -> checkpoints -> training -> evaluation -> figures -> runs
 
-Nothing is imported here, so that `import course_utils` costs nothing: a notebook imports each name from
-the room that it lives in, and you see at once where to read on.
+docs/api.md lists all modules, by subject. Nothing is imported here, so that `import course_utils` costs
+nothing: a notebook imports each name from the module that it lives in, and you see at once where to read on.
 """

@@ -64,19 +64,20 @@ def load_splits(
 ) -> Splits:
     """Load a dataset and split it into training, validation and test images.
 
-    Validation images are drawn from the official training images: seeded, stratified (every class in the
-    same proportion), never from the test set. The three datasets are separate objects, each with a
-    transform of its own, so that augmenting the training images cannot change the others.
+    Validation images are drawn from the training images, unless a folder has its own: seeded, stratified
+    (every class in the same proportion, and at least once), never from the test set. The three datasets are
+    separate objects, each with a transform of its own, so that augmenting the training images cannot change
+    the others.
 
     Args:
-        settings: `dataset`, `images_per_class`, `val_fraction`, `test_fraction` and `seed` are used here;
-            `backbone`, `weights` and `image_size` choose the transform.
+        settings: `dataset`, `images_per_class`, `val_fraction`, `test_fraction`, `skip_bad_images` and `seed`
+            are used here; `backbone`, `weights` and `image_size` choose the transform.
         transform: From a picture to a tensor. None: what the pretrained weights were made with.
         train_transform: The same for training images only, for augmentation. None: `transform`.
 
     Raises:
-        DataError: If the dataset cannot be found, downloaded or read, has fewer than two classes, or is too
-            small to be split.
+        DataError: If the dataset cannot be found, downloaded or read, has fewer than two classes, or has a class
+            with too few images to be in each part.
     """
     if transform is None:
         # Imported here because only this default needs the networks' room.

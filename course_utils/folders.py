@@ -207,7 +207,8 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
     """Read class folders, or the folders train, test and (if you have one) val of class folders.
 
     Every picture is decoded once before anything else is done with it: better now than in mid-epoch. For
-    thousands of photographs that takes minutes, and a bar shows how far it is.
+    thousands of photographs that takes minutes, and a bar shows how far it is. What is not read, what is left
+    out and what Python warned of is printed, each time.
 
     Args:
         root: The absolute path of the folder.

@@ -1,8 +1,10 @@
 """How does a network learn? One loop, for a frozen backbone and for a thawed one.
 
 `fit` looks at the network that you give it. If only the head is trainable, the backbone is run once and
-the head is trained on its features (see the room `features`); otherwise images go through the whole
-network in every epoch. The loop is the same, and so is the `History` that comes back.
+the head is trained on its features (see `features`). If upper stages are trainable too, the frozen stages
+below them are run once (see `frozen_parts`). Only where nothing is frozen at the bottom, or the pictures
+change in every epoch, do images go through the whole network each time. The loop is the same, and so is the
+`History` that comes back.
 """
 
 import copy

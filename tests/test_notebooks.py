@@ -265,3 +265,21 @@ def test_papermill_is_told_of_a_wrong_parameter(tmp_path, given, answer):
     assert done.returncode != 0
     assert "ConfigError" in done.stderr
     assert answer in done.stderr
+
+
+@pytest.mark.kernels
+def test_lesson_09_says_the_same_when_its_features_are_on_disk(tmp_path, feature_store):
+    copy, told = beginning_of("09", "every file as it was", tmp_path), []
+    for number in range(2):
+        done = papermill(str(copy), f"{number}.ipynb", folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert list(feature_store.glob("*.safetensors"))
+        streams = [
+            (cell.id, output.name, output.text)
+            for cell in nbformat.read(tmp_path / f"{number}.ipynb", as_version=4).cells
+            for output in cell.get("outputs", [])
+            if output.output_type == "stream" and "it/s" not in output.text  # progress bars
+        ]
+        told.append(streams)
+    assert told[0] == told[1]
+    assert any("Only the first frame" in text for *_, text in told[0])
