@@ -76,7 +76,7 @@ def load_splits(
         train_transform: The same for training images only, for augmentation. None: `transform`.
 
     Raises:
-        DataError: If the dataset cannot be found, downloaded or read, has fewer than two classes, or has a class
+        DataError: If the dataset cannot be found, downloaded or read, has fewer than two classes, or a class
             with too few images to be in each part.
     """
     if transform is None:
@@ -96,7 +96,8 @@ def load_splits(
             found=f"{len(classes)}: {', '.join(classes)}",
             do="Sort the pictures into one folder for each class.",
         )
-    _check_class_sizes(train_source, parts=sum(part not in sources for part in ("val", "test")) + 1)
+    drawn = [part for part in ("val", "test") if part not in sources]
+    check_class_sizes(train_source, at_least=len(drawn) + 1)  # one for each part that is drawn from them
     train_indices = np.arange(len(train_source))
     if "test" in sources:
         test = sources["test"](transform)
@@ -233,16 +234,16 @@ def check_class_sizes(dataset: Dataset, at_least: int) -> None:
     Raises:
         DataError: It names the classes that are too small, with their numbers of images.
     """
-    classes = classes_of(dataset)
-    counts = zip(classes, np.bincount(labels_of(dataset), minlength=len(classes)), strict=True)
-    small = [f"{name}: {count}" for name, count in counts if count < at_least]
-    if small:
+    source = dataset.dataset if isinstance(dataset, Subset) else dataset
+    names, counts = classes_of(dataset), np.bincount(labels_of(dataset))
+    few = [f"{names[label]}: {counts[label]}" for label in np.flatnonzero((counts > 0) & (counts < at_least))]
+    if few:
         raise DataError(
             "Some classes have too few images.",
-            where="the training images",
-            expected=f"at least {at_least} of each class",
-            found=", ".join(small),
-            do="Add pictures to these classes, or leave them out.",
+            where=getattr(source, "root", type(source).__name__),
+            expected=f"at least {at_least} images of each class",
+            found=", ".join(few),
+            do="Add pictures to these classes, or move their folders away.",
         )
 
 
@@ -324,20 +325,6 @@ def stratified_split(
             one = random.choice(own)
             aside[one] = not aside[one]
     return np.sort(indices[~aside]), np.sort(indices[aside])
-
-
-def _check_class_sizes(dataset: Dataset, parts: int) -> None:
-    """Refuse a class that has too few images for each part that is drawn from them to get one."""
-    names, counts = classes_of(dataset), np.bincount(labels_of(dataset))
-    few = [f"{names[label]}: {counts[label]}" for label in np.flatnonzero((counts > 0) & (counts < parts))]
-    if few:
-        raise DataError(
-            "Some classes have too few images to be split.",
-            where=getattr(dataset, "root", type(dataset).__name__),
-            expected=f"at least {parts} images of every class, one for each part that is drawn from them",
-            found=", ".join(few),
-            do="Add images to these classes, or move their folders away.",
-        )
 
 
 def limit_per_class(dataset: Dataset, indices: np.ndarray, settings: Settings) -> np.ndarray:
