@@ -208,6 +208,7 @@ class TestLocalFile:
             backbone="shufflenet_v2_x0_5",
             classes=classes,
             image_size=None,
+            transform=None,
         )
         with pytest.raises(CheckpointError, match=r"conv5\.0\.weight") as caught:
             load_model(tmp_path / "own.safetensors")
