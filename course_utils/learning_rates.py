@@ -15,13 +15,13 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import Dataset, TensorDataset
 from tqdm.auto import tqdm
 
-from course_utils.backbones import choose_device, find_head, set_train_mode
+from course_utils.backbones import choose_device, set_train_mode
 from course_utils.data import classes_of, make_loader
 from course_utils.errors import ConfigError
 from course_utils.precision import Precision
 from course_utils.preprocessing import in_memory
 from course_utils.settings import Settings
-from course_utils.stages import stage_names, stage_of
+from course_utils.stages import stage_parameters
 from course_utils.training_checks import check_labels, check_trainable
 
 
@@ -40,16 +40,13 @@ def parameter_groups(model: nn.Module, lr: float, layer_lr_decay: float = 1.0) -
     Returns:
         Groups with the entries `name`, `lr` and `params`, for example for torch.optim.Adam.
     """
-    groups = {}
-    down = [find_head(model), *reversed(stage_names(model))]
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault(stage_of(name, model), []).append(parameter)
-    return [
-        {"name": stage, "lr": lr * layer_lr_decay**depth, "params": groups[stage]}
-        for depth, stage in enumerate(down)
-        if stage in groups
-    ]
+    groups = []
+    for name, parameters in reversed(stage_parameters(model).items()):
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        if trained:
+            groups.append({"name": name, "lr": lr, "params": trained})
+        lr = lr * layer_lr_decay
+    return groups
 
 
 def cosine_schedule(optimizer: torch.optim.Optimizer, steps: int, warmup_steps: int = 0) -> LRScheduler:

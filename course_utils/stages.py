@@ -11,8 +11,11 @@ from torch import nn
 from course_utils.backbones import find_head
 from course_utils.settings import unknown_name
 
-# As the families call theirs; the last three are those of BERT, DistilBERT and GPT-2.
-STAGE_CONTAINERS = ("features", "encoder", "layers", "blocks", "stages", "layer", "transformer", "h")
+# As the families call theirs; those in the second row are BERT's, DistilBERT's and GPT-2's.
+STAGE_CONTAINERS = (
+    *("features", "encoder", "layers", "blocks", "stages", "trunk_output"),
+    *("layer", "transformer", "h"),
+)
 
 
 def thaw(model: nn.Module, down_to: str) -> None:
@@ -23,12 +26,11 @@ def thaw(model: nn.Module, down_to: str) -> None:
     Raises:
         ConfigError: If the network has no stage of this name.
     """
-    names = stage_names(model)
+    stages, names = stage_parameters(model), stage_names(model)
     if down_to not in names:
         raise unknown_name("stage", down_to, names)
-    wanted = {find_head(model), *names[names.index(down_to) :]}
-    for name, parameter in model.named_parameters():
-        if stage_of(name, model) in wanted:
+    for name in [*names[names.index(down_to) :], find_head(model)]:
+        for parameter in stages[name]:
             parameter.requires_grad = True
 
 
@@ -44,36 +46,53 @@ def freeze_batchnorm(model: nn.Module) -> None:
 
 
 def stage_names(model: nn.Module) -> list[str]:
-    """Return the names of the backbone's parts that have parameters, from the picture to the head.
+    """Return the names of the backbone's stages, from the picture to the head.
 
-    In a ResNet these are conv1, bn1 and layer1 to layer4. Where a family keeps its stages in a container
-    ("features", "encoder", ...), each one in it counts.
+    A stage is a part of the network with parameters, under the name that it has there. In a ResNet these are
+    conv1, bn1 and layer1 to layer4. Where a family keeps its stages in a container ("features", "encoder",
+    ...), each one in it counts: each layer of a VGG, each block of a vision transformer. A normalisation
+    between the last of them and the head is no stage of its own: it goes with the last.
+
+    Raises:
+        ConfigError: If the head is not known.
     """
-    head = model.get_submodule(find_head(model))
-    own = {id(parameter) for parameter in head.parameters()}
-    return [
-        name
-        for name, module in all_parts(model)
-        if any(id(parameter) not in own for parameter in module.parameters())
-    ]
+    head = find_head(model)
+    parts = {name: list(part.parameters()) for name, part in all_parts(model)}
+    names = [name for name, parameters in parts.items() if parameters and name != head]
+    while len(names) > 1 and all(parameter.ndim == 1 for parameter in parts[names[-1]]):
+        names.pop()
+    return names
 
 
-def all_parts(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def all_parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Give the name and the module of every part, in order, with and without parameters, and the head."""
-    for name, module in model.named_children():
-        if name in STAGE_CONTAINERS:
-            yield from all_parts(module, f"{prefix}{name}.")
+    yield from _parts(model, find_head(model))
+
+
+def _parts(module: nn.Module, head: str, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    for name, part in module.named_children():
+        path = f"{prefix}{name}"
+        if name in STAGE_CONTAINERS or head.startswith(f"{path}."):
+            yield from _parts(part, head, f"{path}.")
         else:
-            yield f"{prefix}{name}", module
+            yield path, part
 
 
-def stage_of(parameter_name: str, model: nn.Module) -> str:
-    """Return the stage that a parameter belongs to, or the name of the head if it is one of the head's.
+def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Return the parameters of each stage, from the picture up, and last those of the head.
 
-    Parameters of no stage, such as the position embedding of a vision transformer, belong to the first.
+    Every parameter is in one of the lists. One of no stage, such as the position embedding of a vision
+    transformer, is in the first; but a normalisation before the head is in the last stage's.
+
+    Raises:
+        ConfigError: If the head is not known.
     """
-    names = stage_names(model)
-    for name in (find_head(model), *names):
-        if parameter_name.startswith(f"{name}."):
-            return name
-    return names[0]
+    head, names = find_head(model), stage_names(model)
+    stages = {name: [] for name in (*names, head)}
+    stage_of_part, stage = {}, names[0]
+    for part, _ in all_parts(model):
+        stage = stage_of_part[part] = part if part in stages else stage
+    for name, parameter in model.named_parameters():
+        part = next((part for part in stage_of_part if name.startswith(f"{part}.")), names[0])
+        stages[stage_of_part[part]].append(parameter)
+    return stages

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torchvision.models import get_model
 
-from course_utils.backbones import find_head, freeze, frozen_below_head, set_train_mode
+from course_utils.backbones import build_backbone, find_head, freeze, frozen_below_head, set_train_mode
 from course_utils.errors import ConfigError
-from course_utils.stages import freeze_batchnorm, stage_names, stage_of, thaw
+from course_utils.stages import freeze_batchnorm, stage_names, stage_parameters, thaw
 
 
 @pytest.fixture
@@ -16,8 +16,17 @@ def resnet():
     return get_model("resnet18", num_classes=4)
 
 
+def built(name):
+    """Build a network on the meta device: its shapes, no numbers."""
+    if name.startswith("timm/"):
+        pytest.importorskip("timm")
+    with torch.device("meta"):
+        return build_backbone(name)
+
+
 def trainable_stages(model):
-    return {stage_of(name, model) for name, p in model.named_parameters() if p.requires_grad}
+    stages = stage_parameters(model).items()
+    return {name for name, parameters in stages if any(p.requires_grad for p in parameters)}
 
 
 def test_a_resnet_has_six_stages_below_its_head(resnet):
@@ -27,30 +36,47 @@ def test_a_resnet_has_six_stages_below_its_head(resnet):
 @pytest.mark.parametrize(
     ("name", "first", "last", "count"),
     [
-        ("vgg11", "features.0", "classifier", 9),
+        ("vgg11", "features.0", "classifier.3", 10),  # each layer, also those of the head's own chain
+        ("mobilenet_v2", "features.0", "features.18", 19),
+        ("mobilenet_v3_small", "features.0", "classifier.0", 14),
         ("efficientnet_b0", "features.0", "features.8", 9),
-        ("convnext_tiny", "features.0", "classifier", 9),
-        ("vit_b_16", "conv_proj", "encoder.ln", 14),
+        ("densenet121", "features.conv0", "features.denseblock4", 9),  # not the normalisation after it
+        ("convnext_tiny", "features.0", "features.7", 8),
+        ("vit_b_16", "conv_proj", "encoder.layers.encoder_layer_11", 13),
+        ("swin_t", "features.0", "features.7", 8),
+        ("timm/tf_efficientnet_lite0", "conv_stem", "conv_head", 10),
+        ("timm/vit_tiny_patch16_224", "patch_embed", "blocks.11", 13),
     ],
 )
 def test_other_families_have_stages_too(name, first, last, count):
-    with torch.device("meta"):
-        names = stage_names(get_model(name))
+    names = stage_names(built(name))
     assert (names[0], names[-1], len(names)) == (first, last, count)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg11", "efficientnet_b0", "vit_b_16"])
-def test_every_parameter_belongs_to_a_stage_or_to_the_head(name):
-    with torch.device("meta"):
-        model = get_model(name)
-    places = {*stage_names(model), find_head(model)}
-    assert {stage_of(parameter, model) for parameter, _ in model.named_parameters()} == places
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "mobilenet_v3_small", "convnext_tiny", "vit_b_16"])
+def test_every_parameter_is_in_one_stage_or_in_the_head(name):
+    model = built(name)
+    stages = stage_parameters(model)
+    assert list(stages) == [*stage_names(model), find_head(model)]
+    found = [id(parameter) for parameters in stages.values() for parameter in parameters]
+    assert sorted(found) == sorted(id(parameter) for parameter in model.parameters())
+    assert all(stages.values())
 
 
-def test_a_parameter_of_no_stage_belongs_to_the_first():
-    with torch.device("meta"):
-        model = get_model("vit_b_16")
-    assert stage_of("class_token", model) == "conv_proj"
+def test_what_is_in_no_stage_goes_with_the_nearest():
+    model = built("vit_b_16")
+    stages = stage_parameters(model)
+    assert any(parameter is model.class_token for parameter in stages["conv_proj"])
+    last = stages["encoder.layers.encoder_layer_11"]
+    assert any(parameter is model.encoder.ln.weight for parameter in last)
+
+
+def test_the_top_stage_of_a_chain_does_not_hold_the_head():
+    model = built("vgg11")
+    freeze(model)
+    thaw(model, "classifier.3")
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {"classifier.3.weight", "classifier.3.bias", "classifier.6.weight", "classifier.6.bias"}
 
 
 @pytest.mark.parametrize(
