@@ -7,6 +7,7 @@ freeze the backbone.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import nn
@@ -101,9 +102,33 @@ def backbone_transform(weights: WeightsEnum, image_size: int | None = None) -> v
     Returns:
         A transform from a PIL picture of any mode to a tensor: float32, [3, height, width], normalised
         with the weights' own mean and standard deviation.
+
+    Raises:
+        ConfigError: If the network cannot take pictures of this size.
     """
+    if image_size is not None:
+        _check_size(backbone_name(weights), image_size)
     own_size = {} if image_size is None else {"crop_size": image_size, "resize_size": image_size}
     return v2.Compose([v2.RGB(), weights.transforms(**own_size)])
+
+
+@cache
+def _check_size(name: str, image_size: int) -> None:
+    """Send a picture without numbers through a network without numbers: only the shapes count."""
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            build_backbone(name).eval()(torch.empty(1, 3, image_size, image_size))
+    except NotImplementedError:
+        return  # a RegNet cannot be built without numbers; it takes every size
+    except Exception as error:  # each network says it in its own way
+        raise ConfigError(
+            f"{name} cannot take pictures of this size.",
+            where="image_size",
+            expected="a size that the network was made for: a vision transformer takes one only, and a deep "
+            "network nothing too small",
+            found=f"{image_size} pixels ({' '.join(str(error).split())[:150]})",
+            do="Leave image_size out, which is None: the size that the weights were made for.",
+        ) from error
 
 
 def find_head(model: nn.Module) -> str:

@@ -4,6 +4,7 @@ Two ways to see inside a trained network. Grad-CAM marks the places of one pictu
 a map of the features shows which pictures the network takes to be alike.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 
 from course_utils.errors import ConfigError
 from course_utils.features import eval_mode
+from course_utils.stages import STAGE_CONTAINERS, stage_names
 
 FEWEST_PLACES = 4  # rows and columns: the four fields of a 2 × 2 map say next to nothing about where
 
@@ -34,28 +36,65 @@ def grad_cam(model: nn.Module, image: torch.Tensor, target: int) -> torch.Tensor
         no place spoke for the class.
 
     Raises:
-        ConfigError: If there is no such class, or no layer to ask: a vision transformer keeps no rows and
-            columns.
+        ConfigError: If there is no such class, or no layer to ask: a small picture leaves none in a deep
+            network.
     """
-    # captum takes half a second to import: only where a heatmap is really made.
-    from captum.attr import LayerAttribution, LayerGradCam
-
     batch = image.detach().unsqueeze(0).to(next(model.parameters()).device)
     with eval_mode(model):
         shapes = _output_shapes(model, batch)
         _check_target(target, num_classes=shapes[""][1])
-        layer = model.get_submodule(_last_layer_with_places(shapes, image))
-        heat = LayerGradCam(model, layer).attribute(batch, target=target, relu_attributions=True)
-    heat = LayerAttribution.interpolate(heat, tuple(image.shape[1:]), interpolate_mode="bilinear")
+        name = _last_layer_with_places(model, shapes, image)
+        heat = (_heat_of_tokens if len(shapes[name]) == 3 else _heat)(model, name, batch, target)
+    heat = nn.functional.interpolate(heat, size=tuple(image.shape[1:]), mode="bilinear")
     heat = heat[0, 0].detach().float().cpu()
     return heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)
+
+
+def _heat(model: nn.Module, name: str, batch: torch.Tensor, target: int) -> torch.Tensor:
+    # captum takes half a second to import: only where a heatmap is really made.
+    from captum.attr import LayerGradCam
+
+    cam = LayerGradCam(model, model.get_submodule(name))
+    return cam.attribute(batch, target=target, relu_attributions=True)
+
+
+def _heat_of_tokens(model: nn.Module, name: str, batch: torch.Tensor, target: int) -> torch.Tensor:
+    """Return what captum would, if it did not take tokens for channels: [1, 1, rows, columns]."""
+    kept = []
+    hook = model.get_submodule(name).register_forward_hook(
+        lambda _module, _inputs, output: kept.append(output.requires_grad_())
+    )
+    try:
+        logits = model(batch)
+    finally:
+        hook.remove()
+    (gradient,) = torch.autograd.grad(logits[0, target], kept[0])
+    weights = as_grid(gradient).mean(dim=(2, 3), keepdim=True)
+    return (weights * as_grid(kept[0])).sum(dim=1, keepdim=True).relu()
+
+
+def as_grid(output: torch.Tensor) -> torch.Tensor:
+    """Lay the tokens of a vision transformer out in rows and columns; leave the output of a convolution.
+
+    Args:
+        output: [batch, tokens, channels], with a token for each field of a square picture, row by row, and
+            before them those for the picture as a whole; or [batch, channels, rows, columns].
+
+    Returns:
+        [batch, channels, rows, columns].
+    """
+    if output.ndim == 4:
+        return output
+    side = math.isqrt(output.shape[1])
+    return output[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
 
 
 def places_layer(model: nn.Module, image: torch.Tensor) -> str:
     """Return the name of the layer that `grad_cam` asks, for example "layer4" in a ResNet at 224 pixels.
 
     It is the last one with at least four rows and columns: the deeper a layer, the more it knows about
-    what is seen, and the less about where.
+    what is seen, and the less about where. In a vision transformer it is the last stage but one: the head
+    reads one token, so that nothing hangs on what the last stage says about the others.
 
     Args:
         model: As for `grad_cam`.
@@ -66,7 +105,7 @@ def places_layer(model: nn.Module, image: torch.Tensor) -> str:
     """
     batch = image.detach().unsqueeze(0).to(next(model.parameters()).device)
     with eval_mode(model):
-        return _last_layer_with_places(_output_shapes(model, batch), image)
+        return _last_layer_with_places(model, _output_shapes(model, batch), image)
 
 
 def _output_shapes(model: nn.Module, batch: torch.Tensor) -> dict[str, tuple[int, ...]]:
@@ -99,17 +138,19 @@ def _stages(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Modul
     for name, child in module.named_children():
         if not isinstance(child, nn.AdaptiveAvgPool2d):
             yield prefix + name, child
-        if isinstance(child, nn.Sequential | nn.ModuleList):
+        if isinstance(child, nn.Sequential | nn.ModuleList) or name in STAGE_CONTAINERS:
             yield from _stages(child, f"{prefix}{name}.")
 
 
-def _last_layer_with_places(shapes: dict[str, tuple[int, ...]], image: torch.Tensor) -> str:
+def _last_layer_with_places(model: nn.Module, shapes: dict[str, tuple[int, ...]], image: torch.Tensor) -> str:
     height, width = image.shape[1:]
     for name, shape in reversed(shapes.items()):
         if sum(size > 1 for size in shape[1:]) <= 1 and shape:
             continue  # a vector for the picture: pooled, or the head
+        if len(shape) == 3 and math.isqrt(shape[1]) >= FEWEST_PLACES:
+            return stage_names(model)[-2]
         if len(shape) != 4 or shape[2] > height or shape[3] > width:
-            break  # tokens, or rows and columns in another order: which place is which is not known
+            break  # rows and columns in another order: which place is which is not known
         if min(shape[2:]) >= FEWEST_PLACES:
             return name
     raise ConfigError(
@@ -117,8 +158,8 @@ def _last_layer_with_places(shapes: dict[str, tuple[int, ...]], image: torch.Ten
         where=f"{name}, which gives {list(shape)}",
         expected="a layer that gives [batch, channels, rows, columns], with at least "
         f"{FEWEST_PLACES} rows and columns, and after it nothing but such layers and vectors",
-        found="none: a vision transformer has none, and a small picture leaves none in a deep network",
-        do="Use a convolutional backbone, for example resnet18, or a larger image_size.",
+        found="none: a small picture leaves none in a deep network",
+        do="Use a larger image_size, or another backbone, for example resnet18.",
     )
 
 

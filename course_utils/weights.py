@@ -20,6 +20,7 @@ from safetensors.torch import load as load_safetensors
 from torch import nn
 from torchvision import models
 from torchvision.models import Weights, WeightsEnum
+from torchvision.transforms import InterpolationMode
 
 from course_utils.archives import Found
 from course_utils.downloads import KnownFile, difference, download, is_sound, set_aside
@@ -303,10 +304,14 @@ def _missing_file(path: Path) -> WeightsError:
 
 
 def _timm_weights(name: str, wanted: str) -> WeightsEnum:
-    """Describe a timm network's weights in torchvision's way."""
+    """Describe a timm network's weights in torchvision's way.
+
+    Their preprocessing becomes torchvision's preset, which does the same: resize the shorter side, cut out
+    the middle, normalise. Where timm squeezes or pads a picture to a square, the middle is cut out, too.
+    """
     try:
         import timm
-        from timm.data import create_transform, resolve_data_config
+        from timm.data import resolve_data_config
     except ImportError as error:
         raise unknown_name("backbone without timm", name, classifier_names()) from error
     plain = name.removeprefix("timm/")
@@ -322,10 +327,15 @@ def _timm_weights(name: str, wanted: str) -> WeightsEnum:
         raise unknown_name("timm network", plain, timm.list_models(pretrained=True)) from error
     config = resolve_data_config({}, model=described)
 
-    def transforms(crop_size: int = config["input_size"][-1], **_: object):
-        size = (config["input_size"][0], crop_size, crop_size)
-        return create_transform(**{**config, "input_size": size})
-
+    size = config["input_size"][-1]
+    transforms = partial(
+        ImageClassification,
+        crop_size=size,
+        resize_size=int(size / config["crop_pct"]),
+        mean=config["mean"],
+        std=config["std"],
+        interpolation=InterpolationMode(config["interpolation"]),
+    )
     entry = Weights(described.pretrained_cfg.get("url", ""), transforms, {"backbone": name})
     if wanted == "none":
         return RandomWeights("RandomWeights", {"NONE": entry}).NONE

@@ -265,6 +265,23 @@ def test_auto_is_cuda_or_the_cpu_and_apples_card_is_used_only_by_its_name(
         assert all(name in caught.value.expected for name in ("auto", *present))
 
 
+@pytest.mark.parametrize(("name", "size"), [("vit_b_16", 64), ("maxvit_t", 64), ("inception_v3", 32)])
+def test_a_size_that_the_network_cannot_take_is_an_error(name, size, assert_says_four_things):
+    before = torch.get_rng_state()
+    with pytest.raises(ConfigError, match=f"(?s){name} cannot take .* {size} pixels") as caught:
+        backbone_transform(backbone_weights(Settings(backbone=name, weights="none")), size)
+    assert_says_four_things(caught.value)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("vit_b_16", 224), ("mobilenet_v3_small", 32), ("regnet_y_400mf", 64)]
+)
+def test_every_other_size_is_taken(name, size):
+    transform = backbone_transform(backbone_weights(Settings(backbone=name, weights="none")), size)
+    assert transform(Image.new("L", (90, 70))).shape == (3, size, size)
+
+
 class TestTimm:
     """`backbone="timm/NAME"`, with the optional package timm."""
 
@@ -288,6 +305,17 @@ class TestTimm:
     def test_own_size_is_used_if_none_is_named(self):
         transform = backbone_transform(self.weights("vit_tiny_patch16_224"))
         assert transform(Image.new("RGB", (90, 70))).shape == (3, 224, 224)
+
+    @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "vit_tiny_patch16_224"])
+    def test_preprocessing_is_timms_and_has_the_form_of_torchvisions(self, name):
+        from timm.data import create_transform, resolve_data_config
+
+        transform = backbone_transform(self.weights(name))
+        noise = torch.randint(256, (70, 90, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+        picture = Image.fromarray(noise.numpy()).resize((500, 300))
+        theirs = create_transform(**resolve_data_config({}, model=build(f"timm/{name}", "meta")))
+        torch.testing.assert_close(transform(picture), theirs(picture))
+        assert transform.transforms[1].crop_size == [224]
 
     @pytest.mark.parametrize("name", ["resnet81", "resnet18.nonsense"])
     def test_unknown_network_is_refused(self, name, assert_says_four_things):

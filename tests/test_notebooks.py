@@ -160,9 +160,9 @@ def test_the_parameter_groups_of_lesson_06_are_those_of_the_package():
     from torchvision.models import resnet18
 
     from course_utils.learning_rates import parameter_groups
-    from course_utils.stages import stage_names, thaw
+    from course_utils.stages import stage_parameters, thaw
 
-    taught = {"stage_names": stage_names}
+    taught = {"stage_parameters": stage_parameters}
     exec(definition_in("06", "parameter_groups"), taught)
     model = resnet18()
     for down_to in ("layer4", "layer2", "conv1"):

@@ -1,0 +1,135 @@
+"""Which lesson runs with which backbone? Every lesson of images, with networks of several families.
+
+    python benchmarks/backbones.py [--only 02 05] [--backbones vgg11 vit_b_16] [--keep FOLDER]
+
+The weights are random, so nothing is downloaded; but for resnet18, which has those that ship. The pictures
+are a few of the clothes that ship, as files. So the accuracies mean nothing, and are not kept: what counts is
+whether a lesson comes to its end, or refuses the backbone in its checking cell.
+
+Rows are written to benchmarks/results/backbones.csv, in the place of those of the same lesson and backbone.
+The table that docs/setup.md shows is printed at the end. timm/NAME needs timm: pip install timm.
+"""
+
+import argparse
+import tempfile
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from torch import nn
+
+from course_utils.data import load_splits
+from course_utils.runs import lesson_notebooks, plan_parameters, run_lesson
+from course_utils.settings import Settings
+
+RESULTS = Path(__file__).resolve().parent / "results" / "backbones.csv"
+PICTURES_PER_CLASS = 30  # lesson 07 wants 20 of each class, besides those for testing
+
+# The size of the pictures: small, to save time. A vision transformer takes one size only.
+BACKBONES = {
+    "resnet18": 64,
+    "resnet50": 64,
+    "vgg11": 64,
+    "mobilenet_v2": 64,
+    "mobilenet_v3_small": 64,
+    "efficientnet_b0": 64,
+    "densenet121": 64,
+    "convnext_tiny": 64,
+    "swin_t": 64,
+    "vit_b_16": 224,
+    "timm/tf_efficientnet_lite0": 64,
+    "timm/vit_tiny_patch16_224": 224,
+}
+LESSONS = ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "11"]  # 10 is about texts
+
+
+def write_pictures(folder: Path) -> str:
+    """Write some of the clothes that ship as files, one folder a class; return it as a dataset."""
+    pictures = load_splits(Settings(), transform=nn.Identity()).test
+    written = Counter()
+    for picture, label in pictures:
+        if written[label] < PICTURES_PER_CLASS:
+            path = folder / f"class {label}" / f"{written[label]}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
+            written[label] += 1
+    return f"folder:{folder}"
+
+
+def run_case(lesson: str, backbone: str, dataset: str, output: Path) -> dict:
+    """Run a lesson with a backbone; return a row of the table."""
+    (notebook,) = lesson_notebooks([lesson])
+    asked = {
+        **{"dataset": dataset, "backbone": backbone, "image_size": BACKBONES[backbone]},
+        **{"weights": "default" if backbone == "resnet18" else "none", "images_per_class": 20, "epochs": 1},
+    }
+    fields = set(nbformat_names(notebook))
+    ((_, parameters),) = plan_parameters([notebook], {k: v for k, v in asked.items() if k in fields}).items()
+    output.mkdir(parents=True, exist_ok=True)
+    run = run_lesson(notebook, parameters, output / notebook.name)
+    result = "runs" if run.status == "ok" else f"cell {run.cell}"
+    if run.status != "ok" and _is_refused(output / notebook.name, run.cell):
+        result = "refused"
+    return {
+        "lesson": lesson,
+        "backbone": backbone,
+        "pixels": parameters.get("image_size", "weights' own"),
+        "result": result,
+        "seconds": run.seconds,
+        "error": " ".join((run.error or "").split())[:200],
+        "date": date.today().isoformat(),
+    }
+
+
+def nbformat_names(notebook: Path) -> list[str]:
+    """Return the names in a notebook's parameters cell."""
+    from papermill import inspect_notebook
+
+    return list(inspect_notebook(str(notebook)))
+
+
+def _is_refused(executed: Path, cell: int) -> bool:
+    """Return whether it was the checking cell that failed, in the course's own words."""
+    source = nbformat.read(executed, as_version=4).cells[cell - 1]
+    raised = [out.ename for out in source.outputs if out.output_type == "error"]
+    return "check_parameters(" in source.source and raised == ["ConfigError"]
+
+
+def table(rows: pd.DataFrame) -> str:
+    """Return the rows as a table in Markdown: a row for each backbone, a column for each lesson."""
+    wide = rows.pivot(index="backbone", columns="lesson", values="result")
+    wide = wide.reindex([name for name in BACKBONES if name in wide.index]).fillna("-")
+    lines = ["| backbone | " + " | ".join(wide.columns) + " |", "|---" * (len(wide.columns) + 1) + "|"]
+    lines += [
+        f"| `{name}` | " + " | ".join(row) + " |" for name, row in zip(wide.index, wide.values, strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=LESSONS, metavar="NUMBER")
+    parser.add_argument("--backbones", nargs="+", default=list(BACKBONES), choices=BACKBONES, metavar="NAME")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the executed notebooks")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        dataset = write_pictures(Path(temporary) / "pictures")
+        for backbone in options.backbones:
+            for lesson in options.only:
+                output = (options.keep or Path(temporary)).resolve() / backbone.replace("/", "_")
+                row = run_case(lesson, backbone, dataset, output)
+                print(*row.values(), flush=True)
+                before = (
+                    pd.read_csv(options.results, dtype=str) if options.results.exists() else pd.DataFrame()
+                )
+                rows = pd.concat([before, pd.DataFrame([row]).astype(str)])
+                rows = rows.drop_duplicates(["lesson", "backbone"], keep="last").fillna("")
+                rows.to_csv(options.results, index=False)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
