@@ -1,0 +1,36 @@
+"""Do the lessons keep the promise "any torchvision classifier"? The whole table: benchmarks/backbones.py."""
+
+import sys
+
+import pytest
+
+from course_utils.settings import REPOSITORY_FOLDER
+
+sys.path.insert(0, str(REPOSITORY_FOLDER / "benchmarks"))
+import backbones
+
+pytestmark = pytest.mark.kernels
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return backbones.write_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.mark.parametrize(
+    ("lesson", "backbone", "result"),
+    [
+        ("02", "resnet50", "runs"),  # without weights, of which nothing is published
+        ("02", "mobilenet_v3_small", "refused"),
+        ("05", "vit_b_32", "runs"),
+        ("06", "mobilenet_v3_small", "runs"),
+        ("08", "vit_b_32", "runs"),
+        ("11", "mobilenet_v3_small", "runs"),
+    ],
+)
+def test_a_lesson_runs_or_refuses_a_backbone_at_once(
+    lesson, backbone, result, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("COURSE_FEATURES_GB", "0")
+    row = backbones.run_case(lesson, backbone, pictures, tmp_path)
+    assert row["result"] == result, row["error"]
