@@ -89,10 +89,11 @@ def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """
     head, names = find_head(model), stage_names(model)
     stages = {name: [] for name in (*names, head)}
-    stage_of_part, stage = {}, names[0]
+    first = stage = next(iter(stages))
+    stage_of_part = {}
     for part, _ in all_parts(model):
         stage = stage_of_part[part] = part if part in stages else stage
     for name, parameter in model.named_parameters():
-        part = next((part for part in stage_of_part if name.startswith(f"{part}.")), names[0])
-        stages[stage_of_part[part]].append(parameter)
+        part = next((part for part in stage_of_part if name.startswith(f"{part}.")), None)
+        stages[stage_of_part.get(part, first)].append(parameter)
     return stages

@@ -1,5 +1,7 @@
 """Tests of the room `stages`: which parts a backbone has, and which of them are trained."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
@@ -77,6 +79,11 @@ def test_the_top_stage_of_a_chain_does_not_hold_the_head():
     thaw(model, "classifier.3")
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert trained == {"classifier.3.weight", "classifier.3.bias", "classifier.6.weight", "classifier.6.bias"}
+
+
+def test_a_network_may_be_nothing_but_a_head():
+    model = nn.Sequential(OrderedDict(fc=nn.Linear(3, 2)))
+    assert list(stage_parameters(model)) == ["fc"] and stage_names(model) == []
 
 
 @pytest.mark.parametrize(
