@@ -79,7 +79,6 @@ def run_case(lesson: str, backbone: str, dataset: str, output: Path) -> dict:
         "backbone": backbone,
         "pixels": parameters.get("image_size", "weights' own"),
         "result": result,
-        "seconds": run.seconds,
         "error": " ".join((run.error or "").split())[:200],
         "date": date.today().isoformat(),
     }

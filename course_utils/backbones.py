@@ -6,7 +6,7 @@ freeze the backbone.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import torch
@@ -107,7 +107,8 @@ def backbone_transform(weights: WeightsEnum, image_size: int | None = None) -> v
         ConfigError: If the network cannot take pictures of this size.
     """
     if image_size is not None:
-        _check_size(backbone_name(weights), image_size)
+        with suppress(StopIteration):  # an entry of somebody's own need not name a network
+            _check_size(backbone_name(weights), image_size)
     own_size = {} if image_size is None else {"crop_size": image_size, "resize_size": image_size}
     return v2.Compose([v2.RGB(), weights.transforms(**own_size)])
 

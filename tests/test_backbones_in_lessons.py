@@ -2,6 +2,7 @@
 
 import sys
 
+import pandas as pd
 import pytest
 
 from course_utils.settings import REPOSITORY_FOLDER
@@ -9,7 +10,11 @@ from course_utils.settings import REPOSITORY_FOLDER
 sys.path.insert(0, str(REPOSITORY_FOLDER / "benchmarks"))
 import backbones
 
-pytestmark = pytest.mark.kernels
+
+def test_the_table_in_the_docs_is_what_was_measured():
+    rows = pd.read_csv(backbones.RESULTS, dtype=str)
+    assert backbones.table(rows) in (REPOSITORY_FOLDER / "docs" / "setup.md").read_text(encoding="utf-8")
+    assert set(rows.result) <= {"runs", "refused"}
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +22,7 @@ def pictures(tmp_path_factory):
     return backbones.write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize(
     ("lesson", "backbone", "result"),
     [
