@@ -7,7 +7,7 @@ few of the clothes that ship, as files. So the accuracies mean nothing, and are 
 whether a lesson comes to its end, or refuses the backbone in its checking cell.
 
 Rows are written to benchmarks/results/backbones.csv, in the place of those of the same lesson and backbone.
-The table that docs/setup.md shows is printed at the end. timm/NAME needs timm: pip install timm.
+The table in docs/setup.md is written anew. timm/NAME needs timm: pip install timm.
 """
 
 import argparse
@@ -23,8 +23,9 @@ from torch import nn
 
 from course_utils.data import load_splits
 from course_utils.runs import lesson_notebooks, plan_parameters, run_lesson
-from course_utils.settings import Settings
+from course_utils.settings import REPOSITORY_FOLDER, Settings
 
+DOCS = REPOSITORY_FOLDER / "docs" / "setup.md"
 RESULTS = Path(__file__).resolve().parent / "results" / "backbones.csv"
 CLASSES, PICTURES_PER_CLASS = 5, 30
 # A lesson is given those of these that it has.
@@ -94,12 +95,20 @@ def _is_refused(executed: Path, cell: int) -> bool:
 def table(rows: pd.DataFrame) -> str:
     """Return the rows as a table in Markdown: a row for each backbone, a column for each lesson."""
     wide = rows.pivot(index="backbone", columns="lesson", values="result")
-    wide = wide.reindex([name for name in BACKBONES if name in wide.index]).fillna("-")
+    wide = wide.reindex([name for name in BACKBONES if name in wide.index], columns=LESSONS).fillna("-")
     lines = ["| backbone | " + " | ".join(wide.columns) + " |", "|---" * (len(wide.columns) + 1) + "|"]
     lines += [
         f"| `{name}` | " + " | ".join(row) + " |" for name, row in zip(wide.index, wide.values, strict=True)
     ]
     return "\n".join(lines)
+
+
+def write_docs(rows: pd.DataFrame) -> None:
+    """Put the table in the place of the one in the docs."""
+    text = DOCS.read_text(encoding="utf-8")
+    begin = text.index("| backbone |")
+    end = text.index("\n\n", begin)
+    DOCS.write_text(text[:begin] + table(rows) + text[end:], encoding="utf-8")
 
 
 def main() -> None:
@@ -122,6 +131,8 @@ def main() -> None:
                 rows = pd.concat([before, pd.DataFrame([row]).astype(str)])
                 rows = rows.drop_duplicates(["lesson", "backbone"], keep="last").fillna("")
                 rows.to_csv(options.results, index=False)
+    if options.results == RESULTS:
+        write_docs(rows)
     print(table(rows))
 
 

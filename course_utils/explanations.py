@@ -183,7 +183,7 @@ def feature_map(features: torch.Tensor, seed: int = 0) -> np.ndarray:
     Args:
         features: [images, features], at least two images.
         seed: The map follows from this number. Little hangs on it: points start on the two main axes of the
-            features (PCA), unless there is only one feature.
+            features (PCA), unless there is only one feature, or all images are alike.
 
     Returns:
         float32, [images, 2]: a place for each image, in no unit.
@@ -203,7 +203,12 @@ def feature_map(features: torch.Tensor, seed: int = 0) -> np.ndarray:
             found=f"a tensor of {list(features.shape)}",
             do="Give more images.",
         )
+    # scikit-learn divides by the spread along the main axis; where that is 0, the whole process dies. A network
+    # that has learned nothing may give numbers so small that their squares are 0, or the same for every image.
+    largest = np.abs(features).max()
+    if 0 < largest < 1e-6:
+        features = features / largest
     # The perplexity is about the number of neighbours that each image has; there must be more images.
     perplexity = min(30, (len(features) - 1) / 3)
-    start = "pca" if min(features.shape) > 1 else "random"
+    start = "pca" if min(features.shape) > 1 and features.std(axis=0).any() else "random"
     return TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(features)

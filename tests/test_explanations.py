@@ -259,6 +259,14 @@ def test_map_of_few_images_or_features_can_be_drawn(shape):
     assert np.isfinite(places).all()
 
 
+@pytest.mark.parametrize("scale", [0, 1e-30, 1e-14])
+def test_map_of_features_that_hardly_differ_can_be_drawn(scale):
+    """Where the spread is 0, scikit-learn's start on the main axes ends the whole process."""
+    places = feature_map(scale * torch.randn(30, 5, generator=torch.Generator().manual_seed(0)))
+    assert np.isfinite(places).all()
+    assert np.isfinite(feature_map(torch.ones(30, 5) + scale)).all()
+
+
 @pytest.mark.parametrize("images", [0, 1])
 def test_map_of_one_image_is_an_error(images, assert_says_four_things):
     with pytest.raises(ConfigError) as caught:
