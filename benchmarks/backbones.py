@@ -11,6 +11,7 @@ The table in docs/setup.md is written anew. timm/NAME needs timm: pip install ti
 """
 
 import argparse
+import itertools
 import tempfile
 from collections import Counter
 from datetime import date
@@ -118,19 +119,16 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the executed notebooks")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
     options = parser.parse_args()
+    rows = pd.read_csv(options.results, dtype=str).fillna("") if options.results.exists() else pd.DataFrame()
     with tempfile.TemporaryDirectory() as temporary:
         dataset = write_pictures(Path(temporary) / "pictures")
-        for backbone in options.backbones:
-            for lesson in options.only:
-                output = (options.keep or Path(temporary)).resolve() / backbone.replace("/", "_")
-                row = run_case(lesson, backbone, dataset, output)
-                print(*row.values(), flush=True)
-                before = (
-                    pd.read_csv(options.results, dtype=str) if options.results.exists() else pd.DataFrame()
-                )
-                rows = pd.concat([before, pd.DataFrame([row]).astype(str)])
-                rows = rows.drop_duplicates(["lesson", "backbone"], keep="last").fillna("")
-                rows.to_csv(options.results, index=False)
+        for backbone, lesson in itertools.product(options.backbones, options.only):
+            output = (options.keep or Path(temporary)).resolve() / backbone.replace("/", "_")
+            row = run_case(lesson, backbone, dataset, output)
+            print(*row.values(), flush=True)
+            rows = pd.concat([rows, pd.DataFrame([row])]).astype(str)
+            rows = rows.drop_duplicates(["lesson", "backbone"], keep="last")
+            rows.to_csv(options.results, index=False)
     if options.results == RESULTS:
         write_docs(rows)
     print(table(rows))

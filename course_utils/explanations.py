@@ -203,8 +203,8 @@ def feature_map(features: torch.Tensor, seed: int = 0) -> np.ndarray:
             found=f"a tensor of {list(features.shape)}",
             do="Give more images.",
         )
-    # scikit-learn divides by the spread along the main axis; where that is 0, the whole process dies. A network
-    # that has learned nothing may give numbers so small that their squares are 0, or the same for every image.
+    # scikit-learn divides by the spread along the main axis; where that is 0, the whole process dies. What
+    # a network gives that has learned nothing may be so small that its squares are 0, or always the same.
     largest = np.abs(features).max()
     if 0 < largest < 1e-6:
         features = features / largest
