@@ -23,7 +23,7 @@ from papermill import inspect_notebook
 from torch import nn
 
 from course_utils.data import load_splits
-from course_utils.runs import lesson_notebooks, plan_parameters, run_lesson
+from course_utils.runs import CELL_TIMEOUT, lesson_notebooks, plan_parameters, run_lesson
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 
 DOCS = REPOSITORY_FOLDER / "docs" / "setup.md"
@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the executed notebooks")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
     options = parser.parse_args()
+    CELL_TIMEOUT["quick"] = CELL_TIMEOUT["full"]  # a vision transformer takes its time on a CPU
     rows = pd.read_csv(options.results, dtype=str).fillna("") if options.results.exists() else pd.DataFrame()
     with tempfile.TemporaryDirectory() as temporary:
         dataset = write_pictures(Path(temporary) / "pictures")
