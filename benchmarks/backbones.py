@@ -95,8 +95,9 @@ def _is_refused(executed: Path, cell: int) -> bool:
 
 def table(rows: pd.DataFrame) -> str:
     """Return the rows as a table in Markdown: a row for each backbone, a column for each lesson."""
-    wide = rows.pivot(index="backbone", columns="lesson", values="result")
-    wide = wide.reindex([name for name in BACKBONES if name in wide.index], columns=LESSONS).fillna("-")
+    wide = rows.pivot(index="backbone", columns="lesson", values="result").fillna("-")
+    names = [name for name in BACKBONES if name in wide.index]
+    wide = wide.reindex(index=names, columns=LESSONS, fill_value="-")
     lines = ["| backbone | " + " | ".join(wide.columns) + " |", "|---" * (len(wide.columns) + 1) + "|"]
     lines += [
         f"| `{name}` | " + " | ".join(row) + " |" for name, row in zip(wide.index, wide.values, strict=True)

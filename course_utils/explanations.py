@@ -205,10 +205,10 @@ def feature_map(features: torch.Tensor, seed: int = 0) -> np.ndarray:
         )
     # scikit-learn divides by the spread along the main axis; where that is 0, the whole process dies. What
     # a network gives that has learned nothing may be so small that its squares are 0, or always the same.
-    largest = np.abs(features).max()
-    if 0 < largest < 1e-6:
-        features = features / largest
+    spread = np.ptp(features, axis=0).max()
+    if 0 < spread < 1e-6:
+        features = (features - features[0]) / spread
     # The perplexity is about the number of neighbours that each image has; there must be more images.
     perplexity = min(30, (len(features) - 1) / 3)
-    start = "pca" if min(features.shape) > 1 and features.std(axis=0).any() else "random"
+    start = "pca" if min(features.shape) > 1 and spread > 0 else "random"
     return TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(features)

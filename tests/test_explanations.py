@@ -264,7 +264,10 @@ def test_map_of_features_that_hardly_differ_can_be_drawn(scale):
     """Where the spread is 0, scikit-learn's start on the main axes ends the whole process."""
     places = feature_map(scale * torch.randn(30, 5, generator=torch.Generator().manual_seed(0)))
     assert np.isfinite(places).all()
-    assert np.isfinite(feature_map(torch.ones(30, 5) + scale)).all()
+    alike = torch.tensor([[-0.0269, -0.0045, 0.0088]]).repeat(
+        30, 1
+    )  # the spread of these is not quite 0 to numpy
+    assert np.isfinite(feature_map(alike + scale)).all()
 
 
 @pytest.mark.parametrize("images", [0, 1])
