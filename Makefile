@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test site test-browser test-colab soak install clean
+.PHONY: run test site test-browser test-bundle test-colab soak install clean
 
 run: install
 	$(BIN)/python -m course_utils run
@@ -30,6 +30,10 @@ test-browser: .venv/browser site
 .venv/browser: .venv/installed
 	$(BIN)/python -m pip install --quiet -e ".[browser]"
 	touch .venv/browser
+
+# A bundle for a classroom without a network, packed and installed: fetches about 500 MB, and takes some minutes.
+test-bundle: install
+	$(BIN)/pytest -ra tests/bundle
 
 # The lessons in what can be had of Colab: downloads about 3 GB, which lie in build/colab, and takes a quarter of an hour.
 test-colab: install

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import zipfile
 
 import pytest
@@ -16,7 +15,6 @@ from course_utils.archives import Found
 from course_utils.bundles import bundle, content, packing, students_repository
 from course_utils.bundles.unpacking import SUMS, unpack
 from course_utils.errors import ConfigError, DataError
-from course_utils.packages import fill_wheelhouse
 from course_utils.repository import launch_links
 from course_utils.settings import Settings, downloads_folder
 
@@ -241,30 +239,3 @@ def test_full_profile_brings_images_and_weights_to_where_they_are_found(
     unpack(tmp_path / "course.zip", tmp_path / "class", "data/", downloads_folder())
     assert (tmp_path / "shared" / "cifar-10-python.tar.gz").read_bytes() == packed
     assert [row.state for row in fetch_images(Settings(profile="full"))] == ["unpacked"]
-
-
-@pytest.mark.kernels
-def test_bundle_is_installed_without_a_network(course, tmp_path):
-    """As its README says, in a fresh environment; seqeval, for one, comes as a source archive."""
-    asked = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "packaging"]
-    reached = subprocess.run([*asked, "--dest", tmp_path / "asked"], capture_output=True, text=True)
-    if reached.returncode:
-        pytest.skip(f"no package index to fill the folder of wheels from: {reached.stderr.strip()[-300:]}")
-    bundle("quick", tmp_path / "course.zip", fill_wheelhouse(tmp_path / "wheels"))
-    shutil.rmtree(tmp_path / "wheels")
-    folder = tmp_path / "class"
-    shutil.unpack_archive(tmp_path / "course.zip", folder)
-    told = (folder / "README.txt").read_text()
-    commands = re.findall(r"^    (.*(?:-m venv|--no-index).*)$", told, re.MULTILINE)
-    assert len(commands) == 2
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
-    own |= {
-        "PIP_CONFIG_FILE": os.devnull,
-        "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{own['PATH']}",
-    }
-    own |= {"HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
-    code = "import seqeval, torch, course_utils; print(course_utils.__path__[0])"
-    for command in [*(one.split() for one in commands), [".venv/bin/python", "-W", "ignore", "-c", code]]:
-        done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip() == str(folder / "course_utils")

@@ -9,7 +9,7 @@ import pytest
 from course_utils.settings import REPOSITORY_FOLDER
 
 TABLE = (REPOSITORY_FOLDER / "docs" / "faults.md").read_text(encoding="utf-8")
-NAMED = re.findall(r"(test_\w+\.py)::([\w:]+)", TABLE)
+NAMED = re.findall(r"((?:\w+/)?test_\w+\.py)::([\w:]+)", TABLE)
 ROWS = re.findall(r"^\| (\d+) \| (.+) \| (.+) \| (.+) \|$", TABLE, re.MULTILINE)
 
 
