@@ -35,7 +35,7 @@ class Precision:
 
     In float16 a gradient below 6e-8 becomes 0. So the loss is multiplied by a large number before the
     backward pass, and the gradients are divided by it in float32, before the step (Micikevicius et al.,
-    2017, section 3.2). bfloat16 and float32 have no need of it. Every loop of the course has both from here:
+    2017, section 3.2). bfloat16 and float32 have no need of it. Every loop of the course has both from here::
 
         precision = Precision(device)
         with precision.forward():
