@@ -26,7 +26,8 @@ from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unk
 NOTEBOOKS_FOLDER = REPOSITORY_FOLDER / "notebooks"
 METRICS_TYPE = "application/vnd.transfer-learning-course.metrics+json"
 
-# Seconds. `full` downloads, and may train on a CPU for hours; a kernel that hangs is ended all the same.
+# Seconds. `full` downloads, and may train on a CPU for hours; so may a folder of large photographs of your own.
+# A kernel that hangs is ended all the same.
 CELL_TIMEOUT = {"quick": 300, "full": 6 * 3600}
 START_TIMEOUT = 120
 
@@ -192,7 +193,8 @@ def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None 
     from papermill.exceptions import PapermillExecutionError
 
     run = LessonRun(notebook.stem[:2], notebook.name, parameters=parameters)
-    profile = parameters.get("profile", "quick")
+    own_pictures = str(parameters.get("dataset")).startswith("folder:")  # how large and many is not known
+    limit = CELL_TIMEOUT["full" if own_pictures else parameters.get("profile", "quick")]
     started = time.perf_counter()
     try:
         with _kernel_messages_in(output.parent / "kernels.log"):
@@ -202,7 +204,7 @@ def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None 
                 parameters=parameters,
                 cwd=cwd or notebook.parent,
                 progress_bar=False,
-                execution_timeout=CELL_TIMEOUT[profile],
+                execution_timeout=limit,
                 start_timeout=START_TIMEOUT,
             )
     except PapermillExecutionError as error:

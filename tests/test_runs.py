@@ -18,6 +18,7 @@ from course_utils.runs import (
     read_value,
     refresh_outputs,
     results_table,
+    run_lesson,
     run_lessons,
 )
 
@@ -115,6 +116,19 @@ def test_lessons_after_a_failing_one_run_all_the_same(series):
 def test_sources_are_not_changed_by_a_run(series):
     for notebook in series[0].glob("*.ipynb"):
         assert outputs_of(notebook) == ""
+
+
+@pytest.mark.parametrize(
+    "parameters, kind",
+    [({}, "quick"), ({"profile": "full"}, "full"), ({"dataset": "folder:/large/photographs"}, "full")],
+)
+def test_large_pictures_of_your_own_have_as_much_time_as_the_full_profile(
+    tmp_path, monkeypatch, parameters, kind
+):
+    given = {}
+    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **options: given.update(options))
+    run_lesson(tmp_path / "01_a.ipynb", parameters, tmp_path / "out.ipynb")
+    assert given["execution_timeout"] == runs.CELL_TIMEOUT[kind]
 
 
 def test_lesson_that_hangs_is_ended_and_keeps_its_outputs_so_far(tmp_path, monkeypatch):
