@@ -26,8 +26,8 @@ from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unk
 NOTEBOOKS_FOLDER = REPOSITORY_FOLDER / "notebooks"
 METRICS_TYPE = "application/vnd.transfer-learning-course.metrics+json"
 
-# Seconds. `full` downloads, and may train on a CPU for hours; so may a folder of large photographs of your own.
-# A kernel that hangs is ended all the same.
+# Seconds. `full` downloads, and may train on a CPU for hours; so may a folder of large photographs. A kernel
+# that hangs is ended all the same.
 CELL_TIMEOUT = {"quick": 300, "full": 6 * 3600}
 START_TIMEOUT = 120
 
