@@ -134,19 +134,19 @@ def test_images_are_prepared_as_the_weights_want_them(splits):
 
 
 @pytest.mark.parametrize(
-    "weights",
+    "weights, size",
     [
-        ResNet18_64px_Weights.DEFAULT,
-        models.ResNet50_Weights.IMAGENET1K_V2,
-        models.ViT_B_16_Weights.IMAGENET1K_V1,
+        (ResNet18_64px_Weights.DEFAULT, 32),
+        (models.ResNet50_Weights.IMAGENET1K_V2, 32),
+        (models.ViT_B_16_Weights.IMAGENET1K_V1, 224),  # a vision transformer takes no other size
     ],
 )
-def test_normalisation_is_that_of_the_weights(weights):
+def test_normalisation_is_that_of_the_weights(weights, size):
     mean, std = torch.tensor(weights.transforms().mean), torch.tensor(weights.transforms().std)
-    transform = backbone_transform(weights, image_size=32)
+    transform = backbone_transform(weights, image_size=size)
     black, white = (transform(Image.new("L", (40, 40), value)) for value in (0, 255))
-    torch.testing.assert_close(black, (-mean / std)[:, None, None].expand(3, 32, 32))
-    torch.testing.assert_close(white, ((1 - mean) / std)[:, None, None].expand(3, 32, 32))
+    torch.testing.assert_close(black, (-mean / std)[:, None, None].expand(3, size, size))
+    torch.testing.assert_close(white, ((1 - mean) / std)[:, None, None].expand(3, size, size))
 
 
 def test_image_size_of_the_settings_wins():
