@@ -23,8 +23,8 @@ from papermill import inspect_notebook
 from torch import nn
 
 from course_utils.data import load_splits
-from course_utils.runs import CELL_TIMEOUT, lesson_notebooks, plan_parameters, run_lesson
 from course_utils.settings import REPOSITORY_FOLDER, Settings
+from course_utils.teaching import CELL_TIMEOUT, lesson_notebooks, plan_parameters, run_lesson
 
 DOCS = REPOSITORY_FOLDER / "docs" / "setup.md"
 RESULTS = Path(__file__).resolve().parent / "results" / "backbones.csv"

@@ -27,11 +27,9 @@ from torchvision.models import get_model
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from course_utils.backbones import without_head
-from course_utils.features import EXTRACTION_BATCH, batches_with_bar, eval_mode, extract_features
-from course_utils.inference import PIXELS
-from course_utils.precision import fastest_dtype
-from course_utils.preprocessing import ImageClassification
+from course_utils.data import ImageClassification
+from course_utils.models import eval_mode, without_head
+from course_utils.training import EXTRACTION_BATCH, PIXELS, batches_with_bar, extract_features, fastest_dtype
 
 CPU = torch.device("cpu")
 MATRICES = (1024, 2048, 4096)

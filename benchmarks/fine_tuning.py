@@ -18,15 +18,10 @@ from alternating import keep, spread, take_turns
 from torch import nn
 from torch.utils.data import Dataset
 
-from course_utils.backbones import freeze, load_backbone, replace_head, trainable_parameters
-from course_utils.data import Splits, load_splits, make_loader
-from course_utils.frozen_parts import frozen_part_run_once
-from course_utils.precision import Precision
-from course_utils.preprocessing import in_memory
+from course_utils.data import Splits, backbone_weights, in_memory, load_splits, make_loader
+from course_utils.models import freeze, load_backbone, replace_head, thaw, trainable_parameters
 from course_utils.settings import Settings
-from course_utils.stages import thaw
-from course_utils.training import train_one_epoch
-from course_utils.weights import backbone_weights
+from course_utils.training import Precision, frozen_part_run_once, train_one_epoch
 
 CPU = torch.device("cpu")
 

@@ -13,13 +13,11 @@ import argparse
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from course_utils.backbones import freeze, load_backbone, replace_head
-from course_utils.data import load_splits
+from course_utils.data import backbone_weights, load_splits
 from course_utils.evaluation import evaluate
-from course_utils.features import extract_features
+from course_utils.models import freeze, load_backbone, replace_head
 from course_utils.settings import Settings, set_seed
-from course_utils.training import fit
-from course_utils.weights import backbone_weights
+from course_utils.training import extract_features, fit
 
 
 def compare(settings: Settings) -> dict[str, float]:

@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from small_submissions import RIGHT, handed_in, hostile_answers, write_solution, write_submission
 
-from course_utils.grading import grade, limits_of, summary
-from course_utils.grading.protection import FIRST_USER, USERS, find_protection
+from course_utils.teaching import grade, limits_of, summary
+from course_utils.teaching.grading.protection import FIRST_USER, USERS, find_protection
 
 RESULTS = Path(__file__).parent / "results" / "grading.csv"
 HOSTILE = ("loops", "eats_memory", "removes_files", "exits", "prints")

@@ -30,9 +30,8 @@ def run_here(images: int) -> dict[str, float]:
     from head_training import Features, Head
     from torchvision.models import resnet18
 
-    from course_utils.features import extract_features
     from course_utils.settings import Settings
-    from course_utils.training import fit
+    from course_utils.training import extract_features, fit
 
     imported = megabytes()
     model, dataset = resnet18(), noise_like_cifar10(images, 64)

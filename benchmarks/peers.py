@@ -53,11 +53,10 @@ import torch._dynamo  # an optimizer would, likewise
 from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
-from course_utils.backbones import freeze, load_backbone, replace_head
-from course_utils.data import Splits, labels_of, load_splits
-from course_utils.precision import multiplies_bfloat16
+from course_utils.data import Splits, backbone_weights, labels_of, load_splits
+from course_utils.models import freeze, load_backbone, replace_head
 from course_utils.settings import Settings, set_seed
-from course_utils.weights import backbone_weights
+from course_utils.training import multiplies_bfloat16
 
 RESULTS = Path(__file__).resolve().parent / "results" / "peers.csv"
 BFLOAT16 = multiplies_bfloat16(torch.device("cpu"))

@@ -23,23 +23,22 @@ from torch import nn
 from torch.utils.data import ConcatDataset, Dataset, Subset
 from transfer_grid import this_machine
 
-from course_utils.backbones import backbone_transform, load_backbone
-from course_utils.data import load_splits
-from course_utils.features import extract_features
-from course_utils.preprocessing_faults import (
+from course_utils.data import backbone_transform, backbone_weights, load_splits
+from course_utils.evaluation import (
     WAYS,
-    Prepared,
-    ask_heads,
-    changes_pictures,
+    TransformedDataset,
+    alters_images,
     channel_statistics,
     costs_table,
+    evaluate_heads,
     faulty_preprocessings,
     resized,
     right_steps,
     with_steps,
 )
+from course_utils.models import load_backbone
 from course_utils.settings import Settings
-from course_utils.weights import backbone_weights
+from course_utils.training import extract_features
 
 RESULTS = Path(__file__).resolve().parent / "results" / "preprocessing.csv"
 
@@ -59,13 +58,14 @@ def measure(settings: Settings, wanted: list[str], seeds: list[int], test_images
     for name, preprocess in {"right": right, **faults}.items():
         if name != "right" and wanted and name not in wanted:
             continue
-        if name != "right" and not changes_pictures(preprocess, right, labelled):
+        if name != "right" and not alters_images(preprocess, right, labelled):
             print(f"{name}: the pictures are the same", flush=True)
             continue
         features[name] = tuple(
-            extract_features(model, Prepared(part, preprocess), label=name) for part in (labelled, test)
+            extract_features(model, TransformedDataset(part, preprocess), label=name)
+            for part in (labelled, test)
         )
-    results = ask_heads(features, splits.classes, seeds)
+    results = evaluate_heads(features, splits.classes, seeds)
     table = costs_table(results)
     table["right_accuracy"] = np.mean([run.accuracy for run in results["right", WAYS[0]]])
     return table.assign(runs=len(seeds), labelled_images=len(labelled), test_images=len(test))

@@ -25,12 +25,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms import v2
 
-from course_utils.backbones import freeze, load_backbone, replace_head
-from course_utils.data import load_splits
-from course_utils.features import eval_mode
+from course_utils.data import backbone_weights, load_splits
+from course_utils.models import eval_mode, freeze, load_backbone, replace_head
 from course_utils.settings import Settings, set_seed
 from course_utils.training import fit
-from course_utils.weights import backbone_weights
 
 EPOCHS = 5
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

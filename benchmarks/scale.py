@@ -35,7 +35,7 @@ def folder_of_files(root: Path, files: int):
     from torch.utils.data import Subset
     from torchvision.transforms import v2
 
-    from course_utils.folders import FolderOfClasses
+    from course_utils.data import FolderOfClasses
 
     transform = v2.Compose([v2.RGB(), preset_for_64_pixels()])
     parts = [FolderOfClasses(part, transform) for part in sorted(root.iterdir()) if part.is_dir()]
@@ -48,7 +48,7 @@ def folder_of_files(root: Path, files: int):
 
 
 def preset_for_64_pixels():
-    from course_utils.preprocessing import ImageClassification
+    from course_utils.data import ImageClassification
 
     return ImageClassification(crop_size=64, resize_size=64)
 
@@ -58,8 +58,8 @@ def one_of_several(images: int, folder: str | None) -> dict[str, float]:
     from extraction import noise_like_cifar10
     from torchvision.models import resnet18
 
-    from course_utils.features import extract_features
-    from course_utils.processes import count, sums
+    from course_utils.data import count, sums
+    from course_utils.training import extract_features
 
     dataset = folder_of_files(Path(folder), images) if folder else noise_like_cifar10(images, 64)
     model = resnet18()
@@ -128,10 +128,8 @@ def extract_here(kind: str, files: int, folder: str) -> dict[str, float]:
     """Keep the features of so many files in a store of its own, shard by shard."""
     from torchvision.models import resnet18
 
-    from course_utils.feature_store import kept_shards
-    from course_utils.features import batch_of
-    from course_utils.shards import shards_of
-    from course_utils.streaming import stream_features
+    from course_utils.scale import stream_features
+    from course_utils.training import cached_shards, extraction_batch_size, shards_of
 
     model = resnet18()
     with tempfile.TemporaryDirectory() as store:
@@ -142,8 +140,8 @@ def extract_here(kind: str, files: int, folder: str) -> dict[str, float]:
             stream_features(model, tars, preset_for_64_pixels())
         else:
             started, dataset = time.perf_counter(), folder_of_files(Path(folder), files)
-            shards = shards_of(dataset, batch_of(dataset, next(model.parameters()).device))
-            for _ in kept_shards(model, shards):
+            shards = shards_of(dataset, extraction_batch_size(dataset, next(model.parameters()).device))
+            for _ in cached_shards(model, shards):
                 pass
         return {"seconds": time.perf_counter() - started, "peak": megabytes()}
 
@@ -151,7 +149,7 @@ def extract_here(kind: str, files: int, folder: str) -> dict[str, float]:
 def grow(counts: list[int], folder: str | None, runs: int) -> None:
     from alternating import in_a_process, keep, spread
 
-    from course_utils.streaming import write_tars
+    from course_utils.scale import write_tars
 
     if not folder or not Path(folder).is_dir():
         print(f"growth: skipped, since there is no folder {folder or '(--folder)'}")

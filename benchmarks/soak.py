@@ -35,12 +35,12 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset
 
-from course_utils import training
-from course_utils.backbones import freeze
+from course_utils.data import load_rgb
 from course_utils.errors import DataError
-from course_utils.pictures import load_rgb
+from course_utils.models import freeze
 from course_utils.settings import Settings, set_seed
 from course_utils.training import fit
+from course_utils.training import loop as training
 
 RESULTS = Path(__file__).parent / "results" / "soak.csv"
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")

@@ -17,7 +17,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 from transfer_grid import RESULTS, add_rows  # beside this file
 
-from course_utils.sweeps import sweep
+from course_utils.teaching import sweep
 
 COMPUTE = """
 import pathlib

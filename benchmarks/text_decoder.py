@@ -14,13 +14,18 @@ import argparse
 
 from transfer_grid import RESULTS, add_rows
 
-from course_utils.backbones import freeze
-from course_utils.decoders import ask_by_prompt, last_piece_counts, load_smollm2
-from course_utils.encoders import TextNetwork
 from course_utils.evaluation import Evaluation, evaluate
+from course_utils.models import freeze, stage_names, thaw
 from course_utils.settings import Settings, set_seed
-from course_utils.stages import stage_names, thaw
-from course_utils.text_data import SENTIMENTS, load_reviews, read_reviews
+from course_utils.text import (
+    SENTIMENTS,
+    TextNetwork,
+    few_shot_classify,
+    last_token_counts,
+    load_reviews,
+    load_smollm2,
+    read_reviews,
+)
 from course_utils.training import fit
 
 COMMAND = "python benchmarks/text_decoder.py"
@@ -44,7 +49,7 @@ def drawn_examples(count: int, seed: int) -> list[tuple[str, str]]:
 
 def with_head(model, tokenizer, settings: Settings, thawed: bool) -> Evaluation:
     splits = load_reviews(settings, tokenizer)
-    parts = [last_piece_counts(part, tokenizer.pad_token_id) for part in splits[:3]]
+    parts = [last_token_counts(part, tokenizer.pad_token_id) for part in splits[:3]]
     set_seed(settings.seed)
     network = TextNetwork(model.model, len(splits.classes), tokenizer.pad_token_id)
     freeze(network)
@@ -65,9 +70,9 @@ def main() -> None:
     reviews = read_reviews()
     test = reviews[reviews.split == "test"]
     texts, labels = list(test.text), list(test.label.map(SENTIMENTS.index))
-    keep("prompt", 0, 0, ask_by_prompt(model, tokenizer, texts, labels))
+    keep("prompt", 0, 0, few_shot_classify(model, tokenizer, texts, labels))
     for seed in seeds:
-        result = ask_by_prompt(model, tokenizer, texts, labels, drawn_examples(4, seed))
+        result = few_shot_classify(model, tokenizer, texts, labels, drawn_examples(4, seed))
         keep("prompt with examples", 8, seed, result)
     for count in (10, None):
         for seed in seeds:

@@ -14,8 +14,7 @@ import pandas as pd
 from transfer_grid import RESULTS, add_rows
 
 from course_utils.settings import Settings
-from course_utils.text_comparison import STARTS, train_text_from
-from course_utils.text_data import read_reviews
+from course_utils.text import INIT_STRATEGIES, read_reviews, train_text_from
 
 COUNTS = {"topic": (5, 10, None), "sentiment": (10, 50, None)}
 KINDS = [f"{kind}_correct" for kind in ("plain", "negation", "irony", "mixed")]
@@ -40,7 +39,7 @@ def main() -> None:
     reviews = read_reviews()
     kinds = reviews[reviews.split == "test"].kind
     for target, seed in itertools.product(options.targets, options.seeds):
-        for count, start in itertools.product(COUNTS[target], STARTS):
+        for count, start in itertools.product(COUNTS[target], INIT_STRATEGIES):
             asked = "all" if count is None else str(count)
             if (target, asked, start.name, seed) in known:
                 continue

@@ -14,9 +14,8 @@ import math
 import pandas as pd
 from transfer_grid import add_rows
 
-from course_utils.encoders import load_tokenizer
 from course_utils.settings import Settings, set_seed
-from course_utils.text_comparison import STARTS, TARGETS
+from course_utils.text import INIT_STRATEGIES, TARGETS, load_tokenizer
 from course_utils.training import fit
 
 COMMAND = "the two of benchmarks/text_rates.py: 50 reviews of each sentiment, 10 of each topic, 60 steps"
@@ -39,7 +38,7 @@ def main() -> None:
     splits = TARGETS[options.target](asked, load_tokenizer(asked))
     epochs = math.ceil(options.steps / math.ceil(len(splits.train) / asked.batch_size))
     rows = []
-    for start in STARTS:
+    for start in INIT_STRATEGIES:
         for decay in DECAYS[start.name]:
             for lr in RATES[start.name]:
                 own = {"lr": lr, "layer_lr_decay": decay, "epochs": epochs}

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from course_utils.comparison import STARTS, Run, train_from
+from course_utils.evaluation import INIT_STRATEGIES, Run, train_from
 from course_utils.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"
@@ -71,7 +71,7 @@ def main() -> None:
     for seed in options.seeds:
         for dataset, counts in COUNTS.items():
             for count in counts:
-                for start in STARTS:
+                for start in INIT_STRATEGIES:
                     asked = "all" if count is None else str(count)
                     if (dataset, asked, start.name, seed) in known:
                         continue

@@ -10,7 +10,7 @@ import argparse
 
 import pandas as pd
 
-from course_utils.comparison import STARTS, train_from
+from course_utils.evaluation import INIT_STRATEGIES, train_from
 from course_utils.settings import Settings
 
 SEED = 100
@@ -26,7 +26,7 @@ def main() -> None:
     options = parser.parse_args()
     settings = Settings(dataset=options.dataset, images_per_class=options.images_per_class, seed=SEED)
     rows = []
-    for start in STARTS:
+    for start in INIT_STRATEGIES:
         for decay in DECAYS[start.name]:
             for lr in RATES[start.name]:
                 run = train_from(start._replace(lr=lr, layer_lr_decay=decay), settings, options.steps)

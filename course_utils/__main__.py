@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from course_utils.errors import CourseError
-from course_utils.runs import (
+from course_utils.teaching.lessons import (
     LessonRun,
     lesson_notebooks,
     new_output_folder,
@@ -122,16 +122,16 @@ def _refresh(options: argparse.Namespace) -> int:
     os.environ["COURSE_FEATURES_GB"] = "0"  # what is stored are the times of a first run
     runs = refresh_outputs(notebooks, output)
     if any(notebook.stem.startswith("07") for notebook in notebooks):
-        from course_utils.repository import write_front_picture
+        from course_utils.teaching.address import write_front_picture
 
         write_front_picture()
     return _told(runs, output)
 
 
 def _train(options: argparse.Namespace) -> int:
-    from course_utils.processes import from_first, is_first
+    from course_utils.data import from_first, is_first
+    from course_utils.scale import told, train_run
     from course_utils.settings import Settings
-    from course_utils.train_run import told, train_run
 
     parameters = {name: read_value(value) for name, value in options.parameters}
     settings = Settings(**{"profile": options.profile, **parameters})
@@ -161,15 +161,15 @@ def _told(runs: list[LessonRun], output: Path) -> int:
 
 
 def _exercises(options: argparse.Namespace) -> int:
-    from course_utils.exercises import generate_exercises
+    from course_utils.teaching.exercises import generate_exercises
 
     print(*generate_exercises(), sep="\n")
     return 0
 
 
 def _grade(options: argparse.Namespace) -> int:
-    from course_utils.exercises import SOLUTIONS_FOLDER
-    from course_utils.grading import grade, limits_of, say, summary
+    from course_utils.teaching.exercises import SOLUTIONS_FOLDER
+    from course_utils.teaching.grading import grade, limits_of, say, summary
 
     results = grade(
         options.submissions,
@@ -184,15 +184,15 @@ def _grade(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from course_utils.sweeps import sweep_command
+    from course_utils.teaching.sweeps import sweep_command
 
     asked = options.output, options.workers, options.scheduler
     return sweep_command(options.notebook, options.grid, *asked)
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    from course_utils.bundles import bundle
-    from course_utils.packages import fill_wheelhouse
+    from course_utils.teaching.bundles import bundle
+    from course_utils.teaching.packages import fill_wheelhouse
 
     with tempfile.TemporaryDirectory() as folder:
         wheels = options.wheels or fill_wheelhouse(Path(folder))
@@ -202,7 +202,7 @@ def _bundle(options: argparse.Namespace) -> int:
 
 
 def _students_repository(options: argparse.Namespace) -> int:
-    from course_utils.bundles import students_repository
+    from course_utils.teaching.bundles import students_repository
 
     folder = students_repository(options.name, options.folder)
     print(f"Make an empty repository {options.name} on GitHub, and then:")
@@ -211,7 +211,7 @@ def _students_repository(options: argparse.Namespace) -> int:
 
 
 def _set_repository(options: argparse.Namespace) -> int:
-    from course_utils.repository import set_repository
+    from course_utils.teaching.address import set_repository
 
     changed = set_repository(options.name)
     print(*changed, f"{len(changed)} files have changed", sep="\n")
@@ -219,15 +219,15 @@ def _set_repository(options: argparse.Namespace) -> int:
 
 
 def _features(options: argparse.Namespace) -> int:
-    from course_utils.feature_store import list_store, make_room, store_folder, store_limit
+    from course_utils.training import cache_folder, cache_limit, evict, list_cache
 
-    limit = store_limit()
+    limit = cache_limit()
     if options.clear:
-        removed = make_room(-1)
+        removed = evict(-1)
         print(f"removed {len(removed)} files, {sum(file.size for file in removed) / 1e6:.1f} MB")
-    kept = list_store()
+    kept = list_cache()
     size = sum(file.size for file in kept) / 1e6
-    print(f"{store_folder()}: {len(kept)} files, {size:.1f} MB of {limit / 1e6:.0f} MB")
+    print(f"{cache_folder()}: {len(kept)} files, {size:.1f} MB of {limit / 1e6:.0f} MB")
     return 0
 
 
@@ -235,10 +235,9 @@ def _fetch(options: argparse.Namespace) -> int:
     if options.bundle:
         return _unpack(options.bundle)
     # Imported here: torch takes seconds, which the other commands leave to the lessons.
-    from course_utils.archives import files_table
-    from course_utils.data import fetch_images
+    from course_utils.data import fetch_images, files_table
+    from course_utils.models import fetch_weights
     from course_utils.settings import Settings
-    from course_utils.weights import fetch_weights
 
     settings = Settings(
         **{"profile": options.profile, **{name: read_value(value) for name, value in options.parameters}}
@@ -256,8 +255,8 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _unpack(bundle: Path) -> int:
-    from course_utils.bundles.unpacking import unpack
     from course_utils.settings import downloads_folder
+    from course_utils.teaching.bundles.unpacking import unpack
 
     found = unpack(bundle, only="data/", downloads=downloads_folder())
     new = sum(file.state == "unpacked" for file in found)

@@ -73,7 +73,7 @@ class Settings(BaseModel):
     """How many times training goes over the training images."""
     batch_size: int = Field(32, ge=1, le=4096)
     """How many images make one step of training."""
-    accumulation: int = Field(1, ge=1, le=4096)
+    grad_accum_steps: int = Field(1, ge=1, le=4096)
     """In how many parts a batch goes through the network, one after the other, before the step is made. More
     parts need less memory, and more time; but for rounding, and for BatchNorm, the step is the same."""
     lr: float = Field(0.01, gt=0, le=10)
@@ -193,8 +193,6 @@ def check_parameters(**parameters: object) -> Settings:
             raise unknown_name("parameter", name, parameters)
     settings = Settings(**parameters)
     if settings.profile == "full":
-        from course_utils.machine import gpu_advice  # which needs torch, as the settings themselves do not
-
         print(gpu_advice(settings), end="")
     return settings
 
@@ -247,7 +245,7 @@ def set_seed(seed: int) -> None:
 
 
 @contextmanager
-def random_numbers_kept() -> Iterator[None]:
+def preserve_rng_state() -> Iterator[None]:
     """Give the random numbers of Python, numpy and torch (on the CPU) back as they were, whatever happens."""
     import random
 
@@ -261,3 +259,18 @@ def random_numbers_kept() -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+
+
+def gpu_advice(settings: Settings) -> str:
+    """Return what to do about a missing GPU; "" if there is one, or if the run does not want one."""
+    if settings.profile != "full" or settings.device == "mps":
+        return ""
+    import torch  # not above: settings are also read where no network is
+
+    if settings.device != "cpu" and torch.cuda.is_available():
+        return ""
+    # 50,000 pictures of 224 pixels through a ResNet-50: see benchmarks/results/extraction.csv.
+    return (
+        "The full profile wants a GPU, and runs on the CPU here: with all pictures, expect a quarter of an "
+        "hour on two fast cores, and an hour or more on older ones. In Colab: Runtime > Change runtime type."
+    )

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from course_utils import archives
+from course_utils.data import archives
 from course_utils.errors import CourseError
 
 

@@ -9,13 +9,15 @@ import papermill
 import pytest
 import torch
 
-from course_utils.backbones import freeze, load_backbone, replace_head
-from course_utils.data import load_splits
-from course_utils.evaluation import evaluate
-from course_utils.runs import lesson_notebooks
+from course_utils.data.splits import load_splits
+from course_utils.data.weights import backbone_weights
+from course_utils.evaluation.metrics import evaluate
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import freeze
+from course_utils.models.heads import replace_head
 from course_utils.settings import Settings, set_seed
-from course_utils.training import fit
-from course_utils.weights import backbone_weights
+from course_utils.teaching.lessons import lesson_notebooks
+from course_utils.training.loop import fit
 
 pytestmark = pytest.mark.kernels
 

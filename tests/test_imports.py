@@ -38,7 +38,7 @@ def test_the_package_itself_imports_no_network():
 
 
 def test_the_runner_leaves_torch_to_the_lessons():
-    assert "torch" not in imported_with("course_utils.runs", "course_utils.__main__")
+    assert "torch" not in imported_with("course_utils.teaching.lessons", "course_utils.__main__")
 
 
 def test_no_room_imports_what_only_some_of_its_functions_need():

@@ -14,10 +14,10 @@ from papermill import inspect_notebook
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from course_utils.data import make_loader
-from course_utils.runs import lesson_notebooks
+from course_utils.data.loaders import make_loader
 from course_utils.settings import Settings
-from course_utils.training import train_one_epoch
+from course_utils.teaching.lessons import lesson_notebooks
+from course_utils.training.loop import train_one_epoch
 
 LESSONS = lesson_notebooks()
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
@@ -126,7 +126,7 @@ def definition_in(lesson: str, name: str) -> str:
 
 
 def test_the_training_loop_of_lesson_04_does_what_the_package_does():
-    from course_utils.backbones import set_train_mode
+    from course_utils.models.freezing import set_train_mode
 
     taught = {"nn": nn, "set_train_mode": set_train_mode}
     exec(definition_in("04", "train_one_epoch"), taught)
@@ -144,8 +144,8 @@ def test_the_training_loop_of_lesson_04_does_what_the_package_does():
 
 
 def test_the_calibration_error_of_lesson_05_is_the_package_s():
-    from course_utils.calibration import calibration_error
-    from course_utils.evaluation import Evaluation
+    from course_utils.evaluation.calibration import calibration_error
+    from course_utils.evaluation.metrics import Evaluation
 
     taught = {}
     exec(definition_in("05", "calibration_error"), taught)
@@ -159,8 +159,8 @@ def test_the_calibration_error_of_lesson_05_is_the_package_s():
 def test_the_parameter_groups_of_lesson_06_are_those_of_the_package():
     from torchvision.models import resnet18
 
-    from course_utils.learning_rates import parameter_groups
-    from course_utils.stages import stage_parameters, thaw
+    from course_utils.models.freezing import stage_parameters, thaw
+    from course_utils.training.learning_rates import parameter_groups
 
     taught = {"stage_parameters": stage_parameters}
     exec(definition_in("06", "parameter_groups"), taught)
@@ -180,9 +180,12 @@ def test_the_parameter_groups_of_lesson_06_are_those_of_the_package():
 
 @pytest.mark.parametrize("name", ["from_scratch", "fine_tuned", "frozen"])
 def test_the_starts_of_lesson_07_are_those_of_the_package(name):
-    import course_utils.comparison as comparison
-    from course_utils.backbones import build_backbone, freeze, load_backbone, replace_head
-    from course_utils.weights import backbone_weights
+    import course_utils.evaluation.comparison as comparison
+    from course_utils.data.backbone_inputs import build_backbone
+    from course_utils.data.weights import backbone_weights
+    from course_utils.models.backbones import load_backbone
+    from course_utils.models.freezing import freeze
+    from course_utils.models.heads import replace_head
 
     tools = (build_backbone, freeze, load_backbone, replace_head, backbone_weights)
     taught = {tool.__name__: tool for tool in tools}
@@ -200,7 +203,7 @@ def test_the_starts_of_lesson_07_are_those_of_the_package(name):
 
 
 def test_the_pooling_of_lesson_10_is_that_of_the_package():
-    from course_utils.encoders import pool
+    from course_utils.text.encoders import pool
 
     taught = {}
     exec(definition_in("10", "pool"), taught)

@@ -6,9 +6,9 @@ import inspect
 from torch import nn
 from torchvision import models
 
-from course_utils.inference import folded
-from course_utils.preprocessing import ImageClassification
+from course_utils.data.preprocessing import ImageClassification
 from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.training.inference import fuse_conv_bn
 
 KNOWN = {
     "torch.fx.experimental.optimization": "course_utils/inference.py",
@@ -57,10 +57,10 @@ def test_torchvisions_preset_is_still_what_the_course_takes_it_for():
 
 def test_torch_still_folds_batch_norm():
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
-    left = [type(module).__name__ for module in folded(network).modules()]
+    left = [type(module).__name__ for module in fuse_conv_bn(network).modules()]
     assert "BatchNorm2d" not in left, (
         "torch.fx.experimental.optimization.fuse has gone or changed; lessons still run, more slowly. "
-        "What to do: in `folded` of course_utils/inference.py, trace the network with "
+        "What to do: in `fuse_conv_bn` of course_utils/inference.py, trace the network with "
         "torch.fx.symbolic_trace and fold each pair by torch.nn.utils.fusion.fuse_conv_bn_eval, which are "
         "public."
     )

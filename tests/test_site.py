@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from course_utils import repository
+from course_utils.teaching import address as repository
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [ROOT / "index.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.py")]

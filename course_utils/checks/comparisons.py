@@ -11,7 +11,7 @@ import pandas as pd
 
 from course_utils.checks.evaluation import NO_RETURN, as_numbers
 from course_utils.checks.verdict import Right, as_number, ask, check, close
-from course_utils.comparison import mean_interval
+from course_utils.evaluation import mean_interval
 
 __all__ = [
     "cases_without_gain",

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from course_utils.backbones import freeze
 from course_utils.checks.evaluation import NO_RETURN
 from course_utils.checks.verdict import Right, as_number, ask, check, close
-from course_utils.stages import freeze_batchnorm, thaw
+from course_utils.models import freeze, freeze_batchnorm, thaw
 
 __all__ = ["batchnorm_kept", "choose_run", "learning_parts", "three_rates"]
 

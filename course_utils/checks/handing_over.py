@@ -13,13 +13,12 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from course_utils.backbones import build_backbone, replace_head
-from course_utils.checkpoints import load_model
 from course_utils.checks.evaluation import NO_RETURN
 from course_utils.checks.verdict import Right, ask, check
+from course_utils.data import ImageClassification, build_backbone
 from course_utils.errors import CheckpointError
 from course_utils.evaluation import Evaluation, predict
-from course_utils.preprocessing import ImageClassification
+from course_utils.models import load_model, replace_head
 
 __all__ = ["card_purpose", "handed_over", "weakest_class"]
 

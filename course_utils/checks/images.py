@@ -8,9 +8,8 @@ from PIL import Image
 from torch import nn
 from torchvision.models import WeightsEnum
 
-from course_utils.backbones import backbone_transform
 from course_utils.checks.verdict import Right, as_number, ask, check, describe
-from course_utils.data import load_splits
+from course_utils.data import backbone_transform, load_splits
 from course_utils.settings import Settings
 
 __all__ = [

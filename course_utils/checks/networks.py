@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torchvision import models
 
-from course_utils.backbones import find_head, freeze, replace_head, trainable_parameters
 from course_utils.checks.verdict import Right, as_number, ask, check, describe
+from course_utils.models import find_head, freeze, replace_head, trainable_parameters
 
 __all__ = ["diagnosis", "head_parameters", "new_head", "output_shape", "parameter_count", "task_layer"]
 

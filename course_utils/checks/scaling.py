@@ -16,10 +16,10 @@ __all__ = ["gradient_together", "images_for_one", "shards_left", "slowest_step"]
 def images_for_one(answer: Callable) -> Iterator[str]:
     """Lesson 11: how many images does one process send through the network at once?"""
     cases = {(32, 1, 1): 32, (32, 2, 1): 16, (32, 2, 4): 4, (32, 1, 4): 8, (33, 2, 1): 17, (33, 2, 4): 5}
-    for (batch_size, processes, accumulation), expected in cases.items():
-        given = ask(answer, batch_size, processes, accumulation)
+    for (batch_size, processes, grad_accum_steps), expected in cases.items():
+        given = ask(answer, batch_size, processes, grad_accum_steps)
         value = as_number(given)
-        told = f"For batch_size={batch_size}, {processes} process(es) and {accumulation} part(s)"
+        told = f"For batch_size={batch_size}, {processes} process(es) and {grad_accum_steps} part(s)"
         if value is None:
             yield f"A whole number should come back, and it is {describe(given)}."
         elif value == expected:
@@ -28,11 +28,11 @@ def images_for_one(answer: Callable) -> Iterator[str]:
             yield f"{told} you give {value:g}: a step does not become larger because more processes make it."
         elif processes > 1 and value in (
             batch_size,
-            batch_size // accumulation,
-            -(-batch_size // accumulation),
+            batch_size // grad_accum_steps,
+            -(-batch_size // grad_accum_steps),
         ):
             yield f"{told} you give {value:g}: what do the other processes do?"
-        elif accumulation > 1 and value in (batch_size // processes, -(-batch_size // processes)):
+        elif grad_accum_steps > 1 and value in (batch_size // processes, -(-batch_size // processes)):
             yield f"{told} you give {value:g}: they do not go through the network at once, but part by part."
         elif 0 < expected - value < 1 or value == expected - 1:
             yield f"{told} you give {value:g}: one of them has to take the image that is left over. Round up."

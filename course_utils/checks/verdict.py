@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from course_utils.settings import random_numbers_kept, set_seed
+from course_utils.settings import preserve_rng_state, set_seed
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
         with ExitStack() as kept, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             kept.enter_context(redirect_stderr(io.StringIO()))  # nbgrader takes the points off for a bar
-            kept.enter_context(random_numbers_kept())
+            kept.enter_context(preserve_rng_state())
             for value in [*arguments, *named.values()]:
                 if isinstance(value, nn.Module):
                     kept.enter_context(_network_kept(value))

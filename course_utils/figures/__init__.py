@@ -10,29 +10,35 @@ from course_utils.figures.curves import learning_curves, loss_curves, lr_range, 
 from course_utils.figures.described import DescribedFigure
 from course_utils.figures.growing import growth
 from course_utils.figures.networks import residual_block
-from course_utils.figures.pictures import class_counts, heatmaps, image_grid, mistakes, value_histogram
+from course_utils.figures.pictures import (
+    class_counts,
+    heatmaps,
+    image_grid,
+    mistakes,
+    value_histogram,
+)
 from course_utils.figures.results import (
-    accuracies,
     bars,
     confusion,
     costs,
-    feature_maps,
+    embedding,
+    interval_plot,
     reliability,
 )
-from course_utils.figures.texts import weighed_pieces
+from course_utils.figures.texts import token_heatmap
 
 __all__ = [
     "DescribedFigure",
-    "accuracies",
     "accuracy_over_time",
     "bars",
     "class_counts",
     "confusion",
     "costs",
-    "feature_maps",
+    "embedding",
     "growth",
     "heatmaps",
     "image_grid",
+    "interval_plot",
     "learning_curves",
     "loss_curves",
     "lr_range",
@@ -40,7 +46,7 @@ __all__ = [
     "rates_over_steps",
     "reliability",
     "residual_block",
+    "token_heatmap",
     "transfer_curves",
     "value_histogram",
-    "weighed_pieces",
 ]

@@ -11,7 +11,7 @@ def transfer_curves(table: pd.DataFrame, unit: str = "images") -> DescribedFigur
     """Draw the accuracy of each start over the number of images of each class, one panel for a dataset.
 
     Args:
-        table: As `comparison.summarise` returns it.
+        table: As `comparison.aggregate_runs` returns it.
         unit: What is labelled.
     """
     datasets = list(dict.fromkeys(table.dataset))

@@ -6,8 +6,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from course_utils.calibration import calibration_error, reliability_table
-from course_utils.evaluation import Evaluation, accuracy_interval, confusion_matrix
+from course_utils.evaluation import (
+    Evaluation,
+    accuracy_interval,
+    calibration_error,
+    confusion_matrix,
+    reliability_table,
+)
 from course_utils.figures.described import BLUE, COLOURS, GREY, MARKERS, DescribedFigure, literal
 
 
@@ -68,7 +73,7 @@ def confusion(result: Evaluation, unit: str = "images") -> DescribedFigure:
     return figure
 
 
-def accuracies(
+def interval_plot(
     table: pd.DataFrame, description: str, label: str = "accuracy, with 95 % interval"
 ) -> DescribedFigure:
     """Draw accuracies, or other numbers, with their intervals.
@@ -122,7 +127,7 @@ def reliability(results: Mapping[str, Evaluation], bins: int = 15) -> DescribedF
     return figure
 
 
-def feature_maps(
+def embedding(
     maps: Mapping[str, np.ndarray], labels: torch.Tensor, classes: Sequence[str]
 ) -> DescribedFigure:
     """Draw each image as a point, one panel for each map, with a colour and a marker for each class.

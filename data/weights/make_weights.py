@@ -180,7 +180,7 @@ class Student(nn.Module):
         return logits.float(), self.to_teacher(self.kept).float()
 
 
-def batch_of(number, views, features, options):
+def extraction_batch_size(number, views, features, options):
     """Batch ``number`` of the run, the same however often the run was stopped and continued."""
     epoch_length = len(views) // options.batch_size
     epoch, place = divmod(number, epoch_length)
@@ -221,7 +221,7 @@ def teach(views, features, options):
         threads.adjust()
         images_seen = number * options.batch_size
         dice = torch.Generator().manual_seed(options.seed * 10_000_019 + number)
-        images, targets = batch_of(number, views, features, options)
+        images, targets = extraction_batch_size(number, views, features, options)
         size = options.first_size if images_seen < options.first_images else 64
         images = augment(images, size, dice).to(memory_format=torch.channels_last)
         chances = head(targets).softmax(1)

@@ -12,8 +12,8 @@ import sys
 import pytest
 from local_remote import commit, copy_course
 
-from course_utils.bundles import bundle, content
-from course_utils.packages import fill_wheelhouse
+from course_utils.teaching.bundles import bundle, content
+from course_utils.teaching.packages import fill_wheelhouse
 
 
 def test_bundle_is_installed_without_a_network(tmp_path, monkeypatch):

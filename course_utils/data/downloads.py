@@ -1,0 +1,329 @@
+"""How does a file get here whole?
+
+Every image and every pretrained weight that does not ship with the course comes through `download`. A file
+that lies here and has the right hash is used as it is, without a network and also from a folder that cannot
+be written. Otherwise one process at a time fetches it, from one mirror after the other, under a name of its
+own; only when its hash is right does it get its real name. So that name never stands for half a file. A
+mirror that is too slow to be of use is left for the next one, which goes on where it stopped.
+"""
+
+import errno
+import glob
+import hashlib
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from time import monotonic
+from typing import BinaryIO
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from filelock import FileLock, Timeout
+
+from course_utils.errors import CourseError, DataError
+
+TIMEOUT = 30  # seconds without a byte
+TRIES = 3  # at one mirror, as long as each brings more bytes than the one before
+BLOCK = 2**18  # bytes
+USEFUL_RATE = 100_000  # bytes a second: CIFAR-10 in half an hour. A mirror is left for the next below it
+PATIENCE = 20  # seconds over which the rate is measured
+
+# What only a disk says. What a network says has no number here, or another one.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file that we would recognise: its name, where it can be had, and its hashes."""
+
+    name: str
+    """Its path below the folder for downloads, with slashes."""
+    urls: tuple[str, ...] = ()
+    sha256: str = ""
+    """Its SHA-256 in hexadecimal digits, or how that begins. "": not known."""
+    md5: str = ""
+    size: int | None = None
+    """Bytes. None: not known."""
+    contents: tuple["KnownFile", ...] = ()
+    """The files that it unpacks to, if it is an archive."""
+    error: type[CourseError] = DataError
+    """The kind of error that tells what is wrong with it."""
+    limit: int | None = None
+    """No more bytes than these are taken from a mirror, where `size` is not known."""
+
+
+def download(file: KnownFile, folder: Path) -> Path:
+    """Return the absolute path of a sound copy of `file` in `folder`, which is downloaded if it is not there.
+
+    A download that was cut is taken up where it broke. A file with a wrong hash that lies in its place is
+    set aside under a name that ends in .bad, once there is a right one.
+
+    Raises:
+        CourseError: Of the kind `file.error`: no mirror has it, or it cannot be written.
+    """
+    path = (Path(folder) / file.name).absolute()
+    if not is_intact(path, file):
+        with file_lock(path, file):
+            if not is_intact(path, file):  # or another process has fetched it while this one waited
+                fetch(file, path)
+    return path
+
+
+def mirrors(file: KnownFile) -> list[str]:
+    """Return where to look for a file, in order.
+
+    The environment variable `COURSE_MIRROR` puts a classroom's own mirror first: the address, or the path,
+    of a folder in which the files lie as they do in the folder for downloads. After an address with https
+    none with plain http is used.
+    """
+    own, urls = os.environ.get("COURSE_MIRROR"), []
+    if own:
+        base = own if "://" in own else Path(own).expanduser().resolve().as_uri()
+        urls.append(f"{base.rstrip('/')}/{file.name}")
+    for url in file.urls:
+        if url.startswith("https:") or not any(before.startswith("https:") for before in urls):
+            urls.append(url)
+    return urls
+
+
+def is_intact(path: Path, file: KnownFile) -> bool:
+    """Tell whether `path` is there and has the hashes and the size of `file`, as far as they are known."""
+    return not difference(path, file)
+
+
+def difference(path: Path, file: KnownFile) -> str:
+    """Say what lies at `path` instead of `file`, with its bytes and its hash; "" if it is sound."""
+    try:
+        with path.open("rb") as content:
+            size, begin = os.fstat(content.fileno()).st_size, content.read(64).lstrip().lower()
+            page = " (an HTML page: a login page?)" if begin.startswith((b"<!doctype", b"<html")) else ""
+            for name, expected in (("sha256", file.sha256), ("md5", file.md5)):
+                content.seek(0)
+                # MD5 is no protection; torchvision has no other hash of some files.
+                new = partial(hashlib.new, name, usedforsecurity=name != "md5")
+                found = hashlib.file_digest(content, new).hexdigest() if expected else ""
+                if not found.startswith(expected):
+                    return f"{size:,} bytes with the {name.upper()} hash {found}{page}"
+    except FileNotFoundError:
+        return "no file"
+    except OSError as error:
+        return f"nothing that can be read ({error})"
+    return "" if file.size in (None, size) else f"{size:,} bytes{page}"
+
+
+def quarantine(path: Path) -> Path:
+    """Rename a file to the first of path.bad, path.bad.1, ... that does not exist, and return that."""
+    names = [f"{path.name}.bad", *(f"{path.name}.bad.{number}" for number in range(1, 1000))]
+    aside = next(path.with_name(name) for name in names if not path.with_name(name).exists())
+    os.replace(path, aside)
+    return aside
+
+
+@contextmanager
+def file_lock(path: Path, file: KnownFile) -> Iterator[None]:
+    """Make the folder of `path` and hold a lock beside it: no other process works on this file meanwhile."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{path}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            print(f"Another process is fetching {path.name}. Waiting for it.")
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise cannot_write(path, file, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def fetch(file: KnownFile, path: Path) -> None:
+    """Download `file` to `path`, whatever lies there. The caller is `file_lock` with it."""
+    part, problems, cause = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part"), [], None
+    slow = {}
+    try:
+        _take_over(path, part)
+        problem = difference(part, file)
+        for url, lowest_rate in _turns(mirrors(file), slow) if problem else ():
+            try:
+                problem, error = _try_mirror(url, file, part, lowest_rate)
+            except SlowMirrorError as error:
+                slow[url] = error.rate
+                print(f"{_host(url)} sends {error}: trying the next mirror. {_size(part):,} bytes are kept.")
+                continue
+            if not problem:
+                break
+            problems, cause = [*problems, f"{url}: {problem}"], error or cause
+        if not problem:
+            if path.exists():
+                quarantine(path)
+            os.replace(part, path)
+            return
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise cannot_write(path, file, error) from error
+    raise file.error(
+        f"{path.name} could not be downloaded.",
+        where=path,
+        expected=f"{_known(file)}, from {' or '.join(mirrors(file))}",
+        found="; ".join(problems),
+        do=f"Check the network and try again; or put the file into {path.parent} by hand, or name a mirror "
+        'of your own in COURSE_MIRROR; or use what ships with the course: profile="quick".',
+    ) from cause
+
+
+class SlowMirrorError(Exception):
+    """A mirror that sends fewer bytes than are of use, `rate` of them a second."""
+
+    def __init__(self, rate: float):
+        super().__init__(f"{rate / 1000:.1f} kB/s")
+        self.rate = rate
+
+
+def _turns(urls: Sequence[str], slow: dict[str, float]) -> Iterator[tuple[str, float]]:
+    """Yield each mirror and the rate (bytes a second) below which it is left, in the order of their turns.
+
+    First comes each in its place. Those that were found slow meanwhile (`slow`: their rates) come again, the
+    fastest first, and may take as long as they need: nothing better is left.
+    """
+    yield from ((url, USEFUL_RATE if len(urls) > 1 else 0) for url in urls)
+    for url in sorted(slow, key=slow.get, reverse=True):
+        print(f"No other mirror is better: back to {_host(url)}.")
+        yield url, 0
+
+
+def _take_over(path: Path, part: Path) -> None:
+    """Rename the largest piece that a download which was cut has left to `part`; remove the others."""
+    left = [Path(name) for name in glob.glob(f"{glob.escape(str(path))}.????????.part")]
+    left = sorted((one for one in left if not one.is_symlink()), key=_size)
+    if left:
+        os.replace(left.pop(), part)
+    for one in left:
+        one.unlink()
+
+
+def _try_mirror(url: str, file: KnownFile, part: Path, lowest_rate: float) -> tuple[str, Exception | None]:
+    """Download to `part`; return what went wrong and the exception for it, or "" if `part` is sound.
+
+    Raises:
+        OSError: If the disk is at fault and not the mirror.
+        SlowMirrorError: If fewer than `lowest_rate` bytes a second come.
+    """
+    problem, cause = "", None
+    for _ in range(TRIES):
+        before = _size(part)
+        try:
+            _receive(url, file, part, lowest_rate)
+        except (OSError, HTTPException, ValueError) as error:
+            if getattr(error, "errno", None) in DISK_ERRORS:
+                raise
+            problem, cause = f"{type(error).__name__}: {error}", error
+            if isinstance(error, HTTPError) and error.code == 416:
+                part.unlink()  # the server has nothing that begins where this piece ends
+            elif _size(part) <= before:
+                break
+            continue
+        problem, cause = difference(part, file), None
+        if not problem:
+            break
+        part.unlink()
+        if not before:
+            break  # nothing but this mirror's own bytes: it will not send better ones
+    return problem, cause
+
+
+def _receive(url: str, file: KnownFile, part: Path, lowest_rate: float) -> None:
+    """Append to `part` what is missing of it, or write it anew if the server sends only whole files."""
+    begin, headers = _size(part), {"User-Agent": "course_utils"}
+    if begin:
+        headers["Range"] = f"bytes={begin}-"
+    with build_opener(StayOnHttps).open(Request(url, headers=headers), timeout=TIMEOUT) as response:
+        length = response.headers.get("Content-Length")
+        left = int(length) if length else None
+        mode = "ab" if response.status == 206 else "r+b" if begin else "wb"
+        if response.status != 206:
+            if begin and file.size and left not in (None, file.size):
+                raise ConnectionError(f"{left:,} bytes are offered, which cannot be the file")
+            begin = 0
+        offered = None if left is None else begin + left
+        limit = file.size or file.limit or math.inf
+        if offered and offered > limit:
+            raise ConnectionError(f"{offered:,} bytes are offered, which cannot be the file")
+        if left is not None and left > shutil.disk_usage(part.parent).free:
+            raise OSError(errno.ENOSPC, f"No space left for {left:,} bytes")
+        with open(part, mode) as out:
+            _copy(response, out, limit if offered is None else offered, lowest_rate)
+            if offered and out.tell() < offered:
+                raise ConnectionError(f"cut after {out.tell():,} of {offered:,} bytes")
+            out.truncate()  # a whole file was written over a longer piece
+            out.flush()
+            os.fsync(out.fileno())
+
+
+def _copy(response: HTTPResponse, out: BinaryIO, end: float, lowest_rate: float) -> None:
+    """Append what a mirror sends to a file, which gets at most `end` bytes.
+
+    Raises:
+        SlowMirrorError: If fewer than `lowest_rate` bytes a second come. Those that came are in the file.
+    """
+    from tqdm.auto import tqdm  # imported here: most files lie here already
+
+    begin, since = out.tell(), monotonic()
+    options = {"total": None if end == math.inf else end, "unit": "B", "unit_scale": True}
+    with tqdm(initial=begin, desc=Path(out.name).name.split(".")[0], **options) as bar:
+        # `read` would lose a last block that stays incomplete.
+        while out.tell() < end and (block := response.read1(min(BLOCK, end - out.tell()))):
+            out.write(block)
+            bar.update(len(block))
+            seconds = monotonic() - since
+            if seconds >= PATIENCE and out.tell() < end:
+                rate = (out.tell() - begin) / seconds
+                if rate < lowest_rate:
+                    raise SlowMirrorError(rate)
+                begin, since = out.tell(), monotonic()
+
+
+class StayOnHttps(HTTPRedirectHandler):
+    """Follow a redirect, but never from https to anything else, where anyone on the way could read along."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            raise URLError(f"redirected from https to {newurl}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def cannot_write(path: Path, file: KnownFile, error: Exception) -> CourseError:
+    """Return the error for a folder that cannot be written or a disk that is full."""
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    return file.error(
+        f"{path.name} cannot be written.",
+        where=path,
+        expected=f"a folder that you may write, with room for {_known(file)}",
+        found=f"{error}; {shutil.disk_usage(folder).free:,} bytes are free",
+        do="Make room, or name another folder: in COURSE_DATA for images, in TORCH_HOME for weights; or use "
+        'what ships with the course: profile="quick".',
+    )
+
+
+def _known(file: KnownFile) -> str:
+    size = "a file" if file.size is None else f"{file.size:,} bytes"
+    hashes = {"SHA-256 hash": file.sha256, "MD5 hash": file.md5}
+    return f"{size} with the " + ", ".join(f"{name} {value}" for name, value in hashes.items() if value)
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc or url
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

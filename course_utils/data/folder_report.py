@@ -1,0 +1,101 @@
+"""What is wrong, or only odd, with a folder of pictures, and what does the course do about it?
+
+A folder that people have filled over years holds pictures that cannot be read, pictures in every mode, and
+files that are no pictures. `check_images` names them all and touches none of them. Lesson 09 shows it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from PIL import ExifTags, Image
+from tqdm.auto import tqdm
+
+from course_utils.data.folders import list_entries, part_folders, pictures_of_classes
+from course_utils.data.image_io import is_animated, look_at, why_undecodable
+from course_utils.errors import DataError, printable
+
+MODES = {
+    "1": "black and white",
+    "L": "grey",
+    "LA": "grey",
+    "P": "a palette of colours",
+    "PA": "a palette of colours",
+    "CMYK": "printing colours (CMYK)",
+}
+
+
+def check_images(folder: str | Path) -> pd.DataFrame:
+    """Decode every picture of a folder once, and tell what is worth telling. Nothing is changed.
+
+    Args:
+        folder: A folder of class folders, or of the folders train and test (and val) with class folders.
+
+    Returns:
+        One row for each thing worth telling (a picture may have several, a plain one has none): `path`
+        (from `folder` on), `finding`, `detail` and `action`, what the course does about it. "left out"
+        stands for `Settings(skip_bad_images=True)`; without it, `load_splits` raises an error instead.
+
+    Raises:
+        DataError: If there is no such folder, or it has no folder in it.
+    """
+    root = Path(folder).expanduser().resolve()
+    parts = part_folders(root)
+    depth = 1 if parts["train"] == root else 2
+    rows, sound, first_places = [], [], {}
+    for path, ignored in tqdm(list_entries(root, depth), desc="check", unit="file", leave=False):
+        if ignored:
+            rows.append((path, ignored, path.suffix.lower(), "ignored"))
+            continue
+        try:
+            pixels = _pixel_hash(path)
+        except DataError as error:
+            rows.append((path, "cannot be decoded", why_undecodable(error), "left out"))
+            continue
+        sound.append(path)
+        rows += [(path, *oddity) for oddity in _oddities(path)]
+        first = first_places.setdefault(pixels, path)
+        if first is not path:
+            finding = _repetition(path.relative_to(root).parts, first.relative_to(root).parts, depth)
+            rows.append((path, finding, first.relative_to(root).as_posix(), "both are kept"))
+    for part in parts.values():
+        for name, found in pictures_of_classes(part, sound).items():
+            if not found:
+                rows.append((part / name, "a class without a picture", "", "left out"))
+    table = pd.DataFrame(rows, columns=["path", "finding", "detail", "action"])
+    table["path"] = [printable(path.relative_to(root).as_posix()) for path in table.path]
+    table["detail"] = [printable(detail) for detail in table.detail]
+    return table.sort_values("path", kind="stable", ignore_index=True)
+
+
+def _oddities(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Give finding, detail and action for what the header of a sound picture tells."""
+    with Image.open(path) as image:
+        mode, kind = image.mode, image.format
+        sixteen_bits = any("16" in str(tile.args) for tile in image.tile)  # first: reading on empties them
+        expected = Image.registered_extensions().get(path.suffix.lower())
+        if expected != kind and kind != "MPO":  # MPO: a JPEG together with its own preview
+            yield "another file type than its name says", f"{kind}, not {expected}", f"read as {kind}"
+        if is_animated(image):
+            yield "animated", f"{image.n_frames} frames", "first frame"
+        if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
+            yield "turned, as its EXIF data says", "", "rotated upright"
+        if sixteen_bits:
+            yield "16 bits for each value", mode, "rescaled to 8 bits"
+        elif mode in MODES or mode not in ("RGB", "RGBA"):
+            yield MODES.get(mode, "another colour mode"), mode, "converted to RGB"
+        if image.has_transparency_data:
+            yield "transparent", mode, "composited on white"
+
+
+def _pixel_hash(path: Path) -> bytes:
+    picture = look_at(path)
+    return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).digest()
+
+
+def _repetition(path: tuple[str, ...], first: tuple[str, ...], depth: int) -> str:
+    """Say how two places of one picture differ: in the class, in the part (train, test), or in neither."""
+    if path[depth - 1] != first[depth - 1]:
+        return "the same picture in two classes"
+    return "the same picture twice" if path[:depth] == first[:depth] else "the same picture in two parts"

@@ -1,0 +1,294 @@
+"""What is said when samples cannot become a batch?
+
+Plain PyTorch says "stack expects each tensor to be equal size", names no image, and says it in the middle of
+an epoch; and whatever goes wrong in an extra process comes back as a text inside another error.
+"""
+
+import shutil
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
+from torchvision.datasets import DatasetFolder
+
+from course_utils.errors import ConfigError, CourseError, DataError
+from course_utils.settings import preserve_rng_state, set_seed
+
+PROBED = 16  # images
+
+SHARED_MEMORY = "/dev/shm"
+"""Where Linux keeps what processes share. A container often has 64 MB there."""
+
+
+def collate(samples: Sequence[tuple]) -> list[torch.Tensor]:
+    """Make one batch of samples, as PyTorch does by itself.
+
+    Raises:
+        DataError: If the images have different sizes, or are no tensors.
+    """
+    try:
+        return default_collate(samples)
+    except (RuntimeError, TypeError) as error:
+        if _no_shared_memory(error):
+            raise
+        kinds = sorted({_describe(image) for image, *_ in samples})
+        raise DataError(
+            "These images cannot become one batch.",
+            where=f"a batch of {len(samples)} images",
+            expected="tensors of one size, [channels, height, width]",
+            found=", ".join(kinds[:5]) + (f" and {len(kinds) - 5} other sizes" if kinds[5:] else ""),
+            do="Give load_splits a transform that ends in a tensor of one size, with v2.Resize((64, 64)) for "
+            "example, or none: then that of the weights is used.",
+        ) from error
+
+
+def _describe(image: object) -> str:
+    return str(list(image.shape)) if isinstance(image, torch.Tensor) else type(image).__name__
+
+
+def probe(dataset: Dataset, batch_size: int) -> None:
+    """Make a batch of pictures from all over a dataset of folders, where pictures have all sizes.
+
+    So the error comes before anything is learned. The random numbers are left as they were.
+
+    Raises:
+        DataError: If the pictures cannot become one batch.
+    """
+    source = dataset
+    while isinstance(source, Subset):
+        source = source.dataset
+    if isinstance(source, DatasetFolder):
+        count = min(batch_size, PROBED, len(dataset))
+        with preserve_rng_state():
+            places = torch.linspace(0, len(dataset) - 1, count).round().long().tolist()
+            collate([dataset[place] for place in places])
+
+
+def seed_apart(process: int, worker: int) -> None:
+    """Give the extra process `worker` of a process that shares its batches random numbers of its own."""
+    set_seed((torch.initial_seed() + 1_000_003 * process) % 2**32)
+
+
+class FullBatches(BatchSampler):
+    """PyTorch's batches, but a last batch that is too small joins the batch before it."""
+
+    def __init__(self, sampler: Sampler, batch_size: int, smallest_batch: int):
+        super().__init__(sampler, batch_size, drop_last=False)
+        self.joins = len(sampler) > batch_size and 0 < len(sampler) % batch_size < smallest_batch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = super().__iter__()
+        for number, batch in enumerate(batches, start=1):
+            if self.joins and number == len(self):
+                batch = batch + next(batches)
+            yield batch
+
+    def __len__(self) -> int:
+        return super().__len__() - self.joins
+
+
+class ShareOfBatches(BatchSampler):
+    """Of each batch the samples of one process: every `of`-th, from the `own`-th on.
+
+    A last batch may have fewer samples than there are processes. A process for which none is left reads the
+    first one, so that it learns the shapes, and `Loader` takes it away again.
+    """
+
+    def __init__(self, batches: FullBatches, own: int, of: int):
+        self.batches, self.own, self.of = batches, own, of
+        self.empty = deque()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self.empty.clear()
+        for batch in self.batches:
+            share = batch[self.own :: self.of]
+            self.empty.append(not share)
+            yield share or batch[:1]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class TensorBatches(Sampler):
+    """Batches of indices as tensors, with which tensors are read much faster than with lists."""
+
+    def __init__(self, batches: BatchSampler):
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return map(torch.tensor, self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class Loader(DataLoader):
+    """PyTorch's loader; an error in one of its extra processes is told in the course's words.
+
+    Args:
+        shares: Where the samples of one process come from, if several share each batch.
+
+    Raises:
+        DataError: When an extra process fails, also if it was because a Dataset or a transform that is
+            defined in a notebook cannot be handed to it.
+        ConfigError: If the extra processes have too little shared memory for their batches.
+    """
+
+    def __init__(self, *arguments: object, shares: ShareOfBatches | None = None, **options: object):
+        # Set first: PyTorch refuses changes to some attributes afterwards.
+        self.shares = shares
+        super().__init__(*arguments, **options)
+
+    def __iter__(self) -> Iterator:
+        try:
+            if self.shares is None:
+                yield from super().__iter__()
+                return
+            for batch in super().__iter__():
+                yield [part[:0] for part in batch] if self.shares.empty.popleft() else batch
+        except Exception as error:
+            if isinstance(error, CourseError) or not self.num_workers:
+                raise
+            raise _worker_failed(error, self.num_workers) from error
+
+
+def _no_shared_memory(error: Exception) -> bool:
+    return "shared memory" in str(error) and "open files" not in str(error)
+
+
+def _worker_failed(error: Exception, num_workers: int) -> CourseError:
+    if _no_shared_memory(error):
+        return ConfigError(
+            "The extra processes that read images have too little shared memory to hand over their batches.",
+            where=f"num_workers={num_workers}",
+            expected=f"room in {SHARED_MEMORY} for some batches for each process",
+            found=f"{shutil.disk_usage(SHARED_MEMORY).total:,} bytes in all"
+            if Path(SHARED_MEMORY).is_dir()
+            else "an error of the system, which is chained to this one",
+            do="Set num_workers=0: then nothing is handed over. In a container, more is given when it is "
+            "started, for example by docker run --shm-size=2g.",
+        )
+    lines = str(error).strip().splitlines() or [""]
+    ours = [number for number, line in enumerate(lines) if line.startswith("course_utils.errors.")]
+    told = " ".join(line.strip() for line in lines[ours[-1] :]) if ours else lines[-1]
+    return DataError(
+        "An extra process that reads images has failed.",
+        where=f"num_workers={num_workers}",
+        expected="samples that can be read, from a Dataset and transforms that every process can import",
+        found=f"{type(error).__name__}: {told}",
+        do="Set num_workers=0: then this process reads the images itself.",
+    )
+
+
+def labels_of(dataset: Dataset) -> np.ndarray:
+    """Return every label of a dataset (int64, [images]) without reading the images.
+
+    Works for torchvision's datasets, for a `Subset` of one and for a `TensorDataset`.
+    """
+    if isinstance(dataset, Subset):
+        return labels_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
+    if isinstance(dataset, TensorDataset):
+        return _whole_numbers(dataset.tensors[1].numpy(), "TensorDataset")
+    if hasattr(dataset, "targets"):
+        return _whole_numbers(dataset.targets, type(dataset).__name__)
+    raise DataError(
+        "The labels of this dataset are not known without reading its images.",
+        where=type(dataset).__name__,
+        expected="a dataset of torchvision with `targets`, a Subset of one, or a TensorDataset",
+        found="no attribute `targets`",
+        do="Give your dataset an attribute `targets`: a list with the label of every image.",
+    )
+
+
+def _whole_numbers(labels: object, where: str) -> np.ndarray:
+    try:
+        found = np.asarray(labels)
+    except ValueError as error:  # lists of different lengths
+        found, cause = np.empty(0, dtype=object), error
+    else:
+        cause = None
+        if found.ndim == 1 and (found.dtype.kind in "iu" or not len(found)):
+            return found.astype(np.int64)
+    raise DataError(
+        "The labels are not whole numbers.",
+        where=f"{where}.targets",
+        expected="one list with a whole number for every image",
+        found=str(cause or f"an array of type {found.dtype} and shape {list(found.shape)}"),
+        do="Number the classes from 0, and give those numbers as labels.",
+    ) from cause
+
+
+def classes_of(dataset: Dataset) -> list[str]:
+    """Return the names of the classes of torchvision's dataset or of a `Subset` of one."""
+    if isinstance(dataset, Subset):
+        return classes_of(dataset.dataset)
+    if hasattr(dataset, "classes"):
+        return list(dataset.classes)
+    raise DataError(
+        "The classes of this dataset have no names.",
+        where=type(dataset).__name__,
+        expected="a dataset with an attribute `classes`, as torchvision's have, or a Subset of one",
+        found="no attribute `classes`",
+        do='Give your dataset one, for example dataset.classes = ["cat", "dog"].',
+    )
+
+
+def make_loader(
+    dataset: Dataset,
+    batch_size: int,
+    *,
+    shuffle: bool = False,
+    seed: int = 0,
+    num_workers: int = 0,
+    smallest_batch: int = 1,
+    share: tuple[int, int] = (0, 1),
+) -> DataLoader:
+    """Return a `DataLoader` whose order follows from `seed` alone.
+
+    Args:
+        dataset: Anything with a length and samples.
+        batch_size: Samples in a batch.
+        shuffle: Whether each epoch has a new order.
+        seed: Where the orders come from.
+        num_workers: Extra processes that read samples.
+        smallest_batch: If the last batch has fewer samples than this, they join the batch before it.
+        share: Which part of each batch is loaded, from 0, and of how many: several processes share a batch.
+
+    Raises:
+        DataError: If the dataset is empty, or its pictures have different sizes.
+    """
+    if len(dataset) == 0:
+        raise DataError(
+            "There is nothing to load.",
+            where=type(dataset).__name__,
+            expected="at least one image",
+            found="an empty dataset",
+            do="Check the folder, `images_per_class` and the fractions in the settings.",
+        )
+    generator = torch.Generator().manual_seed(seed)
+    order = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+    batches = FullBatches(order, batch_size, smallest_batch)
+    shares = ShareOfBatches(batches, *share) if share[1] > 1 else None
+    batches = shares or batches
+    options = {"num_workers": num_workers, "generator": generator, "shares": shares}
+    if num_workers and share[0]:
+        options["worker_init_fn"] = partial(seed_apart, share[0])
+    probe(dataset, batch_size)
+    # What lies in memory is taken out a batch at a time, not sample by sample: ten times as fast.
+    if isinstance(dataset, TensorDataset):
+        return Loader(dataset, sampler=TensorBatches(batches), batch_size=None, **options)
+    return Loader(dataset, batch_sampler=batches, collate_fn=collate, **options)

@@ -1,0 +1,224 @@
+"""Where do images come from, and how do they reach the network?
+
+The datasets are torchvision's own. This room adds two things around them: one seeded and stratified split
+into training, validation and test images, and loaders whose order can be repeated. Lesson 01 shows both.
+Pictures of your own are read in the next room, `folders`.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import (
+    Dataset,
+    Subset,
+)
+from torchvision import datasets
+
+from course_utils.data.archives import Found, fetch_dataset
+from course_utils.data.folders import FolderOfClasses, folder_sources
+from course_utils.data.loaders import classes_of, labels_of
+from course_utils.errors import DataError
+from course_utils.settings import Settings, downloads_folder, image_folder, shipped_data_folder
+
+DOWNLOADED = {
+    "fashion_mnist": datasets.FashionMNIST,
+    "cifar10": datasets.CIFAR10,
+}
+
+
+class Splits(NamedTuple):
+    """Three datasets that share no image, and the names of the classes.
+
+    Each dataset gives pairs of an image (float32, [3, height, width], normalised as the pretrained
+    network expects) and a label (int, an index into `classes`).
+    """
+
+    train: Dataset
+    val: Dataset
+    test: Dataset
+    classes: list[str]
+
+
+def load_splits(
+    settings: Settings,
+    transform: Callable | None = None,
+    train_transform: Callable | None = None,
+) -> Splits:
+    """Load a dataset and split it into training, validation and test images.
+
+    Validation images are drawn from the training images, unless a folder has its own: seeded, stratified
+    (every class in the same proportion, and at least once), never from the test set. The three datasets are
+    separate objects, each with a transform of its own, so that augmenting the training images cannot change
+    the others.
+
+    Args:
+        settings: `dataset`, `images_per_class`, `val_fraction`, `test_fraction`, `skip_bad_images` and `seed`
+            are used here; `backbone`, `weights` and `image_size` choose the transform.
+        transform: From a picture to a tensor. None: what the pretrained weights were made with.
+        train_transform: The same for training images only, for augmentation. None: `transform`.
+
+    Raises:
+        DataError: If the dataset cannot be found, downloaded or read, has fewer than two classes, or a class
+            with too few images to be in each part.
+    """
+    if transform is None:
+        # Imported here because only this default needs the networks' room.
+        from course_utils.data.backbone_inputs import backbone_transform
+        from course_utils.data.weights import backbone_weights
+
+        transform = backbone_transform(backbone_weights(settings), settings.image_size)
+    sources = _open_sources(settings)
+    train_source = sources["train"](train_transform or transform)
+    classes = list(train_source.classes)
+    if len(classes) < 2:
+        raise DataError(
+            "There is nothing to tell apart.",
+            where=image_folder(settings.dataset),
+            expected="at least two classes: a folder of images has a folder for each",
+            found=f"{len(classes)}: {', '.join(classes)}",
+            do="Sort the pictures into one folder for each class.",
+        )
+    drawn = [part for part in ("val", "test") if part not in sources]
+    check_class_sizes(train_source, at_least=len(drawn) + 1)  # one for each part that is drawn from them
+    train_indices = np.arange(len(train_source))
+    if "test" in sources:
+        test = sources["test"](transform)
+    else:
+        train_indices, test_indices = stratified_split(
+            train_source, train_indices, settings.test_fraction, settings.seed
+        )
+        test = Subset(sources["train"](transform), test_indices.tolist())
+    train_indices = limit_per_class(train_source, train_indices, settings)
+    if "val" in sources:
+        val = sources["val"](transform)
+    else:
+        train_indices, val_indices = stratified_split(
+            train_source, train_indices, settings.val_fraction, settings.seed
+        )
+        val = Subset(sources["train"](transform), val_indices.tolist())
+    return Splits(Subset(train_source, train_indices.tolist()), val, test, classes)
+
+
+def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]]:
+    """Return, for each part that the dataset has, a function from a transform to torchvision's dataset."""
+    if settings.dataset.startswith("folder:"):
+        return folder_sources(image_folder(settings.dataset), settings.skip_bad_images)
+    if settings.dataset == "clipart":
+        # Read without the pass over every picture that `folder_sources` makes: the sums tell as much.
+        root = shipped_data_folder() / "clipart"
+        check_sums(root)
+        return {part: partial(FolderOfClasses, root / part) for part in ("train", "test")}
+    if settings.dataset == "fashion_mnist_sample":
+        root, kind = shipped_data_folder() / "fashion_mnist_sample", datasets.FashionMNIST
+        check_sums(root)
+    else:
+        root = downloads_folder()
+        kind = DOWNLOADED[settings.dataset]
+        fetch_dataset(kind, root)
+    return {
+        "train": lambda transform: kind(root, train=True, transform=transform),
+        "test": lambda transform: kind(root, train=False, transform=transform),
+    }
+
+
+def check_sums(root: Path) -> None:
+    """Compare what ships in a folder with its SHA-256 sums.
+
+    Raises:
+        DataError: If a file is missing or not the one that was shipped.
+    """
+    sums = root / "SHA256SUMS"
+    lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
+    for expected, _, name in [line.partition("  ") for line in lines] or [("a list of sums", "", sums.name)]:
+        path = root / name
+        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+        if found != expected:
+            raise DataError(
+                "Data that ship with the course are missing or damaged.",
+                where=path,
+                expected=f"SHA-256 {expected}",
+                found=found,
+                do="Get the folder again: git checkout -- data",
+            )
+
+
+def fetch_images(settings: Settings) -> list[Found]:
+    """Have the images that the settings ask for on this machine, verified, and say what is there.
+
+    Raises:
+        DataError: If they are damaged, or cannot be downloaded.
+    """
+    if settings.dataset in DOWNLOADED:
+        return fetch_dataset(DOWNLOADED[settings.dataset], downloads_folder())
+    own = settings.dataset.startswith("folder:")
+    folder = image_folder(settings.dataset) if own else shipped_data_folder() / settings.dataset
+    _open_sources(settings)  # which verifies them
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return [Found(settings.dataset, folder, size, "sound")]
+
+
+def check_class_sizes(dataset: Dataset, at_least: int) -> None:
+    """Refuse a dataset of which a class has fewer images than what follows needs.
+
+    Raises:
+        DataError: It names the classes that are too small, with their numbers of images.
+    """
+    source = dataset.dataset if isinstance(dataset, Subset) else dataset
+    names, counts = classes_of(dataset), np.bincount(labels_of(dataset))
+    few = [f"{names[label]}: {counts[label]}" for label in np.flatnonzero((counts > 0) & (counts < at_least))]
+    if few:
+        raise DataError(
+            "Some classes have too few images.",
+            where=getattr(source, "root", type(source).__name__),
+            expected=f"at least {at_least} images of each class",
+            found=", ".join(few),
+            do="Add pictures to these classes, or move their folders away.",
+        )
+
+
+def stratified_split(
+    dataset: Dataset, indices: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split `indices` in two, every class in the same proportion and at least once; return both sorted.
+
+    Raises:
+        DataError: If a class has a single image, or there are too few images for the classes.
+    """
+    # scikit-learn takes most of a second to import: only where a split is really made.
+    from sklearn.model_selection import train_test_split
+
+    labels = labels_of(dataset)[indices]
+    size = max(math.ceil(round(len(labels) * fraction, 6)), len(set(labels)))
+    try:
+        _, quarantine = train_test_split(indices, test_size=size, stratify=labels, random_state=seed)
+    except ValueError as error:
+        counts = np.bincount(labels, minlength=len(classes_of(dataset)))
+        raise DataError(
+            f"{len(labels)} images cannot be split with a fraction of {fraction}.",
+            where=type(dataset).__name__,
+            expected="at least two images of every class, and one of every class in each part",
+            found=f"images of each class: {counts.tolist()} ({error})",
+            do="Add images to the smallest classes, or raise the fraction or `images_per_class`.",
+        ) from error
+    aside, random = np.isin(indices, quarantine), np.random.default_rng(seed)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        if aside[own].all() or not aside[own].any():  # so few that by proportion one part has none
+            one = random.choice(own)
+            aside[one] = not aside[one]
+    return np.sort(indices[~aside]), np.sort(indices[aside])
+
+
+def limit_per_class(dataset: Dataset, indices: np.ndarray, settings: Settings) -> np.ndarray:
+    """Keep at most `settings.images_per_class` of the `indices` of every class, drawn by the seed."""
+    if settings.images_per_class is None:
+        return indices
+    labels = labels_of(dataset)
+    shuffled = np.random.default_rng(settings.seed).permutation(indices)
+    kept = [shuffled[labels[shuffled] == label][: settings.images_per_class] for label in set(labels)]
+    return np.sort(np.concatenate(kept))

@@ -1,0 +1,140 @@
+"""What is a trained network for, how good is it, and what must it not be used for?
+
+A *model card* says so in a page that goes wherever the network goes (Mitchell and others, "Model cards for
+model reporting", 2019, arXiv:1810.03993). What can be known from the run is filled in from the run itself;
+what only you know, the purpose, you say in your own words.
+"""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from course_utils.data import Splits, labels_of, write_atomically
+from course_utils.errors import CheckpointError
+from course_utils.evaluation.metrics import Evaluation, accuracy_interval, per_class
+from course_utils.settings import Settings
+from course_utils.training import History
+
+WEAKEST = 3  # how many classes the card warns of
+
+
+def model_card(
+    settings: Settings,
+    splits: Splits,
+    history: History,
+    result: Evaluation,
+    *,
+    purpose: str,
+    not_for: str = "anything else; and nothing where a wrong answer harms somebody",
+) -> str:
+    """Return a model card in Markdown, written from the run's own results.
+
+    Args:
+        settings: What the run was asked for.
+        splits: The images, as they were given to `fit` and `evaluate`.
+        history: What `fit` returned.
+        result: What `evaluate` returned for the test images.
+        purpose: What the network is for, and for whom.
+        not_for: What it must not be used for.
+    """
+    name = f"{settings.backbone} for {len(splits.classes)} classes"
+    sections = {
+        f"Model card: {name}": _model_details(settings, history),
+        "Intended use": f"For: {purpose}\n\nNot for: {not_for}",
+        "Data": _data(settings, splits),
+        "Preprocessing": f"`{' '.join(repr(_transform_of(splits.test)).split())}`",
+        "Results on the test images": _results(result),
+        "Limits": _limits(splits, result),
+    }
+    (title, details), *others = sections.items()
+    parts = [f"# {title}\n\n{details}", *(f"## {heading}\n\n{text}" for heading, text in others)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _model_details(settings: Settings, history: History) -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pillow"))
+    trained = f"{len(history.epochs)} epochs{' (interrupted)' if history.interrupted else ''}"
+    facts = {
+        "Backbone": f"{settings.backbone}, weights `{Path(settings.weights).name}`",
+        "Training": f"{trained}, batches of {settings.batch_size}, learning rate {settings.lr:g}",
+        "Kept": f"epoch {history.best.epoch}, with the lowest validation loss; "
+        f"validation accuracy {history.best.val_accuracy:.3f}",
+        "Seed": settings.seed,
+        "Made with": f"Python {platform.python_version()}, {packages}",
+    }
+    return "\n".join(f"- {fact}: {value}" for fact, value in facts.items())
+
+
+def _data(settings: Settings, splits: Splits) -> str:
+    # The name of a folder, not its place: a card travels further than you may want your paths to.
+    name = Path(settings.dataset.removeprefix("folder:")).name
+    parts = {"training": splits.train, "validation": splits.val, "test": splits.test}
+    counts = {
+        part: np.bincount(labels_of(images), minlength=len(splits.classes)) for part, images in parts.items()
+    }
+    table = pd.DataFrame(counts, index=pd.Index(splits.classes, name="class"))
+    table.loc["all"] = table.sum()
+    return f"`{name}`, number of images:\n\n{_as_markdown(table)}"
+
+
+def _transform_of(images: object) -> object:
+    return _transform_of(images.dataset) if hasattr(images, "indices") else images.transform
+
+
+def _results(result: Evaluation) -> str:
+    images = len(result.labels)
+    low, high = accuracy_interval(result.correct, images)
+    frequent = np.bincount(result.labels.numpy()).max() / images
+    table = per_class(result).sort_values("recall")
+    table["recall, 95 % interval"] = [
+        "{:.2f} to {:.2f}".format(*accuracy_interval(round(row.recall * row.images), row.images))
+        if row.images
+        else "no image"
+        for row in table.itertuples()
+    ]
+    return (
+        f"Accuracy {result.accuracy:.3f}, 95 % Wilson interval {low:.3f} to {high:.3f} ({result.correct} of "
+        f"{images} images). Naming always the most frequent class would give {frequent:.3f}.\n\n"
+        f"{_as_markdown(table.astype({score: float for score in ('precision', 'recall', 'f1')}).round(2))}"
+    )
+
+
+def _limits(splits: Splits, result: Evaluation) -> str:
+    weak = per_class(result).query("images > 0").nsmallest(WEAKEST, "recall")
+    named = "; ".join(f"{row.Index} ({row.recall:.0%} of {row.images} found)" for row in weak.itertuples())
+    return (
+        f"- The weakest classes: {named}.\n"
+        f"- It always answers with one of these names: {', '.join(splits.classes)}. A picture of anything "
+        "else gets one of them, too.\n"
+        "- The interval is about other test images of the same kind. Pictures of another kind, or from "
+        "another camera, were not measured, nor was another training run.\n"
+        "- Whether the labels are right was not part of these numbers."
+    )
+
+
+def _as_markdown(table: pd.DataFrame) -> str:
+    """Return a table in Markdown (pandas' own way needs one more package)."""
+    rows = [[table.index.name, *table.columns], ["---"] * (len(table.columns) + 1)]
+    rows += [[row.Index, *row[1:]] for row in table.itertuples(name="Row")]
+    return "\n".join(f"| {' | '.join(str(value).replace('|', '/') for value in row)} |" for row in rows)
+
+
+def write_new_file(path: str | Path, text: str) -> None:
+    """Write a text to a new file, at once or not at all; an existing file is never replaced.
+
+    Raises:
+        CheckpointError: If there is a file of this name, or none can be written.
+    """
+    path = Path(path).resolve()
+    if path.exists():
+        raise CheckpointError(
+            "A file would be overwritten.",
+            where=path,
+            expected="a name that is not taken",
+            found="a file",
+            do="Choose another name, or move the file away.",
+        )
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))

@@ -1,0 +1,47 @@
+"""Models: a pretrained network, its head, and what of it is trained (lessons 02 and 03).
+
+Building a backbone with its weights; finding and replacing the head; freezing and thawing; saving and
+loading.
+"""
+
+from course_utils.models.backbones import choose_device, fetch_weights, load_backbone
+from course_utils.models.freezing import (
+    STAGE_CONTAINERS,
+    all_parts,
+    eval_mode,
+    freeze,
+    freeze_batchnorm,
+    only_head_trainable,
+    set_train_mode,
+    stage_names,
+    stage_parameters,
+    thaw,
+    trainable_parameters,
+)
+from course_utils.models.heads import find_head, put, replace_head, without_head
+from course_utils.models.saving import describe_preprocessing, load_model, model_transform, save_model
+
+__all__ = [
+    "STAGE_CONTAINERS",
+    "all_parts",
+    "choose_device",
+    "describe_preprocessing",
+    "eval_mode",
+    "fetch_weights",
+    "find_head",
+    "freeze",
+    "freeze_batchnorm",
+    "load_backbone",
+    "load_model",
+    "model_transform",
+    "only_head_trainable",
+    "put",
+    "replace_head",
+    "save_model",
+    "set_train_mode",
+    "stage_names",
+    "stage_parameters",
+    "thaw",
+    "trainable_parameters",
+    "without_head",
+]

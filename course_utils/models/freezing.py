@@ -1,0 +1,154 @@
+"""Which stages does a backbone have, and which of them are trained?
+
+A backbone is a pile of *stages*, from the picture up to the head. Fine-tuning thaws it from the top:
+lesson 06 shows how far down that pays.
+"""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from course_utils.models.heads import find_head
+from course_utils.settings import unknown_name
+
+# As the families call theirs; those in the second row are BERT's, DistilBERT's and GPT-2's.
+STAGE_CONTAINERS = (
+    *("features", "encoder", "layers", "blocks", "stages", "trunk_output"),
+    *("layer", "transformer", "h"),
+)
+
+
+def thaw(model: nn.Module, down_to: str) -> None:
+    """Make the head trainable, and every stage from the top of the backbone down to the one named.
+
+    Stages below it are left as they are. `stage_names` lists them: "layer4" is the top one of a ResNet.
+
+    Raises:
+        ConfigError: If the network has no stage of this name.
+    """
+    stages, names = stage_parameters(model), stage_names(model)
+    if down_to not in names:
+        raise unknown_name("stage", down_to, names)
+    for name in [*names[names.index(down_to) :], find_head(model)]:
+        for parameter in stages[name]:
+            parameter.requires_grad = True
+
+
+def freeze_batchnorm(model: nn.Module) -> None:
+    """Make every BatchNorm layer untrainable, so that `set_train_mode` leaves it in eval mode.
+
+    A thawed BatchNorm layer learns its own mean and variance anew, from the few images of each batch. If
+    there are not many of them, those that it brought along from the pretraining are often the better ones.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.requires_grad_(False)
+
+
+def stage_names(model: nn.Module) -> list[str]:
+    """Return the names of the backbone's stages, from the picture to the head.
+
+    A stage is a part of the network with parameters, under the name that it has there. In a ResNet these are
+    conv1, bn1 and layer1 to layer4. Where a family keeps its stages in a container ("features", "encoder",
+    ...), each one in it counts: each layer of a VGG, each block of a vision transformer. A normalisation
+    between the last of them and the head is no stage of its own: it goes with the last.
+
+    Raises:
+        ConfigError: If the head is not known.
+    """
+    head = find_head(model)
+    parts = {name: list(part.parameters()) for name, part in all_parts(model)}
+    names = [name for name, parameters in parts.items() if parameters and name != head]
+    while len(names) > 1 and all(parameter.ndim == 1 for parameter in parts[names[-1]]):
+        names.pop()
+    return names
+
+
+def all_parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Give the name and the module of every part, in order, with and without parameters, and the head."""
+    yield from _parts(model, find_head(model))
+
+
+def _parts(module: nn.Module, head: str, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    for name, part in module.named_children():
+        path = f"{prefix}{name}"
+        if name in STAGE_CONTAINERS or head.startswith(f"{path}."):
+            yield from _parts(part, head, f"{path}.")
+        else:
+            yield path, part
+
+
+def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Return the parameters of each stage, from the picture up, and last those of the head.
+
+    Every parameter is in one of the lists. One of no stage, such as the position embedding of a vision
+    transformer, is in the first; but a normalisation before the head is in the last stage's.
+
+    Raises:
+        ConfigError: If the head is not known.
+    """
+    head, names = find_head(model), stage_names(model)
+    stages = {name: [] for name in (*names, head)}
+    first = stage = next(iter(stages))
+    stage_of_part = {}
+    for part, _ in all_parts(model):
+        stage = stage_of_part[part] = part if part in stages else stage
+    for name, parameter in model.named_parameters():
+        part = next((part for part in stage_of_part if name.startswith(f"{part}.")), None)
+        stages[stage_of_part.get(part, first)].append(parameter)
+    return stages
+
+
+def freeze(model: nn.Module, except_head: bool = True) -> None:
+    """Make every parameter untrainable, but for those of the head (unless `except_head` is False).
+
+    This stops the optimizer. A BatchNorm layer also changes without an optimizer, whenever it sees a
+    batch in train mode: `set_train_mode` is the other half of freezing.
+    """
+    model.requires_grad_(False)
+    if except_head:
+        model.get_submodule(find_head(model)).requires_grad_(True)
+
+
+def set_train_mode(model: nn.Module) -> None:
+    """Switch to train mode, but leave in eval mode what is frozen.
+
+    Frozen is a module with parameters of which none is trainable, and every module without parameters
+    (dropout, for example) that comes before the first trainable one. So a frozen BatchNorm keeps its
+    running mean and variance, and a frozen backbone says the same about a picture every time.
+    """
+    model.train()
+    thawed = False  # modules are listed in the order in which they were registered: that of the layers
+    for module in model.modules():
+        own = list(module.parameters())
+        trainable = any(parameter.requires_grad for parameter in own)
+        if not trainable and (own or not thawed):
+            module.eval()
+        if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
+            thawed = True
+
+
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that an optimizer may change."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def only_head_trainable(model: nn.Module) -> bool:
+    """Return whether the head, and nothing but the head, is trainable."""
+    head = {id(parameter) for parameter in model.get_submodule(find_head(model)).parameters()}
+    return {id(parameter) for parameter in trainable_parameters(model)} == head
+
+
+class eval_mode:  # noqa: N801 (used like a function: `with eval_mode(model):`)
+    """Switch a network to eval mode, and give every module its own mode back at the end."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+
+    def __enter__(self) -> nn.Module:
+        self.modes = {module: module.training for module in self.model.modules()}
+        return self.model.eval()
+
+    def __exit__(self, *_: object) -> None:
+        for module, mode in self.modes.items():
+            module.training = mode

@@ -1,0 +1,205 @@
+"""How is what was learned kept?
+
+A *model file* (.safetensors) holds a network's weights and what you need to use them: the backbone, the
+classes, the image size and the preprocessing. A *training state* (.pt) holds what is needed to go on
+training. Both are written to a temporary file beside the final one and then moved into place, so that a
+crash in mid-write leaves the old file whole. Neither runs code when it is read.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torchvision.transforms import InterpolationMode, v2
+
+from course_utils.data import ImageClassification, write_atomically
+from course_utils.errors import CheckpointError, CourseError
+
+
+def save_model(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    backbone: str,
+    classes: list[str],
+    image_size: int | None,
+    transform: Callable | None,
+) -> None:
+    """Write a network's weights and how to use them to a .safetensors file.
+
+    Args:
+        model: The network; its parameters and buffers are saved as they are.
+        path: Where to; an existing file is replaced as a whole.
+        backbone: The network's name: torchvision's, or "timm/NAME".
+        classes: The names of the head's outputs, in order.
+        image_size: Height and width in pixels that the network was trained with. None: the weights' own.
+        transform: What `backbone_transform` gave; `model_transform` rebuilds it. None: nothing is kept of
+            it, and whoever reads the file must know how pictures are prepared.
+
+    Raises:
+        CheckpointError: If the file cannot be written, `load_model` could not read it again because
+            `backbone` or `classes` do not fit the network, or the transform cannot be described.
+    """
+    path = Path(path).resolve()
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    card = {
+        "backbone": backbone,
+        "classes": classes,
+        "image_size": image_size,
+        "preprocessing": describe_preprocessing(transform) if transform else None,
+    }
+    _refuse_what_does_not_fit(path, state, card)
+    metadata = {"course": json.dumps({**card, "sha256": _fingerprint(state, card)}, ensure_ascii=False)}
+    write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
+
+
+def _refuse_what_does_not_fit(path: Path, state: dict[str, torch.Tensor], card: dict) -> None:
+    """Build what `load_model` will build, without filling any memory, and compare the shapes."""
+    # Imported here: the room of the networks is needed for whole networks only.
+    from course_utils.data import build_backbone
+    from course_utils.models.heads import replace_head
+
+    found, cause = "", None
+    try:
+        with torch.device("meta"):
+            twin = build_backbone(card["backbone"])
+            replace_head(twin, len(card["classes"]))
+        wanted = {name: list(tensor.shape) for name, tensor in twin.state_dict().items()}
+        given = {name: list(tensor.shape) for name, tensor in state.items()}
+        for name in [*given, *wanted]:
+            if given.get(name) != wanted.get(name):
+                found = f"{name}: shape {given.get(name)}, where {wanted.get(name)} is needed"
+                break
+    except (ValueError, CourseError) as error:  # no such network, or fewer than two classes
+        found, cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", error
+    if found:
+        raise CheckpointError(
+            "A network cannot be saved like this: nobody could read it again.",
+            where=path,
+            expected=f"a {card['backbone']} with {len(card['classes'])} outputs, one for each of `classes`",
+            found=found,
+            do="Give a name to every output, in their order, and the network's own name as `backbone`.",
+        ) from cause
+
+
+def load_model(path: str | Path) -> tuple[nn.Module, dict]:
+    """Read a network that `save_model` wrote.
+
+    Returns:
+        The network (float32, on the CPU, in eval mode) and a dictionary with `backbone`, `classes`,
+        `image_size` and `preprocessing` (see `model_transform`).
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, altered or was not written by `save_model`.
+    """
+    # Imported here: the room of the networks is needed for reading only.
+    from course_utils.data import build_backbone, refuse_nan
+    from course_utils.models.heads import replace_head
+
+    path, card = Path(path).resolve(), {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            card = json.loads((file.metadata() or {})["course"])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        expected = card.pop("sha256")
+        if _fingerprint(state, card) != expected:
+            raise ValueError(f"something was altered: its SHA-256 is no longer {expected}")
+        refuse_nan(state, path)
+        model = build_backbone(card["backbone"])
+        replace_head(model, len(card["classes"]))
+        model.load_state_dict(state)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, CourseError) as error:
+        raise CheckpointError(
+            "A model file cannot be read.",
+            where=path,
+            expected=f"a .safetensors file that save_model wrote{_of_backbone(card)}",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            do="Check the path; save the model again with save_model.",
+        ) from error
+    return model.eval(), card
+
+
+def model_transform(card: dict) -> v2.Compose:
+    """Return the preprocessing that a network was saved with, from a PIL picture to its input.
+
+    Args:
+        card: The dictionary that `load_model` returned.
+
+    Raises:
+        CheckpointError: If it was saved without its preprocessing.
+    """
+    if not card["preprocessing"]:
+        raise CheckpointError(
+            "The preprocessing of this network is not known.",
+            where=card["backbone"],
+            expected="a model file that was saved with its transform",
+            found="one that was saved without",
+            do="Build it with backbone_transform(weights), or save the model again with transform=...",
+        )
+    described = dict(card["preprocessing"])
+    interpolation, sides = InterpolationMode(described.pop("interpolation")), described.pop("resize_size")
+    preset = ImageClassification(**described, interpolation=interpolation)
+    preset.resize_size = sides if isinstance(sides, list) else [sides]  # older files have one number
+    return v2.Compose([v2.RGB(), preset])
+
+
+def describe_preprocessing(transform: Callable) -> dict:
+    """Return the numbers of a transform that `backbone_transform` made, from which it can be rebuilt.
+
+    Raises:
+        CheckpointError: If it is anything else than a preset, after making a picture RGB.
+    """
+    *before, preset = getattr(transform, "transforms", [transform])
+    preset = _as_torchvisions(preset)
+    if not isinstance(preset, ImageClassification) or not all(isinstance(step, v2.RGB) for step in before):
+        raise CheckpointError(
+            "The preprocessing of a network cannot be written into its file.",
+            where=f"transform={' '.join(str(transform).split())[:200]}",
+            expected="what backbone_transform(weights) returns, unchanged",
+            found="other steps, which the file could not say how to do",
+            do="Give the transform of the test images: what only training images go through is not needed.",
+        )
+    return {
+        "resize_size": list(preset.resize_size),  # the shorter side, or height and width
+        "crop_size": preset.crop_size[0],
+        "mean": list(preset.mean),
+        "std": list(preset.std),
+        "interpolation": preset.interpolation.value,
+        "antialias": preset.antialias,
+    }
+
+
+def _as_torchvisions(preset: Callable) -> Callable:
+    """Return torchvision's preset that does to a PIL picture what timm's steps do; others as they are."""
+    steps = {type(step).__name__: step for step in getattr(preset, "transforms", [])}
+    if list(steps) != ["Resize", "CenterCrop", "MaybeToTensor", "Normalize"]:
+        return preset
+    resize, crop, _, numbers = steps.values()
+    if len({*crop.size}) > 1:
+        return preset
+    found = ImageClassification(
+        crop_size=crop.size[0],
+        mean=tuple(numbers.mean.tolist()),
+        std=tuple(numbers.std.tolist()),
+        interpolation=resize.interpolation,
+    )
+    found.resize_size = [resize.size] if isinstance(resize.size, int) else [*resize.size]
+    return found
+
+
+def _fingerprint(state: dict[str, torch.Tensor], card: dict) -> str:
+    """Return one SHA-256 over every number of a network and over what is said about it."""
+    digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _of_backbone(card: dict) -> str:
+    return f", with the weights of a {card['backbone']}" if "backbone" in card else ""

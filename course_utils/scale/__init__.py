@@ -1,0 +1,10 @@
+"""Scale: more pictures, more processes, more machines (lesson 11).
+
+Starting several processes, streaming pictures from tar files, and training from the command line.
+"""
+
+from course_utils.scale.launching import launch
+from course_utils.scale.streaming import stream_features, write_tars
+from course_utils.scale.train_command import train_run
+
+__all__ = ["launch", "stream_features", "train_run", "write_tars"]

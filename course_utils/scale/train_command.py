@@ -1,0 +1,226 @@
+"""How is one whole training run made without a notebook, on one process or on many?
+
+The same steps as in the lessons: data, network, head, freeze or thaw, `fit`, `evaluate`. What comes out lies
+in one folder: the weights, the training state from which an interrupted run goes on, and `results.json`.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+
+from course_utils.data import (
+    backbone_transform,
+    backbone_weights,
+    check_room,
+    count,
+    from_first,
+    load_splits,
+    named,
+    not_written,
+    write_atomically,
+)
+from course_utils.errors import ConfigError, CourseError
+from course_utils.evaluation import accuracy_interval, evaluate
+from course_utils.models import (
+    describe_preprocessing,
+    freeze,
+    load_backbone,
+    replace_head,
+    save_model,
+    thaw,
+    trainable_parameters,
+)
+from course_utils.settings import Settings, set_seed
+from course_utils.training import fastest_dtype, fit
+
+STATE, MODEL, RESULTS = "training.pt", "model.safetensors", "results.json"
+
+
+def train_run(settings: Settings, output: str | Path, part: str = "head") -> dict:
+    """Train a network, test it, and write what came out. An unfinished run in `output` goes on.
+
+    If several processes were launched, every one calls this; they share the work, and the first one writes.
+
+    Args:
+        settings: What to train on, with which network, and how.
+        output: A folder for `training.pt`, `model.safetensors` and `results.json`. The last two are written
+            when all is done, and never over a file that is there.
+        part: What is trained: "head", "all", or the name of a stage, such as "layer4", for it and all above.
+
+    Returns:
+        What is in `results.json`; at once, if this run was finished before.
+
+    Raises:
+        CourseError: If anything fails. If there are several processes, the message names the one that failed.
+        KeyboardInterrupt: At Ctrl-C; it says what is kept.
+    """
+    try:
+        return _train_run(settings, Path(output).resolve(), part)
+    except CourseError as error:
+        raise named(error) from error
+
+
+def _train_run(settings: Settings, output: Path, part: str) -> dict:
+    set_seed(settings.seed)
+    started = time.perf_counter()
+    weights = backbone_weights(settings)
+    transform = backbone_transform(weights, settings.image_size)
+    describe_preprocessing(transform)  # what could not be saved is told before training
+    splits, model = load_splits(settings, transform), load_backbone(weights)
+    replace_head(model, len(splits.classes))
+    choose_part(model, part)
+    with _own_folder(output):
+        if finished := from_first(lambda: _finished(output, settings, part)):
+            return finished
+        from_first(lambda: check_room(output, _most_bytes(model, part) - _size(output / STATE)))
+        history = fit(model, splits.train, splits.val, settings, checkpoint=output / STATE)
+        if history.interrupted:
+            done = f"{len(history.epochs)} of {settings.epochs} epochs are finished"
+            raise KeyboardInterrupt(f"Interrupted: {done}, and nothing was tested.")
+        fitted = time.perf_counter()
+        result = evaluate(model, splits.test, num_workers=settings.num_workers)
+        low, high = accuracy_interval(result.correct, len(result.labels))
+        device = next(model.parameters()).device
+        facts = {
+            "settings": settings.model_dump(),
+            "trained": part,
+            "processes": count(),
+            "threads": torch.get_num_threads(),
+            "device": device.type,
+            "precision": str(fastest_dtype(device)).removeprefix("torch."),
+            "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
+            "epochs": [asdict(epoch) for epoch in history.epochs],
+            "best_epoch": history.best.epoch,
+            "test": {
+                "correct": result.correct,
+                "accuracy": result.accuracy,
+                "interval_95": [low, high],
+            },
+            "seconds": {"fit": fitted - started, "evaluate": time.perf_counter() - fitted},
+        }
+        names = {"backbone": settings.backbone, "classes": splits.classes, "image_size": settings.image_size}
+        from_first(lambda: _write(output, model, facts, transform=transform, **names))
+    return facts
+
+
+@contextmanager
+def _own_folder(output: Path) -> Iterator[None]:
+    """Make the folder of a run, or go on in it, with no other run in it meanwhile."""
+    lock = FileLock(output / ".lock")
+    from_first(lambda: _take(lock, output))
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):  # Windows does not remove what is open
+                Path(lock.lock_file).unlink()
+        lock.release()
+
+
+def _take(lock: FileLock, output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        do = "Wait until it has ended, or choose another folder with --output."
+        raise _not_here(output, "no other run in this folder", "one that is under way", do) from error
+    except (OSError, NotImplementedError) as error:
+        raise not_written(output, error) from error
+
+
+def _finished(output: Path, settings: Settings, part: str) -> dict | None:
+    """Return the results of the same run if they are here already; None if there are none of any run.
+
+    Raises:
+        ConfigError: If there are others: they are not this run's to write over.
+    """
+    there = [name for name in (MODEL, RESULTS) if (output / name).exists()]
+    if not there:
+        return None
+    wanted, saved = {**_identity(settings.model_dump()), "part": part}, {}
+    try:
+        facts = json.loads((output / RESULTS).read_text(encoding="utf-8"))
+        saved = {**_identity(facts["settings"]), "part": facts["trained"]}
+        if len(there) == 2 and saved == wanted and told(facts):
+            print("This run was finished before, and is left as it is:")
+            return facts
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not written by a run
+        saved = {}
+    different = [name for name in wanted if saved and saved.get(name) != wanted[name]]
+    words = ", ".join(f"{name}={saved.get(name)!r} instead of {wanted[name]!r}" for name in different)
+    found = f"{' and '.join(there)}, not of this run" + (f" ({words})" if words else "")
+    raise _not_here(output, "a new folder, or that of an unfinished run with the same settings", found)
+
+
+def _identity(settings: dict) -> dict:
+    """Return those settings that make a run another one."""
+    return {name: value for name, value in settings.items() if name not in ("device", "num_workers")}
+
+
+AWAY = "Choose another folder with --output; or move these files away, and an unfinished run goes on."
+
+
+def _not_here(output: Path, expected: str, found: str, do: str = AWAY) -> ConfigError:
+    return ConfigError(
+        "A network cannot be trained into this folder.", where=output, expected=expected, found=found, do=do
+    )
+
+
+def _most_bytes(model: nn.Module, part: str) -> int:
+    """Return how much a run has on the disk at most: two training states, while one replaces the other."""
+    whole = sum(tensor.nbytes for tensor in model.state_dict().values())
+    trained = sum(parameter.nbytes for parameter in trainable_parameters(model))
+    kept = trained if part == "head" else whole
+    state = 2 * kept + 2 * trained  # as it is and as it was best, and two numbers of Adam for each
+    return 2 * state + whole + 2_000_000  # names, shapes and results
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def choose_part(model: nn.Module, part: str) -> None:
+    """Freeze a network but for its head, and for what `part` names: see `train_run`.
+
+    Raises:
+        ConfigError: If the network has no such stage.
+    """
+    freeze(model)
+    if part == "all":
+        model.requires_grad_(True)
+    elif part != "head":
+        thaw(model, down_to=part)
+
+
+def _write(output: Path, model: nn.Module, facts: dict, **card: object) -> None:
+    """Write the model and the results: both, or none."""
+    for name in (MODEL, RESULTS):
+        if (output / name).exists():  # it came while this run was training
+            raise _not_here(output, f"no file {name} but that of this run", "one that it did not write")
+    save_model(model, output / MODEL, **card)
+    text = json.dumps(facts, indent=2) + "\n"
+    try:
+        write_atomically(output / RESULTS, lambda part: part.write_text(text, encoding="utf-8"))
+    except BaseException:
+        (output / MODEL).unlink()  # else the same command would take it for another run's
+        raise
+
+
+def told(facts: dict) -> str:
+    """Return what came out of a run, in two lines for people."""
+    test, images = facts["test"], facts["images"]["test"]
+    low, high = test["interval_95"]
+    by = f"{facts['processes']} process(es), {facts['device']}, {facts['precision']}"
+    return (
+        f"{facts['trained']} trained on {facts['images']['train']} images by {by}: "
+        f"{sum(facts['seconds'].values()):.1f} s\n"
+        f"test accuracy {test['accuracy']:.3f} ({low:.3f} to {high:.3f}): "
+        f"{test['correct']} of {images} images"
+    )

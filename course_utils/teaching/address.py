@@ -1,0 +1,178 @@
+"""Where do people find this course, and what do they see first? One address, and all that repeats it."""
+
+import base64
+import re
+import tomllib
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell
+
+from course_utils.data import write_atomically
+from course_utils.errors import ConfigError
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching.exercises import students_version
+
+HOST = "https://github.com"
+# GitHub's rules. Only accounts that a company manages have an underscore.
+ADDRESS = re.compile(
+    r"(?=[^/]{1,39}/)[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*/(?!\.{1,2}$)(?!.*\.git$)[A-Za-z0-9._-]{1,100}",
+    re.IGNORECASE,
+)
+ENTRY = re.compile(r'^repository = ".*"$', re.MULTILINE)
+README_PART = re.compile(r"(<!-- address -->\n).*?(<!-- /address -->)", re.DOTALL)
+# nbgrader's metadata of a cell that students do not change.
+LOCKED = {
+    "cell_type": "code",
+    "grade": False,
+    "locked": True,
+    "schema_version": 3,
+    "solution": False,
+    "task": False,
+}
+OPEN_IT = "**Open it elsewhere:** "
+
+# The first code cell of every notebook. In Colab there is nothing else yet, so it cannot import any of this.
+FIRST_CELL = """\
+# Colab starts without the course: this cell gets it. Anywhere else it does nothing.
+import importlib.util
+import subprocess
+import sys
+
+REPOSITORY = "{repository}"  # OWNER/NAME on GitHub; `python -m course_utils set-repository` writes it
+
+if "google.colab" in sys.modules and importlib.util.find_spec("course_utils") is None:
+    if not REPOSITORY:
+        raise RuntimeError("This copy of the course has no address yet: see set-repository in its README.")
+    address, folder = f"https://github.com/{{REPOSITORY}}", REPOSITORY.split("/")[1]
+    command = ["git", "clone", "--quiet", "--depth", "1", address, folder]
+    cloned = subprocess.run(command, capture_output=True, text=True)
+    if cloned.returncode and "already exists" not in cloned.stderr:
+        raise RuntimeError(f"The course could not be cloned from {{address}}: {{cloned.stderr}}")
+    sys.path.insert(0, folder)
+    from course_utils.packages import install_missing
+
+    install_missing()"""
+
+
+def repository(folder: Path = REPOSITORY_FOLDER) -> str:
+    """Return OWNER/NAME of the course on GitHub; "" until it is set."""
+    tools = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    return tools["course-utils"]["repository"]
+
+
+def set_repository(name: str, folder: Path = REPOSITORY_FOLDER) -> list[Path]:
+    """Write an address wherever the course repeats it: notebooks, README and pyproject.toml.
+
+    Args:
+        name: OWNER/NAME on GitHub, or "" to take it away.
+        folder: The course's own folder.
+
+    Returns:
+        The paths of the files that have changed.
+
+    Raises:
+        ConfigError: If GitHub could not have such a name, or a file cannot be written.
+    """
+    if name:
+        check_address(name)
+    texts = {}
+    for path in folder.glob("notebooks/*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        write_address(notebook, name, f"notebooks/{path.name}")
+        texts[path] = nbformat.writes(notebook) + "\n"
+    for path in folder.glob("notebooks/exercises/solutions/*.ipynb"):
+        solution = nbformat.read(path, as_version=4)
+        write_address(solution, name, f"notebooks/exercises/{path.name}")  # the student's, also in its source
+        texts[path] = nbformat.writes(solution) + "\n"
+        texts[path.parents[1] / path.name] = nbformat.writes(students_version(solution)) + "\n"
+    path = folder / "pyproject.toml"
+    texts[path] = ENTRY.sub(f'repository = "{name}"', path.read_text("utf-8"))
+    path = folder / "README.md"
+    texts[path] = README_PART.sub(rf"\1{readme_part(name)}\n\2", path.read_text("utf-8"))
+    changed = [path for path, text in texts.items() if text != path.read_text(encoding="utf-8")]
+    for path in changed:
+        write_atomically(path, lambda part, text=texts[path]: part.write_text(text, "utf-8"), ConfigError)
+    return sorted(changed)
+
+
+def check_address(name: str) -> None:
+    """Refuse what GitHub would not take as OWNER/NAME.
+
+    Raises:
+        ConfigError: If an owner or a repository cannot have this name.
+    """
+    if not ADDRESS.fullmatch(name):
+        raise ConfigError(
+            "This cannot be the name of a repository.",
+            where=repr(name),
+            expected="OWNER/NAME, as after github.com/ in its address: an owner of at most 39 letters and "
+            "digits, with single hyphens between them; a name of at most 100 letters, digits, dots, _ and -, "
+            "without .git",
+            found="a name that GitHub does not allow",
+            do="Write, for example, jane/transfer-learning-course.",
+        )
+
+
+def write_address(notebook: nbformat.NotebookNode, name: str, path: str) -> None:
+    """Put an address into the first text and the first code cell of a notebook, in place.
+
+    Args:
+        notebook: It begins with a Markdown cell. If no cell gets the course in Colab yet, it gets one.
+        name: OWNER/NAME, or "".
+        path: Of the notebook in the repository, for example notebooks/00_start_here.ipynb.
+    """
+    first, second = notebook.cells[:2]
+    parts = [part for part in first.source.split("\n\n") if not part.startswith(OPEN_IT)]
+    # A lesson says last what to know first; an exercise ends with how to work on it.
+    place = next((n for n, part in enumerate(parts) if part.startswith("**Know first:**")), len(parts))
+    first.source = "\n\n".join([*parts[:place], OPEN_IT + launch_links(name, path), *parts[place:]])
+    source = FIRST_CELL.format(repository=name)
+    if second.cell_type == "code" and second.source.startswith(FIRST_CELL.split("\n")[0]):
+        second.source = source
+    else:
+        notebook.cells.insert(1, new_code_cell(source))
+        notebook.cells[1]["id"] = "get-the-course"
+        if "/exercises/" in path:
+            grade_id = f"lesson{Path(path).name[:2]}-get-the-course"
+            notebook.cells[1].metadata["nbgrader"] = {**LOCKED, "grade_id": grade_id}
+
+
+def launch_links(name: str, path: str) -> str:
+    """Return the links that open a notebook in Colab and Binder, or say that there are none yet."""
+    if not name:
+        return (
+            "this copy of the course has no address yet, so there are no links to Colab and Binder here. "
+            "`python -m course_utils set-repository OWNER/NAME` writes them."
+        )
+    colab = f"https://colab.research.google.com/github/{name}/blob/HEAD/{path}"
+    return f"[Colab]({colab}) · [Binder](https://mybinder.org/v2/gh/{name}/HEAD?urlpath=lab/tree/{path})"
+
+
+def readme_part(name: str) -> str:
+    """Return what README says about where the course is."""
+    start = "notebooks/00_start_here.ipynb"
+    if not name:
+        return f"In a browser, without installing anything: {launch_links(name, start)}"
+    clone = f"git clone {HOST}/{name}\ncd {name.split('/')[1]}"
+    return f"```\n{clone}\n```\n\nOr in a browser, without installing anything: {launch_links(name, start)}"
+
+
+def write_front_picture(folder: Path = REPOSITORY_FOLDER) -> Path:
+    """Copy the picture that opens README out of the stored outputs of the lesson that draws it.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    path = folder / "docs" / "pictures" / "transfer.png"
+    picture = front_picture(folder)
+    write_atomically(path, lambda part: part.write_bytes(picture), ConfigError)
+    return path
+
+
+def front_picture(folder: Path = REPOSITORY_FOLDER) -> bytes:
+    """Return the PNG file that the cell with the tag "front-page" has drawn."""
+    lesson = nbformat.read(folder / "notebooks" / "07_does_transfer_pay.ipynb", as_version=4)
+    (cell,) = (cell for cell in lesson.cells if "front-page" in cell.metadata.get("tags", []))
+    (png,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
+    return base64.b64decode(png)

@@ -1,0 +1,121 @@
+"""Which part of the course do students get?
+
+What is committed, without solutions, tests and whatever else is for those who teach. A bundle packs it, and
+a students' repository consists of it.
+"""
+
+import io
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from course_utils.data import make_folder
+from course_utils.errors import ConfigError
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching.address import check_address, set_repository
+
+FOR_TEACHERS = (
+    *("notebooks/exercises/solutions", "tests", "conftest.py", "benchmarks/*.py", ".ci", ".github"),
+    *("index.md", "docs/_*", "docs/conf.py", "docs/api.md", "docs/exercises.md"),
+    *("docs/grading.md", "docs/instructors.md"),
+)
+PARTS_FOR_TEACHERS = re.compile(
+    r"<!-- teachers -->\n.*?<!-- /teachers -->\n+|^make test .*?\n", re.DOTALL | re.MULTILINE
+)
+LINK = re.compile(r"\[([^\[\]]*)\]\(([^()#\s]+)(?:#[^()\s]*)?\)")
+
+
+def write_content(folder: Path, repository: str = "") -> None:
+    """Write what students get into an empty folder: what is committed, as `git archive` gives it.
+
+    Args:
+        folder: Where to. Links of its texts and notebooks to what is left out become plain words.
+        repository: OWNER/NAME on GitHub, for the links to Colab and Binder. "": they stay as they are.
+
+    Raises:
+        ConfigError: If git cannot give the files, or OWNER/NAME is none.
+    """
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".").decode().splitlines()
+    if changed:
+        names = ", ".join(line[3:] for line in changed[:5])
+        print(
+            f"Not committed, so taken as it was before: {names}{' ...' * (len(changed) > 5)}", file=sys.stderr
+        )
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", "HEAD"))) as archive:
+        archive.extractall(folder, filter="data")
+    if repository:
+        set_repository(repository, folder)  # while the solutions are there: the exercises are made from them
+    before = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    for path in [path for pattern in FOR_TEACHERS for path in folder.glob(pattern)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    left_out = {name for name in before if not (folder / name).exists()}
+    for path in [*folder.rglob("*.md"), *folder.rglob("*.ipynb")]:
+        text = path.read_text(encoding="utf-8")
+        at = path.parent.relative_to(folder).as_posix()
+
+        def mended(link: re.Match, at: str = at) -> str:
+            return link[1] if posixpath.normpath(posixpath.join(at, link[2])) in left_out else link[0]
+
+        mended_text = LINK.sub(mended, text)
+        if path.suffix == ".md":
+            mended_text = PARTS_FOR_TEACHERS.sub("", mended_text)
+        if mended_text != text:
+            path.write_text(mended_text, encoding="utf-8", newline="\n")
+
+
+def students_repository(name: str, folder: str | Path) -> Path:
+    """Make a git repository for students, with one commit, to be pushed to an address of its own.
+
+    A fork of the course has the solutions and the wrong answers of the tests in it, also in its history.
+
+    Args:
+        name: OWNER/NAME that it will have on GitHub: its links to Colab and Binder lead there.
+        folder: Where to; a new or an empty folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: If there is something in the folder, OWNER/NAME is none, or git fails, for example
+            because it does not know your name.
+    """
+    check_address(name)
+    folder = Path(folder).resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            "A students' repository cannot be made there.",
+            where=folder,
+            expected="a new or an empty folder",
+            found="a folder that holds other things" if folder.is_dir() else "a file",
+            do="Choose another folder.",
+        )
+    make_folder(folder, ConfigError)
+    write_content(folder, name)
+    _git("init", "--quiet", "--initial-branch=main", folder=folder)
+    _git("add", "--all", "--force", folder=folder)
+    _git("commit", "--quiet", "--message", "The course, as students get it", folder=folder)
+    return folder
+
+
+def _git(*arguments: str, folder: Path | None = None) -> bytes:
+    """Return what a git command prints; `folder` is where it runs, by default the course's own."""
+    folder = folder or REPOSITORY_FOLDER
+    try:
+        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        told = (
+            error.stderr.decode(errors="replace")
+            if isinstance(error, subprocess.CalledProcessError)
+            else error
+        )
+        raise ConfigError(
+            "git could not do its part.",
+            where=folder,
+            expected=f"git, and `git {arguments[0]}` to work in this folder",
+            found=" ".join(str(told).split())[:500],
+            do="Read what git says. If this folder is no repository, clone the course instead of copying it.",
+        ) from error

@@ -1,0 +1,214 @@
+"""Which submissions should a person look at, because their cells touch what gives them their marks?
+
+A test and the answer that it tests run in one Python, so that marks can be forged by whoever knows how.
+What it takes - the checks, the guard, IPython's internals, `sys.modules`, `gc`, frames, mocks - is nothing
+that an exercise asks for. Its words are looked for here; nothing is executed, and nothing is proved.
+"""
+
+import ast
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+# Characters of a cell that is parsed; a longer one, or one that is no Python, is searched as text.
+PARSED = 20_000
+WORD = re.compile(r"[\w.]+")
+# Names, with what they belong to, that no answer needs.
+MODULES = WORD.findall(
+    """
+    IPython.core IPython.terminal IPython.utils __main__ _guard builtins course_utils.checks
+    course_utils.teaching.exercises course_utils.teaching.grading
+    ctypes gc importlib.import_module inspect.currentframe
+    inspect.getinnerframes inspect.getouterframes inspect.getsource inspect.getsourcelines inspect.stack
+    inspect.trace inspect.unwrap ipykernel linecache mock sys.meta_path sys.modules sys.monitoring
+    sys.path_hooks sys.setprofile sys.settrace unittest.mock zmq
+    """
+)
+# Names that tell enough, whatever they belong to: of Python, of IPython, of the checks, the guard and mocks.
+WORDS = set(
+    WORD.findall(
+        """
+        __builtins__ __closure__ __code__ __defaults__ __globals__ __kwdefaults__ __subclasses__ __wrapped__
+        _getframe cell_contents f_back f_builtins f_globals f_locals get_objects get_referrers gi_frame
+        tb_frame
+
+        _ih ast_node_interactivity ast_transformers custom_exceptions do_execute execute_request get_ipython
+        history_manager input_transformer_manager input_transformers_cleanup input_transformers_post
+        run_ast_nodes run_cell run_cell_async run_code set_custom_exc shell_handlers showsyntaxerror
+        showtraceback transform_ast transform_cell user_expressions user_global_ns user_ns
+
+        AsyncMock MagicMock Mock MonkeyPatch PropertyMock Verdict _guard create_autospec kernel_guard
+        monkeypatch
+        """
+    )
+)
+# These only where they stand alone: `model.eval()` and `torch.compile` are harmless.
+ALONE = {"In", "__import__", "_i", "_ii", "_iii", "compile", "eval", "exec", "globals"}
+# Methods that let an object pass for another one.
+DISGUISES = {"__bool__", "__class__", "__eq__", "__instancecheck__", "__ne__", "__subclasscheck__"}
+HISTORY = {"In", "_i", "_ii", "_iii"}
+CHECK_MODULES = {path.stem for path in (Path(__file__).parents[1] / "checks").glob("*.py")}
+# What notebooks that were made from scripts have in the place of %matplotlib.
+MAGICS = re.compile(r"get_ipython\(\)\.(run_line_magic|magic)\(['\"](matplotlib|config|time|timeit|pip)\b")
+DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+
+
+def cells_to_review(notebook: NotebookNode) -> dict[int, list[str]]:
+    """Return for each cell that a student wrote, and that touches what marks rest on, the words that do.
+
+    Args:
+        notebook: What `submissions.restore` gave: the solution with a student's answers and added cells.
+
+    Returns:
+        The cells' numbers in the notebook, from 1, and for each its words, sorted; empty for nearly all.
+    """
+    cells = [(number, cell) for number, cell in enumerate(notebook.cells, 1) if cell.cell_type == "code"]
+    trees = {number: _parse(cell.source) for number, cell in cells}
+    imported = _imported(tree for tree in trees.values() if tree is not None)
+    found = {}
+    for number, cell in cells:
+        nbgrader = cell.metadata.get("nbgrader")
+        if nbgrader is None or nbgrader.get("solution"):
+            tree, magics = trees[number], "\n".join(filter(_is_magic, cell.source.split("\n")))
+            words = _words_of_text(cell.source) if tree is None else _Words(tree, imported).found
+            if words | _words_of_text(magics):
+                found[number] = sorted(words | _words_of_text(magics))
+    return found
+
+
+def _is_magic(line: str) -> bool:
+    return line.lstrip().startswith(("%", "!", "?")) or line.rstrip().endswith("?")
+
+
+def _parse(source: str) -> ast.Module | None:
+    """Return a cell's tree, its magics left out; None if it is no Python, or too long to be parsed."""
+    if len(source) > PARSED:
+        return None
+    lines = MAGICS.sub("print('", source).split("\n")
+    lines = ["" if line.startswith("%%") else line for line in lines]
+    lines = [line[: -len(line.lstrip())] + "pass" if _is_magic(line) else line for line in lines]
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return ast.parse("\n".join(lines))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two if it is nested too deeply
+        return None
+
+
+def _imported(trees: Iterable[ast.Module]) -> dict[str, str]:
+    """Return what imported names stand for: `np` for numpy, `check` for course_utils.checks."""
+    imported = {}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first = alias.name.split(".")[0]
+                imported[alias.asname or first] = alias.name if alias.asname else first
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            imported |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return imported
+
+
+class _Words:
+    """The words of one cell, gathered in `found`."""
+
+    def __init__(self, tree: ast.Module, imported: Mapping[str, str]):
+        nodes = list(ast.walk(tree))  # no NodeVisitor, which goes as deep as an expression is nested
+        own = {node.arg for node in nodes if isinstance(node, ast.arg)}
+        self.imported = {name: full for name, full in imported.items() if name not in own}
+        self.own = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} | own
+        self.inner = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+        self.found = set()
+        for node in nodes:
+            getattr(self, f"see_{type(node).__name__.lower()}", lambda _: None)(node)
+
+    def see_import(self, node):
+        names = {alias.name for alias in node.names} - {"course_utils.checks"}
+        self.found |= {word for name in names for word in _touched(name)}
+
+    def see_importfrom(self, node):
+        names = {f"{node.module}.{alias.name}" for alias in node.names} - {"course_utils.checks"}
+        self.found |= {word for name in names for word in _touched(name)}
+
+    def see_name(self, node):
+        if isinstance(node.ctx, ast.Load) and id(node) not in self.inner:
+            self.found |= self._touched_by(node)
+            self.found |= {node.id} & ALONE - (self.own & HISTORY)
+
+    def see_attribute(self, node):
+        if id(node) in self.inner:  # seen as a part of the whole name, once
+            return
+        name = self._name(node)
+        self.found |= self._touched_by(node)
+        if not isinstance(node.ctx, ast.Load) and name.startswith("course_utils."):
+            self.found.add(name)
+
+    def see_constant(self, node):
+        text = node.value if isinstance(node.value, str) else ""
+        if DOTTED.fullmatch(text):
+            self.found |= (_touched(text) if "." in text else {text} & WORDS) | {text} & DISGUISES
+        if text.strip().endswith(".ipynb"):
+            self.found.add(".ipynb")
+
+    def see_functiondef(self, node):
+        self.found |= {node.name} & DISGUISES
+
+    def see_assign(self, node):
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                self.found |= {target.id} & DISGUISES
+            elif isinstance(target, ast.Attribute):
+                self.found |= {target.attr} & DISGUISES
+                # A setting, such as torch.backends.cudnn.benchmark = True, is a plain value.
+                if self._is_imported(target) and not isinstance(node.value, ast.Constant):
+                    self.found.add(self._name(target))
+
+    def see_call(self, node):
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name in ("setattr", "delattr", "vars") and node.args and self._is_imported(node.args[0]):
+            self.found.add(f"{name}({self._name(node.args[0])})")
+
+    def _touched_by(self, node: ast.AST) -> set[str]:
+        """Return the words of a name; that of a module counts if it was imported: `mock` may be anything."""
+        name = self._name(node)
+        return _touched(name) if self._is_imported(node) else set(name.split(".")) & WORDS
+
+    def _name(self, node: ast.AST) -> str:
+        """Return the full name of an attribute: nn.Linear is torch.nn.Linear; of `f().x` it is `.x`."""
+        parts = []
+        while isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        root = self.imported.get(node.id, node.id) if isinstance(node, ast.Name) else ""
+        return ".".join([root, *reversed(parts)])
+
+    def _is_imported(self, node: ast.AST) -> bool:
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        return isinstance(node, ast.Name) and node.id in self.imported
+
+
+def _touched(name: str) -> set[str]:
+    """Return which of the words a full name has in it."""
+    words = set(name.split(".")) & WORDS
+    words |= {module for module in MODULES if f"{name}.".startswith(f"{module}.")}
+    check = name.removeprefix("course_utils.checks.")
+    # A check that is called, or asked for help, is what it is there for.
+    if check != name and check not in CHECK_MODULES and re.fullmatch(r"[a-z]\w*", check):
+        words.discard("course_utils.checks")
+    return words
+
+
+def _words_of_text(text: str) -> set[str]:
+    """Return the words of what cannot be parsed, comments left out."""
+    words = set()
+    for line in text.split("\n"):
+        line = line.partition("#")[0].lstrip(" \t%!")
+        imports = line.startswith(("import ", "from "))
+        for match in DOTTED.finditer(line):
+            name, follows = match[0], line[match.end() : match.end() + 1]
+            words |= _touched(name) if imports or "." in name else {name} & WORDS
+            words |= {name} & ALONE if follows == "(" or (name == "In" and follows == "[") else set()
+        words |= {".ipynb"} if ".ipynb" in line else set()
+    return words

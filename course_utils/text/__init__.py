@@ -1,0 +1,61 @@
+"""Text: the same recipe for words (lesson 10).
+
+Tokenized data, encoders and decoders, names in sentences, and which tokens a prediction rests on.
+"""
+
+from course_utils.text.attributions import AttributedText, token_attributions
+from course_utils.text.comparison import INIT_STRATEGIES, TARGETS, train_text_from
+from course_utils.text.data import (
+    SENTIMENTS,
+    WORD_LABELS,
+    encode_words,
+    load_reviews,
+    load_topics,
+    read_reviews,
+    split_sentences,
+)
+from course_utils.text.decoders import (
+    few_shot_classify,
+    generate,
+    last_token_counts,
+    load_smollm2,
+    next_token_loss,
+    prompt_for,
+    small_decoder,
+    smollm2_file,
+    train_decoder,
+)
+from course_utils.text.encoders import TextNetwork, load_encoder, load_tokenizer
+from course_utils.text.entities import by_type, entity_f1, extract_entities, labels_by_sentence, per_type
+
+__all__ = [
+    "INIT_STRATEGIES",
+    "SENTIMENTS",
+    "TARGETS",
+    "WORD_LABELS",
+    "AttributedText",
+    "TextNetwork",
+    "by_type",
+    "encode_words",
+    "entity_f1",
+    "extract_entities",
+    "few_shot_classify",
+    "generate",
+    "labels_by_sentence",
+    "last_token_counts",
+    "load_encoder",
+    "load_reviews",
+    "load_smollm2",
+    "load_tokenizer",
+    "load_topics",
+    "next_token_loss",
+    "per_type",
+    "prompt_for",
+    "read_reviews",
+    "small_decoder",
+    "smollm2_file",
+    "split_sentences",
+    "token_attributions",
+    "train_decoder",
+    "train_text_from",
+]

@@ -1,0 +1,257 @@
+"""Faults 2, 3 and 6 to 8, on a stand-in for CIFAR-10 on loopback: each is first shown the plain way, then
+survived. And `python -m course_utils fetch`."""
+
+import gzip
+import hashlib
+import os
+import socket
+import sys
+import tarfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets
+from torchvision.datasets.utils import extract_archive
+from torchvision.models import ResNet50_Weights
+
+from course_utils.__main__ import main
+from course_utils.data.archives import KNOWN, MIRRORS, dataset_files, fetch_dataset
+from course_utils.data.splits import DOWNLOADED, load_splits
+from course_utils.errors import DataError
+from course_utils.settings import DATASETS, Settings
+from course_utils.teaching.environment import describe_machine
+
+pytestmark = pytest.mark.usefixtures("no_network")
+
+CIFAR10 = Settings(dataset="cifar10", images_per_class=5)
+
+
+def files_in(folder):
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
+# 2. and 3. No network
+
+
+@pytest.mark.parametrize("name", ["cifar10", "fashion_mnist"])
+def test_fault_2_no_network_and_nothing_here(name, tmp_path, monkeypatch, assert_says_four_things):
+    kind = {"cifar10": datasets.CIFAR10, "fashion_mnist": datasets.FashionMNIST}[name]
+    with pytest.raises((OSError, RuntimeError)) as told:
+        kind(tmp_path, download=True)
+    assert str(tmp_path) not in str(told.value), "the fault is not there"
+
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "downloads"))
+    with pytest.raises(DataError) as caught:
+        load_splits(Settings(dataset=name))
+    assert_says_four_things(caught.value)
+    file = dataset_files(kind)[0]
+    assert caught.value.where == str(tmp_path / "downloads" / file.name)
+    assert all(url in caught.value.expected for url in file.urls)
+    assert str((tmp_path / "downloads" / file.name).parent) in caught.value.do
+    assert 'profile="quick"' in caught.value.do
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def forbid_sockets(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+
+
+def test_fault_3_sound_data_need_no_network_and_no_right_to_write(
+    cifar10_server, folder_for_all, ordinary_user, monkeypatch
+):
+    """The plain way works here, too: this is no fault, only something to keep."""
+    _, stop = cifar10_server
+    monkeypatch.setenv("COURSE_DATA", str(folder_for_all))
+    monkeypatch.setenv("COURSE_MIRROR", datasets.CIFAR10.url.rsplit("/", 1)[0])
+    first = load_splits(CIFAR10)
+    for lock in folder_for_all.glob("*.lock"):
+        lock.unlink()
+    stop()
+    for path in [folder_for_all, *folder_for_all.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    with monkeypatch.context() as patch, ordinary_user():
+        forbid_sockets(patch)
+        assert not os.access(folder_for_all, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+        datasets.CIFAR10(folder_for_all)
+        assert load_splits(CIFAR10).train.indices == first.train.indices
+
+
+# 6. to 8. What is unpacked
+
+
+@pytest.mark.parametrize("damage", ["lost", "truncated"])
+@pytest.mark.parametrize("name", ["batches.meta", "data_batch_3"])
+def test_fault_6_file_of_cifar10_is_unpacked_again(name, damage, cifar10_server, tmp_path):
+    _, stop = cifar10_server
+    root = tmp_path / "downloads"
+    load_splits(CIFAR10)
+    stop()
+    path = root / "cifar-10-batches-py" / name
+    good = path.read_bytes()
+    path.unlink() if damage == "lost" else path.write_bytes(good[:50])
+    if name == "batches.meta":
+        with pytest.raises(RuntimeError, match="You can use download=True"):
+            datasets.CIFAR10(root, download=True)
+    load_splits(CIFAR10)
+    assert path.read_bytes() == good
+    if damage == "truncated":
+        assert path.with_name(f"{name}.bad").read_bytes() == good[:50]
+    assert {path.name for path in root.iterdir() if path.is_dir()} == {"cifar-10-batches-py"}
+
+
+def test_fault_7_archive_that_leaves_its_folder(
+    cifar10_server, tmp_path, monkeypatch, assert_says_four_things
+):
+    archive, _ = cifar10_server
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("../escaped"))
+    if sys.version_info < (3, 14):  # from then on Python itself refuses
+        (tmp_path / "plain" / "root").mkdir(parents=True)
+        with warnings.catch_warnings(action="ignore"):
+            extract_archive(archive, tmp_path / "plain" / "root")
+        assert (tmp_path / "plain" / "escaped").exists(), "the fault is not there"
+    # As if even the pinned hash were the attacker's.
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    with pytest.raises(DataError, match="Outside") as caught:
+        load_splits(CIFAR10)
+    assert_says_four_things(caught.value)
+    assert caught.value.where == str(tmp_path / "downloads" / archive.name)
+    assert not list(tmp_path.glob("downloads/**/escaped")) and not (tmp_path / "escaped").exists()
+    assert [path.name for path in (tmp_path / "downloads").iterdir() if path.is_dir()] == []
+
+
+def test_fault_7_altered_archive_is_not_even_unpacked(cifar10_server, tmp_path):
+    archive, _ = cifar10_server
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("../escaped"))
+    with pytest.raises(DataError, match="could not be downloaded"):
+        load_splits(CIFAR10)
+    assert files_in(tmp_path / "downloads") == []
+
+
+def test_fault_8_wrong_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuntimeError, match="not found or corrupted") as told:
+        datasets.CIFAR10("data")
+    assert str(tmp_path) not in str(told.value), "the fault is not there"
+    monkeypatch.setenv("COURSE_DATA", "data")
+    with pytest.raises(DataError) as caught:
+        load_splits(CIFAR10)
+    assert caught.value.where == str(tmp_path / "data" / "cifar-10-python.tar.gz")
+
+
+def idx(array):
+    """Return an array of bytes in the format of MNIST's files."""
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes()
+
+
+def test_fashion_mnist_comes_the_same_way(tmp_path, monkeypatch):
+    served, resources = tmp_path / "served" / "FashionMNIST" / "raw", []
+    served.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        labels = np.arange(30, dtype=np.uint8) % 10
+        for name, array in (
+            (f"{part}-images-idx3-ubyte.gz", np.zeros((30, 28, 28), np.uint8)),
+            (f"{part}-labels-idx1-ubyte.gz", labels),
+        ):
+            (served / name).write_bytes(gzip.compress(idx(array)))
+            resources.append((name, hashlib.md5((served / name).read_bytes()).hexdigest()))
+    monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
+    monkeypatch.setenv("COURSE_MIRROR", str(tmp_path / "served"))
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "downloads"))
+    splits = load_splits(Settings(dataset="fashion_mnist"))
+    assert len(splits.test) == 30 and len(splits.train) + len(splits.val) == 30
+    monkeypatch.delenv("COURSE_MIRROR")
+    rows = fetch_dataset(datasets.FashionMNIST, tmp_path / "downloads")
+    assert [row.state for row in rows] == ["sound"] * 4
+    (tmp_path / "downloads/FashionMNIST/raw/t10k-labels-idx1-ubyte").unlink()
+    rows = fetch_dataset(datasets.FashionMNIST, tmp_path / "downloads")
+    assert [row.state for row in rows] == ["sound"] * 3 + ["unpacked"]
+
+
+def test_every_file_of_torchvisions_datasets_has_a_sha256_and_an_address_with_https():
+    for kind, count in ((datasets.CIFAR10, 1), (datasets.FashionMNIST, 4)):
+        files = dataset_files(kind)
+        assert len(files) == count
+        for file in files:
+            assert len(file.sha256) == 64 and file.size and len(file.urls) >= 2
+            assert all(url.startswith("https://") for url in file.urls)
+            assert all(len(content.sha256 or 2 * content.md5) == 64 for content in file.contents)
+    assert dataset_files(datasets.CIFAR10)[0].urls[0] == datasets.CIFAR10.url
+
+
+def test_machine_says_whether_a_dataset_is_here_also_a_new_one(cifar10_server, tmp_path, monkeypatch):
+    def images(name):
+        return describe_machine(Settings(dataset=name)).loc["images"].tolist()
+
+    not_yet = "not yet: it is downloaded when a lesson first needs it"
+    assert images("cifar10") == ["cifar10", not_yet, True]
+    load_splits(CIFAR10)
+    assert images("cifar10") == ["cifar10", "downloaded", True]
+    (tmp_path / "downloads" / "cifar-10-batches-py" / "batches.meta").unlink()
+    assert images("cifar10") == ["cifar10", not_yet, True]
+    monkeypatch.setattr("course_utils.settings.DATASETS", (*DATASETS, "cifar100"))
+    monkeypatch.setitem(DOWNLOADED, "cifar100", datasets.CIFAR100)
+    monkeypatch.setitem(MIRRORS, "CIFAR100", ())
+    assert images("cifar100") == ["cifar100", not_yet, True]
+
+
+SOURCE = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.mark.skipif(not SOURCE.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
+def test_sums_of_what_is_in_fashion_mnist_are_those_of_its_files():
+    """Debian packs the same files anew: what is in them has the same sums."""
+    for name, md5 in datasets.FashionMNIST.resources:
+        unpacked = gzip.decompress((SOURCE / name).read_bytes())
+        assert hashlib.sha256(unpacked).hexdigest() == KNOWN[md5][2]
+
+
+class TestFetch:
+    """`python -m course_utils fetch`."""
+
+    @pytest.fixture(autouse=True)
+    def hub(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(torch.hub, "_hub_dir", None)  # so that set_dir below is undone at the end
+        torch.hub.set_dir(str(tmp_path / "hub"))
+
+    def test_gets_everything_and_then_says_that_it_is_there(self, cifar10_server, tmp_path, capsys):
+        archive, stop = cifar10_server
+        content = b"as good as weights"
+        name = f"resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+        (archive.parent / name).write_bytes(content)
+        with pytest.MonkeyPatch.context() as patch:
+            weights = ResNet50_Weights.IMAGENET1K_V1.value
+            patch.setattr(weights, "url", f"https://download.pytorch.org/models/{name}")
+            assert main(["fetch", "--profile", "full"]) == 0
+            stop()
+            first = capsys.readouterr().out
+            assert main(["fetch", "--profile", "full"]) == 0
+            again = capsys.readouterr().out
+        for told in (str(tmp_path / "downloads" / "cifar-10-batches-py"), str(tmp_path / "hub"), "bytes"):
+            assert told in first and told in again
+        assert (first.count("fetched"), first.count("sound")) == (2, 0)
+        assert (again.count("fetched"), again.count("sound")) == (0, 2)
+
+    def test_tells_what_it_could_not_get_and_what_is_there(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setenv("COURSE_DATA", str(tmp_path / "downloads"))
+        assert main(["fetch", "--profile", "full", "-p", "dataset", "clipart"]) == 2
+        told = capsys.readouterr()
+        assert "clipart" in told.out and "sound" in told.out
+        assert (
+            told.err.startswith("WeightsError: ") and "do next:" in told.err and "DataError" not in told.err
+        )
+
+    def test_quick_profile_has_everything(self, capsys):
+        assert main(["fetch"]) == 0
+        assert capsys.readouterr().out.count("sound") == 2
+
+    def test_unknown_parameter_is_told(self, capsys):
+        assert main(["fetch", "-p", "datset", "cifar10"]) == 2
+        assert "Did you mean 'dataset'" in capsys.readouterr().err

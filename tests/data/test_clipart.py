@@ -1,0 +1,190 @@
+"""The clip art that ships: are the drawings those that were chosen, sound, and different in each split?"""
+
+import csv
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import PIL
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torchvision.transforms import v2
+
+from course_utils.data import splits as data
+from course_utils.data.image_io import load_rgb
+from course_utils.data.loaders import labels_of
+from course_utils.data.splits import load_splits
+from course_utils.errors import DataError
+from course_utils.settings import Settings
+from course_utils.teaching.environment import describe_machine
+
+pytestmark = pytest.mark.usefixtures("no_network")
+
+CLIPART = data.shipped_data_folder() / "clipart"
+SOURCE = Path("/usr/share/openclipart")
+MADE_WITH = "13.0.0"  # Pillow
+TRAIN = {
+    **{"birds": 33, "bugs": 33, "buildings": 41, "computers": 37, "desserts": 33},
+    **{"fruit": 36, "mammals": 53, "plants": 44, "savoury_food": 34, "vehicles": 43},
+}
+PICTURES = sorted(CLIPART.glob("*/*/*.png"))
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    with (CLIPART / "drawings.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def maker():
+    """The script that made the drawings, read without leaving a compiled file beside them."""
+    wrote, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec = importlib.util.spec_from_file_location("make_clipart", CLIPART / "make_clipart.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = wrote
+    return module
+
+
+def plain(picture):
+    """Turn a picture into a tensor of its own pixels, 32 by 32."""
+    return v2.functional.pil_to_tensor(picture.resize((32, 32), Image.Resampling.BOX))
+
+
+def pixel_hashes(paths):
+    """Return a hash of each drawing on white as it is, and one of it shrunk to 32 by 32 pixels."""
+    pictures = [load_rgb(path) for path in paths]
+    whole = {hashlib.sha256(repr(one.size).encode() + one.tobytes()).hexdigest() for one in pictures}
+    return whole, {hashlib.sha256(plain(one).numpy().tobytes()).hexdigest() for one in pictures}
+
+
+def test_every_class_has_its_number_of_drawings():
+    counts = Counter(path.relative_to(CLIPART).parts[:2] for path in PICTURES)
+    expected = {("train", name): count for name, count in TRAIN.items()}
+    assert counts == {**expected, **{("test", name): 15 for name in TRAIN}}
+
+
+def test_validation_is_a_stratified_share_of_the_training_drawings():
+    splits = load_splits(Settings(dataset="clipart"), plain)
+    assert splits.classes == sorted(TRAIN)
+    train, val, test = (np.bincount(labels_of(part)) for part in splits[:3])
+    assert (train + val).tolist() == [TRAIN[name] for name in splits.classes]
+    assert np.abs(val - 0.2 * (train + val)).max() < 1 and len(splits.val) == 78
+    assert test.tolist() == [15] * 10
+    shown = {Path(path).parts[-3] for path, _ in splits.train.dataset.samples}
+    assert splits.val.dataset.samples == splits.train.dataset.samples and shown == {"train"}
+    assert not set(splits.train.indices) & set(splits.val.indices)
+
+
+def test_images_per_class_takes_the_same_number_of_every_class():
+    splits = load_splits(Settings(dataset="clipart", images_per_class=33), plain)
+    together = [*labels_of(splits.train), *labels_of(splits.val)]
+    assert np.bincount(together).tolist() == [33] * 10 and len(splits.test) == 150
+
+
+def test_drawings_are_given_to_the_network_on_white():
+    image, label = load_splits(Settings(dataset="clipart")).test[0]
+    assert (image.shape, image.dtype, label) == ((3, 64, 64), torch.float32, 0)
+    dove = load_rgb(CLIPART / "train/birds/dove_symbol.png")
+    assert dove.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_shipped_drawings_match_their_sha256sums():
+    lines = (CLIPART / "SHA256SUMS").read_text().splitlines()
+    listed = {name: expected for expected, name in map(str.split, lines)}
+    found = {
+        path.relative_to(CLIPART).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in PICTURES
+    }
+    assert listed == found and len(lines) == len(found)
+
+
+def test_every_drawing_is_a_square_of_at_most_128_pixels_with_transparency_kept():
+    transparent = 0
+    for path in PICTURES:
+        with Image.open(path) as picture:
+            assert picture.format == "PNG" and picture.mode in ("RGBA", "P"), path
+            assert picture.width == picture.height and 32 <= picture.width <= 128, path
+            transparent += picture.convert("RGBA").getchannel("A").getextrema()[0] == 0
+    assert transparent > 0.9 * len(PICTURES)
+
+
+def test_drawings_csv_and_the_folders_tell_the_same(drawings):
+    assert Counter(row["file"] for row in drawings) == Counter(
+        path.relative_to(CLIPART).as_posix() for path in PICTURES
+    )
+    for row in drawings:
+        assert row["file"] == f"{row['split']}/{row['class']}/{Path(row['path']).name}"
+        assert row["licence"] == "PublicDomain" and row["title"] and row["author"]
+    assert len({row["path"] for row in drawings}) == len(drawings)
+
+
+def test_sets_of_drawings_that_share_parts_are_in_training(drawings):
+    sets = Counter((row["class"], row["set"]) for row in drawings if row["set"])
+    assert min(sets.values()) >= 2
+    assert {row["split"] for row in drawings if row["set"]} == {"train"}
+
+
+def test_no_drawing_is_twice_in_the_folder_or_in_both_splits():
+    train, test = (pixel_hashes(sorted((CLIPART / part).rglob("*.png"))) for part in ("train", "test"))
+    for in_train, in_test in zip(train, test, strict=True):
+        assert not in_train & in_test
+        assert len(in_train) + len(in_test) == len(PICTURES)
+
+
+def test_folder_is_smaller_than_5_mb_and_holds_nothing_else():
+    files = [path for path in CLIPART.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert sum(path.stat().st_size for path in files) < 5e6
+    others = {path.relative_to(CLIPART).as_posix() for path in set(files) - set(PICTURES)}
+    assert others == {"LICENSE", "README.md", "SHA256SUMS", "drawings.csv", "make_clipart.py"}
+
+
+@pytest.mark.parametrize("harm", ["cut", "remove"])
+def test_a_damaged_or_missing_drawing_is_a_data_error(harm, tmp_path, monkeypatch, assert_says_four_things):
+    shutil.copytree(CLIPART, tmp_path / "clipart")
+    path = tmp_path / "clipart/train/mammals/mucca.png"
+    if harm == "cut":
+        path.write_bytes(path.read_bytes()[:-20])
+    else:
+        path.unlink()
+    monkeypatch.setattr(data, "shipped_data_folder", lambda: tmp_path)
+    with pytest.raises(DataError) as caught:
+        load_splits(Settings(dataset="clipart"), plain)
+    assert_says_four_things(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_lesson_00_finds_the_clip_art():
+    row = describe_machine(Settings(dataset="clipart")).loc["images"]
+    assert (row.wanted, row.found, row.fine) == ("clipart", "ships with the course", True)
+
+
+def test_shrinking_lets_no_unseen_colour_in_and_cuts_nothing_off(maker):
+    """A red ellipse on transparent black: its edge stays red, and the square holds all of it."""
+    drawing = Image.new("RGBA", (600, 400), (0, 0, 0, 0))
+    ImageDraw.Draw(drawing).ellipse((51, 50, 453, 152), fill=(255, 0, 0, 255))
+    square = maker.shrink(drawing, 128)
+    pixels = np.array(square).astype(int)
+    seen = pixels[pixels[..., 3] >= 32]
+    assert square.size == (128, 128) and (seen[:, 3] < 255).any()
+    assert seen[:, 0].min() >= 250 and seen[:, 1:3].max() <= 5
+    rows, columns = np.nonzero(pixels[..., 3])
+    assert np.ptp(columns) + 1 == 128 and np.ptp(rows) + 1 == round(128 * 103 / 403)
+
+
+@pytest.mark.skipif(not (SOURCE / "svg").is_dir(), reason="needs openclipart-png and openclipart-svg")
+@pytest.mark.skipif(PIL.__version__ != MADE_WITH, reason=f"needs Pillow {MADE_WITH}")
+def test_make_clipart_makes_the_files_that_ship(tmp_path):
+    command = [sys.executable, CLIPART / "make_clipart.py", "--source", SOURCE, "--output", tmp_path]
+    subprocess.run(command, check=True)
+    for name in ("SHA256SUMS", "drawings.csv"):
+        assert (tmp_path / name).read_bytes() == (CLIPART / name).read_bytes()

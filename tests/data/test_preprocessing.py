@@ -1,0 +1,219 @@
+"""A batch of 8-bit pictures is prepared as torchvision prepares each of them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Subset
+from torchvision import datasets
+from torchvision.transforms import v2
+
+from course_utils.data import preprocessing
+from course_utils.data.backbone_inputs import backbone_transform
+from course_utils.data.folders import FolderOfClasses
+from course_utils.data.loaders import make_loader
+from course_utils.data.preprocessing import (
+    ImageClassification,
+    as_pixels,
+    image_batches,
+    in_memory,
+    known_preset,
+    prepare,
+    source_and_indices,
+)
+from course_utils.data.splits import load_splits
+from course_utils.data.weights import backbone_weights
+from course_utils.settings import Settings, shipped_data_folder
+
+CPU = torch.device("cpu")
+SETTINGS = Settings(images_per_class=8)
+
+
+def cifar10(count=70, transform=None):
+    """CIFAR-10's own class, holding pictures of noise."""
+    dataset = object.__new__(datasets.CIFAR10)
+    dataset.data = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    dataset.targets = [number % 10 for number in range(count)]
+    dataset.classes = [f"kind {number}" for number in range(10)]
+    dataset.transform, dataset.target_transform = transform, None
+    return dataset
+
+
+def clipart(transform):
+    return FolderOfClasses(shipped_data_folder() / "clipart" / "test", transform)
+
+
+def usual(size=64, resize=None):
+    return v2.Compose([v2.RGB(), ImageClassification(crop_size=size, resize_size=resize or size)])
+
+
+def one_shade(transform):
+    """How much one of 256 shades is after normalisation, at most."""
+    return 1 / 255 / min(transform.transforms[1].std)
+
+
+def all_batches(dataset, batch_size=16, **options):
+    batches = list(image_batches(dataset, batch_size, CPU, **options))
+    return torch.cat([images for images, _ in batches]), torch.cat([labels for _, labels in batches])
+
+
+def one_by_one(dataset):
+    return torch.stack([image for image, _ in dataset]), torch.tensor([label for _, label in dataset])
+
+
+@pytest.mark.parametrize("size, resize", [(64, 64), (64, 72), (224, 232), (28, 40), (32, 48)])
+@pytest.mark.parametrize("kind", ["grey", "coloured"])
+def test_pictures_in_memory_differ_from_torchvisions_by_a_shade_or_two(kind, size, resize):
+    transform = usual(size, resize)
+    dataset = (
+        cifar10(20, transform)
+        if kind == "coloured"
+        else Subset(load_splits(SETTINGS, transform).train, range(20))
+    )
+    images, labels = all_batches(dataset)
+    expected, expected_labels = one_by_one(dataset)
+    assert images.shape == (20, 3, size, size)
+    assert images.dtype == torch.float32
+    shades = (images - expected).abs() / one_shade(transform)
+    assert shades.max() < 2.01
+    assert (shades > 1.01).float().mean() < 1e-3  # two shades are rare
+    assert (shades > 0.5).float().mean() < 0.1
+    assert torch.equal(labels, expected_labels)
+
+
+def test_pictures_in_folders_do_not_differ_at_all():
+    dataset = Subset(clipart(usual(64, 72)), range(0, 150, 8))
+    images, labels = all_batches(dataset)
+    expected, expected_labels = one_by_one(dataset)
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
+    assert torch.equal(labels, expected_labels)
+
+
+def test_the_colours_of_a_pixel_lie_side_by_side():
+    images, _ = next(image_batches(cifar10(4, usual()), 4, CPU))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    "dataset", [cifar10(70, usual()), Subset(clipart(usual()), range(70))], ids=["in memory", "in folders"]
+)
+@pytest.mark.parametrize("batch_size", [1, 64, 70, 100])
+def test_batches_hold_every_image_once_and_in_order(dataset, batch_size):
+    sizes = [len(labels) for _, labels in image_batches(dataset, batch_size, CPU)]
+    assert sum(sizes) == 70
+    assert set(sizes[:-1]) <= {batch_size}
+    images, labels = all_batches(dataset, batch_size)
+    torch.testing.assert_close(images, all_batches(dataset, 7)[0])
+    assert labels.tolist() == [dataset[number][1] for number in range(70)]
+
+
+def test_subsets_of_subsets_draw_from_their_source():
+    source = cifar10(20)
+    inner = Subset(source, [5, 3, 19, 8])
+    found, indices = source_and_indices(Subset(inner, [3, 0]))
+    assert found is source
+    assert indices.tolist() == [8, 5]
+
+
+class Doubled(datasets.CIFAR10):
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return 2 * image, label
+
+
+def doubled():
+    dataset = cifar10(6, usual())
+    dataset.__class__ = Doubled
+    return dataset
+
+
+def with_labels_changed():
+    dataset = cifar10(6, usual())
+    dataset.target_transform = lambda label: 9 - label
+    return dataset
+
+
+PRESET = usual().transforms[1]
+OTHERS = {
+    "no transform": cifar10(6),
+    "another first step": cifar10(6, v2.Compose([v2.RandomHorizontalFlip(), PRESET])),
+    "one more step": cifar10(6, v2.Compose([v2.RGB(), v2.RandomHorizontalFlip(), PRESET])),
+    "a step after it": cifar10(6, v2.Compose([v2.RGB(), PRESET, v2.RandomErasing()])),
+    "another preset": cifar10(6, v2.Compose([v2.RGB(), v2.PILToTensor()])),
+    "another way to read": doubled(),
+    "other labels": with_labels_changed(),
+}
+
+
+@pytest.mark.parametrize("dataset", OTHERS.values(), ids=OTHERS)
+def test_what_a_dataset_does_besides_is_never_left_out(dataset):
+    assert known_preset(dataset) is None
+    assert as_pixels(dataset) is None
+    assert in_memory(dataset) is dataset
+
+
+@pytest.mark.parametrize("name", ["another way to read", "other labels"])
+def test_other_datasets_are_read_image_by_image(name):
+    images, labels = all_batches(OTHERS[name])
+    expected, expected_labels = one_by_one(OTHERS[name])
+    assert torch.equal(images, expected)
+    assert torch.equal(labels, expected_labels)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "vgg16", "efficientnet_b0", "vit_b_16"])
+def test_the_preprocessing_of_torchvisions_weights_is_known(backbone):
+    transform = backbone_transform(backbone_weights(Settings(backbone=backbone)))
+    assert known_preset(cifar10(2, transform)) is transform.transforms[1]
+
+
+def test_a_loader_of_pixels_has_the_order_of_a_loader_of_pictures():
+    dataset = Subset(cifar10(40, usual()), range(30, 3, -1))
+    pictures, pixels = (
+        list(make_loader(part, 8, shuffle=True, seed=3)) for part in (dataset, as_pixels(dataset))
+    )
+    assert len(pictures) == len(pixels) == 4
+    for (images, labels), (same_images, same_labels) in zip(pictures, pixels, strict=True):
+        assert torch.equal(labels, same_labels)
+        assert (images - same_images).abs().max() <= one_shade(usual()) + 1e-5
+
+
+def test_pixels_are_not_copied():
+    source = cifar10(40, usual())
+    pixels = as_pixels(Subset(source, [3, 4]))
+    source.data[4] = 0
+    assert pixels.raw([1]).eq(0).all()
+
+
+def test_pictures_of_a_folder_are_read_once_and_prepared_as_before(tmp_path, write_class_folders):
+    root = write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 4})
+    read, dataset = [], FolderOfClasses(root, usual(32, 40))
+    load = dataset.loader
+    dataset.loader = lambda path: read.append(path) or load(path)
+    kept = in_memory(Subset(dataset, [8, 0, 3]))
+    assert set(read) == {dataset.samples[number][0] for number in (8, 0, 3)}
+    read.clear()
+    for _ in range(3):
+        images, labels = next(iter(make_loader(kept, 3)))
+    assert not read
+    assert kept.classes == ["cat", "dog"]
+    assert labels.tolist() == [1, 0, 0]
+    torch.testing.assert_close(images, torch.stack([dataset[i][0] for i in (8, 0, 3)]), rtol=0, atol=1e-5)
+
+
+def test_more_pictures_than_there_is_memory_for_are_read_each_time(
+    monkeypatch, tmp_path, write_class_folders
+):
+    dataset = FolderOfClasses(write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 4}), usual(32))
+    monkeypatch.setattr(preprocessing, "MEMORY", 9 * 3 * 32 * 32)
+    assert in_memory(dataset) is not dataset
+    monkeypatch.setattr(preprocessing, "MEMORY", 9 * 3 * 32 * 32 - 1)
+    assert in_memory(dataset) is dataset
+
+
+def test_a_picture_of_the_right_size_is_still_resized_where_torchvision_resizes_it():
+    picture = Image.fromarray(cifar10(1).data[0])
+    transform = usual(32, 48)
+    pixels = v2.functional.pil_to_tensor(picture).unsqueeze(0)
+    difference = prepare(pixels, transform.transforms[1])[0] - transform(picture)
+    assert difference.abs().max() <= one_shade(transform) + 1e-5
+    assert (prepare(pixels, usual(32).transforms[1])[0] - transform(picture)).abs().max() > 0.5

@@ -1,0 +1,99 @@
+"""A model card says what the run says, and replaces nobody's file."""
+
+import math
+import re
+
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from course_utils.data.splits import load_splits
+from course_utils.errors import CheckpointError
+from course_utils.evaluation.metrics import Evaluation
+from course_utils.evaluation.model_card import model_card, write_new_file
+from course_utils.settings import Settings
+from course_utils.training.history import EpochMetrics, History
+
+TRANSFORM = v2.Compose([v2.Resize((8, 8)), v2.PILToTensor()])
+
+
+@pytest.fixture
+def run(tmp_path, write_class_folders):
+    """Return the settings, splits, history and result of a run with a known outcome."""
+    write_class_folders(tmp_path / "pets" / "train", {"cat": 10, "dog": 20, "emu|ostrich": 30})
+    write_class_folders(tmp_path / "pets" / "test", {"cat": 4, "dog": 5, "emu|ostrich": 6})
+    settings = Settings(dataset=f"folder:{tmp_path / 'pets'}", seed=7, lr=0.003)
+    splits = load_splits(settings, TRANSFORM)
+    history = History([EpochMetrics(1, 1, 0.5, 1.0, 0.5, 1.0), EpochMetrics(2, 1, 0.5, 0.8, 0.625, 1.0)])
+    labels = torch.tensor([0] * 4 + [1] * 5 + [2] * 6)
+    answers = labels.clone()
+    answers[:3] = 1  # three of four cats are called dogs
+    result = Evaluation(torch.nn.functional.one_hot(answers).float(), labels, splits.classes)
+    return settings, splits, history, result
+
+
+def wilson(correct, images):
+    """The formula of Wilson (1927), written out."""
+    z, share = 1.959964, correct / images
+    centre = (share + z * z / (2 * images)) / (1 + z * z / images)
+    half = z * math.sqrt(share * (1 - share) / images + z * z / (4 * images**2)) / (1 + z * z / images)
+    return centre - half, centre + half
+
+
+def test_card_says_what_the_run_says(run):
+    card = model_card(*run, purpose="telling pets apart in the hall", not_for="wild animals")
+    low, high = wilson(12, 15)
+    for fact in (
+        "# Model card: resnet18 for 3 classes",
+        "For: telling pets apart in the hall",
+        "Not for: wild animals",
+        "`pets`, number of images",
+        "| cat | 8 | 2 | 4 |",
+        "| emu/ostrich | 24 | 6 | 6 |",
+        "| all | 48 | 12 | 15 |",
+        f"Accuracy 0.800, 95 % Wilson interval {low:.3f} to {high:.3f} (12 of 15 images)",
+        "the most frequent class would give 0.400",
+        "The weakest classes: cat (25% of 4 found)",
+        "epoch 2, with the lowest validation loss; validation accuracy 0.625",
+        "learning rate 0.003",
+        "- Seed: 7",
+        f"torch {torch.__version__.split('+')[0]}",
+        "Resize(size=[8, 8]",
+    ):
+        assert fact in card, fact
+    low, high = wilson(1, 4)
+    assert re.search(rf"\| cat \| 1\.0 \| 0\.25 \| 0\.4 \| 4 \| {low:.2f} to {high:.2f} \|", card)
+
+
+def test_card_tells_no_path(run, tmp_path):
+    assert str(tmp_path) not in model_card(*run, purpose="a test")
+
+
+def test_card_says_that_training_was_interrupted(run):
+    run[2].interrupted = True
+    assert "2 epochs (interrupted)" in model_card(*run, purpose="a test")
+
+
+def test_class_without_a_test_image_has_no_interval(run):
+    settings, splits, history, result = run
+    result = Evaluation(result.probabilities[4:], result.labels[4:], result.classes)
+    card = model_card(settings, splits, history, result, purpose="a test")
+    assert re.search(r"\| cat \| .* \| 0 \| no image \|", card)
+    assert "cat (" not in card
+
+
+def test_purpose_must_be_given(run):
+    with pytest.raises(TypeError, match="purpose"):
+        model_card(*run)
+
+
+def test_new_file_is_written_and_an_old_one_is_kept(tmp_path, assert_says_four_things):
+    path = tmp_path / "cards" / "MODEL_CARD.md"
+    write_new_file(path, "größer")
+    assert path.read_text(encoding="utf-8") == "größer"
+    with pytest.raises(CheckpointError, match="overwritten") as caught:
+        write_new_file(path, "another")
+    assert_says_four_things(caught.value)
+    assert caught.value.where == str(path)
+    assert path.read_text(encoding="utf-8") == "größer"
+    assert [entry.name for entry in path.parent.iterdir()] == ["MODEL_CARD.md"]

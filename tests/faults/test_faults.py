@@ -1,0 +1,55 @@
+"""docs/faults.md tells the truth: every fault is there, and so is every test that it names."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from course_utils.settings import REPOSITORY_FOLDER
+
+TABLE = (REPOSITORY_FOLDER / "docs" / "faults.md").read_text(encoding="utf-8")
+NAMED = re.findall(r"((?:\w+/)*test_\w+\.py)::([\w:]+)", TABLE)
+ROWS = re.findall(r"^\| (\d+) \| (.+) \| (.+) \| (.+) \|$", TABLE, re.MULTILINE)
+
+
+def names_of_tests(path: Path) -> set[str]:
+    """Return the names of the tests in a file; those in a class as Class::name."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}::{part.name}" for part in node.body if isinstance(part, ast.FunctionDef)}
+    return {name for name in names if name.split("::")[-1].startswith("test_")}
+
+
+def test_all_42_faults_and_ten_bugs_are_there_in_order():
+    assert [int(number) for number, *_ in ROWS] == list(range(1, 43))
+    assert re.findall(r"^\| (\d+) .*test_bug_(\d+)_", TABLE, re.MULTILINE) == [
+        (str(number), str(number)) for number in range(1, 11)
+    ]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"fault {row[0]}")
+def test_each_fault_names_what_the_course_does_and_a_test(row):
+    assert all(cell.strip() for cell in row)
+    assert re.search(r"test_\w+\.py::", row[3])
+
+
+@pytest.mark.parametrize("file", sorted({file for file, _ in NAMED}))
+def test_every_test_that_is_named_exists(file):
+    named = {name for other, name in NAMED if other == file}
+    assert named - names_of_tests(REPOSITORY_FOLDER / "tests" / file) == set()
+
+
+def test_every_test_of_a_fault_is_named_with_its_number():
+    """A test called test_fault_N_... stands in the row N, if it stands anywhere."""
+    for number, *_, shown in ROWS:
+        for told in re.findall(r"::test_fault_(\d+)_", shown):
+            assert told == number
+
+
+def test_what_is_not_there_is_missed(tmp_path):
+    (tmp_path / "test_a.py").write_text("def test_a(): ...\nclass TestB:\n    def test_c(self): ...\n")
+    assert names_of_tests(tmp_path / "test_a.py") == {"test_a", "TestB::test_c"}

@@ -1,0 +1,131 @@
+"""A disk that is really full: what is told before training, what goes on, and what is left behind."""
+
+import json
+import shutil
+
+import nbformat
+import pytest
+import torch
+from small_notebooks import write_grid, write_notebook
+from torchvision.models import get_model, shufflenet_v2_x0_5
+from torchvision.transforms import v2
+from torchvision.transforms._presets import ImageClassification
+
+from course_utils.__main__ import main
+from course_utils.data.folders import FolderOfClasses
+from course_utils.errors import CheckpointError
+from course_utils.models.saving import save_model
+from course_utils.scale import train_command as train_run
+from course_utils.teaching.lessons import run_lessons
+from course_utils.teaching.sweeps import sweep
+from course_utils.training import feature_cache as feature_store
+
+MB = 2**20
+LARGE = "if seed == 0:\n    print('x' * 3_000_000)"  # what it prints does not fit on the disk
+USUAL = v2.Compose([v2.RGB(), ImageClassification(crop_size=32, resize_size=32)])
+
+
+def fill(folder, leave=0):
+    """Write a file that takes what the disk has left, but for so many bytes."""
+    (folder / "filler").write_bytes(bytes(shutil.disk_usage(folder).free - leave))
+
+
+def hidden(folder):
+    return sorted(path.name for path in folder.rglob(".*"))
+
+
+def test_a_model_that_has_no_room_is_told_and_leaves_the_old_file(small_disk, assert_says_four_things):
+    disk = small_disk(2 * MB)
+    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b"], "image_size": 32, "transform": USUAL}
+    network = shufflenet_v2_x0_5(num_classes=2)
+    save_model(network, disk / "model.safetensors", **names)
+    before = (disk / "model.safetensors").read_bytes()
+    with pytest.raises(CheckpointError) as caught:
+        save_model(network, disk / "model.safetensors", **names)
+    assert_says_four_things(caught.value)
+    assert caught.value.where == str(disk / "model.safetensors")
+    assert (disk / "model.safetensors").read_bytes() == before
+    assert not hidden(disk)
+
+
+def test_features_stay_in_memory_and_one_line_says_so(
+    small_disk, tmp_path, write_class_folders, monkeypatch, capsys
+):
+    dataset = FolderOfClasses(write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 4}), USUAL)
+    disk, model = small_disk(MB), get_model("resnet18", num_classes=2)
+    expected = feature_store.cached_features(model, dataset).tensors
+    fill(disk, leave=4096)
+    monkeypatch.setenv("COURSE_FEATURES", str(disk))
+    monkeypatch.setattr("course_utils.training.shards.SHARD", 4)  # several shards, and still one line
+    capsys.readouterr()
+    found = feature_store.cached_features(model, dataset).tensors
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert str(disk) in line and "memory" in line
+    assert not hidden(disk)
+
+
+def test_room_is_checked_before_training(small_disk, tmp_path, write_class_folders, monkeypatch, capsys):
+    write_class_folders(tmp_path / "pets" / "train", {"cat": 6, "dog": 7})
+    write_class_folders(tmp_path / "pets" / "test", {"cat": 3, "dog": 4})
+    output = small_disk(40 * MB) / "run"  # a resnet18 has 45 MB
+    monkeypatch.setattr(train_run, "fit", lambda *_, **__: pytest.fail("it was trained"))
+    given = ["-p", "dataset", f"folder:{tmp_path / 'pets'}", "-p", "device", "cpu"]
+    assert main(["train", *given, "--output", str(output)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("CheckpointError") and str(output) in told and "MB" in told
+
+
+@pytest.mark.kernels
+def test_a_lesson_that_has_no_room_fails_and_the_rest_run(small_disk, tmp_path):
+    output = small_disk(2 * MB) / "out"
+    lessons = [
+        write_notebook(tmp_path / "01_large.ipynb", LARGE),
+        write_notebook(tmp_path / "02_small.ipynb", "print('it ran')"),
+    ]
+    large, small = run_lessons(lessons, {}, output)
+    assert large.status == "failed" and "No space left on device" in large.error
+    assert small.status == "ok"
+    assert [run["status"] for run in json.loads((output / "results.json").read_text())] == ["failed", "ok"]
+    assert not (output / "01_large.ipynb").exists()  # half of it could be read by nobody
+    assert "it ran" in str(nbformat.read(output / "02_small.ipynb", as_version=4).cells)
+
+
+@pytest.mark.kernels
+def test_a_disk_that_is_full_from_the_first_lesson_on(small_disk, tmp_path, assert_says_four_things, capsys):
+    disk = small_disk(MB)
+    fill(disk)
+    lessons = [write_notebook(tmp_path / f"0{number}_small.ipynb", "1 + 1") for number in (1, 2)]
+    with pytest.raises(CheckpointError) as caught:
+        run_lessons(lessons, {}, disk / "out")
+    assert_says_four_things(caught.value)
+    assert caught.value.where == str(disk / "out" / "results.json")
+    told = capsys.readouterr().out
+    assert told.count("failed in") == 2 and told.count("No space left on device") == 2
+
+
+@pytest.mark.kernels
+def test_a_run_of_a_sweep_that_has_no_room_fails_and_the_rest_run(small_disk, tmp_path):
+    notebook = write_notebook(tmp_path / "07_some.ipynb", LARGE)
+    grid = write_grid(tmp_path / "grid.yaml", "seed: [0, 1]")
+    output = small_disk(2 * MB) / "out"
+    large, small = sweep(notebook, grid, output, workers=1)
+    assert large["status"] == "failed" and "No space left on device" in large["error"]
+    assert small["status"] == "ok"
+    assert (output / "runs" / f"{small['name']}.ipynb").exists()
+
+
+@pytest.mark.kernels
+def test_a_sweep_whose_disk_fills_up_does_all_runs_and_then_says_so(
+    small_disk, tmp_path, assert_says_four_things, capfd
+):
+    output = small_disk(2 * MB) / "out"
+    fill_up = f"import shutil\nroom = shutil.disk_usage({str(output)!r}).free\n"
+    fill_up += f"open({str(output / 'filler')!r}, 'wb').write(bytes(room))"
+    notebook = write_notebook(tmp_path / "07_some.ipynb", fill_up)
+    grid = write_grid(tmp_path / "grid.yaml", "seed: [0, 1]")
+    with pytest.raises(CheckpointError) as caught:
+        sweep(notebook, grid, output, workers=1)
+    assert_says_four_things(caught.value)
+    assert caught.value.where == str(output / "results.csv")
+    assert "2/2" in capfd.readouterr().err  # the bar: both were done

@@ -1,0 +1,171 @@
+"""Whatever comes in, a `CourseError` or a sound answer comes out; nothing hangs, and no file is changed.
+
+Settings, folders, pictures and the images that ship. The examples are the same in every run
+(`derandomize`); a longer search is the soak (`make soak`).
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fuzzing import SEEDS, TEXT, examples, nothing_changes_in, only_course_errors
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+from soak import FORMATS, some_pictures, spoil
+
+from course_utils.data.folder_report import check_images
+from course_utils.data.image_io import load_rgb
+from course_utils.data.splits import load_splits
+from course_utils.data.weights import backbone_weights
+from course_utils.settings import REPOSITORY_FOLDER, Settings, shipped_data_folder
+from course_utils.teaching.lessons import NOTEBOOKS_FOLDER, plan_parameters, read_value, run_folder
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM to end what hangs")
+
+
+# Settings, and what the command line makes of them
+
+WORDS = st.sampled_from([*Settings.model_fields, "epoch", "x = 1; import os", "--help", ""])
+VALUES = st.one_of(
+    TEXT,
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from(
+        ["folder:", "folder:\0", "folder:~nobody", "a\0.safetensors", "a" * 300 + ".safetensors"]
+    ),
+    st.sampled_from(["folder:" + "a/" * 3000, "timm/", "timm/x", "[[[", "1" * 5000, "{}", "None", "b'1'"]),
+)
+
+
+@given(name=st.one_of(WORDS, TEXT), value=VALUES)
+@example(name="weights", value="\0.safetensors")
+@example(name="dataset", value="folder:~nobody/pets")
+@examples(150)
+def test_settings_and_parameters(name, value):
+    lesson = NOTEBOOKS_FOLDER / "00_start_here.ipynb"
+    with only_course_errors():
+        settings = Settings(**{name: value})
+        backbone_weights(settings)
+    with only_course_errors():
+        plan_parameters([lesson], {name: read_value(value)})
+
+
+@given(name=st.one_of(TEXT, st.text("./\\ab-", max_size=8)))
+@examples(200)
+def test_names_of_runs_stay_in_their_folder(name):
+    runs = (REPOSITORY_FOLDER / "runs").resolve()
+    with only_course_errors():
+        assert run_folder(name).resolve().parent == runs
+    assert not (runs / name).exists() if name.isalnum() else True
+
+
+# Trees of folders
+
+PLAIN = ("cat", "dog", "train", "test", "val", "valid", ".git", "__MACOSX", "café", "cafe\u0301", "notes.txt")
+PICTURES = ("a.png", "é.jpg", "._a.png", "x.PNG", "b.gif")
+STRANGE = (" ", os.fsdecode(b"\xff.png"), "a" * 200, "-p", "%s", "'", "\n")
+NAMES = st.sampled_from([*PLAIN, *PICTURES, *STRANGE])
+KINDS = st.sampled_from(
+    ["folder", "picture", "empty", "text", "link to root", "link to nothing", "link outside"]
+)
+PLACES = st.lists(st.tuples(st.lists(NAMES, min_size=1, max_size=3), KINDS), max_size=14)
+
+
+def plant(root, places):
+    for number, (names, kind) in enumerate(places):
+        path = root.joinpath(*names)
+        with contextlib.suppress(OSError):  # a file in the place of a folder, or a name twice
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() or path.is_symlink():
+                continue
+            if kind == "folder":
+                path.mkdir()
+            elif kind == "picture":
+                Image.new("RGB", (4 + number, 4), (number, 9, 9)).save(path, "PNG")
+            elif kind.startswith("link"):
+                target = {"link to root": root, "link to nothing": root / "gone"}.get(
+                    kind, root.parent / "out.png"
+                )
+                path.symlink_to(target)
+            else:
+                path.write_bytes(b"" if kind == "empty" else b"hello")
+
+
+@given(places=PLACES, skip=st.booleans(), sound=st.booleans())
+@examples(100)
+def test_trees_of_folders(places, skip, sound):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "pets"
+        root.mkdir()
+        Image.new("RGB", (5, 5)).save(Path(folder) / "out.png")
+        if sound:  # so that there is something to go on with
+            folders = ("cat", "dog", ".git")
+            sound_ones = [([folders[number % 3], f"{number}.png"], "picture") for number in range(18)]
+            places = [*places[:3], *sound_ones]
+        plant(root, places)
+        with nothing_changes_in(folder):
+            with only_course_errors():
+                check_images(root)
+            with only_course_errors(), contextlib.redirect_stdout(io.StringIO()):
+                splits = load_splits(Settings(dataset=f"folder:{root}", skip_bad_images=skip))
+                assert not any(name.startswith(".") for name in splits.classes)
+                for part in splits[:3]:
+                    for index in range(len(part)):
+                        image, label = part[index]
+                        assert image.shape == (3, 64, 64) and 0 <= label < len(splits.classes)
+
+
+# Bytes of pictures
+
+
+@given(file_format=st.sampled_from(FORMATS), seed=SEEDS)
+@examples(250)
+def test_bytes_of_pictures(file_format, seed):
+    draw = np.random.default_rng(seed)
+    spoiled = spoil(some_pictures(file_format)[0], draw)
+    with only_course_errors():
+        picture = load_rgb(io.BytesIO(spoiled))
+        assert picture.mode == "RGB" and len(picture.tobytes()) == 3 * picture.width * picture.height
+
+
+@given(
+    content=st.binary(max_size=200), kind=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"P6 9 9 255 ", b"BM"])
+)
+@examples(100)
+def test_any_bytes(content, kind):
+    with only_course_errors():
+        load_rgb(io.BytesIO(kind + content))
+
+
+# Bytes of the images that ship
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    shutil.copytree(shipped_data_folder() / "fashion_mnist_sample", root / "fashion_mnist_sample")
+    return root
+
+
+@given(seed=SEEDS, number=st.integers(0, 4))
+@examples(15)
+def test_bytes_of_idx_files(sample, seed, number):
+    files = sorted((sample / "fashion_mnist_sample" / "FashionMNIST" / "raw").iterdir())
+    path = [*files, sample / "fashion_mnist_sample" / "SHA256SUMS"][number % (len(files) + 1)]
+    sound = path.read_bytes()
+    spoiled = spoil(sound, np.random.default_rng(seed))
+    path.write_bytes(spoiled)
+    try:
+        with pytest.MonkeyPatch.context() as patch, nothing_changes_in(sample), only_course_errors():
+            patch.setattr("course_utils.data.splits.shipped_data_folder", lambda: sample)
+            load_splits(Settings())
+            assert spoiled == sound or path.name == "SHA256SUMS", "an altered file was read"
+    finally:
+        path.write_bytes(sound)

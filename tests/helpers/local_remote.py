@@ -1,0 +1,51 @@
+"""A stand-in for GitHub: a copy of this course in a git repository on this machine."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching.address import HOST, set_repository
+
+
+def local_remote(folder, name):
+    """Commit the course as it is here, with an address, and return the environment in which git finds it.
+
+    Args:
+        folder: An empty folder.
+        name: OWNER/NAME; https://github.com/OWNER/NAME leads to the copy, anything else there leads nowhere.
+    """
+    copy = copy_course(folder / "github" / name)
+    set_repository(name, copy)
+    commit(copy)
+    place = f"file://{folder / 'github'}/"
+    key = f"url.{place}.insteadOf"
+    return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": f"{HOST}/"}
+
+
+def copy_course(copy):
+    """Copy the course as it is here, without what git ignores; return the folder of the copy."""
+    listed = git(["ls-files", "-co", "--exclude-standard"], REPOSITORY_FOLDER, check=False)
+    if listed.returncode:
+        pytest.skip("there is no git repository here to make a copy of")
+    for path in listed.stdout.splitlines():
+        if (REPOSITORY_FOLDER / path).is_file():
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(REPOSITORY_FOLDER / path, copy / path)
+    return copy
+
+
+def commit(folder):
+    """Make a git repository of a folder, with one commit of all that is in it."""
+    git(["init", "--quiet"], folder)
+    git(["add", "--all", "--force"], folder)
+    git(["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "the course"], folder)
+
+
+def git(arguments, folder, check=True):
+    own = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, env=own, capture_output=True, text=True, check=check
+    )

@@ -1,0 +1,255 @@
+"""Wrong answers to the exercises of lessons 07 to 09, and words of the hint that each must get.
+
+`RIGHT` has, for each check, the lesson and the names in its solution that are the answers; `WRONG` has the
+check, the answer, or a tuple of answers, and the words.
+"""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+
+from course_utils.data.folder_report import check_images
+from course_utils.data.preprocessing import ImageClassification
+from course_utils.evaluation.comparison import mean_interval
+from course_utils.evaluation.metrics import per_class, predict
+from course_utils.models.heads import replace_head
+from course_utils.models.saving import load_model, model_transform, save_model
+
+RIGHT = [
+    ("07", "unfair_differences", ["unfair"]),
+    ("07", "epochs_for_budget", ["epochs_needed"]),
+    ("07", "student_interval", ["mean_and_interval"]),
+    ("07", "told_apart", ["verdict"]),
+    ("07", "cases_without_gain", ["no_gain"]),
+    ("08", "way_of_fault", ["way"]),
+    ("08", "rgb_restored", ["as_rgb"]),
+    ("08", "paired_interval", ["difference"]),
+    ("08", "fault_found", ["fault"]),
+    ("09", "left_out_files", ["unusable"]),
+    ("09", "handed_over", ["keep", "ask_file"]),
+    ("09", "card_purpose", ["purpose", "not_for"]),
+    ("09", "weakest_class", ["weakest"]),
+    ("09", "held_out_probabilities", ["held_out"]),
+    ("09", "suspicious_labels", ["suspects"]),
+]
+
+
+def grid() -> pd.DataFrame:
+    """Return runs of which some show a gain and some do not."""
+    accuracies = {
+        "frozen": (0.60, 0.61, 0.62),
+        "from scratch": (0.30, 0.31, 0.32),
+        "fine-tuned": (0.4, 0.6, 0.8),
+    }
+    rows = [["drawings", 5, start, run] for start, runs in accuracies.items() for run in runs]
+    rows += [["clothes", 5, start, run] for start in accuracies for run in (0.7, 0.72, 0.74)]
+    return pd.DataFrame(rows, columns=["dataset", "images_per_class", "start", "test_accuracy"])
+
+
+CLASSES = ["birds", "fruit", "vehicles"]
+
+
+# What a check is given besides the answers.
+GIVEN = {"cases_without_gain": (grid(),), "card_purpose": (CLASSES,)}
+
+
+def t_interval(values, t=None, ddof=1, root=True):
+    count = len(values)
+    t = stats.t.ppf(0.975, count - 1) if t is None else t
+    reach = t * np.std(values, ddof=ddof) / (np.sqrt(count) if root else 1)
+    return np.mean(values), np.mean(values) - reach, np.mean(values) + reach
+
+
+def by_means(transfer, scratch):
+    return "transfer pays" if np.mean(transfer) > np.mean(scratch) else "scratch is better"
+
+
+def by_every_run(transfer, scratch):
+    if min(transfer) > max(scratch):
+        return "transfer pays"
+    return "scratch is better" if max(transfer) < min(scratch) else "not told apart"
+
+
+def swapped(images, mean, std):
+    """Exchange red and blue as if nothing had been normalised."""
+    return images.flip(1)
+
+
+def without_normalising(images, mean, std):
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
+    return (images * std + mean).flip(1)
+
+
+def bootstrap(first, second, paired=True, draws=2000):
+    random, images = np.random.default_rng(0), len(first)
+    drawn = random.integers(images, size=(draws, images))
+    other = drawn if paired else random.integers(images, size=(draws, images))
+    means = first[drawn].mean(axis=1) - second[other].mean(axis=1)
+    return first.mean() - second.mean(), *np.quantile(means, [0.025, 0.975])
+
+
+def fault_without(images, mean, std, size, leave_out=()):
+    """Find a fault as the solution does, but for the steps that are left out."""
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
+    pixels = images if "undo" in leave_out else images * std + mean
+    if images.shape[-1] != size and "size" not in leave_out:
+        return "another size"
+    if images.max() > (1 if "large" in leave_out else 20):
+        return "0 to 255"
+    if (images.min() >= 0 and images.max() <= 1) if "range" not in leave_out else images.max() <= 1:
+        return "not normalised"
+    return "grey" if (pixels - pixels[:, :1]).abs().max() < 1e-3 else "right"
+
+
+def kept(model, path, backbone, classes, transform, **changes):
+    asked = {"backbone": backbone, "classes": classes, "image_size": None, "transform": transform, **changes}
+    save_model(model, path, **asked)
+
+
+def asked(path, picture, head=False, transform=None):
+    network, card = load_model(path)
+    if head:
+        replace_head(network, len(card["classes"]))
+    return predict(network, picture, transform or model_transform(card), card["classes"])
+
+
+def deleted(folder):
+    names = check_images(folder).query("action == 'left out'").path.tolist()
+    for name in names:
+        (folder / name).unlink()
+    return names
+
+
+def judged_by_itself(features, labels):
+    return LogisticRegression(max_iter=2000).fit(features, labels).predict_proba(features)
+
+
+def judged_by_half(features, labels):
+    half = LogisticRegression(C=0.01, max_iter=2000).fit(features[::2], labels[::2])
+    return half.predict_proba(features)
+
+
+def own(table, labels):
+    return table[np.arange(len(labels)), labels]
+
+
+def weakest_by(column, smallest=True):
+    """Return an answer that names the class with the smallest, or largest, number in a column."""
+
+    def weakest(result):
+        table = per_class(result)
+        row = table.loc[table[column].idxmin() if smallest else table[column].idxmax()]
+        return f"{row.name}: {round(float(row.recall) * row.images)} of {row.images:.0f} found"
+
+    return weakest
+
+
+PURPOSE = "sorting drawings of birds and fruit, as an exercise for students"
+NOT_FOR = "photographs, and decisions that could do harm to somebody"
+
+
+WRONG = [
+    ("unfair_differences", lambda a, b: {n for n in a if a[n] != b[n]}, "it has to differ"),
+    ("unfair_differences", lambda a, b: {n for n in a if a[n] != b[n]} - {"start"}, "good for it"),
+    ("unfair_differences", lambda a, b: {n for n in ("network",) if a[n] != b[n]}, "you call that fair"),
+    ("unfair_differences", lambda a, b: set(a) - {"start", "lr"}, "the same on both sides"),
+    (
+        "epochs_for_budget",
+        lambda steps, images, batch: max(1, steps // -(-images // batch)),
+        "18 steps, fewer than 20",
+    ),
+    ("epochs_for_budget", lambda steps, images, batch: -(-steps // (images // batch)), "epochs would do"),
+    ("epochs_for_budget", lambda steps, images, batch: steps * batch / images, "epochs would do"),
+    ("epochs_for_budget", lambda steps, images, batch: 7, "where 6 epochs would do"),
+    ("student_interval", lambda values: t_interval(values, ddof=0), "divides by n"),
+    ("student_interval", lambda values: t_interval(values, t=1.96), "1.96, which is for many"),
+    ("student_interval", lambda values: t_interval(values, root=False), "root of n"),
+    (
+        "student_interval",
+        lambda values: t_interval(values, t=stats.t.ppf(0.975, len(values))),
+        "degrees of freedom",
+    ),
+    ("student_interval", lambda values: (mean_interval(values)[0], min(values), max(values)), "highest run"),
+    ("told_apart", by_means, "the intervals overlap"),
+    ("told_apart", by_every_run, "2.5 points"),
+    ("told_apart", lambda a, b: "transfer pays", "scratch above"),
+    ("told_apart", lambda a, b: "better", "is none of"),
+    ("cases_without_gain", lambda runs, start: [], "leave it out"),
+    (
+        "cases_without_gain",
+        lambda runs, start: {(r.dataset, r.images_per_class) for r in runs.itertuples()},
+        "do they touch",
+    ),
+    ("cases_without_gain", lambda runs, start: {("clothes", 5)}, "the intervals of so few seeds"),
+    ("way_of_fault", lambda p, t, u: "right" if t == u else "used only", "What about the pretraining?"),
+    ("way_of_fault", lambda p, t, u: "right" if p == u else "used only", "the pretraining"),
+    ("way_of_fault", lambda p, t, u: "trained and used" if p == t != u else "used only", "All three agree"),
+    ("way_of_fault", lambda p, t, u: "wrong", "is none of"),
+    ("rgb_restored", swapped, "numbers that are normalised"),
+    ("rgb_restored", without_normalising, "not normalised any more"),
+    ("rgb_restored", lambda images, mean, std: images, "Nothing has changed"),
+    ("rgb_restored", lambda images, mean, std: images.flip(3), "mirrored"),
+    ("rgb_restored", lambda images, mean, std: images.mul_(2), "work on a copy"),
+    ("rgb_restored", lambda images, mean, std: images[:, :1], "keep its shape"),
+    ("paired_interval", lambda a, b: bootstrap(a, b, paired=False), "its own images"),
+    ("paired_interval", lambda a, b: bootstrap(b, a), "sign is turned round"),
+    ("paired_interval", lambda a, b: [100 * number for number in bootstrap(a, b)], "in points"),
+    ("paired_interval", lambda a, b: (bootstrap(a, b)[0],) * 3, "no width"),
+    ("fault_found", partial(fault_without, leave_out=["undo"]), "undo it first"),
+    ("fault_found", partial(fault_without, leave_out=["size"]), "last two numbers of the shape"),
+    ("fault_found", partial(fault_without, leave_out=["large"]), "need not have both"),
+    ("fault_found", partial(fault_without, leave_out=["range"]), "need not have both"),
+    (
+        "fault_found",
+        lambda images, *_: "not normalised" if images.min() >= 0 else "right",
+        "need not have both",
+    ),
+    ("fault_found", lambda *_: "right", "How large can a number be"),
+    ("left_out_files", lambda folder: check_images(folder).path.tolist(), "ignored"),
+    ("left_out_files", lambda folder: [], "to its end tells"),
+    (
+        "left_out_files",
+        lambda folder: [p for p in folder.rglob("*.*") if not p.stat().st_size],
+        "from the folder on",
+    ),
+    ("left_out_files", lambda folder: ["dogs/nothing.png", "dogs/same.png"], "the same picture twice"),
+    ("left_out_files", lambda folder: ["dogs/nothing.png", "cats/see_through_0.png"], "read with care"),
+    ("left_out_files", deleted, "leave every file as it is"),
+    ("handed_over", (lambda *_: None, asked), "no file zebra"),
+    ("handed_over", (lambda m, p, b, c, t: kept(m, p, b, sorted(c), t), asked), "another name"),
+    ("handed_over", (lambda m, p, b, c, t: kept(m, p, b, c, None), asked), "how pictures are prepared"),
+    ("handed_over", (lambda m, p, *_: torch.save(m.state_dict(), p), asked), "Write it with save_model"),
+    ("handed_over", (kept, partial(asked, head=True)), "without a new head"),
+    (
+        "handed_over",
+        (kept, partial(asked, transform=ImageClassification(crop_size=64))),
+        "prepared as the file",
+    ),
+    ("handed_over", (kept, lambda path, picture: None), "`return`"),
+    ("card_purpose", ("many things", NOT_FOR), "different words"),
+    ("card_purpose", (PURPOSE, PURPOSE), "Both texts say the same"),
+    ("card_purpose", ("a network that always finds the birds in a picture", NOT_FOR), "promise"),
+    ("card_purpose", ("helping us with our daily work here", NOT_FOR), "for which pictures"),
+    ("card_purpose", (PURPOSE, "it is not for anything else at all"), "warns of nothing"),
+    ("card_purpose", (PURPOSE, "things that this was never made to do"), "neither other pictures"),
+    ("weakest_class", weakest_by("recall"), "no image of it"),
+    ("weakest_class", weakest_by("recall", smallest=False), "most often"),
+    ("weakest_class", weakest_by("images", smallest=False), "Is that what you compare"),
+    ("weakest_class", lambda result: "fox is hard to find", "how many images of fox there were"),
+    ("weakest_class", lambda result: "25 % of the 12 images of fox", "A reader wants to count"),
+    ("weakest_class", lambda result: f"accuracy {result.accuracy}", "names no class"),
+    ("held_out_probabilities", judged_by_itself, "by heart"),
+    ("held_out_probabilities", judged_by_half, "by heart"),
+    ("held_out_probabilities", lambda features, labels: labels, "a row for each image"),
+    ("held_out_probabilities", lambda features, labels: np.eye(4)[(labels + 1) % 4], "guessing gives 25 %"),
+    ("held_out_probabilities", lambda features, labels: np.ones((len(labels), 4)), "sum to 1"),
+    ("suspicious_labels", lambda p, y, count: own(p, y).argsort()[::-1][:count], "believed most"),
+    ("suspicious_labels", lambda p, y, count: p.max(axis=1).argsort()[:count], "least sure"),
+    ("suspicious_labels", lambda p, y, count: p.min(axis=1).argsort()[:count], "whatever it belongs to"),
+    ("suspicious_labels", lambda p, y, count: own(p, y)[:count], "not how probable"),
+    ("suspicious_labels", lambda p, y, count: own(p, y).argsort(), "6 images were asked for"),
+]

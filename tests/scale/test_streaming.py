@@ -1,0 +1,138 @@
+"""Pictures in tar files give the features that the folder gives, one tar file at a time."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import Subset
+from torchvision.models import get_model
+from torchvision.transforms import v2
+
+from course_utils.data.folders import FolderOfClasses
+from course_utils.data.preprocessing import ImageClassification
+from course_utils.errors import CheckpointError, ConfigError, DataError
+from course_utils.scale import streaming
+from course_utils.scale.streaming import read_tar, stream_features, write_tars
+from course_utils.training.feature_cache import list_cache, read_cached
+from course_utils.training.features import extract_features
+
+PRESET = ImageClassification(crop_size=32, resize_size=32)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return get_model("resnet18", num_classes=2)
+
+
+@pytest.fixture
+def pets(tmp_path, write_class_folders):
+    folder = write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 4})
+    return FolderOfClasses(folder, v2.Compose([v2.RGB(), PRESET]))
+
+
+@pytest.fixture
+def tars(tmp_path, pets):
+    return write_tars(pets, tmp_path / "tars", images_per_tar=4)
+
+
+def test_every_picture_is_in_one_tar_file_as_it_was(pets, tars):
+    assert [path.name for path in tars] == [f"pictures-00000{number}.tar" for number in range(3)]
+    contents = []
+    for path in tars:
+        with tarfile.open(path) as tar:
+            names = tar.getnames()
+            assert [name.partition(".")[2] for name in names] == ["cls", "png"] * (len(names) // 2)
+            contents += [tar.extractfile(name).read() for name in names if name.endswith(".png")]
+    assert contents == [Path(file).read_bytes() for file, _ in pets.samples]
+
+
+def test_the_same_pictures_make_the_same_bytes(pets, tars, tmp_path):
+    again = write_tars(pets, tmp_path / "again", images_per_tar=4)
+    assert [path.read_bytes() for path in tars] == [path.read_bytes() for path in again]
+
+
+def test_pictures_come_with_their_labels_in_order(pets, tars):
+    found = [pair for path in tars for pair in read_tar(path, PRESET)]
+    assert [label for _, label in found] == pets.targets
+    assert {(picture.dtype, picture.shape) for picture, _ in found} == {(torch.uint8, (3, 32, 32))}
+
+
+def test_a_part_of_a_folder_can_be_written_shuffled(pets, tmp_path):
+    (path,) = write_tars(Subset(pets, [8, 0, 4]), tmp_path / "tars")
+    assert [label for _, label in read_tar(path, PRESET)] == [1, 0, 0]
+
+
+def test_features_are_those_of_the_folder(model, pets, tars, in_float32):
+    kept = [read_cached(path) for path in stream_features(model, tars, PRESET)]
+    features, labels = extract_features(model, pets).tensors
+    torch.testing.assert_close(torch.cat([shard["features"] for shard in kept]), features)
+    assert torch.equal(torch.cat([shard["labels"] for shard in kept]), labels)
+    assert isinstance(model.fc, torch.nn.Linear) and model.training
+
+
+def test_only_what_is_missing_is_computed_again(model, tars, monkeypatch):
+    first = stream_features(model, tars, PRESET)
+    first[1].unlink()
+    read, real = [], streaming.read_tar
+
+    def spy(path, preset):
+        read.append(path)
+        return real(path, preset)
+
+    monkeypatch.setattr(streaming, "read_tar", spy)
+    assert stream_features(model, tars, PRESET) == first
+    assert read == [tars[1]]
+
+
+def test_no_more_than_a_batch_of_pictures_is_held(model, tars, monkeypatch):
+    monkeypatch.setattr(streaming, "images_at_once", lambda size, device: 2)
+    sizes, real = [], streaming.normalise
+    monkeypatch.setattr(
+        streaming, "normalise", lambda pixels, preset: sizes.append(len(pixels)) or real(pixels, preset)
+    )
+    stream_features(model, tars, PRESET)
+    assert sizes == [2, 2, 2, 2, 1]
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:1500])
+
+
+def spoil_a_picture(path):
+    path.write_bytes(path.read_bytes().replace(b"\x89PNG", b"\x00\x00\x00\x00", 1))
+
+
+def replace_by_a_page(path):
+    path.write_bytes(b"<html>Please log in</html>")
+
+
+@pytest.mark.parametrize("spoil", [cut, spoil_a_picture, replace_by_a_page, lambda path: path.unlink()])
+def test_a_damaged_tar_file_is_named_and_the_shards_before_it_are_kept(
+    model, tars, spoil, assert_says_four_things
+):
+    spoil(tars[1])
+    with pytest.raises(DataError, match=r"pictures-000001\.tar") as caught:
+        stream_features(model, tars, PRESET)
+    assert_says_four_things(caught.value)
+    assert len(list_cache()) == 1
+    assert isinstance(model.fc, torch.nn.Linear)
+
+
+def test_features_without_room_are_an_error(model, tars, monkeypatch, assert_says_four_things):
+    monkeypatch.setenv("COURSE_FEATURES_GB", "0.000001")
+    with pytest.raises(ConfigError, match="COURSE_FEATURES_GB") as caught:
+        stream_features(model, tars, PRESET)
+    assert_says_four_things(caught.value)
+
+
+def test_a_full_disk_is_an_error(model, tars, monkeypatch, assert_says_four_things):
+    def fail(tensors, path, metadata):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("course_utils.training.feature_cache.save_file", fail)
+    with pytest.raises(CheckpointError, match="could not be written") as caught:
+        stream_features(model, tars, PRESET)
+    assert "COURSE_FEATURES" in caught.value.do
+    assert_says_four_things(caught.value)

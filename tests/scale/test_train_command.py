@@ -1,0 +1,333 @@
+"""A whole run without a notebook: one command, one folder, one file of results, on one process or two."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+
+import pytest
+import torch
+from filelock import FileLock
+from PIL import Image
+from torchvision.models import get_model
+
+from course_utils.__main__ import main
+from course_utils.data.backbone_inputs import backbone_transform
+from course_utils.data.splits import load_splits
+from course_utils.data.weights import backbone_weights
+from course_utils.errors import CheckpointError, ConfigError, CourseError, TrainingError
+from course_utils.evaluation.metrics import evaluate
+from course_utils.models import saving as checkpoints
+from course_utils.models.saving import load_model, model_transform
+from course_utils.scale import train_command as train_run
+from course_utils.scale.launching import launch
+from course_utils.scale.train_command import choose_part
+from course_utils.settings import REPOSITORY_FOLDER, Settings
+from course_utils.teaching import lessons as runs
+from course_utils.teaching.lessons import new_output_folder
+from course_utils.training import loop as training
+from course_utils.training.loop import fit
+
+NAMES = ["model.safetensors", "results.json", "training.pt"]
+
+
+@pytest.fixture
+def pets(tmp_path, write_class_folders):
+    write_class_folders(tmp_path / "pets" / "train", {"cat": 6, "dog": 7})
+    return write_class_folders(tmp_path / "pets" / "test", {"cat": 3, "dog": 4}).parent
+
+
+def arguments(pets, output, *more):
+    given = ["train", "-p", "dataset", f"folder:{pets}", "-p", "epochs", "2", "-p", "batch_size", "4"]
+    return [*given, "-p", "device", "cpu", "--output", str(output), *more]
+
+
+def times_of(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def test_one_command_gives_weights_and_results(pets, tmp_path, capsys):
+    assert main(arguments(pets, tmp_path / "run")) == 0
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == NAMES
+    found = results(tmp_path / "run")
+    assert (found["trained"], found["processes"], found["device"]) == ("head", 1, "cpu")
+    assert found["images"] == {"train": 10, "val": 3, "test": 7}
+    assert [epoch["epoch"] for epoch in found["epochs"]] == [1, 2]
+    assert found["test"]["accuracy"] == found["test"]["correct"] / 7
+    assert f"{found['test']['correct']} of 7 images" in capsys.readouterr().out
+    model, card = load_model(tmp_path / "run" / "model.safetensors")
+    assert model.fc.out_features == 2 and card["classes"] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("image_size", [None, 48])
+def test_the_model_is_asked_as_it_was_tested(pets, tmp_path, image_size):
+    assert main(arguments(pets, tmp_path / "run", "-p", "image_size", str(image_size))) == 0
+    model, card = load_model(tmp_path / "run" / "model.safetensors")
+    settings = Settings(dataset=f"folder:{pets}", image_size=image_size)
+    expected = backbone_transform(backbone_weights(settings), image_size)
+    picture = Image.open(next((pets / "test").rglob("*.png")))
+    assert torch.equal(model_transform(card)(picture), expected(picture))
+    found = evaluate(model, load_splits(settings, model_transform(card)).test)
+    assert found.accuracy == results(tmp_path / "run")["test"]["accuracy"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "results.json"])
+@pytest.mark.parametrize("content", ["mine", '{"settings": {"seed": 0}, "trained": "head"}'])
+def test_files_of_others_are_never_written_over(pets, tmp_path, capsys, monkeypatch, name, content):
+    monkeypatch.setattr(train_run, "fit", lambda *_, **__: pytest.fail("it was trained"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).write_text(content)
+    assert main(arguments(pets, tmp_path / "run")) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("ConfigError") and str(tmp_path / "run") in told and name in told
+    assert (tmp_path / "run" / name).read_text() == content
+
+
+def test_a_file_that_appears_while_it_trains_is_not_written_over(pets, tmp_path, capsys, monkeypatch):
+    def meanwhile(*arguments, **options):
+        (tmp_path / "run" / "model.safetensors").write_text("mine")
+        return fit(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_run, "fit", meanwhile)
+        assert main(arguments(pets, tmp_path / "run")) == 2
+    assert (tmp_path / "run" / "model.safetensors").read_text() == "mine"
+    (tmp_path / "run" / "model.safetensors").unlink()
+    assert main(arguments(pets, tmp_path / "run")) == 0  # from the training state: nothing was lost
+
+
+def test_a_finished_run_is_left_as_it_is(pets, tmp_path, capsys):
+    assert main(arguments(pets, tmp_path / "run")) == 0
+    first, before = capsys.readouterr().out, times_of(tmp_path / "run")
+    assert main(arguments(pets, tmp_path / "run", "-p", "num_workers", "1")) == 0
+    told = capsys.readouterr().out
+    assert "finished" in told and told.endswith(first)
+    assert times_of(tmp_path / "run") == before
+
+
+def test_results_that_have_no_room_leave_no_model_that_would_be_taken_for_anothers(
+    pets, tmp_path, capsys, monkeypatch
+):
+    def full(*_):
+        raise CheckpointError("It is full.", where="here", expected="a", found="b", do="c")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_run, "write_atomically", full)
+        assert main(arguments(pets, tmp_path / "run")) == 2
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert main(arguments(pets, tmp_path / "run")) == 0
+
+
+def test_a_second_run_in_the_same_folder_is_refused(pets, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"):
+        assert main(arguments(pets, tmp_path / "run")) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("ConfigError") and str(tmp_path / "run") in told and "under way" in told
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert main(arguments(pets, tmp_path / "run")) == 0
+
+
+def test_a_run_that_was_interrupted_says_so_and_goes_on(pets, tmp_path, capsys, monkeypatch):
+    real = checkpoints.save_training_state
+
+    def press_ctrl_c(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_training_state", press_ctrl_c)
+        assert main(arguments(pets, tmp_path / "run")) == 130
+    told = capsys.readouterr()
+    assert "nterrupted" in told.err and "1 of 2 epochs" in told.err and "test accuracy" not in told.out
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["training.pt"]
+    assert main(arguments(pets, tmp_path / "run")) == 0
+    assert [epoch["epoch"] for epoch in results(tmp_path / "run")["epochs"]] == [1, 2]
+
+
+@pytest.mark.parametrize("work", ["load_splits", "evaluate"])
+def test_ctrl_c_at_any_time_says_so(pets, tmp_path, capsys, monkeypatch, work):
+    def press_ctrl_c(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_run, work, press_ctrl_c)
+    assert main(arguments(pets, tmp_path / "run")) == 130
+    told = capsys.readouterr()
+    assert "nterrupted" in told.err and "test accuracy" not in told.out
+
+
+@pytest.mark.kernels
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system sends no signals")
+def test_ctrl_c_in_a_terminal_ends_with_130(pets, tmp_path):
+    own = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY_FOLDER)}
+    given = arguments(pets, tmp_path / "run", "-p", "epochs", "1000")
+    command = [sys.executable, "-W", "ignore", "-m", "course_utils", *given]
+    with subprocess.Popen(command, env=own, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "run" / "training.pt").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "nterrupted" in told and "Traceback" not in told
+
+
+def test_default_folders_of_one_second_are_all_new(monkeypatch):
+    class Stopped(datetime):
+        @classmethod
+        def now(cls):
+            return cls(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.setattr(runs, "datetime", Stopped)
+    names = {new_output_folder("train").name for _ in range(100)}
+    assert len(names) == 100
+    assert all(name.startswith("2026-01-02_030405_train") for name in names)
+
+
+def test_a_finished_run_is_not_trained_again(pets, tmp_path):
+    for _ in range(2):
+        assert main(arguments(pets, tmp_path / "run", "--part", "layer4")) == 0
+        epochs = [results(tmp_path / "run")["epochs"]]
+    assert epochs[0] == results(tmp_path / "run")["epochs"]
+    first = epochs[0][0]["seconds"]
+    assert first == torch.load(tmp_path / "run" / "training.pt", weights_only=True)["epochs"][0]["seconds"]
+
+
+def test_a_run_with_other_settings_does_not_go_on(pets, tmp_path, capsys):
+    assert main(arguments(pets, tmp_path / "run")) == 0
+    before = results(tmp_path / "run")
+    assert main(arguments(pets, tmp_path / "run", "-p", "seed", "1")) == 2
+    assert "seed" in capsys.readouterr().err
+    assert results(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["-p", "epoch", "3"], "epochs"),
+        (["--part", "layer5"], "layer4"),
+        (["-p", "epochs", "many"], "epochs"),
+    ],
+)
+def test_what_does_not_exist_is_an_error(pets, tmp_path, capsys, more, told):
+    assert main(arguments(pets, tmp_path / "run", *more)) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "first", "tensors"),
+    [("head", "fc.weight", 2), ("layer4", "layer4.0.conv1.weight", 17), ("all", "conv1.weight", 62)],
+)
+def test_what_is_trained(part, first, tensors):
+    model = get_model("resnet18", num_classes=2)
+    choose_part(model, part)
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert (names[0], len(names)) == (first, tensors)
+
+
+def test_a_stage_that_does_not_exist(assert_says_four_things):
+    with pytest.raises(ConfigError, match="layer5") as caught:
+        choose_part(get_model("resnet18", num_classes=2), "layer5")
+    assert_says_four_things(caught.value)
+
+
+# `--multi_gpu` in spite of its name: without it, and without a graphics card, accelerate starts one process.
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "-m"],
+    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m"],
+}
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_launchers_give_what_one_process_gives(pets, tmp_path, launcher):
+    assert main(arguments(pets, tmp_path / "one")) == 0
+    own = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY_FOLDER)}
+    command = [sys.executable, "-m", *LAUNCHERS[launcher], "course_utils", *arguments(pets, tmp_path / "two")]
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("test accuracy") == 1
+    one, two = results(tmp_path / "one"), results(tmp_path / "two")
+    assert two["processes"] == 2 and sorted(path.name for path in (tmp_path / "two").iterdir()) == NAMES
+    assert two["test"] == one["test"]
+
+
+def a_fault_on_the_last(folder):
+    from course_utils.data.processes import count, number
+
+    (folder / str(number())).touch()
+    if number() == count() - 1:
+        raise TrainingError("It failed.", where="here", expected="a", found="b", do="c")
+
+
+def one_is_killed_and_the_other_notices(folder):
+    from course_utils.data.processes import number
+
+    if number() == 1:
+        (folder / "killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    while not (folder / "killed").exists():
+        time.sleep(0.001)
+    raise TrainingError("It noticed.", where="here", expected="a", found="b", do="c")
+
+
+LAUNCH = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from course_utils.errors import CourseError
+from course_utils.launching import launch
+from test_train_run import {function}
+try:
+    launch({function}, Path({folder!r}), processes=2)
+except CourseError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def what_launch_tells(function, folder):
+    # In a new Python, as a notebook is one: a copy of this one would have all of pytest in it.
+    tests = str(REPOSITORY_FOLDER / "tests")
+    code = LAUNCH.format(tests=tests, folder=str(folder), function=function.__name__)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.kernels
+def test_launch_from_a_notebook_tells_who_failed(tmp_path):
+    told = what_launch_tells(a_fault_on_the_last, tmp_path)
+    assert "TrainingError It failed." in told
+    assert "where:    process 1 of 2: here" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+@pytest.mark.kernels
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
+def test_launch_tells_of_the_killed_process_and_not_of_the_one_that_noticed(tmp_path):
+    told = what_launch_tells(one_is_killed_and_the_other_notices, tmp_path)
+    assert "where:    process 1 of 2\n" in told
+    assert "found:    the signal SIGKILL" in told
+
+
+def test_launch_says_where_notebooks_cannot_be_copied(monkeypatch, assert_says_four_things):
+    monkeypatch.delattr(os, "fork", raising=False)
+    with pytest.raises(ConfigError, match="torchrun") as caught:
+        launch(print, processes=2)
+    assert_says_four_things(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no running process can be copied here")
+def test_launch_says_when_accelerate_is_missing(monkeypatch, assert_says_four_things):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(CourseError, match="accelerate") as caught:
+        launch(print, processes=2)
+    assert_says_four_things(caught.value)

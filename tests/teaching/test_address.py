@@ -1,0 +1,126 @@
+"""The course's address stands in one place; whatever repeats it is written from there."""
+
+import re
+import shutil
+import subprocess
+
+import nbformat
+import pytest
+
+from course_utils.errors import ConfigError
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching.address import (
+    FIRST_CELL,
+    OPEN_IT,
+    check_address,
+    front_picture,
+    readme_part,
+    repository,
+    set_repository,
+    write_front_picture,
+)
+
+NOTEBOOKS = sorted(
+    path
+    for path in (REPOSITORY_FOLDER / "notebooks").rglob("*.ipynb")
+    if ".ipynb_checkpoints" not in path.parts
+)
+# Links that lead to a notebook or a repository of somebody's on these hosts.
+ADDRESS = re.compile(r"(?:colab\.research\.google\.com/github|mybinder\.org/v2/gh|git clone)[/ ]\S+")
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A copy of what repeats the address."""
+    for name in ("notebooks", "pyproject.toml", "README.md"):
+        source = REPOSITORY_FOLDER / name
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, tmp_path / name)
+    return tmp_path
+
+
+def texts(folder):
+    return {path: path.read_text("utf-8") for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_notebook_begins_with_links_and_the_cell_for_colab(path):
+    text, code = nbformat.read(path, as_version=4).cells[:2]
+    assert code.source == FIRST_CELL.format(repository=repository())
+    assert text.source.count(OPEN_IT) == 1
+    if not repository():
+        assert "no address yet" in text.source and not ADDRESS.search(text.source)
+
+
+def test_readme_says_where_the_course_is():
+    assert readme_part(repository()) in (REPOSITORY_FOLDER / "README.md").read_text("utf-8")
+
+
+def test_an_address_is_written_everywhere_and_replaced_everywhere(course):
+    written = set_repository("jane/first-course", course)
+    assert len(written) == len(NOTEBOOKS) + 2
+    assert repository(course) == "jane/first-course"
+    for path in course.glob("notebooks/[0-9]*.ipynb"):
+        text, code = nbformat.read(path, as_version=4).cells[:2]
+        link = f"https://colab.research.google.com/github/jane/first-course/blob/HEAD/notebooks/{path.name}"
+        assert f"({link})" in text.source
+        assert 'REPOSITORY = "jane/first-course"' in code.source
+    assert "git clone https://github.com/jane/first-course" in (course / "README.md").read_text("utf-8")
+    assert set_repository("jane/first-course", course) == []
+    set_repository("john/second", course)
+    assert not [path for path, text in texts(course).items() if "first-course" in text]
+
+
+def test_what_was_set_can_be_taken_away_again(course):
+    set_repository(repository(), course)
+    before = texts(course)
+    set_repository("jane/first-course", course)
+    set_repository(repository(), course)
+    assert texts(course) == before
+
+
+def test_there_is_no_other_mention_of_an_address():
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=REPOSITORY_FOLDER,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("there is no git here to list the files with")
+    allowed = {"course_utils/repository.py", "tests/teaching/test_address.py"}
+    if repository():
+        allowed |= {"README.md", *(path.relative_to(REPOSITORY_FOLDER).as_posix() for path in NOTEBOOKS)}
+    for name in listed.stdout.splitlines():
+        path = REPOSITORY_FOLDER / name
+        if name in allowed or path.suffix not in {".py", ".md", ".toml", ".yml", ".ipynb", ".txt", ".html"}:
+            continue
+        found = ADDRESS.search(path.read_text("utf-8")) if path.exists() else None
+        assert not found, f"{name}: {found[0]}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("course", "https://github.com/a/b", "a/b/c", "-a/b", 'a/b"', "a b/c", "a-/b", "a--b/c", "a/b\n"),
+        *("jane/..", "jane/.", "jane/tl.git", "jane/tl.GIT", f"{40 * 'a'}/b", f"a/{101 * 'b'}"),
+    ],
+)
+def test_what_cannot_be_an_address_is_refused_and_changes_nothing(course, assert_says_four_things, name):
+    before = texts(course)
+    with pytest.raises(ConfigError) as told:
+        set_repository(name, course)
+    assert_says_four_things(told.value)
+    assert texts(course) == before
+
+
+@pytest.mark.parametrize("name", ["jane-2/.github", "j/tl.github.io", "jane_school/_x-", f"{39 * 'a'}/b...b"])
+def test_what_github_allows_is_an_address(name):
+    check_address(name)
+
+
+def test_readme_opens_with_the_picture_that_lesson_07_draws(course):
+    shown = "docs/pictures/transfer.png"
+    assert f"]({shown})" in "\n".join((REPOSITORY_FOLDER / "README.md").read_text("utf-8").splitlines()[:8])
+    assert (REPOSITORY_FOLDER / shown).read_bytes() == front_picture()
+    assert write_front_picture(course).read_bytes() == front_picture()

@@ -1,0 +1,164 @@
+"""The exercises as students get them: in step with their solutions, solvable, and kind to a blank."""
+
+import copy
+import os
+import re
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from course_utils.errors import ConfigError
+from course_utils.teaching.exercises import (
+    EXERCISES_FOLDER,
+    SOLUTIONS_FOLDER,
+    generate_exercises,
+    graded_cells,
+    marks,
+    students_version,
+)
+from course_utils.teaching.lessons import lesson_notebooks
+
+SOLUTIONS = sorted(SOLUTIONS_FOLDER.glob("*.ipynb"))
+each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=[path.stem for path in SOLUTIONS])
+POINTS = {"recall": 1, "try": 2, "investigate": 3}
+
+
+def execute(notebook, folder):
+    """Run a notebook in a folder; an error ends it, but not one in a cell that may raise one."""
+    # One thread, so that two notebooks at once do not take each other's cores; no bars in the outputs.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    resources = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources)
+    client.shutdown_kernel = "immediate"  # a second less than asking it to end
+    client.execute(env=environment)
+    return notebook
+
+
+def printed(cell):
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def test_every_lesson_has_exercises():
+    assert [path.name for path in SOLUTIONS] == [path.name for path in lesson_notebooks()]
+
+
+def test_the_student_s_notebooks_are_those_that_the_solutions_give(tmp_path):
+    generated = generate_exercises(output=tmp_path)
+    stored = sorted(EXERCISES_FOLDER.glob("*.ipynb"))
+    assert [path.name for path in generated] == [path.name for path in stored]
+    for new, old in zip(generated, stored, strict=True):
+        assert new.read_bytes() == old.read_bytes(), f"call generate_exercises(): {old} is out of step"
+
+
+def test_a_changed_solution_changes_the_exercise(tmp_path):
+    notebook = nbformat.read(SOLUTIONS[0], as_version=4)
+    notebook.cells[0].source += " Changed."
+    nbformat.write(notebook, tmp_path / "solutions.ipynb")
+    (written,) = generate_exercises(tmp_path, tmp_path / "student")
+    assert written.read_bytes() != (EXERCISES_FOLDER / SOLUTIONS[0].name).read_bytes()
+
+
+@each_solution
+def test_nbgrader_reads_both_versions(path):
+    from nbgrader import nbgraderformat, utils
+
+    for notebook in (path, EXERCISES_FOLDER / path.name):
+        read = nbgraderformat.read(notebook, as_version=4)  # which validates the metadata
+        ids = [cell.metadata.nbgrader.grade_id for cell in read.cells if "nbgrader" in cell.metadata]
+        assert len(ids) == len(set(ids))
+        assert not [cell for cell in read.cells if cell.get("outputs") or cell.get("execution_count")]
+    for cell in read.cells:
+        if "nbgrader" in cell.metadata:
+            assert cell.metadata.nbgrader.checksum == utils.compute_checksum(cell)
+
+
+@each_solution
+def test_every_exercise_has_its_five_cells(path):
+    cells = nbformat.read(path, as_version=4).cells
+    heads = [n for n, cell in enumerate(cells) if cell.source.startswith("## Exercise ")]
+    assert 2 <= len(heads) <= 4
+    for number, start in enumerate(heads, start=1):
+        question, answer, check, test = cells[start : start + 4]
+        found = re.match(rf"## Exercise {number} – .+ \((recall|try|investigate)\)\n", question.source)
+        assert found and "What do you expect" in question.source
+        lesson = f"lesson{path.name[:2]}"
+        assert answer.metadata.nbgrader.grade_id == f"{lesson}-exercise-{number}"
+        assert answer.metadata.nbgrader.solution and "### BEGIN SOLUTION" in answer.source
+        assert check.metadata.nbgrader.locked and "check." in check.source
+        assert test.metadata.nbgrader.grade_id == f"{lesson}-test-{number}"
+        assert test.metadata.nbgrader.points == POINTS[found[1]]
+        visible, _, hidden = test.source.partition("### BEGIN HIDDEN TESTS")
+        assert "assert check." in visible and "assert" in hidden
+
+
+@each_solution
+def test_nothing_of_a_solution_is_left_in_the_student_s_version(path):
+    solution = nbformat.read(path, as_version=4)
+    student = nbformat.read(EXERCISES_FOLDER / path.name, as_version=4)
+    text = "\n".join(cell.source for cell in student.cells)
+    assert "SOLUTION" not in text and "HIDDEN" not in text
+    assert text.count("# YOUR CODE HERE") >= len(graded_cells(student))
+    for cell in solution.cells:
+        for kind in ("SOLUTION", "HIDDEN TESTS"):
+            for hidden in re.findall(f"### BEGIN {kind}\n(.*?)### END {kind}", cell.source, re.DOTALL):
+                assert hidden.strip() not in text
+
+
+@pytest.mark.kernels
+@each_solution
+def test_the_solution_gets_full_marks(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    executed = execute(notebook, tmp_path)
+    found = marks(executed)
+    assert found and all(got == of for got, of in found.values())
+    for cell in executed.cells:
+        assert not [output for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+        if "-check-" in cell.metadata.get("nbgrader", {}).get("grade_id", ""):
+            assert "✓" in printed(cell) and "→" not in printed(cell)
+
+
+@pytest.mark.kernels
+@each_solution
+def test_a_blank_runs_to_its_end_with_hints_and_without_marks(path):
+    executed = execute(nbformat.read(EXERCISES_FOLDER / path.name, as_version=4), EXERCISES_FOLDER)
+    assert {got for got, _ in marks(executed).values()} == {0.0}
+    checks = [c for c in executed.cells if "-check-" in c.metadata.get("nbgrader", {}).get("grade_id", "")]
+    assert len(checks) == len(graded_cells(executed))
+    for cell in checks:
+        assert "Nothing here yet: " in printed(cell)
+    for cell in graded_cells(executed):
+        assert [output.ename for output in cell.outputs] == ["AssertionError"]
+
+
+def test_marks_count_tests_that_ran_without_an_error():
+    def test_cell(name, points, outputs, ran=True):
+        cell = new_code_cell("assert True", execution_count=1 if ran else None, outputs=outputs)
+        cell.metadata["nbgrader"] = {"grade": True, "grade_id": name, "points": points}
+        return cell
+
+    error = new_output("error", ename="AssertionError", evalue="", traceback=[])
+    said = new_output("stream", name="stdout", text="3")
+    cells = [test_cell("right", 2, [said]), test_cell("wrong", 3, [said, error]), new_code_cell("1 / 0")]
+    cells += [test_cell("not run", 1, [], ran=False)]
+    found = marks(new_notebook(cells=cells))
+    assert found == {"right": (2.0, 2.0), "wrong": (0.0, 3.0), "not run": (0.0, 1.0)}
+
+
+def test_making_the_student_s_version_leaves_the_solution_alone():
+    notebook = nbformat.read(SOLUTIONS[0], as_version=4)
+    before = copy.deepcopy(notebook)
+    student = students_version(notebook)
+    assert notebook == before
+    assert all("raises-exception" in cell.metadata.tags for cell in graded_cells(student))
+    assert marks(student).keys() == marks(notebook).keys()
+
+
+@pytest.mark.parametrize("output", [".", "new"])
+def test_folder_of_somebody_else_is_told(folder_for_all, ordinary_user, assert_says_four_things, output):
+    (folder_for_all / "solutions").mkdir()
+    nbformat.write(students_version(new_notebook()), folder_for_all / "solutions" / "00_a.ipynb")
+    with ordinary_user(), pytest.raises(ConfigError, match="PermissionError") as told:
+        generate_exercises(folder_for_all / "solutions", folder_for_all / output)
+    assert_says_four_things(told.value)

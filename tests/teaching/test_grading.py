@@ -1,0 +1,305 @@
+"""Submissions get the marks that they deserve, whatever else they do, and harm nobody."""
+
+import contextlib
+import csv
+import hashlib
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+from small_submissions import (
+    RIGHT,
+    cheating_answers,
+    handed_in,
+    hostile_answers,
+    write_solution,
+    write_submission,
+)
+
+from course_utils.errors import ConfigError
+from course_utils.teaching.grading import marking
+from course_utils.teaching.grading.marking import Graded, grade, limits_of, summary, write_marks
+from course_utils.teaching.grading.protection import FIRST_USER, USERS, Limits, find_protection
+
+LIMITS = Limits(
+    seconds=40,
+    cell_seconds=3,
+    memory=400_000_000,
+    processes=12,
+    file_size=50_000_000,
+    folder_size=100_000_000,
+    output=1_000_000,
+)
+TESTS = ("lesson01-test-1", "lesson01-test-2")
+SCRIPT = "from IPython.display import HTML\nHTML('<script>alert(1)</script>')"
+
+
+pytestmark = pytest.mark.kernels
+
+
+def state_of(folder):
+    """Names, modes and contents of everything in a folder."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        found[str(path.relative_to(folder))] = (path.stat().st_mode, path.stat().st_mtime_ns, content)
+    return found
+
+
+def write_good_and_bad(folder):
+    """Write submissions that mean no harm, of which some are not even notebooks."""
+    for name, answers in {"right": RIGHT, "half": RIGHT[:1], "blank": (), "=wrong": ("answer = 41",)}.items():
+        write_submission(folder, name, handed_in(*answers))
+    edited = handed_in("answer = 0", "double = None")
+    for cell in edited.cells:
+        if cell.metadata.get("nbgrader", {}).get("grade"):
+            cell.source, cell.metadata.nbgrader["points"] = "pass", 100
+    write_submission(folder, "edited", edited)
+    deleted = handed_in(*RIGHT)
+    deleted.cells = [cell for cell in deleted.cells if not cell.metadata.get("nbgrader", {}).get("grade")]
+    write_submission(folder, "deleted", deleted)
+    write_submission(folder, "script", handed_in(f"answer = 42\n{SCRIPT}", "raise ValueError('<b>bold</b>')"))
+    write_submission(folder, "text", "print('no notebook')")
+    write_submission(folder, "list", "[1, 2, 3]")
+    write_submission(folder, "Anna", handed_in(*RIGHT))
+    write_submission(folder, "anna ", handed_in(*RIGHT))
+    (folder / "nothing").mkdir()
+    (folder / "large").mkdir()
+    with open(folder / "large" / "01_small.ipynb", "wb") as file:
+        file.truncate(200_000_000)
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """Grade all sorts of submissions at once; give the results by student, and what was around them."""
+    try:
+        find_protection("bwrap")
+    except ConfigError as error:
+        pytest.skip(f"bubblewrap does not work here: {error.found}")
+    # Not where temporary files usually are, since submissions do not see that.
+    place = "/var/tmp" if os.path.isdir("/var/tmp") else tmp_path_factory.mktemp("grading")
+    base = Path(tempfile.mkdtemp(dir=place))
+    base.chmod(0o755)
+    sentinel = base / "teachers-own"
+    (sentinel / "deep").mkdir(parents=True)
+    for name in ("marks.txt", "deep/notes.txt"):
+        (sentinel / name).write_text("mine")
+    for path in (sentinel, *sentinel.rglob("*")):
+        path.chmod(0o777)  # anybody may change it, and yet a submission cannot
+    solutions = write_solution(base / "solutions")
+    submissions = base / "submissions"
+    write_good_and_bad(submissions)
+    (submissions / "link").mkdir()
+    (submissions / "link" / "01_small.ipynb").symlink_to(solutions / "01_small.ipynb")
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(0.1)
+    for name, answer in hostile_answers(sentinel, server.getsockname()[1]).items():
+        write_submission(submissions, name, handed_in(RIGHT[0], answer))
+    clone = write_solution(base / "clone" / "notebooks" / "exercises" / "solutions") / "01_small.ipynb"
+    private = write_solution(base / "private") / "01_small.ipynb"
+    private.chmod(0o600)
+    for name, answer in cheating_answers(solutions / "01_small.ipynb", clone, private).items():
+        write_submission(submissions, name, handed_in(answer, answer))
+    secret = "import os\nassert 'secret' not in str(dict(os.environ))\nanswer = 42"
+    write_submission(submissions, "secret", handed_in(secret))
+    before = {name: state_of(base / name) for name in ("teachers-own", "solutions", "submissions")}
+    (base / "temporary").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("API_TOKEN", "secret")
+        patch.setattr(tempfile, "tempdir", str(base / "temporary"))
+        results = grade(submissions, base / "out", workers=2, solutions=solutions, limits=LIMITS)
+    calls = []
+    with contextlib.suppress(TimeoutError):
+        calls.append(server.accept())
+    server.close()
+    yield base, {one.student: one for one in results}, before, calls
+    shutil.rmtree(base)
+
+
+def points_of(graded, student):
+    return tuple(graded[1][student].points[name][0] for name in TESTS)
+
+
+@pytest.mark.parametrize(
+    "student, points",
+    [
+        ("right", (2, 3)),
+        ("half", (2, 0)),
+        ("blank", (0, 0)),
+        ("=wrong", (0, 0)),
+        ("edited", (0, 0)),
+        ("deleted", (2, 3)),
+        ("script", (2, 0)),
+        ("secret", (2, 0)),
+        ("Anna", (2, 3)),
+    ],
+)
+def test_honest_submission_gets_its_marks(graded, student, points):
+    assert points_of(graded, student) == points
+    assert graded[1][student].status == "graded"
+    assert graded[1][student].of == 5
+
+
+@pytest.mark.parametrize(
+    "student, points, status, told",
+    [
+        ("loops", (2, 0), "stopped", "was interrupted after"),
+        ("loops_on", (2, 0), "stopped", "was interrupted after"),
+        ("asks_memory", (2, 0), "graded", "MemoryError"),
+        ("eats_memory", (2, 0), "stopped", "GB of memory"),
+        ("shares_memory", (2, 0), "stopped", "GB of memory"),
+        ("removes_files", (2, 0), "graded", "Error: "),
+        ("exits", (2, 0), "died", "kernel died"),
+        ("exits_in_test", (2, 0), "died", "kernel died"),
+        ("prints", (2, 0), "stopped", "were printed"),
+        ("prints_at_once", (2, 0), "stopped", ""),
+        ("forks", (2, 0), "stopped", "processes"),
+        ("leaves_process", (2, 3), "graded", ""),
+        ("fills_disk", (2, 0), "stopped", "GB of files"),
+        ("hides_in_memfd", (2, 0), "stopped", "GB of memory"),
+        ("hides_itself", (2, 0), "stopped", ""),
+        ("hides_in_system_v", (2, 0), "graded", "No space left"),
+        ("hides_in_unlinked", (2, 0), "stopped", "GB of"),  # files, or the memory that they pass through
+        # There is a network of its own, in which nobody listens.
+        ("calls_out", (2, 0), "graded", "Connection refused"),
+    ],
+)
+def test_hostile_submission_gets_its_marks_so_far(graded, student, points, status, told):
+    result = graded[1][student]
+    assert points_of(graded, student) == points
+    assert (result.status, told in result.happened) == (status, True), result.happened
+
+
+@pytest.mark.parametrize("student", cheating_answers(""))
+def test_trick_does_not_get_points(graded, student):
+    assert points_of(graded, student) == (0, 0)
+    assert graded[1][student].review  # and a person is asked to look at it
+
+
+USING_CTYPES = ("hides_itself", "hides_in_system_v")
+"""Attacks on the machine that need more than Python: also their cells are to be looked at."""
+
+
+def test_only_those_who_touch_what_marks_rest_on_are_to_be_looked_at(graded):
+    named = {name for name, one in graded[1].items() if one.review}
+    assert named == {*cheating_answers(""), *USING_CTYPES}
+
+
+@pytest.mark.parametrize(
+    "student, status, told",
+    [
+        ("text", "refused", "not a notebook"),
+        ("list", "refused", "not a notebook"),
+        ("large", "refused", "200 MB"),
+        ("link", "refused", "link"),
+        ("nothing", "missing", "nothing was handed in"),
+    ],
+)
+def test_what_is_no_notebook_is_a_row_and_not_a_crash(graded, student, status, told):
+    result = graded[1][student]
+    assert (result.status, result.total, result.of) == (status, 0, 5)
+    assert told in result.happened
+
+
+def test_nothing_outside_of_a_submission_is_changed(graded):
+    base, _, before, _ = graded
+    assert {name: state_of(base / name) for name in before} == before
+
+
+def test_no_process_of_a_submission_is_left(graded):
+    left, users = [], {FIRST_USER + (os.getpid() * 16 + step) % USERS for step in range(2)}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            command, user = " ".join(process.cmdline()), getattr(process, "uids", lambda: None)()
+            own = "sleep 98765" in command or str(graded[0]) in command or (user and user.real in users)
+            if own and process.status() != psutil.STATUS_ZOMBIE:
+                left.append(command)
+    assert left == []
+
+
+def test_no_submission_reaches_the_network(graded):
+    assert graded[3] == []
+    assert "Connection refused" in (graded[0] / "out" / graded[1]["calls_out"].feedback).read_text()
+
+
+def test_same_name_twice_is_told(graded):
+    assert "duplicate" in graded[1]["Anna"].happened
+    assert "duplicate" in graded[1]["anna "].happened
+    assert "duplicate" not in graded[1]["right"].happened
+
+
+def test_table_has_a_row_for_each_and_no_formula(graded):
+    base, results, _, _ = graded
+    with open(base / "out" / "marks.csv", newline="", encoding="utf-8") as file:
+        rows = {row["student"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == {name.replace("=wrong", "'=wrong") for name in results}
+    half = rows["half"]
+    assert [half[name] for name in (*TESTS, "total", "of", "percent")] == ["2", "0", "2", "5", "40.0"]
+    assert (half["status"], half["happened"]) == ("graded", "")
+    assert rows["exits"]["happened"] == "the kernel died in cell 5"
+    assert all((base / "out" / row["feedback"]).is_file() for row in rows.values())
+
+
+def test_feedback_says_what_was_wrong_and_runs_nothing(graded):
+    base, results, _, _ = graded
+    half = (base / "out" / results["half"].feedback).read_text(encoding="utf-8")
+    assert "2 of 5 points" in half and "name &#x27;double&#x27; is not defined" in half
+    assert str(find_protection()).split(",")[0] in half
+    script = (base / "out" / results["script"].feedback).read_text(encoding="utf-8")
+    assert "<script" not in script and "<b>bold" not in script and "&lt;b&gt;bold" in script
+    assert "default-src &#x27;none&#x27;" in script or "default-src 'none'" in script
+
+
+def test_feedback_does_not_show_hidden_tests(graded):
+    base, results, _, _ = graded
+    for name in ("half", "=wrong", "edited"):
+        page = (base / "out" / results[name].feedback).read_text(encoding="utf-8")
+        assert "HIDDEN" not in page and "answer == 42" not in page and "x + x" not in page
+    assert "answer is another number" in (base / "out" / results["=wrong"].feedback).read_text()
+
+
+@pytest.mark.parametrize("option", ["seconds", "memory_gb"])
+def test_limit_of_nothing_is_an_error(option):
+    with pytest.raises(ConfigError, match="greater than 0"):
+        limits_of(**{"seconds": 1, "memory_gb": 1, option: 0})
+
+
+def test_grading_by_nobody_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="greater than 0"):
+        grade(tmp_path, tmp_path.parent / "out", workers=0)
+
+
+def test_wrong_folders_are_errors_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(marking, "run_shut_in", None)
+    solutions = write_solution(tmp_path / "solutions")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (empty, tmp_path / "not there"):
+        with pytest.raises(ConfigError, match="no submissions"):
+            grade(folder, tmp_path / "out", solutions=solutions)
+    with pytest.raises(ConfigError, match="nothing to grade with"):
+        grade(empty, tmp_path / "out", solutions=empty)
+    with pytest.raises(ConfigError, match="cannot be written there"):
+        grade(empty, empty / "out", solutions=solutions)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "marks.csv").write_text("mine")
+    with pytest.raises(ConfigError, match="cannot be written there"):
+        grade(empty, tmp_path / "out", solutions=solutions)
+    assert (tmp_path / "out" / "marks.csv").read_text() == "mine"
+
+
+def test_lessons_have_columns_of_their_own(tmp_path):
+    rows = [
+        Graded("b", "02", "b.ipynb", "graded", points={"two": (1, 2)}),
+        Graded("a", "01", "a.ipynb", "stopped", "cell 3", points={"one": (0.5, 1)}),
+    ]
+    write_marks(tmp_path / "marks.csv", rows)
+    head, first, second = (tmp_path / "marks.csv").read_text().splitlines()
+    assert head.startswith("student,lesson,one,two,total,of,percent,status,seconds,happened")
+    assert first.startswith("a,01,0.5,,0.5,1,50.0,stopped,")
+    assert second.startswith("b,02,,1,1,2,50.0,graded,")
+    assert summary(rows) == "1 graded, 1 stopped"

@@ -1,0 +1,149 @@
+"""A grid is checked as a whole before anything runs; what comes out of it is told with its interval."""
+
+import re
+
+import pandas as pd
+import pytest
+from small_notebooks import write_grid, write_notebook
+
+from course_utils.errors import ConfigError
+from course_utils.teaching.sweeps import grids
+from course_utils.teaching.sweeps.grids import plan_sweep, run_name
+from course_utils.teaching.sweeps.results import draw_means, over_seeds, results_frame
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Give a function that plans a sweep with the text of a grid."""
+    notebook = write_notebook(tmp_path / "lessons" / "01_small.ipynb")
+    monkeypatch.setattr(grids, "MOST_RUNS", 50)
+
+    def plan(text):
+        return plan_sweep(notebook, write_grid(tmp_path / "grid.yaml", text))
+
+    return plan
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("", "at least one|nothing"),
+        ("[1, 2]", "of type list"),
+        ("just text", "of type str"),
+        ("{}", "an empty grid"),
+        ("grid:", "nothing"),
+        ("seed: 3", "Write seed: \\[1, 2\\]"),
+        ("seed: []", "an empty list"),
+        ("seed: [0, 1, 0]", "0 twice"),
+        ("lr: [1, 1.0]", "twice"),
+        ("seed: [0]\nseed: [1]", "'seed' twice"),
+        ("grid:\n  seed: [0]\n  seed: [1]", "'seed' twice"),
+        ("seed: [0", "while parsing"),
+        ("\x00", "ReaderError"),
+        ("? [a, b]\n: [1]", "names of parameters|ConstructorError"),
+        ("1: [2]", "names of parameters"),
+        ("seed: !!python/object/apply:os.getpid []", "ConstructorError"),
+        ("seed: [[0, 1]]", "of type list"),
+        ("seed: [{a: 1}]", "of type dict"),
+        ("dataset: [2026-01-01]", "of type date"),
+        ("epoch: [3]", "Did you mean 'epochs'"),
+        ("batch_size: [3]", "no parameter 'batch_size'"),  # the course has it, this notebook does not
+        ("epochs: [3, 0]", "greater than or equal to 1"),
+        ("epochs: ['3']", "without quotes"),
+        ("lr: [1e-3]", "Write 0.001"),  # a text, as YAML reads it
+        ("lr: [.nan]", "lr"),
+        ("seed: [true]", "bool"),
+        ("'seed=0;import os;x': [1]", "no parameter"),
+        ("parameters: {seed: 1}\ngrid: {seed: [0]}", "seed in both"),
+        ("parameters: {sed: 1}\ngrid: {seed: [0]}", "Did you mean 'seed'"),
+        ("parameters: {seed: [1]}\ngrid: {lr: [0.1]}", "of type list"),
+        ("parameters: 3\ngrid: {lr: [0.1]}", "of type int"),
+        (f"seed: {list(range(51))}", "51 combinations"),
+    ],
+)
+def test_grid_that_is_wrong_is_told_before_anything_runs(small, assert_says_four_things, text, told):
+    with pytest.raises(ConfigError) as error:
+        small(text)
+    assert re.search(told, str(error.value)), str(error.value)
+    assert_says_four_things(error.value)
+
+
+def test_grid_that_is_no_text_or_not_there_is_told(tmp_path, assert_says_four_things):
+    notebook = write_notebook(tmp_path / "lessons" / "01_small.ipynb")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xfa")
+    for name in ("binary.yaml", "missing.yaml", "lessons"):
+        with pytest.raises(ConfigError) as error:
+            plan_sweep(notebook, tmp_path / name)
+        assert_says_four_things(error.value)
+
+
+def test_every_combination_is_a_run_and_the_last_name_varies_fastest(small):
+    plan = small("parameters: {epochs: 2}\ngrid: {lr: [0.1, 0.2], seed: [0, 1]}")
+    assert plan.varied == ["lr", "seed"]
+    assert [tuple(run.values()) for run in plan.runs.values()] == [
+        *((2, 0.1, 0), (2, 0.1, 1), (2, 0.2, 0), (2, 0.2, 1))
+    ]
+
+
+def test_names_are_safe_and_different():
+    values = ["../../x", "a/b", "a\\b", "a b", "a-b", "ü", "日本", "", ".", "x" * 500, "a\x00b", None, 1, 1.5]
+    names = [run_name({"dataset": value}, {}) for value in values]
+    assert len({name.lower() for name in names}) == len(values)
+    assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{,199}", name) for name in names)
+    assert run_name({"seed": 1}, {"lr": 0.1}) == run_name({"seed": 1}, {"lr": 0.1})
+    assert run_name({"seed": 1}, {"lr": 0.1}) != run_name({"seed": 1}, {"lr": 0.2})
+
+
+@pytest.fixture
+def swept():
+    """A table of sweep results with one run of a setting, two of another, and three of a third."""
+    rows = [["ok", None, 0, 0.25], ["ok", 0.1, 0, 0.5], ["ok", 0.1, 1, 0.7], ["failed", 0.1, 2, None]]
+    rows += [["ok", 0.2, seed, 0.9 + seed / 20] for seed in range(3)]
+    return pd.DataFrame(rows, columns=["status", "lr", "seed", "accuracy"])
+
+
+def test_means_are_taken_over_seeds_with_an_interval_from_three_runs_on(swept):
+    means = over_seeds(swept.rename(columns={"accuracy": "loss"}), "loss", ["lr", "seed"])
+    assert list(means.index) == ["lr None", "lr 0.1", "lr 0.2"]
+    assert list(means["mean"]) == pytest.approx([0.25, 0.6, 0.95])
+    assert list(means.runs) == [1, 2, 3]
+    assert means.low.isna().tolist() == means.high.isna().tolist() == [True, True, False]
+    half = 4.30265 * 0.05 / 3**0.5
+    assert means.low.iloc[2] == pytest.approx(0.95 - half) and means.high.iloc[2] == pytest.approx(
+        0.95 + half
+    )
+    assert list(over_seeds(swept, "accuracy", ["seed"]).index) == ["all runs"]
+
+
+def test_picture_of_two_seeds_shows_the_runs_and_no_accuracy_below_0_or_above_1(swept):
+    means = over_seeds(swept, "accuracy", ["lr", "seed"])
+    assert means.high.iloc[2] == 1
+    figure = draw_means(means, "accuracy")
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    low, high = axes.dataLim.intervalx
+    assert low >= 0 and high <= 1
+    assert axes.lines[-1].get_xdata().tolist() == pytest.approx([0.25, 0.5, 0.7, 0.9, 0.95, 1.0])
+    assert "at least 3 runs" in axes.get_xlabel() and "at least 3 runs" in figure.description
+    assert (
+        "lr None: 0.25 (1 run); lr 0.1: 0.6 (2 runs); lr 0.2: 0.95 (0.8258 to 1, 3 runs)"
+        in figure.description
+    )
+
+
+def test_only_the_highest_of_very_many_settings_are_drawn():
+    means = pd.DataFrame({"mean": range(100), "low": None, "high": None}, dtype=float)
+    means = means.assign(runs=1, each=[[value] for value in means["mean"]])
+    figure = draw_means(means, "accuracy")
+    assert "The 40 highest of 100" in figure.description
+    assert figure.get_size_inches()[1] < 20
+
+
+def test_results_have_columns_of_their_own_also_if_a_lesson_records_the_name_of_a_parameter():
+    result = {"name": "a", "status": "ok", "tries": 1, "seconds": 1.0, "error": None}
+    result |= {"parameters": {"seed": 3}, "metrics": {"seed": 7.0, "loss": 2.0}}
+    table = results_frame([result], ["seed"])
+    assert table.to_dict("records")[0] == {
+        **{"name": "a", "status": "ok", "tries": 1, "seconds": 1.0},
+        **{"seed": 3, "seed_recorded": 7.0, "loss": 2.0, "error": None},
+    }

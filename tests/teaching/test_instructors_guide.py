@@ -1,0 +1,134 @@
+"""The instructors' guide is followed to the letter, in a copy of the repository."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from course_utils import checks
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching.exercises import SOLUTIONS_FOLDER, marks
+
+GUIDE = (REPOSITORY_FOLDER / "docs" / "instructors.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+) tested\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
+TRIED = [
+    path for name in ("wrong_answers*.py", "test_checks_*.py") for path in Path(__file__).parent.glob(name)
+]
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "runs", "downloads", "features", "*.egg-info"
+)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the repository, in which a translation of lesson 04 lies, too."""
+    folder = tmp_path_factory.mktemp("copy") / "course"
+    shutil.copytree(REPOSITORY_FOLDER, folder, ignore=LEFT_OUT)
+    lesson = nbformat.read(folder / "notebooks" / "04_freeze_and_train.ipynb", as_version=4)
+    for cell in lesson.cells:
+        if cell.cell_type == "markdown":
+            cell.source = "Übersetzt."
+    nbformat.write(lesson, folder / "translated.ipynb")
+    return folder
+
+
+def run(command, folder, **options):
+    """Run a command in the copy with the copy's package; its outputs are in the error if it fails."""
+    own = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+        "OMP_NUM_THREADS": "1",
+        "COURSE_FEATURES_GB": "0",
+    }
+    done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def test_there_are_blocks_to_follow():
+    kinds = [kind for kind, _ in BLOCKS]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"sh": 5, "python": 2, "diff": 1}
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "sh"])
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash here")
+def test_commands_of_the_guide(copy, text):
+    run(["bash", "-e", "-c", text], copy)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "python"])
+def test_python_of_the_guide(copy, text):
+    run([sys.executable, "-W", "ignore", "-c", text], copy)
+
+
+@pytest.mark.kernels
+def test_a_change_of_code_in_a_translation_is_seen(copy):
+    text = next(text for kind, text in BLOCKS if "translated.ipynb" in text)
+    path = copy / "translated.ipynb"
+    before = path.read_text(encoding="utf-8")
+    content = json.loads(before)
+    next(cell for cell in content["cells"] if cell["cell_type"] == "code")["source"] += ["\npass"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(AssertionError, match="the code has changed"):
+        run([sys.executable, "-c", text], copy)
+    path.write_text(before, encoding="utf-8")
+
+
+@pytest.mark.kernels
+@pytest.mark.skipif(not shutil.which("git"), reason="there is no git here to apply a change with")
+def test_the_new_dataset_of_the_guide_is_known(copy):
+    (text,) = [text for kind, text in BLOCKS if kind == "diff"]
+    if shutil.which("patch"):
+        run(["patch", "-p1", "--dry-run"], copy, input=text)
+    run(["git", "apply", "-"], copy, input=text)
+    for line in text.splitlines():
+        assert len(line) <= 111, "ruff refuses what the guide tells to write"
+    code = (
+        "from course_utils.settings import Settings; from course_utils.data.splits import DOWNLOADED;"
+        "from course_utils.data.archives import dataset_files;"
+        "print(Settings(dataset='cifar100').dataset, *dataset_files(DOWNLOADED['cifar100']))"
+    )
+    told = run([sys.executable, "-W", "ignore", "-c", code], copy)
+    assert told.startswith("cifar100 ")
+    assert "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz" in told
+    lesson = nbformat.read(copy / "notebooks" / "00_start_here.ipynb", as_version=4)
+    cells = [cell.source for cell in lesson.cells if cell.cell_type == "code"]
+    (end,) = [number for number, source in enumerate(cells) if "describe_machine" in source]
+    (begin,) = [number for number, source in enumerate(cells) if 'dataset: str = "default"' in source]
+    source = "\n".join([*cells[begin : end + 1], "print(*machine.loc['images'], sep=', ')"])
+    code = source.replace('dataset: str = "default"', 'dataset: str = "cifar100"')
+    told = run([sys.executable, "-W", "ignore", "-c", code], copy)
+    assert told == "cifar100, not yet: it is downloaded when a lesson first needs it, True\n"
+
+
+def test_every_link_of_the_guide_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)", GUIDE):
+        assert (REPOSITORY_FOLDER / "docs" / target).exists(), target
+
+
+def test_every_mistake_of_the_guide_gets_the_hint_that_it_names():
+    rows = re.findall(r"^\| (\d\d) \| .* \| `(\w+)` \| “(.+)” \|$", GUIDE, flags=re.MULTILINE)
+    assert {lesson for lesson, *_ in rows} == {f"{number:02d}" for number in range(12)}
+    tried = "".join(path.read_text(encoding="utf-8") for path in TRIED)
+    for _, check, hint in rows:
+        assert callable(getattr(checks, check))
+        assert f'"{hint}"' in tried, hint
+
+
+def test_every_exercise_has_a_row_among_the_objectives_with_its_points():
+    table = GUIDE.split("## Objectives")[1].split("## Times")[0]
+    told, lesson = {}, ""
+    for number, shown in re.findall(r"^\| (\d\d)? ?\| .* \| (.*\)) \|$", table, flags=re.MULTILINE):
+        lesson = number or lesson
+        told |= {f"lesson{lesson}-test-{n}": float(of) for n, of in re.findall(r"(\d) \((\d)\)", shown)}
+    solutions = [nbformat.read(path, as_version=4) for path in sorted(SOLUTIONS_FOLDER.glob("*.ipynb"))]
+    assert told == {name: of for solution in solutions for name, (_, of) in marks(solution).items()}

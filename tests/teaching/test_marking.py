@@ -1,0 +1,143 @@
+"""Marks are written as they come, kept when grading goes on, and say which submissions to look at."""
+
+import copy
+import csv
+
+import pytest
+from small_submissions import RIGHT, handed_in, small_solution, write_solution, write_submission
+
+from course_utils.__main__ import main
+from course_utils.errors import ConfigError
+from course_utils.teaching.grading import grade, limits_of, marking, summary
+from course_utils.teaching.grading.protection import Protection
+from course_utils.teaching.grading.sandbox import Ran
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Submissions of three students; each that is run notes itself in `ran`, and passes all of its tests."""
+    ran = []
+
+    def run(notebook, *arguments, **named):
+        ran.append(notebook.cells[2].source)
+        if "interrupt" in ran[-1]:
+            raise KeyboardInterrupt
+        executed = copy.deepcopy(notebook)
+        for cell in executed.cells:
+            cell["execution_count"] = 1
+        status = "failed" if "cannot start" in ran[-1] else "graded"
+        return Ran(executed, status, "no room" if status == "failed" else "", 1.0)
+
+    monkeypatch.setattr(marking, "run_shut_in", run)
+    monkeypatch.setattr(marking, "find_protection", lambda engine: Protection("none", own_user=False))
+    write_solution(tmp_path / "solutions")
+    for name in ("anna", "ben", "carl"):
+        write_submission(tmp_path / "in", name, handed_in(f"answer = 42  # {name}", RIGHT[1]))
+
+    def graded(**options):
+        ran.clear()
+        options = {"solutions": tmp_path / "solutions", "workers": 1, **options}
+        results = grade(tmp_path / "in", tmp_path / "out", **options)
+        return results, [source.split("# ")[-1] for source in ran]
+
+    graded.folder = tmp_path
+    return graded
+
+
+def table(place):
+    with open(place.folder / "out" / "marks.csv", newline="", encoding="utf-8") as file:
+        return {row["student"]: row for row in csv.DictReader(file)}
+
+
+def test_second_grading_keeps_what_is_the_same_and_grades_what_changed(place):
+    first, ran = place()
+    assert ran == ["anna", "ben", "carl"]
+    before = (place.folder / "out" / "marks.csv").read_bytes()
+    again, ran = place()
+    assert (ran, again) == ([], first)
+    assert (place.folder / "out" / "marks.csv").read_bytes() == before
+    write_submission(place.folder / "in", "ben", handed_in("answer = 42  # new", RIGHT[1]))
+    write_submission(place.folder / "in", "dora", handed_in("answer = 42  # dora", RIGHT[1]))
+    assert place()[1] == ["new", "dora"]
+    assert [*table(place)] == ["anna", "ben", "carl", "dora"]
+    assert place(limits=limits_of(100, 1))[1] == ["anna", "new", "carl", "dora"]
+    solution = small_solution()
+    solution.cells[3].metadata.nbgrader["points"] = 7
+    write_solution(place.folder / "solutions", solution)
+    assert place(limits=limits_of(100, 1))[1] == ["anna", "new", "carl", "dora"]
+    assert table(place)["anna"]["of"] == "10"
+
+
+def test_interrupted_grading_goes_on_where_it_stopped(place):
+    write_submission(place.folder / "in", "ben", handed_in("answer = 42  # interrupt", RIGHT[1]))
+    with pytest.raises(KeyboardInterrupt):
+        place()
+    assert [*table(place)] == ["anna"]
+    write_submission(place.folder / "in", "ben", handed_in("answer = 42  # ben", RIGHT[1]))
+    assert place()[1] == ["ben", "carl"]
+    assert [*table(place)] == ["anna", "ben", "carl"]
+
+
+def test_what_could_not_be_started_or_has_lost_its_page_is_graded_again(place):
+    write_submission(place.folder / "in", "ben", handed_in("answer = 42  # cannot start", RIGHT[1]))
+    (place.folder / "in" / "eve").mkdir()
+    place()
+    (place.folder / "out" / table(place)["anna"]["feedback"]).unlink()
+    assert place()[1] == ["anna", "cannot start"]
+    assert [row["status"] for row in table(place).values()] == ["graded", "failed", "graded", "missing"]
+
+
+def test_marks_that_somebody_changed_are_not_written_over(place):
+    place()
+    path = place.folder / "out" / "marks.csv"
+    path.write_text(path.read_text().replace("100.0", "50.0"))
+    with pytest.raises(ConfigError, match="were changed after"):
+        place()
+    (place.folder / "out" / "grading.json").write_text("{}")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        place()
+    assert "50.0" in path.read_text()
+
+
+def test_lesson_that_is_not_asked_for_keeps_its_marks(place):
+    solution = small_solution()
+    for cell in solution.cells[1:]:
+        cell.metadata.nbgrader["grade_id"] = cell.metadata.nbgrader["grade_id"].replace("01", "02")
+    for number, cell in enumerate(solution.cells):
+        cell["id"] = f"second-{number}"
+    write_solution(place.folder / "solutions", solution, "02_other.ipynb")
+    notebook = handed_in("answer = 42  # second", RIGHT[1], solution=solution)
+    write_submission(place.folder / "in", "ben", notebook, "02_other.ipynb")
+    assert place(lessons=["01"])[1] == ["anna", "ben", "carl"]
+    results, ran = place(lessons=["02_other"])
+    assert ran == ["second"]
+    assert [(one.student, one.lesson, one.status) for one in results] == [
+        ("anna", "01_small", "graded"),
+        ("anna", "02_other", "missing"),
+        ("ben", "01_small", "graded"),
+        ("ben", "02_other", "graded"),
+        ("carl", "01_small", "graded"),
+        ("carl", "02_other", "missing"),
+    ]
+    with pytest.raises(ConfigError, match="01_small, 02_other"):
+        place(lessons=["3"])
+
+
+def test_submission_that_touches_what_marks_rest_on_is_named_wherever_somebody_looks(place, capsys):
+    write_submission(place.folder / "in", "ben", handed_in(RIGHT[0], "import gc\nfrom unittest import mock"))
+    results, _ = place()
+    told = "cell 5: gc, unittest.mock"
+    assert [row["look at"] for row in table(place).values()] == ["", told, ""]
+    pages = [(place.folder / "out" / one.feedback).read_text() for one in results]
+    assert [told in page for page in pages] == [False, True, False]
+    assert f"ben 01_small: {told}" in summary(results) and "Look at 1," in summary(results)
+    assert f"look at this one: {told}" in capsys.readouterr().out
+
+
+def test_command_hands_over_lessons_and_limits(place, capsys):
+    folders = [str(place.folder / name) for name in ("in", "out", "solutions")]
+    command = ["grade", folders[0], "--output", folders[1], "--solutions", folders[2]]
+    assert main([*command, "--lesson", "01"]) == 0
+    assert "3 graded" in capsys.readouterr().out
+    assert main([*command, "--lesson", "77"]) == 2
+    assert main([*command, "--seconds", "0"]) == 2

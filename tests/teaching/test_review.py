@@ -1,0 +1,121 @@
+"""Submissions that touch what gives them their marks are named for the teacher, and honest ones are not."""
+
+import textwrap
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell
+from small_submissions import cheating_answers, handed_in, small_solution
+
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching.grading import review
+from course_utils.teaching.grading.review import cells_to_review
+
+SETUP = "import math\nimport torch\nfrom course_utils import checks as check\nimport course_utils.errors"
+ANSWERS = sorted(Path(__file__).parent.glob("wrong_answers*.py"))
+NOTEBOOKS = sorted((REPOSITORY_FOLDER / "notebooks").rglob("*.ipynb"))
+
+LESSON_11 = ("notebooks", "11_scale.ipynb")
+
+FORGED = {
+    "a check that is an object": "from unittest.mock import MagicMock\ncheck.head = MagicMock()",
+    "a check by another name": "c = check\nsetattr(c, 'head', lambda *a, **k: True)",
+    "the verdict": "import course_utils.checks.verdict as v\nv.Verdict = lambda *a: True",
+    "the verdict of a check": "check.verdict.find = print",
+    "the guard": "import sys\nsys.modules['_guard'].restore = lambda *a: []",
+    "the guard by another name": "from sys import modules as m\nm['_guard'].restore = lambda *a: []",
+    "transform_cell": "get_ipython().transform_cell = lambda cell: 'pass'",
+    "do_execute": "kernel = type(ip.kernel)\nsetattr(kernel, 'do_execute', 3)",
+    "the class of a module": "class M(type(math)): pass\nmath.__class__ = M",
+    "the collector": "import gc\nfor o in gc.get_objects(): pass",
+    "a frame": "import inspect as i\ni.currentframe().f_back",
+    "the caller": "import sys\nsys._getframe(1)",
+    "the history": "print(In[-1])",
+    "the history of a cell that is no Python": "print(In[-1]\nget_ipython()",
+    "code in a text": "exec(bytes([112, 97]).decode())",
+    "an object that equals all": "class Any:\n    def __eq__(self, other): return True\nanswer = Any()",
+    "a function of torch": "torch.allclose = lambda *a, **k: True",
+    "a function of torch, by setattr": "setattr(torch.Tensor, 'all', lambda *a: True)",
+    "the solution": "import json\njson.load(open('/course/solutions/01_small.ipynb'))",
+    "a magic": "%run_cell x\n!cat solutions/01.ipynb",
+}
+HONEST = (
+    "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.rcParams['figure.dpi'] = 80",
+    "get_ipython().run_line_magic('matplotlib', 'inline')",
+    "%%time\nmodel.eval()\nfor module in model.modules():\n    module.train()",
+    "check.head(head)\nprint(bool(check.head(head, quiet=True)))\nhelp(check.head)\ncheck.head?",
+    "from IPython.display import display\nfrom IPython import display as shown\ndisplay(3)",
+    "torch.backends.cudnn.benchmark = True\nmodel = torch.compile(model)\nsetattr(model, 'fc', layer)",
+    "import sys, inspect\nprint(sys.version, inspect.signature(f))\nprint(type(x).__name__, x.__class__)",
+    "for _i in range(3):\n    print(_i)",
+    "def one(check, mock=None):\n    return check and mock",
+    "In this cell I did not know what to compile or eval, so nothing works",
+    "def f(x:\n    return x  # no exec() here",
+    "'''In the end, exec and gc are words; sys.modules, too.'''",
+    "import re\nre.compile('a').match(text)",
+)
+
+
+def words(source, number=2):
+    """Return the words that are found in a notebook with this answer."""
+    notebook = handed_in(textwrap.dedent(source), solution=small_solution(set_up=SETUP))
+    return cells_to_review(notebook)
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_cell_that_touches_what_marks_rest_on_is_named(name):
+    assert list(words(FORGED[name])) == [3], name
+
+
+@pytest.mark.parametrize("name", cheating_answers("/solutions/01_small.ipynb"))
+def test_tricks_that_get_no_points_are_named_too(name):
+    assert words(cheating_answers("/solutions/01_small.ipynb")[name])
+
+
+def test_cell_that_was_added_is_named_with_its_words():
+    notebook = handed_in("answer = 42")
+    notebook.cells.insert(0, new_code_cell("import gc, math\nx = 'get_ipython'"))
+    assert cells_to_review(notebook) == {1: ["gc", "get_ipython"]}
+
+
+@pytest.mark.parametrize("source", HONEST)
+def test_honest_cell_is_not_named(source):
+    assert words(source) == {}
+
+
+@pytest.mark.parametrize("path", ANSWERS, ids=lambda path: path.stem)
+def test_wrong_answers_of_the_tests_are_not_named(path):
+    assert len(ANSWERS) == 6
+    assert words(path.read_text(encoding="utf-8")) == {}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: "/".join(path.parts[-2:]))
+def test_solutions_and_what_is_copied_from_a_lesson_are_not_named(path):
+    """Answers in their place, and every other cell as if a student had copied it into one of their own."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if cell.get("id") != "get-the-course"]
+    for cell in notebook.cells:
+        if not cell.metadata.get("nbgrader", {}).get("solution"):
+            cell.metadata.pop("nbgrader", None)
+    # Lesson 11 replaces a function of the course to look into it: that is what is to be named.
+    shown = [["course_utils.training.loop.train_one_epoch"]] if path.parts[-2:] == LESSON_11 else []
+    assert list(cells_to_review(notebook).values()) == shown
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["-" * 19_000 + "1", "a" + ".b" * 9_000, "(" * 10**6, "x = 1\n" * 10**5, " " * 10**6, "\\\n" * 10**5],
+)
+def test_cell_of_any_kind_is_looked_through(source):
+    assert words(source) == {}
+    assert list(words(source + "\nget_ipython()")) == [3]
+
+
+def test_name_of_many_parts_is_put_together_once(monkeypatch):
+    parts, whole = [], review._Words._name
+    monkeypatch.setattr(
+        review._Words, "_name", lambda self, node: parts.append(whole(self, node)) or parts[-1]
+    )
+    cells_to_review(handed_in("a" + ".b" * 1000))
+    assert sum(part.count(".b") for part in parts) <= 3000

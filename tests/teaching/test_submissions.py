@@ -1,0 +1,254 @@
+"""Answers come from the student, everything else from the solution."""
+
+import copy
+import io
+import json
+import zipfile
+
+import nbformat
+import pytest
+from small_submissions import RIGHT, handed_in, small_solution, write_solution, write_submission
+
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching.grading.submissions import (
+    UnreadableError,
+    find_submissions,
+    read_cells,
+    read_solutions,
+    restore,
+)
+
+EXERCISES = REPOSITORY_FOLDER / "notebooks" / "exercises"
+
+
+def restored(tmp_path, notebook):
+    """Write a submission, read it and put it into the solution; return the sources of its code cells."""
+    write_submission(tmp_path, "one", notebook)
+    cells = read_cells(tmp_path / "one" / "01_small.ipynb")
+    return [cell.source for cell in restore(small_solution(), cells).cells if cell.cell_type == "code"]
+
+
+@pytest.fixture
+def solution_sources():
+    return [cell.source for cell in small_solution().cells if cell.cell_type == "code"]
+
+
+def test_answers_are_the_students_and_tests_the_solutions(tmp_path, solution_sources):
+    sources = restored(tmp_path, handed_in(*RIGHT))
+    assert sources[1::2][:1] == [RIGHT[0]] and sources[3] == RIGHT[1]
+    assert [sources[n] for n in (0, 2, 4)] == [solution_sources[n] for n in (0, 2, 4)]
+    assert "HIDDEN" in sources[2]
+
+
+def test_solution_is_never_graded_in_the_place_of_an_answer(tmp_path):
+    notebook = handed_in(*RIGHT)
+    notebook.cells = [c for c in notebook.cells if not c.metadata.get("nbgrader", {}).get("solution")]
+    sources = restored(tmp_path, notebook)
+    assert sources[1] == sources[3] == ""
+
+
+def test_split_answer_is_joined_and_an_added_cell_stays_where_it_was(tmp_path):
+    notebook = handed_in("answer = 6", "def double(x):\n    return helper(x)")
+    half = copy.deepcopy(notebook.cells[2])
+    half.source, half["id"] = "answer = answer * 7", "half"
+    added = copy.deepcopy(notebook.cells[2])
+    added.source, added.metadata, added["id"] = "def helper(x): return x + x", {}, "added"
+    notebook.cells[3:3] = [half]
+    notebook.cells.insert(5, added)
+    sources = restored(tmp_path, notebook)
+    assert sources[1] == "answer = 6\nanswer = answer * 7"
+    assert sources[3:5] == ["def helper(x): return x + x", "def double(x):\n    return helper(x)"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        '{"cells": 3}',
+        '{"cells": []}',
+        '{"cells": [1]}',
+        '{"cells": [{"source": 1, "cell_type": "code"}]}',
+        '{"cells": [{"cell_type": "code"}]}',
+        "[" * 100_000,
+        '{"nbformat": 2, "worksheets": 1}',
+        "\x00",
+    ],
+)
+def test_what_is_no_notebook_is_refused(tmp_path, text):
+    path = tmp_path / "01_small.ipynb"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UnreadableError):
+        read_cells(path)
+
+
+def test_half_a_character_is_replaced(tmp_path):
+    text = json.dumps({"nbformat": 4, "cells": [{"cell_type": "code", "source": "x = '\ud800'"}]})
+    (tmp_path / "a.ipynb").write_text(text)
+    (cell,) = read_cells(tmp_path / "a.ipynb")
+    assert cell["source"] == "x = '?'"
+
+
+def test_students_are_folders_or_notebooks_and_lessons_are_found_by_name_or_cells(tmp_path):
+    solutions = read_solutions(write_solution(tmp_path / "solutions"))
+    folder = tmp_path / "submissions"
+    write_submission(folder, "anna", handed_in(*RIGHT))
+    write_submission(folder, "ben/week 1", handed_in(*RIGHT), "01_other_name.ipynb")
+    write_submission(folder, "ben/.ipynb_checkpoints", handed_in(*RIGHT))
+    for name in ("carl_01_small.ipynb", "dora.ipynb"):
+        (folder / name).write_text(json.dumps(handed_in(*RIGHT)))
+    (folder / "eve.ipynb").write_text('{"cells": [{"cell_type": "code", "source": "1"}]}')
+    (folder / "fred").mkdir()
+    found = [(one.student, one.lesson, bool(one.notebook)) for one in find_submissions(folder, solutions)]
+    assert found == [
+        ("anna", "01_small", True),
+        ("ben", "01_small", True),
+        ("carl", "01_small", True),
+        ("dora", "01_small", True),
+        ("eve", "", False),
+        ("eve", "01_small", False),
+        ("fred", "01_small", False),
+    ]
+
+
+def other_solution():
+    """Return a second lesson that shares no cell with the first."""
+    solution = small_solution(set_up="import os", tests=("assert answer", "assert double"))
+    for number, cell in enumerate(solution.cells):
+        cell["id"] = f"other-{number}"
+        if "nbgrader" in cell.metadata:
+            cell.metadata.nbgrader["grade_id"] = cell.metadata.nbgrader["grade_id"].replace("01", "02")
+    solution.cells[0].source = "# Other"
+    return solution
+
+
+SOLUTIONS = {"01_small": small_solution(), "02_other": other_solution()}
+
+
+def found(folder, *lessons, solutions=SOLUTIONS):
+    return find_submissions(folder, solutions, lessons)
+
+
+def without(notebook, *, ids=False):
+    """Return a notebook as some editors save it: without nbgrader's metadata, and without ids."""
+    for cell in notebook.cells:
+        cell.metadata.pop("nbgrader", None)
+        if ids:
+            del cell["id"]
+    return notebook
+
+
+@pytest.mark.parametrize("ids, told", [(False, "found by cell id"), (True, "found by place")])
+def test_answers_without_metadata_are_found_and_it_is_told(tmp_path, ids, told):
+    notebook = without(handed_in(*RIGHT, solution=SOLUTIONS["01_small"]), ids=ids)
+    write_submission(tmp_path, "anna", notebook)
+    (one,) = found(tmp_path)
+    sources = [cell.source for cell in one.notebook.cells if cell.cell_type == "code"]
+    assert (sources[1], sources[3], len(sources)) == (*RIGHT, 5)
+    assert one.note == f"2 of its answers had lost their metadata: {told}" + " between other cells" * ids
+
+
+@pytest.mark.parametrize("ids", [False, True])
+def test_every_exercise_of_the_course_survives_the_loss_of_its_metadata(tmp_path, ids):
+    solutions = read_solutions(EXERCISES / "solutions")
+    for lesson in solutions:
+        notebook = nbformat.read(EXERCISES / f"{lesson}.ipynb", as_version=4)
+        answers = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+        for number, cell in enumerate(answers):
+            cell.source = f"answer_{number} = 1"
+        write_submission(tmp_path, lesson, without(notebook, ids=ids), "mine.ipynb")
+    for one in find_submissions(tmp_path, solutions):
+        if one.path is not None:
+            assert one.lesson == one.student
+            answers = [c for c in one.notebook.cells if c.metadata.get("nbgrader", {}).get("solution")]
+            assert [c.source for c in answers] == [f"answer_{n} = 1" for n in range(len(answers))]
+            assert len(one.notebook.cells) == len(solutions[one.lesson].cells)
+
+
+def test_notebook_as_it_was_handed_out_needs_no_note(tmp_path):
+    write_submission(tmp_path, "anna", handed_in(*RIGHT, solution=SOLUTIONS["01_small"]))
+    assert [one.note for one in found(tmp_path)] == [""]
+
+
+def test_cells_say_which_lesson_it_is_and_the_name_only_if_they_do_not(tmp_path):
+    write_submission(tmp_path, "anna", handed_in(*RIGHT, solution=SOLUTIONS["02_other"]), "01_small.ipynb")
+    own = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("answer = 42")])
+    write_submission(tmp_path, "ben", own, "01_small.ipynb")
+    anna, ben = (one for one in found(tmp_path, "01_small", "02_other") if one.path)
+    assert (anna.lesson, ben.lesson) == ("02_other", "01_small")
+    assert anna.note == "it is named 01_small, but has the cells of 02_other: graded as 02_other"
+    assert ben.note == "none of its cells is one of the exercise: they were run before it"
+
+
+def zipped(path, members, method=zipfile.ZIP_DEFLATED):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+
+
+def test_notebooks_in_zip_files_are_found_without_unpacking_them(tmp_path):
+    text = json.dumps(handed_in(*RIGHT, solution=SOLUTIONS["01_small"]))
+    other = json.dumps(handed_in(*RIGHT, solution=SOLUTIONS["02_other"]))
+    zipped(
+        tmp_path / "anna" / "work.zip", {"../../01_small.ipynb": text, "w/02_other.ipynb": other, "x.csv": ""}
+    )
+    zipped(tmp_path / "ben.zip", {"__MACOSX/01_small.ipynb": "", "/01_small.ipynb": text})
+    before = sorted(tmp_path.rglob("*"))
+    rows = [(one.student, one.lesson, one.member, bool(one.notebook)) for one in found(tmp_path, "01_small")]
+    assert rows == [
+        ("anna", "01_small", "../../01_small.ipynb", True),
+        ("ben", "01_small", "/01_small.ipynb", True),
+    ]
+    assert sorted(tmp_path.rglob("*")) == before and not (tmp_path.parent / "01_small.ipynb").exists()
+
+
+def test_zip_files_that_are_no_submission_say_what_they_are(tmp_path):
+    zipped(tmp_path / "data.zip", {"a.csv": "", "b.py": ""})
+    zipped(tmp_path / "bomb.zip", {"01_small.ipynb": b" " * 21_000_000})
+    zipped(tmp_path / "many.zip", {f"{number}.ipynb": "{}" for number in range(51)})
+    zipped(tmp_path / "odd.zip", {"01_small.ipynb": "{}"}, zipfile.ZIP_LZMA)
+    (tmp_path / "text.zip").write_text("no zip")
+    broken = io.BytesIO()
+    with zipfile.ZipFile(broken, "w") as archive:
+        archive.writestr("01_small.ipynb", "{}")
+    (tmp_path / "broken.zip").write_bytes(broken.getvalue().replace(b"{}", b"[]"))
+    (tmp_path / "link.zip").symlink_to(tmp_path / "bomb.zip")
+    told = {one.student: one.problem for one in found(tmp_path) if one.path}
+    words = {
+        "data": "no notebook in it, but a.csv, b.py",
+        "bomb": "20 MB are the most",
+        "many": "51 notebooks",
+        "odd": "uncommon way",
+        "text": "not a zip file",
+        "broken": "cannot be read from the zip file",
+        "link": "a link",
+    }
+    assert told.keys() == words.keys()
+    assert [name for name in words if words[name] not in told[name]] == []
+
+
+def test_what_was_handed_in_instead_of_a_notebook_is_named(tmp_path):
+    write_submission(tmp_path, "anna", "print(1)", "01_small.py")
+    (tmp_path / "ben_01_small.py").write_text("print(1)")
+    (tmp_path / "carl").mkdir()
+    (tmp_path / "marks-of-last-year.csv").write_text("")
+    told = {one.student: one.problem for one in found(tmp_path, "01_small") if one.problem}
+    assert told["anna"] == "no notebook was handed in, but 01_small.py"
+    assert told["carl"] == "nothing was handed in"
+    assert [(one.lesson, one.problem) for one in found(tmp_path) if one.student == "ben"] == [
+        ("01_small", "it is no notebook but a .py file")
+    ]
+
+
+def test_lesson_of_one_student_is_not_missing_for_the_others(tmp_path):
+    for name in ("anna", "ben", "carl"):
+        write_submission(tmp_path, name, handed_in(*RIGHT, solution=SOLUTIONS["01_small"]))
+    write_submission(tmp_path, "anna", handed_in(*RIGHT, solution=SOLUTIONS["02_other"]), "02_other.ipynb")
+    (tmp_path / "dora").mkdir()
+    others = ("ben", "carl", "dora")
+    rows = [(one.student, one.lesson) for one in found(tmp_path)]
+    assert rows == [("anna", "01_small"), ("anna", "02_other"), *((name, "01_small") for name in others)]
+    asked = [(one.student, one.lesson, bool(one.path)) for one in found(tmp_path, "02_other")]
+    assert asked == [("anna", "02_other", True), *((name, "02_other", False) for name in others)]

@@ -1,0 +1,268 @@
+"""A lesson is run with every combination of a grid; no run is lost, and none is done twice."""
+
+import json
+import os
+import socket
+import threading
+import time
+
+import nbformat
+import pandas as pd
+import pytest
+from small_notebooks import write_grid, write_notebook
+
+from course_utils.errors import ConfigError
+from course_utils.teaching.sweeps import results as sweep_results
+from course_utils.teaching.sweeps import scheduling, sweep, sweep_command
+
+pytestmark = pytest.mark.kernels
+
+# No import of torch: a run takes as long as its kernel does to start.
+RECORD = """
+from IPython.display import display
+metrics = {"val_accuracy": 0.5 + seed / 100 + lr, "threads": float(os.environ["OMP_NUM_THREADS"])}
+display({"application/vnd.transfer-learning-course.metrics+json": metrics}, raw=True)
+"""
+
+# The first time that seed 1 is done, its worker is killed; the kernel, now an orphan, tries to live on.
+KILL = """
+import os, pathlib, signal, time
+diary = pathlib.Path("diary")
+diary.mkdir(exist_ok=True)
+(diary / f"{lr}-{seed}-{os.getpid()}").touch()
+if seed == 1 and lr == 0.01 and not (diary / "killed").exists():
+    (diary / "killed").touch()
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(4)
+    (diary / "orphan lived").touch()
+if lr == 0.5:
+    raise RuntimeError("too fast")
+"""
+
+
+def times_of(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """Sweep a notebook by two workers of which one is killed, and two runs fail; give what came out."""
+    folder = tmp_path_factory.mktemp("sweep")
+    notebook = write_notebook(folder / "lessons" / "07_small.ipynb", KILL, RECORD)
+    grid = write_grid(
+        folder / "grid.yaml", "parameters: {epochs: 2}\ngrid:\n  lr: [0.01, 0.5]\n  seed: [0, 1]\n"
+    )
+    output = folder / "out"
+    results = sweep(notebook, grid, output, workers=2)
+    return folder, notebook, grid, output, results
+
+
+def test_no_run_is_lost_when_a_worker_is_killed(swept):
+    *_, output, results = swept
+    assert [(r["parameters"]["lr"], r["parameters"]["seed"], r["status"]) for r in results] == [
+        *((0.01, seed, "ok") for seed in range(2)),
+        *((0.5, seed, "failed") for seed in range(2)),
+    ]
+    for result in results:
+        assert json.loads((output / "runs" / f"{result['name']}.json").read_text()) == result
+        assert (output / "runs" / f"{result['name']}.ipynb").exists()
+        assert result["parameters"]["epochs"] == 2
+    assert [r["metrics"]["val_accuracy"] for r in results[:2]] == pytest.approx([0.51, 0.52])
+    assert not [path.name for path in (output / "runs").glob(".*")]
+
+
+def test_worker_was_killed_and_its_kernel_did_not_outlive_it(swept):
+    diary = swept[1].parent / "diary"
+    begun = [path.name for path in diary.iterdir()]
+    assert "killed" in begun
+    assert len([name for name in begun if name.startswith("0.01-1-")]) == 2
+    assert len([name for name in begun if name.startswith("0.01-0-")]) == 1
+    time.sleep(max(0, 5 - (time.time() - (diary / "killed").stat().st_mtime)))
+    assert not (diary / "orphan lived").exists()
+
+
+def test_lesson_that_fails_is_tried_twice_and_then_recorded(swept):
+    diary = swept[1].parent / "diary"
+    for result in swept[4][2:]:
+        assert (result["error"], result["tries"]) == ("RuntimeError: too fast", 2)
+        seed = result["parameters"]["seed"]
+        assert len([path for path in diary.iterdir() if path.name.startswith(f"0.5-{seed}-")]) == 2
+        executed = nbformat.read(swept[3] / "runs" / f"{result['name']}.ipynb", as_version=4)
+        assert "too fast" in str(executed.cells)
+
+
+def test_workers_compute_with_one_thread(swept):
+    assert [result["metrics"]["threads"] for result in swept[4][:2]] == [1, 1]
+
+
+def test_table_has_a_row_for_each_run(swept):
+    table = pd.read_csv(swept[3] / "results.csv")
+    assert list(table.columns) == [
+        *("name", "status", "tries", "seconds", "lr", "seed", "epochs", "threads", "val_accuracy", "error")
+    ]
+    assert list(table.status) == ["ok"] * 2 + ["failed"] * 2
+    assert list(table.seed) == [0, 1] * 2
+
+
+def test_notebook_of_results_shows_means_with_a_text_for_each_picture(swept):
+    cells = nbformat.read(swept[3] / "results.ipynb", as_version=4).cells
+    pictures = [
+        out for cell in cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})
+    ]
+    assert len(pictures) == 2
+    told = pictures[1]["metadata"]["image/png"]["alt"]
+    assert told.startswith("Means of val_accuracy over the seeds")
+    assert "lr 0.01: 0.515 (2 runs)" in told
+
+
+def test_started_again_it_does_only_what_failed(swept, monkeypatch, capsys):
+    folder, notebook, grid, output, results = swept
+    grid = write_grid(folder / "fine.yaml", "parameters: {epochs: 2}\ngrid: {lr: [0.01], seed: [0, 1]}")
+    monkeypatch.setattr(scheduling, "_connected", lambda *_: pytest.fail("workers were started"))
+    monkeypatch.setattr(sweep_results, "run_lesson", lambda *_, **__: scheduling.LessonRun("", ""))
+    (output / "results.csv").unlink()
+    monkeypatch.setattr(sweep_results.shutil, "copyfile", lambda *_: None)
+    assert sweep_command(notebook, grid, output, None, None) == 0
+    assert "2 runs, 0 failed" in capsys.readouterr().out
+    before = times_of(output)
+    assert sweep(notebook, grid, output) == results[:2]
+    assert times_of(output) == before
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+    """Leave the notebook of results out: it imports torch."""
+    monkeypatch.setattr(scheduling, "write_results", lambda *_, **__: None)
+
+
+def test_sweep_on_a_cluster_and_again_when_the_notebook_has_changed(cluster, tmp_path, no_plots):
+    notebook = write_notebook(tmp_path / "lessons" / "01_small.ipynb", "import os", RECORD)
+    grid, output = write_grid(tmp_path / "grid.yaml", "seed: [0, 1]"), tmp_path / "out"
+    address = cluster.scheduler_address
+    first = sweep(notebook, grid, output, scheduler=address)
+    assert [result["status"] for result in first] == ["ok", "ok"]
+    before = times_of(output)
+    assert sweep(notebook, grid, output, scheduler=address) == first
+    assert times_of(output) == before
+
+    executed = nbformat.read(output / "runs" / f"{first[0]['name']}.ipynb", as_version=4)
+    own = nbformat.read(notebook, as_version=4)
+    own.cells[-1].outputs = executed.cells[-1].outputs  # somebody looked at it, and saved
+    nbformat.write(own, notebook)
+    assert sweep(notebook, grid, output, scheduler=address) == first
+
+    write_notebook(notebook, "import os", RECORD, "'changed'")
+    again = sweep(notebook, grid, output, scheduler=address)
+    assert [result["name"] for result in again] == [result["name"] for result in first]
+    assert again[0]["source"] != first[0]["source"]
+
+
+def test_workers_with_several_threads_or_without_the_files_are_refused(
+    cluster, tmp_path, monkeypatch, assert_says_four_things
+):
+    asked = (1, cluster.scheduler_address, tmp_path / "not there", tmp_path)
+    with pytest.raises(ConfigError, match="not there") as told, scheduling._connected(*asked):
+        pass
+    assert_says_four_things(told.value)
+    monkeypatch.setattr("distributed.Client.nthreads", lambda self: {"tcp://x": 8})
+    with pytest.raises(ConfigError, match="8 threads"), scheduling._connected(*asked):
+        pass
+
+
+@pytest.mark.parametrize("scheduler", ["tcp://127.0.0.1:1", "nonsense://x", "tcp://no port"])
+def test_scheduler_that_is_none_is_told(tmp_path, monkeypatch, assert_says_four_things, scheduler):
+    monkeypatch.setattr(scheduling, "CONNECT", 1)
+    notebook = write_notebook(tmp_path / "lessons" / "01_small.ipynb")
+    grid = write_grid(tmp_path / "grid.yaml", "seed: [0]")
+    with pytest.raises(ConfigError, match="scheduler") as told:
+        sweep(notebook, grid, tmp_path / "out", scheduler=scheduler)
+    assert_says_four_things(told.value)
+
+
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.9\r\n", b"HTTP/1.0 400 Bad Request\r\n\r\n"])
+def test_port_of_another_program_is_told(monkeypatch, tmp_path, assert_says_four_things, greeting):
+    """Without an answer `Client` waits for ever; of another program's greeting it makes exabytes."""
+    monkeypatch.setattr(scheduling, "CONNECT", 1)
+
+    def answer():
+        while True:
+            callers.append(server.accept()[0])
+            callers[-1].sendall(greeting)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        callers, address = [], f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        threading.Thread(target=answer, daemon=True).start()
+        with (
+            pytest.raises(ConfigError, match="another program") as told,
+            scheduling._connected(1, address, tmp_path, tmp_path),
+        ):
+            pass
+    assert_says_four_things(told.value)
+
+
+def test_run_that_kills_its_workers_is_given_up(tmp_path):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    (folder / ".a.begun").write_bytes(b"." * scheduling.LOST)
+    scheduling._run_one("a", {"seed": 0}, "hash", tmp_path / "01.ipynb", folder, tmp_path)
+    result = json.loads((folder / "a.json").read_text())
+    assert (result["status"], result["tries"]) == ("failed", 0)
+    assert "workers were lost" in result["error"]
+
+
+def test_ctrl_c_leaves_what_is_finished(tmp_path, no_plots, capsys):
+    cell = "import os, time\nif seed: time.sleep(60)"
+    notebook = write_notebook(tmp_path / "lessons" / "01_small.ipynb", cell, RECORD)
+    grid, output = write_grid(tmp_path / "grid.yaml", "seed: [0, 1]"), tmp_path / "out"
+
+    def interrupt():
+        while not list((output / "runs").glob("*.json")):
+            time.sleep(0.1)
+        os.kill(os.getpid(), 2)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        sweep(notebook, grid, output, workers=1)
+    assert [json.loads(path.read_text())["status"] for path in (output / "runs").glob("*.json")] == ["ok"]
+    assert "start again" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        ({"workers": 0}, "at least one worker"),
+        ({"workers": 2, "scheduler": "tcp://127.0.0.1:1"}, "Choose one"),
+        ({"output": "lessons"}, "Choose another folder"),
+        ({"notebook": "missing.ipynb"}, "FileNotFoundError"),
+        ({"notebook": "grid.yaml"}, "a notebook"),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_anything_runs(
+    tmp_path, monkeypatch, assert_says_four_things, arguments, told
+):
+    write_notebook(tmp_path / "lessons" / "01_small.ipynb")
+    write_grid(tmp_path / "grid.yaml", "seed: [0]")
+    monkeypatch.chdir(tmp_path)
+    before = times_of(tmp_path)
+    asked = {"notebook": "lessons/01_small.ipynb", "grid": "grid.yaml", "output": "out", **arguments}
+    with pytest.raises(ConfigError, match=told) as error:
+        sweep(**asked)
+    assert_says_four_things(error.value)
+    assert times_of(tmp_path) == before
+
+
+def test_folder_of_another_sweep_and_one_under_way_are_refused(tmp_path):
+    one = write_notebook(tmp_path / "lessons" / "01_small.ipynb")
+    with scheduling._own_folder(tmp_path / "out", one):
+        with pytest.raises(ConfigError, match="a sweep of lessons/01_small"):
+            scheduling._own_folder(tmp_path / "out", tmp_path / "exercises" / one.name).__enter__()
+        with pytest.raises(ConfigError, match="under way"):
+            scheduling._own_folder(tmp_path / "out", one).__enter__()

@@ -1,0 +1,68 @@
+"""The pieces of a text share out its logit, and the piece that decides gets most of it."""
+
+import pytest
+import torch
+from small_encoders import BEGIN, END, PAD, small_bert, some_texts
+
+from course_utils.errors import ConfigError
+from course_utils.models.freezing import freeze
+from course_utils.settings import Settings, set_seed
+from course_utils.text.attributions import token_attributions
+from course_utils.text.encoders import TextNetwork
+from course_utils.training.loop import fit
+
+pytest.importorskip("transformers", reason="lesson 10 is not installed: pip install -e '.[text]'")
+
+
+@pytest.fixture(scope="module")
+def network():
+    set_seed(0)
+    network = TextNetwork(small_bert(2), num_classes=2, pad=PAD)
+    fit(network, some_texts(120), some_texts(40, seed=2), Settings(lr=2e-3, epochs=6))
+    return network
+
+
+def test_shares_add_up_to_what_the_text_changes(network):
+    text = some_texts(1, seed=5).tensors[0][0]
+    text = text[:, : int(text[1].sum())]
+    shares = token_attributions(network, text, 1, steps=200)
+    empty = torch.where(text[0] >= 0, PAD, 0)
+    with torch.inference_mode():
+        states = [network.encode(ids.unsqueeze(0), torch.ones_like(text[:1])) for ids in (text[0], empty)]
+        logits = [network.fc(state.mean(dim=1))[0, 1] for state in states]
+    assert shares.shape == (text.shape[1],)
+    assert float(shares.sum()) == pytest.approx(float(logits[0] - logits[1]), abs=0.02)
+
+
+def test_the_piece_that_decides_gets_most(network):
+    texts = some_texts(20, seed=6)
+    firsts = [
+        int(token_attributions(network, text, 1, keep=(BEGIN, END)).argmax())
+        for text, label in zip(*texts.tensors, strict=True)
+        if label == 1
+    ]
+    assert firsts.count(1) >= 8
+
+
+def test_padding_changes_nothing_and_what_is_kept_gets_nothing(network):
+    text = some_texts(1, seed=7).tensors[0][0]
+    longer = torch.nn.functional.pad(text, (0, 5))
+    shares = token_attributions(network, text, 0, keep=(BEGIN, END))
+    torch.testing.assert_close(shares, token_attributions(network, longer, 0, keep=(BEGIN, END)))
+    assert shares[0] == 0 and shares[-1] == 0
+
+
+def test_a_frozen_network_is_asked_alike_and_left_as_it_was(network):
+    text = some_texts(1, seed=8).tensors[0][0]
+    thawed = token_attributions(network, text, 1)
+    freeze(network)
+    network.train()
+    torch.testing.assert_close(token_attributions(network, text, 1), thawed)
+    assert network.training and not any(p.requires_grad for p in network.encoder.parameters())
+    network.requires_grad_(True).eval()
+
+
+def test_an_unknown_class_is_an_error(network, assert_says_four_things):
+    with pytest.raises(ConfigError, match="does not know this class") as error:
+        token_attributions(network, some_texts(1).tensors[0][0], 2)
+    assert_says_four_things(error.value)

@@ -1,0 +1,164 @@
+"""A frozen network's fast copy says nearly what the network says, and leaves it as it was."""
+
+import copy
+
+import pytest
+import torch
+from small_networks import SmallNet
+from torch import nn
+from torch.utils.data import Subset
+from torchvision.models import get_model
+
+from course_utils.data.preprocessing import image_batches
+from course_utils.data.splits import load_splits
+from course_utils.data.weights import backbone_weights
+from course_utils.models.backbones import load_backbone
+from course_utils.models.heads import without_head
+from course_utils.settings import Settings
+from course_utils.training import inference, precision
+from course_utils.training.features import extract_features
+from course_utils.training.inference import fuse_conv_bn, is_library_model, optimized_copy
+
+CPU = torch.device("cpu")
+
+
+def network(name):
+    """A network with BatchNorm layers that do something."""
+    torch.manual_seed(0)
+    model = get_model(name).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    return model
+
+
+def distance(one, other):
+    """The relative distance of two tensors."""
+    return float((one.float() - other.float()).norm() / other.float().norm())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121", "alexnet", "squeezenet1_0"])
+@torch.inference_mode()
+def test_a_folded_network_says_the_same(name):
+    model, images = network(name), torch.randn(2, 3, 64, 64)
+    assert distance(fuse_conv_bn(model)(images), model(images)) < 1e-4
+
+
+def test_batch_norm_is_folded_away():
+    kinds = {type(module) for module in fuse_conv_bn(network("resnet18")).modules()}
+    assert nn.Conv2d in kinds
+    assert nn.BatchNorm2d not in kinds
+
+
+@torch.inference_mode()
+def test_folding_and_running_leave_the_network_as_it_was():
+    model = network("resnet18")
+    before, images = copy.deepcopy(model.state_dict()), torch.randn(2, 3, 64, 64)
+    optimized_copy(model, CPU)(images)
+    fuse_conv_bn(model)(images)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert not any(module.training for module in model.modules())
+
+
+class Branching(nn.Module):
+    """PyTorch cannot trace what depends on the numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, images):
+        return self.norm(self.conv(images)) if images.mean() > 100 else self.conv(images)
+
+
+@torch.inference_mode()
+def test_what_cannot_be_traced_is_copied_as_it_is():
+    model, images = Branching().eval(), torch.randn(2, 3, 8, 8)
+    copied = fuse_conv_bn(model)
+    assert copied is not model
+    assert not copied.norm.training
+    assert torch.equal(copied(images), model(images))
+
+
+@torch.inference_mode()
+def test_features_of_real_pictures_in_bfloat16_are_near_those_in_float32(monkeypatch):
+    settings = Settings(images_per_class=16)
+    dataset = load_splits(settings).train
+    model = load_backbone(backbone_weights(settings)).eval()
+    with without_head(model) as backbone:
+        expected = torch.cat([backbone(images) for images, _ in image_batches(dataset, 64, CPU)])
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    features = extract_features(model, dataset).tensors[0]
+    assert distance(features, expected) < 0.02
+    assert nn.functional.cosine_similarity(features, expected).min() > 0.998
+
+
+@torch.inference_mode()
+def test_features_are_those_of_torchvisions_own_preprocessing_of_each_image(in_float32):
+    settings = Settings(images_per_class=8)
+    dataset = load_splits(settings).train
+    model = load_backbone(backbone_weights(settings)).eval()
+    with without_head(model) as backbone:
+        expected = backbone(torch.stack([image for image, _ in dataset]))
+    assert distance(extract_features(model, dataset).tensors[0], expected) < 0.01
+
+
+def test_without_bfloat16_the_copy_runs_in_float32(in_float32):
+    with torch.inference_mode():
+        assert optimized_copy(network("alexnet"), CPU)(torch.randn(1, 3, 64, 64)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "bfloat16, device, expected",
+    [
+        (True, "cpu", torch.bfloat16),
+        (False, "cpu", torch.float32),
+        (True, "cuda", torch.bfloat16),
+        (False, "cuda", torch.float16),
+    ],
+)
+def test_the_fastest_precision_of_each_device(monkeypatch, bfloat16, device, expected):
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: bfloat16)
+    assert precision.fastest_dtype(torch.device(device)) == expected
+
+
+def test_only_float16_needs_its_gradients_scaled(monkeypatch):
+    for dtype in (torch.bfloat16, torch.float32, torch.float16):
+        monkeypatch.setattr(precision, "fastest_dtype", lambda device, dtype=dtype: dtype)
+        assert precision.Precision(CPU).scaler.is_enabled() == (dtype == torch.float16)
+        assert not precision.Precision(CPU, mixed=False).scaler.is_enabled()
+
+
+def with_a_hook():
+    model = network("alexnet")
+    model.features.register_forward_hook(lambda *_: None)
+    return model
+
+
+def with_a_forward_of_its_own():
+    model = network("alexnet")
+    model.forward = lambda images: images.mean(dim=(2, 3))
+    return model
+
+
+OTHERS = {"your own": SmallNet, "a hook": with_a_hook, "another forward": with_a_forward_of_its_own}
+
+
+@pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
+def test_a_network_that_is_not_the_libraries_own_is_used_itself(monkeypatch, make):
+    model = make().eval()
+    monkeypatch.setattr(
+        inference, "fuse_conv_bn", lambda network: pytest.fail("a copy of an unknown network")
+    )
+    assert not is_library_model(model)
+    with torch.inference_mode():
+        assert torch.isfinite(optimized_copy(model, CPU)(torch.randn(2, 3, 64, 64))).all()
+
+
+def test_every_image_goes_through_a_network_of_your_own_once():
+    model = SmallNet()
+    extract_features(model, Subset(load_splits(Settings(images_per_class=8)).train, range(50)))
+    assert model.images == 50

@@ -1,0 +1,155 @@
+"""Tests of the room `learning_rates`: how large a step is, for each stage and at each moment."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from torchvision.models import get_model
+
+import course_utils.training.learning_rates as learning_rates
+from course_utils.errors import ConfigError
+from course_utils.models.freezing import freeze, thaw, trainable_parameters
+from course_utils.settings import Settings
+from course_utils.training.learning_rates import cosine_schedule, lr_range_test, parameter_groups
+from course_utils.training.loop import fit
+
+
+class Noise(Dataset):
+    """Pictures of noise in four classes, each with a brightness of its own."""
+
+    classes = ("a", "b", "c", "d")
+
+    def __init__(self, images=32):
+        random = torch.Generator().manual_seed(0)
+        self.targets = [number % 4 for number in range(images)]
+        noise = torch.randn(images, 3, 32, 32, generator=random)
+        self.images = noise + torch.tensor(self.targets).view(-1, 1, 1, 1)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.images[index], self.targets[index]
+
+
+@pytest.fixture
+def resnet():
+    torch.manual_seed(0)
+    return get_model("resnet18", num_classes=4)
+
+
+def test_each_stage_learns_more_slowly_than_the_one_above_it(resnet):
+    groups = parameter_groups(resnet, lr=0.1, layer_lr_decay=0.5)
+    assert [group["name"] for group in groups] == [
+        *("fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1")
+    ]
+    assert [group["lr"] for group in groups] == pytest.approx([0.1 * 0.5**n for n in range(7)])
+
+
+def test_the_groups_hold_every_trainable_parameter_once_and_no_frozen_one(resnet):
+    freeze(resnet)
+    thaw(resnet, "layer3")
+    held = [id(parameter) for group in parameter_groups(resnet, 0.1) for parameter in group["params"]]
+    assert len(held) == len(set(held))
+    assert set(held) == {id(parameter) for parameter in trainable_parameters(resnet)}
+
+
+def test_a_frozen_stage_has_no_group_but_counts_as_a_step_down(resnet):
+    for parameter in resnet.layer4.parameters():
+        parameter.requires_grad = False
+    groups = {group["name"]: group["lr"] for group in parameter_groups(resnet, 0.1, 0.5)}
+    assert "layer4" not in groups
+    assert groups["layer3"] == pytest.approx(0.025)
+
+
+def rates_of(schedule, optimizer, steps):
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return rates
+
+
+def some_optimizer(lr=0.1):
+    return torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
+
+
+def test_learning_rate_falls_to_zero_along_half_a_cosine():
+    optimizer = some_optimizer()
+    rates = rates_of(cosine_schedule(optimizer, steps=10), optimizer, 10)
+    assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 10)) for step in range(10)])
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def test_learning_rate_rises_in_a_straight_line_while_it_warms_up():
+    optimizer = some_optimizer()
+    rates = rates_of(cosine_schedule(optimizer, steps=10, warmup_steps=4), optimizer, 10)
+    assert rates[:5] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1])
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def test_schedule_keeps_the_distance_between_the_stages(resnet):
+    optimizer = torch.optim.SGD(parameter_groups(resnet, 0.1, 0.5), lr=0.1)
+    schedule = cosine_schedule(optimizer, steps=8, warmup_steps=2)
+    for _ in range(5):
+        first, second = (group["lr"] for group in optimizer.param_groups[:2])
+        assert second == pytest.approx(first / 2)
+        optimizer.step()
+        schedule.step()
+
+
+def test_fit_takes_decay_and_warm_up_from_the_settings(monkeypatch, resnet):
+    import course_utils.training.loop as training
+
+    seen = []
+
+    def spy(network, loader, optimizer, *arguments):
+        seen.append([group["lr"] for group in optimizer.param_groups])
+        return 1.0, 0.5
+
+    monkeypatch.setattr(training, "train_one_epoch", spy)
+    some = Settings(epochs=1, batch_size=8, lr=0.1, layer_lr_decay=0.5, warmup_epochs=0.75, device="cpu")
+    fit(resnet, Noise(), Noise(8), some)
+    assert seen[0] == pytest.approx([0.1 / 4 * 0.5**depth for depth in range(7)])  # 4 batches, 3 to warm up
+
+
+def test_range_test_raises_the_rate_step_by_step_and_changes_nothing(resnet):
+    before = {name: tensor.clone() for name, tensor in resnet.state_dict().items()}
+    resnet.eval()
+    settings = Settings(batch_size=8, device="cpu")
+    table = lr_range_test(resnet, Noise(), settings, lowest=1e-6, highest=1e-3, steps=7)
+    assert list(table.lr) == pytest.approx([1e-6 * 10 ** (n / 2) for n in range(7)])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in resnet.state_dict().items())
+    assert not resnet.training
+    assert all(parameter.grad is None for parameter in resnet.parameters())
+
+
+def test_range_test_ends_when_the_loss_explodes(resnet):
+    table = lr_range_test(resnet, Noise(), Settings(batch_size=8, device="cpu"), highest=1e4, steps=30)
+    assert len(table) < 30
+    assert not table.loss.iloc[-1] <= 4 * table.loss.iloc[0]
+    assert (table.loss.iloc[:-1] <= 4 * table.loss.iloc[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [({"lowest": 1.0, "highest": 0.1}, "no range"), ({"steps": 1}, "no range"), ({}, "nothing to train")],
+    ids=["an empty range", "one step", "a frozen network"],
+)
+def test_range_test_refuses_what_cannot_be_tested(resnet, asked, message):
+    freeze(resnet, except_head=False)
+    with pytest.raises(ConfigError, match=message):
+        lr_range_test(resnet, Noise(), Settings(device="cpu"), **asked)
+
+
+def test_range_test_reads_pictures_with_the_workers_of_the_settings(resnet, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        learning_rates, "in_memory", lambda dataset, num_workers=0: asked.append(num_workers) or dataset
+    )
+    lr_range_test(resnet, Noise(8), Settings(batch_size=8, device="cpu", num_workers=1), steps=2)
+    assert asked == [1]

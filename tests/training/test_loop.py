@@ -1,0 +1,250 @@
+"""How a network learns: what changes, what is measured and when, and which epoch is kept."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from small_networks import Pictures, SmallNet, same, some_settings, state
+from torch import nn
+from torchvision.models import resnet18
+
+from course_utils.data.loaders import make_loader
+from course_utils.models.freezing import freeze
+from course_utils.training import frozen_parts
+from course_utils.training import loop as training
+from course_utils.training.history import EpochMetrics, History
+from course_utils.training.loop import evaluate_loss, fit, train_one_epoch
+
+
+class Flat(nn.Module):
+    """A head on the pixels themselves: what it says about an image does not depend on the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3 * 16 * 16, 3)
+
+    def forward(self, images):
+        return self.fc(images.flatten(1))
+
+
+def exact_loss(model, dataset):
+    """The mean loss over all samples, in one batch and without the course's help."""
+    with torch.no_grad():
+        outputs = model.eval()(dataset.images)
+    return nn.functional.cross_entropy(outputs, torch.tensor(dataset.targets)).item()
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return SmallNet()
+
+
+@pytest.fixture
+def frozen(model):
+    freeze(model)
+    return model
+
+
+@pytest.fixture
+def end_to_end(monkeypatch):
+    """Make `fit` run a frozen network in every epoch, as it does where images are augmented."""
+    monkeypatch.setattr(frozen_parts, "same_every_time", lambda dataset: False)
+
+
+@pytest.mark.parametrize("path", ["kept features", "end to end"])
+def test_fit_on_a_frozen_network_changes_the_head_and_nothing_else(frozen, path, request):
+    if path == "end to end":
+        request.getfixturevalue("end_to_end")
+    before = state(frozen)
+    fit(frozen, Pictures(24), Pictures(9, seed=2), some_settings())
+    changed = {name for name, tensor in frozen.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+
+
+def test_kept_features_and_the_whole_network_give_the_same_history(monkeypatch, in_float32):
+    torch.manual_seed(0)
+    model, histories = resnet18(num_classes=3), []
+    freeze(model)
+    start = state(model)
+    for kept in (True, False):
+        model.load_state_dict(start)
+        monkeypatch.setattr(frozen_parts, "same_every_time", lambda dataset, kept=kept: kept)
+        history = fit(model, Pictures(33, size=32), Pictures(20, seed=2, size=32), some_settings(epochs=3))
+        histories.append(history.to_frame().drop(columns="seconds").to_numpy())
+    np.testing.assert_allclose(*histories, rtol=1e-3, atol=1e-4)
+
+
+def test_frozen_network_is_run_once_for_all_epochs(frozen):
+    fit(frozen, Pictures(24), Pictures(9, seed=2), some_settings(epochs=5))
+    assert frozen.images == 24 + 9
+
+
+def test_augmented_images_go_through_a_frozen_network_in_every_epoch(frozen):
+    train = Pictures(24, change=lambda read, image: image + torch.rand(1))
+    fit(frozen, train, Pictures(9, seed=2), some_settings(epochs=5))
+    assert frozen.images == 5 * (24 + 9)
+
+
+def test_fit_on_a_thawed_network_trains_every_layer(model):
+    before = state(model)
+    fit(model, Pictures(24), Pictures(9, seed=2), some_settings())
+    assert [name for name, tensor in model.state_dict().items() if torch.equal(tensor, before[name])] == []
+
+
+@pytest.mark.parametrize("losses, best", [([0.9, 0.2, 0.5, 0.6], 2), ([0.1, 0.9, 0.9, 0.9], 1)])
+def test_weights_of_the_best_epoch_are_kept(monkeypatch, model, losses, best):
+    seen, results = [], iter(losses)
+
+    def pretend(network, loader):
+        seen.append(state(network))
+        return next(results), 0.5
+
+    monkeypatch.setattr(training, "evaluate_loss", pretend)
+    history = fit(model, Pictures(24), Pictures(9, seed=2), some_settings(epochs=4))
+    assert history.best.epoch == best
+    assert same(state(model), seen[best - 1])
+    assert not same(state(model), seen[-1])
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
+def test_network_that_comes_back_has_the_loss_and_accuracy_of_the_best_epoch(model, is_frozen):
+    if is_frozen:
+        freeze(model)
+    val = Pictures(33, seed=2)
+    history = fit(model, Pictures(24), val, some_settings(epochs=4, lr=0.5))
+    loss, accuracy = evaluate_loss(model, make_loader(val, 8))
+    assert loss == pytest.approx(history.best.val_loss, rel=1e-4)
+    assert accuracy == history.best.val_accuracy
+
+
+@pytest.mark.parametrize(
+    "results, best",
+    [
+        ([(0.5, 1.0), (0.5, 0.8), (0.5, 0.9)], 2),
+        ([(0.5, 0.8), (0.9, 0.8), (0.4, 1.0)], 1),
+        ([(0.4, 0.1), (0.5, 2.0), (0.5, 3.0)], 1),
+    ],
+    ids=["the lowest loss", "of equals the first", "loss before accuracy"],
+)
+def test_best_epoch(results, best):
+    history = History([EpochMetrics(n, 1.0, 0.5, loss, acc, 0.1) for n, (acc, loss) in enumerate(results, 1)])
+    assert history.best.epoch == best
+
+
+def test_history_has_one_row_for_each_epoch(model):
+    table = fit(model, Pictures(24), Pictures(9, seed=2), some_settings(epochs=3)).to_frame()
+    assert table.index.tolist() == [1, 2, 3]
+    assert {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds"} == set(table.columns)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 32, 33])
+def test_losses_and_accuracies_are_means_over_samples(batch_size):
+    torch.manual_seed(0)
+    model, dataset = Flat(), Pictures(33)
+    dataset.images[32] *= 50  # the last one is far from the others: a mean of batch means would show it
+    right = (model(dataset.images).argmax(dim=1) == torch.tensor(dataset.targets)).float().mean().item()
+    loader = make_loader(dataset, batch_size)
+    no_steps = torch.optim.SGD(model.parameters(), lr=0.0)
+    expected = (pytest.approx(exact_loss(model, dataset), rel=1e-5), pytest.approx(right))
+    assert train_one_epoch(model, loader, no_steps) == expected
+    assert evaluate_loss(model, loader) == expected
+
+
+def test_fit_reports_means_over_samples_on_both_splits(in_float32):
+    torch.manual_seed(0)
+    model, train, val = Flat(), Pictures(33), Pictures(33, seed=2)
+    train.images[32], val.images[32] = 50 * train.images[32], 50 * val.images[32]
+    before = exact_loss(model, train)
+    history = fit(model, train, val, some_settings(epochs=1, batch_size=32, lr=1e-12))
+    assert history.best.train_loss == pytest.approx(before, rel=1e-4)
+    assert history.best.val_loss == pytest.approx(exact_loss(model, val), rel=1e-4)
+
+
+def test_validation_comes_after_each_epoch(monkeypatch, model):
+    events = []
+    for name in ("train_one_epoch", "evaluate_loss"):
+        real = getattr(training, name)
+
+        def spy(*arguments, name=name, real=real, **options):
+            events.append(name)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(training, name, spy)
+    val = Pictures(9, seed=2)
+    history = fit(model, Pictures(24), val, some_settings(epochs=1, lr=0.1))
+    assert events == ["train_one_epoch", "evaluate_loss"]
+    assert history.best.val_loss == pytest.approx(exact_loss(model, val), rel=1e-4)
+    fit(model, Pictures(24), val, some_settings(epochs=2))
+    assert events[2:] == ["train_one_epoch", "evaluate_loss"] * 2
+
+
+def test_validation_images_are_measured_in_eval_mode_and_teach_nothing(model):
+    loader, before = make_loader(Pictures(33, seed=2), 8), state(model)
+    model.train()
+    assert evaluate_loss(model, loader) == evaluate_loss(model, loader)
+    assert model.training and same(state(model), before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
+def test_learning_rate_of_fit_falls_with_every_step_and_is_zero_after_the_last(monkeypatch, model, is_frozen):
+    if is_frozen:
+        freeze(model)
+    rates, optimizers = [], []
+
+    def spy(network, loader, optimizer, *arguments):
+        if not optimizers:
+            optimizers.append(optimizer)
+            optimizer.register_step_post_hook(lambda *_: rates.append(optimizer.param_groups[0]["lr"]))
+        return train_one_epoch(network, loader, optimizer, *arguments)
+
+    monkeypatch.setattr(training, "train_one_epoch", spy)
+    fit(model, Pictures(34), Pictures(9, seed=2), some_settings(epochs=2, lr=0.01))  # 2 times 5 batches
+    assert rates == pytest.approx([0.005 * (1 + math.cos(math.pi * step / 10)) for step in range(10)])
+    assert optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
+def test_same_seed_gives_the_same_bits_and_another_seed_does_not(is_frozen):
+    def trained(seed):
+        torch.manual_seed(0)
+        model = SmallNet()
+        if is_frozen:
+            freeze(model)
+        fit(model, Pictures(24), Pictures(9, seed=2), some_settings(seed=seed))
+        return state(model)
+
+    assert same(trained(3), trained(3))
+    assert not same(trained(3), trained(4))
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
+def test_network_comes_back_in_eval_mode(model, is_frozen):
+    if is_frozen:
+        freeze(model)
+    fit(model.train(), Pictures(24), Pictures(9, seed=2), some_settings())
+    assert not any(module.training for module in model.modules())
+
+
+def test_last_batch_of_a_single_image_does_not_stop_a_thawed_network():
+    torch.manual_seed(0)
+    model = resnet18(num_classes=3)  # at 32 pixels its last BatchNorm sees one value per channel and image
+    history = fit(model, Pictures(9, size=32), Pictures(4, seed=2, size=32), some_settings(epochs=1))
+    assert len(history.epochs) == 1
+
+
+def test_label_smoothing_is_pytorchs_in_training_and_no_part_of_the_validation_loss(model, in_float32):
+    freeze(model)
+    model.fc.weight.data *= 20  # a head that is sure of itself: there smoothing costs something
+    images, labels = next(iter(make_loader(Pictures(24), 24)))
+    with torch.inference_mode():
+        model.eval()
+        outputs = model(images)
+    smooth, plain = (nn.functional.cross_entropy(outputs, labels, label_smoothing=s).item() for s in (0.2, 0))
+    still = some_settings(epochs=1, batch_size=24, lr=1e-9, label_smoothing=0.2)
+    epoch = fit(model, Pictures(24), Pictures(24), still).epochs[0]
+    assert epoch.train_loss == pytest.approx(smooth, rel=1e-4)
+    assert epoch.val_loss == pytest.approx(plain, rel=1e-4)
+    assert smooth != pytest.approx(plain, rel=1e-3)

@@ -1,0 +1,158 @@
+"""Tests of the room `precision`: bfloat16 where the machine has it, float32 where it has not."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from torchvision.models import get_model
+
+import course_utils
+import course_utils.training.learning_rates as learning_rates
+import course_utils.training.precision as precision
+from course_utils.models.freezing import freeze
+from course_utils.settings import Settings
+from course_utils.training.learning_rates import lr_range_test
+from course_utils.training.loop import fit
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=[True, False], ids=["with bfloat16", "without"])
+def has_bfloat16(request, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": request.param})
+    return request.param
+
+
+def test_layers_run_in_bfloat16_only_where_the_processor_has_it(has_bfloat16):
+    assert precision.multiplies_bfloat16(CPU) == has_bfloat16
+    with precision.Precision(CPU).forward():
+        outputs = nn.Linear(4, 3)(torch.zeros(2, 4))
+    assert outputs.dtype == (torch.bfloat16 if has_bfloat16 else torch.float32)
+
+
+def test_the_loss_stays_in_float32(has_bfloat16):
+    with precision.Precision(CPU).forward():
+        loss = nn.functional.cross_entropy(nn.Linear(4, 3)(torch.zeros(2, 4)), torch.tensor([0, 1]))
+    assert loss.dtype == torch.float32
+
+
+def test_a_step_within_the_context_is_seen_by_the_next_forward_pass(has_bfloat16):
+    layer, inputs = nn.Linear(4, 3), torch.ones(2, 4)
+    with precision.Precision(CPU).forward():
+        before = layer(inputs)
+        before.sum().backward()
+        with torch.no_grad():
+            layer.weight += 1
+        after = layer(inputs)
+    assert torch.allclose(after.float(), before.float() + 4, atol=0.1)
+
+
+def test_a_device_that_is_not_known_runs_in_float32():
+    assert not precision.multiplies_bfloat16(torch.device("meta"))
+
+
+class TwoShades(Dataset):
+    classes = ("dark", "bright")
+    targets = (0, 1) * 8
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        return torch.full((3, 32, 32), float(self.targets[index])), self.targets[index]
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
+def test_weights_and_their_gradients_stay_in_float32(has_bfloat16, is_frozen):
+    model = get_model("resnet18", num_classes=2)
+    if is_frozen:
+        freeze(model)
+    seen = []
+    model.layer4.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs.dtype))
+    fit(model, TwoShades(), TwoShades(), Settings(epochs=1, batch_size=8, lr=1e-3, device="cpu"))
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
+    assert (torch.bfloat16 in seen) == has_bfloat16
+
+
+class Faint(nn.Module):
+    """A network whose head weighs so little that the gradients below it are about 1e-9."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.fc = nn.Linear(4, 2)
+        with torch.no_grad():
+            self.fc.weight.fill_(1e-6)[0] *= 2
+
+    def forward(self, images):
+        return self.fc(self.conv(images).mean(dim=(2, 3)))
+
+
+@pytest.fixture
+def in_float16(monkeypatch):
+    """Let this CPU compute as an older graphics card does."""
+    monkeypatch.setattr(precision, "fastest_dtype", lambda device: torch.float16)
+
+
+SMALL = Settings(epochs=1, batch_size=8, lr=1e-6, device="cpu")
+
+
+def test_in_float16_a_small_gradient_is_lost_without_the_scaler_and_not_with_it(in_float16):
+    images, labels = torch.ones(8, 3, 8, 8), torch.tensor([0, 1] * 4)
+    kept = {}
+    for scaled in (False, True):
+        network, own = Faint(), precision.Precision(CPU)
+        with own.forward():
+            loss = nn.functional.cross_entropy(network(images), labels[: len(images)])
+        own.backward(loss) if scaled else loss.backward()
+        kept[scaled] = network.conv.bias.grad.abs().max().item() > 0
+    assert kept == {False: False, True: True}
+
+
+def test_fit_keeps_small_gradients_in_float16(in_float16):
+    model = Faint()
+    fit(model, TwoShades(), TwoShades(), SMALL)
+    assert model.conv.weight.grad.abs().max() > 0
+
+
+def test_the_range_test_keeps_small_gradients_in_float16(in_float16, monkeypatch):
+    trained, groups = [], learning_rates.parameter_groups
+    monkeypatch.setattr(
+        learning_rates,
+        "parameter_groups",
+        lambda model, *rates: trained.append(model) or groups(model, *rates),
+    )
+    lr_range_test(Faint(), TwoShades(), SMALL, highest=1e-5, steps=2)
+    assert trained[0].conv.weight.grad.abs().max() > 0
+
+
+def test_a_step_whose_gradients_overflow_is_not_made_and_the_schedule_waits(in_float16):
+    layer, own = nn.Linear(4, 2), precision.Precision(CPU)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, total_iters=9)
+    before, scale = layer.weight.detach().clone(), own.scaler.get_scale()
+    for loss in (layer(torch.ones(1, 4)).sum() * float("inf"), layer(torch.ones(1, 4)).sum()):
+        optimizer.zero_grad()
+        own.backward(loss)
+        own.step(optimizer, schedule)
+        if loss.isinf():
+            assert torch.equal(layer.weight, before)
+            assert (own.scaler.get_scale(), schedule.last_epoch) == (scale / 2, 0)
+    # Half of the learning rate of 1, on a gradient of 1: it is no longer scaled.
+    assert torch.allclose(layer.weight, before - 0.5)
+    assert schedule.last_epoch == 1
+
+
+def test_no_other_module_decides_on_a_precision_or_scales_gradients():
+    found = set()
+    for path in Path(course_utils.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                name, arguments = node.func.attr, node.args
+                if name in ("autocast", "GradScaler") or (name == "backward" and not arguments):
+                    found.add(path.name)
+    assert found == {"precision.py"}
