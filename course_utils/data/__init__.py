@@ -4,7 +4,7 @@ Which pictures train, validate and test; folders of your own; how a picture is r
 how a file is downloaded and verified; and which weights there are, since they say how pictures are prepared.
 """
 
-from course_utils.data.archives import Found, dataset_files
+from course_utils.data.archives import Found, dataset_files, files_table
 from course_utils.data.backbone_inputs import AUXILIARY_HEADS, backbone_transform, build_backbone
 from course_utils.data.downloads import download, is_intact
 from course_utils.data.files import check_room, make_folder, not_written, remove_leftovers, write_atomically
@@ -30,6 +30,7 @@ from course_utils.data.processes import (
     everybodys,
     from_first,
     in_turn,
+    is_first,
     leave,
     lost_is_told,
     named,
@@ -87,12 +88,14 @@ __all__ = [
     "download",
     "everybodys",
     "fetch_images",
+    "files_table",
     "from_first",
     "hub_state_dict",
     "image_batches",
     "in_eight_bits",
     "in_memory",
     "in_turn",
+    "is_first",
     "is_intact",
     "known_preset",
     "labels_of",

@@ -50,7 +50,7 @@ if "google.colab" in sys.modules and importlib.util.find_spec("course_utils") is
     if cloned.returncode and "already exists" not in cloned.stderr:
         raise RuntimeError(f"The course could not be cloned from {{address}}: {{cloned.stderr}}")
     sys.path.insert(0, folder)
-    from course_utils.packages import install_missing
+    from course_utils.teaching.packages import install_missing
 
     install_missing()"""
 

@@ -7,9 +7,11 @@ resuming.
 from course_utils.training.checks import check_batch_labels
 from course_utils.training.feature_cache import (
     as_kept,
+    cache_folder,
     cache_limit,
     cached_features,
     cached_shards,
+    evict,
     keep,
     list_cache,
     model_digest,
@@ -28,7 +30,7 @@ from course_utils.training.frozen_parts import frozen_part_run_once
 from course_utils.training.history import History
 from course_utils.training.inference import PIXELS, images_at_once, optimized_copy
 from course_utils.training.learning_rates import cosine_schedule, lr_range_test
-from course_utils.training.loop import evaluate_loss, fit, train_one_epoch
+from course_utils.training.loop import fit, train_one_epoch
 from course_utils.training.precision import Precision, fast_inference, fastest_dtype, multiplies_bfloat16
 from course_utils.training.shards import own_places, shards_of
 
@@ -39,12 +41,13 @@ __all__ = [
     "Precision",
     "as_kept",
     "batches_with_bar",
+    "cache_folder",
     "cache_limit",
     "cached_features",
     "cached_shards",
     "check_batch_labels",
     "cosine_schedule",
-    "evaluate_loss",
+    "evict",
     "extract_features",
     "extraction_batch_size",
     "fast_inference",

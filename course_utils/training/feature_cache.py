@@ -41,7 +41,13 @@ from course_utils.training.shards import cut, joined, own_places, put_together, 
 LIMIT = 2.0
 """How many gigabytes (of 1,000,000,000 bytes) are kept at most, if `COURSE_FEATURES_GB` does not say."""
 
-CODE = ("features.py", "inference.py", "precision.py", "preprocessing.py", "pictures.py")
+CODE = (
+    "training/features.py",
+    "training/inference.py",
+    "training/precision.py",
+    "data/preprocessing.py",
+    "data/image_io.py",
+)
 
 
 def cached_features(
@@ -237,7 +243,7 @@ def model_digest(model: nn.Module, preset: ImageClassification) -> "hashlib._Has
             of_model.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
             of_model.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     for name in CODE:
-        of_model.update(Path(__file__).with_name(name).read_bytes())
+        of_model.update((Path(__file__).parents[1] / name).read_bytes())
     return of_model
 
 

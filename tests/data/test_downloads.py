@@ -337,7 +337,7 @@ def test_file_whose_size_is_known_about_is_not_read_for_ever(new_mirror, tmp_pat
 DOWNLOAD = """
 import sys
 from pathlib import Path
-from course_utils.downloads import KnownFile, download
+from course_utils.data.downloads import KnownFile, download
 url, sha256, folder = sys.argv[1:]
 download(KnownFile("data.bin", (url,), sha256), Path(folder))
 """

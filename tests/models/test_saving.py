@@ -83,7 +83,7 @@ def test_permissions_follow_the_umask(tmp_path, mask, expected):
 HALF_WRITTEN = """
 import sys
 from pathlib import Path
-from course_utils.files import write_atomically
+from course_utils.data.files import write_atomically
 
 def write(part):
     part.write_bytes(b"half of it")
@@ -140,7 +140,7 @@ import os, signal, sys, time
 import torch
 from safetensors.torch import load_file
 from torchvision.models import shufflenet_v2_x0_5
-from course_utils import checkpoints
+from course_utils.models import saving as checkpoints
 
 torch.set_num_threads(1)  # threads do not survive a fork
 path, network = sys.argv[1], shufflenet_v2_x0_5(num_classes=2)

@@ -282,8 +282,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from course_utils.errors import CourseError
-from course_utils.launching import launch
-from test_train_run import {function}
+from course_utils.scale.launching import launch
+from test_train_command import {function}
 try:
     launch({function}, Path({folder!r}), processes=2)
 except CourseError as error:
@@ -293,7 +293,7 @@ except CourseError as error:
 
 def what_launch_tells(function, folder):
     # In a new Python, as a notebook is one: a copy of this one would have all of pytest in it.
-    tests = str(REPOSITORY_FOLDER / "tests")
+    tests = str(REPOSITORY_FOLDER / "tests" / "scale")
     code = LAUNCH.format(tests=tests, folder=str(folder), function=function.__name__)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=200

@@ -105,6 +105,6 @@ def test_methods_and_classes_of_ipython_are_put_back(monkeypatch):
 
 
 def test_imports_of_checks_are_read_from_locked_cells_only():
-    solution = small_solution(set_up="import torch\nfrom course_utils import checks as check, data")
+    solution = small_solution(set_up="import torch\nfrom course_utils import checks as check, settings")
     solution.cells[2].source = "from course_utils.checks import head"
     assert _imports_of_checks(solution.cells) == [["course_utils", "checks", "check"]]
