@@ -129,23 +129,23 @@ def _refresh(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from course_utils.data import from_first, is_first
-    from course_utils.scale import told, train_run
+    from course_utils.scale import summary, train_run
     from course_utils.settings import Settings
+    from course_utils.training import from_main_process
 
     parameters = {name: read_value(value) for name, value in options.parameters}
     settings = Settings(**{"profile": options.profile, **parameters})
     # One folder for all processes, which may have looked at the clock in different seconds.
-    output = options.output or from_first(lambda: new_output_folder("train"))
+    output = options.output or from_main_process(lambda: new_output_folder("train"))
     try:
         facts = train_run(settings, output.resolve(), options.part)
     except KeyboardInterrupt as stopped:
-        if is_first():
+        if os.environ.get("RANK", "0") == "0":
             begin = str(stopped) or "Interrupted."
             print(f"\n{begin} To go on: the same command with --output {output.resolve()}", file=sys.stderr)
         return 130  # as a shell tells of Ctrl-C
-    if is_first():
-        print(f"{told(facts)}\n{output.resolve() / 'results.json'}")
+    if os.environ.get("RANK", "0") == "0":
+        print(f"{summary(facts)}\n{output.resolve() / 'results.json'}")
     return 0
 
 

@@ -24,6 +24,11 @@ class CourseError(Exception):
             f"  found:    {self.found}\n  do next:  {self.do}"
         )
 
+    def within(self, place: str) -> "CourseError":
+        """Return the same error with a larger place before `where`, for example "epoch 2"."""
+        where = f"{place}, {self.where}"
+        return type(self)(self.failed, where=where, expected=self.expected, found=self.found, do=self.do)
+
     def __reduce__(self):
         # Exceptions with keyword-only arguments need help to cross a process border (data workers).
         return _rebuild, (

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 from torchvision import datasets
-from tqdm.auto import tqdm
 
 from course_utils.data.image_io import Decoded, look_at, try_to_decode
-from course_utils.data.processes import count, everybodys, is_first, number, progress_bar_options
+from course_utils.data.progress import progress_bar
 from course_utils.errors import DataError, printable
 
 # Two of these beside each other are no classes. The course reads the first three as parts.
@@ -232,7 +231,7 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
     ]
     if (errors or empty) and not skip_bad_images:
         raise _unsound(root, errors, empty, entries)
-    if is_first():
+    if os.environ.get("RANK", "0") == "0":
         _report(root, errors, empty, _summary_of_ignored(entries))
         _report_warnings({path: decoded[path].warnings for path in sound})
     trained = pictures_of_classes(parts["train"], sound)
@@ -278,12 +277,9 @@ def _report_warnings(warned: dict[Path, tuple[str, ...]]) -> None:
 
 
 def _decode(pictures: list[Path]) -> dict[Path, Decoded]:
-    """Decode every picture once, on all processes together."""
-    looks = {"desc": "decode every picture", "unit": "picture", "delay": 5, "leave": False}
-    own = tqdm(pictures[number() :: count()], **looks, **progress_bar_options())
-    decoded = {path: try_to_decode(path) for path in own}
-    decoded = {path: found for part in everybodys(decoded) for path, found in part.items()}
-    return {path: decoded[path] for path in pictures}
+    """Decode every picture once."""
+    bar = progress_bar(pictures, desc="decode every picture", unit="picture", delay=5, leave=False)
+    return {path: try_to_decode(path) for path in bar}
 
 
 def _check_same_classes(parts: dict[str, Path]) -> None:

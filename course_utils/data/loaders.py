@@ -1,13 +1,11 @@
-"""What is said when samples cannot become a batch?
+"""Loaders: batches of samples in an order that follows from a seed, and clear errors where there can be none.
 
 Plain PyTorch says "stack expects each tensor to be equal size", names no image, and says it in the middle of
 an epoch; and whatever goes wrong in an extra process comes back as a text inside another error.
 """
 
 import shutil
-from collections import deque
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +24,7 @@ from torch.utils.data import (
 from torchvision.datasets import DatasetFolder
 
 from course_utils.errors import ConfigError, CourseError, DataError
-from course_utils.settings import preserve_rng_state, set_seed
+from course_utils.settings import preserve_rng_state
 
 PROBED = 16  # images
 
@@ -74,13 +72,8 @@ def probe(dataset: Dataset, batch_size: int) -> None:
     if isinstance(source, DatasetFolder):
         count = min(batch_size, PROBED, len(dataset))
         with preserve_rng_state():
-            places = torch.linspace(0, len(dataset) - 1, count).round().long().tolist()
-            collate([dataset[place] for place in places])
-
-
-def seed_apart(process: int, worker: int) -> None:
-    """Give the extra process `worker` of a process that shares its batches random numbers of its own."""
-    set_seed((torch.initial_seed() + 1_000_003 * process) % 2**32)
+            indices = torch.linspace(0, len(dataset) - 1, count).round().long().tolist()
+            collate([dataset[index] for index in indices])
 
 
 class FullBatches(BatchSampler):
@@ -101,69 +94,45 @@ class FullBatches(BatchSampler):
         return super().__len__() - self.joins
 
 
-class ShareOfBatches(BatchSampler):
-    """Of each batch the samples of one process: every `of`-th, from the `own`-th on.
+class WholeBatches(Dataset):
+    """Tensors that are read a batch at a time, which is ten times as fast as sample by sample."""
 
-    A last batch may have fewer samples than there are processes. A process for which none is left reads the
-    first one, so that it learns the shapes, and `Loader` takes it away again.
-    """
-
-    def __init__(self, batches: FullBatches, own: int, of: int):
-        self.batches, self.own, self.of = batches, own, of
-        self.empty = deque()
-
-    def __iter__(self) -> Iterator[list[int]]:
-        self.empty.clear()
-        for batch in self.batches:
-            share = batch[self.own :: self.of]
-            self.empty.append(not share)
-            yield share or batch[:1]
+    def __init__(self, dataset: TensorDataset):
+        self.dataset = dataset
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.dataset)
 
-
-class TensorBatches(Sampler):
-    """Batches of indices as tensors, with which tensors are read much faster than with lists."""
-
-    def __init__(self, batches: BatchSampler):
-        self.batches = batches
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        return map(torch.tensor, self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
+    def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
+        """Return a batch: where a dataset has this method, PyTorch asks for no single samples."""
+        return self.dataset[torch.tensor(indices)]
 
 
 class Loader(DataLoader):
-    """PyTorch's loader; an error in one of its extra processes is told in the course's words.
+    """PyTorch's loader, with the errors of `batches_of`."""
 
-    Args:
-        shares: Where the samples of one process come from, if several share each batch.
+    def __iter__(self) -> Iterator:
+        return _reported(super().__iter__(), self.num_workers)
+
+
+def batches_of(loader: DataLoader) -> Iterator:
+    """Yield the batches of any loader, also of one that accelerate has prepared.
 
     Raises:
         DataError: When an extra process fails, also if it was because a Dataset or a transform that is
             defined in a notebook cannot be handed to it.
         ConfigError: If the extra processes have too little shared memory for their batches.
     """
+    return _reported(loader, loader.num_workers)
 
-    def __init__(self, *arguments: object, shares: ShareOfBatches | None = None, **options: object):
-        # Set first: PyTorch refuses changes to some attributes afterwards.
-        self.shares = shares
-        super().__init__(*arguments, **options)
 
-    def __iter__(self) -> Iterator:
-        try:
-            if self.shares is None:
-                yield from super().__iter__()
-                return
-            for batch in super().__iter__():
-                yield [part[:0] for part in batch] if self.shares.empty.popleft() else batch
-        except Exception as error:
-            if isinstance(error, CourseError) or not self.num_workers:
-                raise
-            raise _worker_failed(error, self.num_workers) from error
+def _reported(batches: Iterable, num_workers: int) -> Iterator:
+    try:
+        yield from batches
+    except Exception as error:
+        if isinstance(error, CourseError) or not num_workers:
+            raise
+        raise _worker_failed(error, num_workers) from error
 
 
 def _no_shared_memory(error: Exception) -> bool:
@@ -255,7 +224,6 @@ def make_loader(
     seed: int = 0,
     num_workers: int = 0,
     smallest_batch: int = 1,
-    share: tuple[int, int] = (0, 1),
 ) -> DataLoader:
     """Return a `DataLoader` whose order follows from `seed` alone.
 
@@ -266,7 +234,6 @@ def make_loader(
         seed: Where the orders come from.
         num_workers: Extra processes that read samples.
         smallest_batch: If the last batch has fewer samples than this, they join the batch before it.
-        share: Which part of each batch is loaded, from 0, and of how many: several processes share a batch.
 
     Raises:
         DataError: If the dataset is empty, or its pictures have different sizes.
@@ -282,13 +249,10 @@ def make_loader(
     generator = torch.Generator().manual_seed(seed)
     order = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
     batches = FullBatches(order, batch_size, smallest_batch)
-    shares = ShareOfBatches(batches, *share) if share[1] > 1 else None
-    batches = shares or batches
-    options = {"num_workers": num_workers, "generator": generator, "shares": shares}
-    if num_workers and share[0]:
-        options["worker_init_fn"] = partial(seed_apart, share[0])
     probe(dataset, batch_size)
-    # What lies in memory is taken out a batch at a time, not sample by sample: ten times as fast.
     if isinstance(dataset, TensorDataset):
-        return Loader(dataset, sampler=TensorBatches(batches), batch_size=None, **options)
-    return Loader(dataset, batch_sampler=batches, collate_fn=collate, **options)
+        dataset, collate_fn = WholeBatches(dataset), tuple
+    else:
+        collate_fn = collate
+    options = {"num_workers": num_workers, "generator": generator, "collate_fn": collate_fn}
+    return Loader(dataset, batch_sampler=batches, **options)

@@ -1,4 +1,4 @@
-"""How do pictures reach the network without keeping it waiting?
+"""Preprocessing of whole batches, so that pictures reach the network without keeping it waiting.
 
 torchvision prepares one picture at a time: resize, crop, scale, normalise. Where that is all that a dataset
 does to its pictures, the same can be done with a whole batch at once, from 8-bit pixels, on the device where
@@ -16,10 +16,9 @@ import torch
 from torch.utils.data import Dataset, Subset, TensorDataset
 from torchvision import datasets, models
 from torchvision.transforms import v2
-from tqdm.auto import tqdm
 
 from course_utils.data.loaders import classes_of, labels_of, make_loader
-from course_utils.data.processes import progress_bar_options
+from course_utils.data.progress import progress_bar
 
 # What torchvision's weights do to a picture. Their `transforms()` is public, the module of its class is not.
 ImageClassification = type(models.ResNet18_Weights.IMAGENET1K_V1.transforms())
@@ -151,8 +150,8 @@ def in_memory(dataset: Dataset, num_workers: int = 0) -> Dataset:
     if 3 * height * width * len(dataset) > MEMORY:
         return dataset
     loader = make_loader(as_bytes(dataset, preset), READ_BATCH, num_workers=num_workers)
-    looks = {"desc": "read pictures", "unit": "batch", "delay": 2, "leave": False}
-    parts, labels = zip(*tqdm(loader, **looks, **progress_bar_options()), strict=True)
+    bar = progress_bar(loader, desc="read pictures", unit="batch", delay=2, leave=False)
+    parts, labels = zip(*bar, strict=True)
     places, change = torch.arange(len(dataset)), partial(normalise, preset=preset)
     return Pixels(torch.cat(parts), places, torch.cat(labels), change, classes_of(dataset))
 

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from course_utils.data import classes_of, load_rgb
 from course_utils.errors import ConfigError, DataError
 from course_utils.models import eval_mode
-from course_utils.training import batches_with_bar, check_batch_labels, on_all_processes
+from course_utils.training import batches_with_bar, check_batch_labels, share_among_processes
 
 
 class Evaluation(NamedTuple):
@@ -71,7 +71,7 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
         return [torch.cat(tensors) for tensors in zip(*found, strict=True)]
 
     with eval_mode(model), torch.inference_mode():
-        return Evaluation(*on_all_processes(ask, dataset, device), classes_of(dataset))
+        return Evaluation(*share_among_processes(ask, dataset, device), classes_of(dataset))
 
 
 def predict(

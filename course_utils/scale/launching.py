@@ -1,4 +1,4 @@
-"""How are several processes started from a notebook, and what is told when one of them fails?
+"""Launching: several processes of a function, started from a notebook.
 
 Outside a notebook this is the work of `torchrun` or `accelerate launch`: see `python -m course_utils train`.
 """
@@ -10,26 +10,26 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
 from course_utils import errors
-from course_utils.data import leave, named, number
 from course_utils.errors import ConfigError, CourseError, TrainingError
 
 
 def launch(function: Callable, *arguments: object, processes: int) -> None:
     """Start processes of a function from a notebook, and wait until all have ended.
 
-    This is accelerate's `notebook_launcher`, with messages. In Colab, where there are fewer than two graphics
-    cards, it starts one process only. Where there is no graphics card, each process computes with one thread.
+    This is accelerate's `notebook_launcher`, with the course's errors. In Colab, where there are fewer than
+    two graphics cards, it starts one process only. Where there is no graphics card, each process computes
+    with one thread.
 
     Args:
-        function: It may be defined in the notebook. What it returns is lost: let it write files.
+        function: It may be defined in the notebook. Its result is lost: let it write files.
         arguments: What each process calls it with.
         processes: How many to start.
 
@@ -57,33 +57,24 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
         ) from error
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    with TemporaryDirectory() as folder:
-        given = (os.getpid(), folder, function, arguments)
+    with TemporaryDirectory() as folder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+        free.close()
+        output, before = sys.stdout, logging.root.manager.disable
+        logging.disable(logging.ERROR)  # the launcher's own words about graphics cards and failures
         try:
-            with _silent():
-                notebook_launcher(_as_one_of_several, given, processes, use_port=str(_free_port()))
+            with redirect_stdout(io.StringIO()):
+                given = (os.getpid(), output, Path(folder), function, arguments)
+                notebook_launcher(_run_process, given, processes, use_port=port)
         except ChildFailedError as error:
-            raise _why(error, Path(folder), processes) from error
+            raise _first_error(error, Path(folder), processes) from error
+        finally:
+            logging.disable(before)
 
 
-_stdout = sys.stdout
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the launcher from telling of graphics cards that are not there, and of failures in its words."""
-    global _stdout
-    _stdout = sys.stdout
-    logging.disable(logging.ERROR)
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _as_one_of_several(notebook: int, folder: str, function: Callable, arguments: tuple) -> None:
-    sys.stdout = _stdout  # what the function says is wanted
+def _run_process(notebook: int, output: object, folder: Path, function: Callable, arguments: tuple) -> None:
+    sys.stdout = output
     logging.disable(logging.NOTSET)
     if os.getpid() == notebook:  # it was not worth while to start others
         function(*arguments)
@@ -95,41 +86,34 @@ def _as_one_of_several(notebook: int, folder: str, function: Callable, arguments
         function(*arguments)
     except CourseError as error:
         # Written first and then named, so that it is never read half.
-        written = Path(folder) / f".{number()}"
-        told = named(error)
-        kind, said = type(told).__name__, (told.failed, told.where, told.expected, told.found, told.do)
-        written.write_text(json.dumps([kind, *said]), encoding="utf-8")
-        written.rename(Path(folder) / str(number()))
+        part, rank = folder / f".{os.environ['RANK']}", os.environ["RANK"]
+        parts = (error.failed, error.where, error.expected, error.found, error.do)
+        part.write_text(json.dumps([type(error).__name__, *parts]), encoding="utf-8")
+        part.rename(folder / rank)
         # The launcher looks ten times a second. If another process was killed, it is to find that one first.
         time.sleep(0.5)
         raise SystemExit(1) from error
     finally:
-        leave()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
-def _free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return asked.getsockname()[1]
-
-
-def _why(error: Exception, folder: Path, processes: int) -> CourseError:
-    """Return the error that a process left behind, or one that says how it ended."""
-    place, failure = error.get_first_failure()
-    # The first to fail: the others only say that it is gone.
-    left = [path for path in folder.iterdir() if path.name.isdigit()]
-    left.sort(key=lambda path: path.stat().st_mtime_ns)
-    if failure.exitcode >= 0 and left:
-        kind, failed, *said = json.loads(left[0].read_text(encoding="utf-8"))
-        return getattr(errors, kind)(
-            failed, **dict(zip(("where", "expected", "found", "do"), said, strict=True))
-        )
+def _first_error(error: Exception, folder: Path, processes: int) -> CourseError:
+    """Return the error of the process that failed first, or one that says how it ended."""
+    rank, failure = error.get_first_failure()
+    written = sorted(
+        (path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: path.stat().st_mtime_ns
+    )
+    if failure.exitcode >= 0 and written:
+        kind, failed, *parts = json.loads(written[0].read_text(encoding="utf-8"))
+        named = dict(zip(("where", "expected", "found", "do"), parts, strict=True))
+        return getattr(errors, kind)(failed, **named)
     ended = f"the signal {failure.signal_name()}" if failure.exitcode < 0 else f"exit code {failure.exitcode}"
     return TrainingError(
         "A process has ended before its work was done, and so the others were stopped.",
-        where=f"process {place} of {processes}",
+        where=f"process {rank} of {processes}",
         expected="that it runs to its end",
         found=ended,
         do="Look for what ended it (SIGKILL is often: too little memory), and run the cell again: it goes on "
-        "from the last checkpoint and the shards that are kept, also with fewer processes.",
+        "from the last checkpoint, also with fewer processes.",
     )

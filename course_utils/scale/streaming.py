@@ -1,12 +1,9 @@
-"""How are more pictures used than fit into memory, or into a folder?
+"""Streaming: more pictures than fit into memory, or into a folder.
 
 A folder of millions of small files is slow to list, to copy and to read. *WebDataset* keeps pictures and
 their labels side by side in tar files, which are read from beginning to end (Aizman, Maltby and Breuel, 2019,
 arXiv:2001.01858). Each tar file is a shard: a process takes whole ones, holds no more than a batch of
-pictures at a time, and keeps the features of one in the feature store before it begins the next.
-
-A folder needs none of this as long as the list of its files fits into memory: `feature_store.cached_shards`
-goes through it in the same way.
+pictures at a time, and writes the features of one before it begins the next.
 """
 
 import hashlib
@@ -18,33 +15,28 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from tqdm.auto import tqdm
 
 from course_utils.data import (
     ImageClassification,
-    all_or_none,
     crop_of,
-    everybodys,
     in_eight_bits,
     look_at,
     normalise,
-    progress_bar_options,
+    progress_bar,
     send,
     source_and_indices,
     write_atomically,
 )
-from course_utils.errors import ConfigError, DataError
+from course_utils.errors import DataError
 from course_utils.models import eval_mode, without_head
 from course_utils.training import (
-    as_kept,
-    cache_limit,
     images_at_once,
-    keep,
     model_digest,
+    num_processes,
     optimized_copy,
-    own_places,
-    path_of,
-    read_cached,
+    process_state,
+    read_features,
+    write_features,
 )
 
 
@@ -66,20 +58,20 @@ def write_tars(dataset: Dataset, folder: str | Path, images_per_tar: int = 1000)
     source, indices = source_and_indices(dataset)
     paths = []
     for start in range(0, len(indices), images_per_tar):
-        places = indices[start : start + images_per_tar]
+        chosen = indices[start : start + images_per_tar]
         paths.append(Path(folder) / f"pictures-{len(paths):06d}.tar")
-        write_atomically(paths[-1], lambda part, places=places: _fill(part, source, places), DataError)
+        write_atomically(paths[-1], lambda part, chosen=chosen: _fill(part, source, chosen), DataError)
     return paths
 
 
-def _fill(path: Path, source: Dataset, places: Sequence[int]) -> None:
+def _fill(path: Path, source: Dataset, indices: Sequence[int]) -> None:
     import webdataset
 
     with webdataset.TarWriter(str(path), mtime=0) as tar:  # the same pictures make the same bytes
-        for place in places:
-            file, label = source.samples[place]
+        for index in indices:
+            file, label = source.samples[index]
             kind = Path(file).suffix.lower().removeprefix(".")
-            tar.write({"__key__": f"{place:09d}", kind: Path(file).read_bytes(), "cls": str(label)})
+            tar.write({"__key__": f"{index:09d}", kind: Path(file).read_bytes(), "cls": str(label)})
 
 
 def read_tar(path: str | Path, preset: ImageClassification) -> Iterator[tuple[torch.Tensor, int]]:
@@ -109,45 +101,49 @@ def read_tar(path: str | Path, preset: ImageClassification) -> Iterator[tuple[to
             where=f"{path}, near {key}",
             expected="pictures that can be decoded, each with its label in a file .cls",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            do="Get or write this tar file again. The shards that were made of others are kept.",
+            do="Get or write this tar file again. The features of the others are kept.",
         ) from error
 
 
-def stream_features(model: nn.Module, tars: Sequence[str | Path], preset: ImageClassification) -> list[Path]:
-    """Keep the features of all pictures in tar files, tar by tar, and hold one batch of pictures at a time.
+def stream_features(
+    model: nn.Module, tars: Sequence[str | Path], preset: ImageClassification, folder: str | Path
+) -> list[Path]:
+    """Write the features of all pictures in tar files, tar by tar; one batch of pictures is held at a time.
 
-    Several processes share the tar files. What is interrupted goes on with those that are missing.
+    Several processes share the tar files. What is interrupted goes on with those whose features are missing.
 
     Args:
         model: A network with a known head, on the device where it runs.
         tars: The same paths on every process.
         preset: What torchvision's weights entry gives as `.transforms()`.
+        folder: Where to; it is made if it is missing.
 
     Returns:
-        For each tar file the file of the feature store that holds its `features` and `labels`.
+        For each tar file the .safetensors file of its `features` (bfloat16 or float32, [images, features])
+        and `labels` (int64, [images]). Its name holds a hash of the network and of the pictures.
 
     Raises:
         DataError: If a tar file cannot be read.
-        ConfigError: If the features have no room in the store.
-        CheckpointError: If a file of features cannot be written. Of several processes, the one is named.
+        CheckpointError: If a file of features cannot be written.
     """
-    made = {}
-    with all_or_none():
-        of_model, device = model_digest(model, preset), next(model.parameters()).device
-        with without_head(model) as backbone, eval_mode(backbone), torch.inference_mode():
-            run = optimized_copy(backbone, device)
-            for place in tqdm(own_places(len(tars)), desc="tar files", leave=False, **progress_bar_options()):
-                made[place] = path_of(_fingerprint(of_model.copy(), Path(tars[place])))
-                if read_cached(made[place]) is None:
-                    batches = _batches(tars[place], preset, images_at_once(crop_of(preset), device))
-                    found = [
-                        (run(normalise(send(pictures, device), preset)).cpu(), labels)
-                        for pictures, labels in batches
-                    ]
-                    features, labels = (torch.cat(tensors) for tensors in zip(*found, strict=True))
-                    _keep(made[place], features, labels, len(tars))
-    everywhere = {place: path for part in everybodys(made) for place, path in part.items()}
-    return [everywhere[place] for place in range(len(tars))]
+    device, of_model = next(model.parameters()).device, model_digest(model, preset)
+    paths = [
+        Path(folder).resolve() / f"{Path(tar).stem}-{_fingerprint(of_model.copy(), Path(tar))}.safetensors"
+        for tar in tars
+    ]
+    own = range(process_state(device).process_index, len(tars), num_processes())
+    with without_head(model) as backbone, eval_mode(backbone), torch.inference_mode():
+        run = optimized_copy(backbone, device)
+        for index in progress_bar(own, desc="tar files", leave=False):
+            if read_features(paths[index]) is not None:
+                continue
+            found = [
+                (run(normalise(send(pictures, device), preset)).cpu(), labels)
+                for pictures, labels in _batches(tars[index], preset, images_at_once(crop_of(preset), device))
+            ]
+            write_features(paths[index], *(torch.cat(tensors) for tensors in zip(*found, strict=True)))
+    process_state(device).wait_for_everyone()
+    return paths
 
 
 def _batches(
@@ -156,20 +152,6 @@ def _batches(
     pictures = read_tar(tar, preset)
     while batch := list(itertools.islice(pictures, size)):
         yield torch.stack([picture for picture, _ in batch]), torch.tensor([label for _, label in batch])
-
-
-def _keep(path: Path, features: torch.Tensor, labels: torch.Tensor, tars: int) -> None:
-    tensors = as_kept(features, labels)
-    keep(path, tensors, len(labels) * tars)  # as if each tar file held as many
-    needed = tars * sum(tensor.nbytes for tensor in tensors.values())
-    if needed > cache_limit():
-        raise ConfigError(
-            "The features of these tar files have no room in the store.",
-            where="the environment variable COURSE_FEATURES_GB",
-            expected=f"{needed / 1e9:.2f} gigabytes or more, for {tars} tar files",
-            found=f"{cache_limit() / 1e9:g}",
-            do="Raise it, and look whether the disk has as much.",
-        )
 
 
 def _fingerprint(digest: "hashlib._Hash", tar: Path) -> str:
@@ -185,4 +167,4 @@ def _fingerprint(digest: "hashlib._Hash", tar: Path) -> str:
             found=f"{type(error).__name__}: {error}",
             do="Check the path, and give the same list on every process.",
         ) from error
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]

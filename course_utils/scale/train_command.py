@@ -1,4 +1,4 @@
-"""How is one whole training run made without a notebook, on one process or on many?
+"""The train command: one whole training run without a notebook, on one process or on many.
 
 The same steps as in the lessons: data, network, head, freeze or thaw, `fit`, `evaluate`. What comes out lies
 in one folder: the weights, the training state from which an interrupted run goes on, and `results.json`.
@@ -19,14 +19,11 @@ from course_utils.data import (
     backbone_transform,
     backbone_weights,
     check_room,
-    count,
-    from_first,
     load_splits,
-    named,
     not_written,
     write_atomically,
 )
-from course_utils.errors import ConfigError, CourseError
+from course_utils.errors import ConfigError, CourseError, TrainingError
 from course_utils.evaluation import accuracy_interval, evaluate
 from course_utils.models import (
     describe_preprocessing,
@@ -38,7 +35,7 @@ from course_utils.models import (
     trainable_parameters,
 )
 from course_utils.settings import Settings, set_seed
-from course_utils.training import fastest_dtype, fit
+from course_utils.training import fastest_dtype, fit, from_main_process, num_processes, process_state
 
 STATE, MODEL, RESULTS = "training.pt", "model.safetensors", "results.json"
 
@@ -58,13 +55,27 @@ def train_run(settings: Settings, output: str | Path, part: str = "head") -> dic
         What is in `results.json`; at once, if this run was finished before.
 
     Raises:
-        CourseError: If anything fails. If there are several processes, the message names the one that failed.
+        CourseError: If anything fails. Of several processes, the message names the one that failed.
         KeyboardInterrupt: At Ctrl-C; it says what is kept.
     """
     try:
         return _train_run(settings, Path(output).resolve(), part)
-    except CourseError as error:
-        raise named(error) from error
+    except (CourseError, RuntimeError) as error:
+        if num_processes() == 1:
+            raise
+        place = f"process {process_state().process_index} of {num_processes()}"
+        if isinstance(error, CourseError):
+            raise error.within(place) from error
+        if not any(word in str(error).lower() for word in ("gloo", "nccl", "connection", "socket")):
+            raise
+        raise TrainingError(
+            "Another process was lost, and so this one has stopped.",
+            where=place,
+            expected="an answer from every process",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            do="The launcher names the process that was lost. Look for what ended it (often: too little "
+            "memory), and start again with the same command: it goes on from the last checkpoint.",
+        ) from error
 
 
 def _train_run(settings: Settings, output: Path, part: str) -> dict:
@@ -77,9 +88,9 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
     replace_head(model, len(splits.classes))
     choose_part(model, part)
     with _own_folder(output):
-        if finished := from_first(lambda: _finished(output, settings, part)):
+        if finished := from_main_process(lambda: _finished(output, settings, part)):
             return finished
-        from_first(lambda: check_room(output, _most_bytes(model, part) - _size(output / STATE)))
+        from_main_process(lambda: check_room(output, _most_bytes(model, part) - _size(output / STATE)))
         history = fit(model, splits.train, splits.val, settings, checkpoint=output / STATE)
         if history.interrupted:
             done = f"{len(history.epochs)} of {settings.epochs} epochs are finished"
@@ -91,7 +102,7 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
         facts = {
             "settings": settings.model_dump(),
             "trained": part,
-            "processes": count(),
+            "processes": num_processes(),
             "threads": torch.get_num_threads(),
             "device": device.type,
             "precision": str(fastest_dtype(device)).removeprefix("torch."),
@@ -106,7 +117,7 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
             "seconds": {"fit": fitted - started, "evaluate": time.perf_counter() - fitted},
         }
         names = {"backbone": settings.backbone, "classes": splits.classes, "image_size": settings.image_size}
-        from_first(lambda: _write(output, model, facts, transform=transform, **names))
+        from_main_process(lambda: _write(output, model, facts, transform=transform, **names))
     return facts
 
 
@@ -114,7 +125,7 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
 def _own_folder(output: Path) -> Iterator[None]:
     """Make the folder of a run, or go on in it, with no other run in it meanwhile."""
     lock = FileLock(output / ".lock")
-    from_first(lambda: _take(lock, output))
+    from_main_process(lambda: _take(lock, output))
     try:
         yield
     finally:
@@ -148,7 +159,7 @@ def _finished(output: Path, settings: Settings, part: str) -> dict | None:
     try:
         facts = json.loads((output / RESULTS).read_text(encoding="utf-8"))
         saved = {**_identity(facts["settings"]), "part": facts["trained"]}
-        if len(there) == 2 and saved == wanted and told(facts):
+        if len(there) == 2 and saved == wanted and summary(facts):
             print("This run was finished before, and is left as it is:")
             return facts
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not written by a run
@@ -213,8 +224,8 @@ def _write(output: Path, model: nn.Module, facts: dict, **card: object) -> None:
         raise
 
 
-def told(facts: dict) -> str:
-    """Return what came out of a run, in two lines for people."""
+def summary(facts: dict) -> str:
+    """Return the results of a run in two lines."""
     test, images = facts["test"], facts["images"]["test"]
     low, high = test["interval_95"]
     by = f"{facts['processes']} process(es), {facts['device']}, {facts['precision']}"

@@ -18,7 +18,7 @@ from course_utils.evaluation import Evaluation
 from course_utils.models import eval_mode
 from course_utils.settings import set_seed
 from course_utils.text.data import SENTIMENTS, Texts
-from course_utils.training import Precision, fast_inference
+from course_utils.training import fast_inference, make_accelerator
 
 PROMPT = "Review: {text}\nSentiment:"
 ANSWERS = {"negative": " negative", "positive": " positive"}
@@ -79,16 +79,18 @@ def train_decoder(
     steps = epochs * -(-len(ids) // batch_size)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, total_iters=steps)
     generator, losses = torch.Generator().manual_seed(seed), []
-    precision = Precision(device)
+    accelerator = make_accelerator(device)
+    optimizer, schedule = accelerator.prepare(optimizer, schedule)
     model.train()
     for _ in tqdm(range(epochs), desc="epochs"):
         total, pieces = 0.0, 0
         for rows in torch.randperm(len(ids), generator=generator).split(batch_size):
             optimizer.zero_grad()
-            with precision.forward():
+            with accelerator.autocast():
                 loss, count = _next_token_loss(model, ids[rows].to(device))
-            precision.backward(loss / count)
-            precision.step(optimizer, schedule)
+            accelerator.backward(loss / count)
+            optimizer.step()
+            schedule.step()
             total, pieces = total + loss.item(), pieces + count
         losses.append(total / pieces)
     model.eval()

@@ -1,9 +1,11 @@
-"""What must be right before a network learns, and while it does?
+"""Checks before and during training, for mistakes that run silently in plain PyTorch.
 
-Most of these mistakes run silently in plain PyTorch; a wrong label even kills the process on a graphics card.
+On a graphics card, a wrong label even kills the process.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -15,17 +17,17 @@ from course_utils.models import find_head, trainable_parameters
 
 
 def check_finite(
-    loss: float, where: str, optimizer: torch.optim.Optimizer, last_finite: float | None
+    loss: float, where: str, optimizer: torch.optim.Optimizer, mean_before: float | None
 ) -> None:
     """Refuse a loss that is not a number, or has none above it.
 
     Raises:
-        TrainingError: With the learning rate, and the last finite loss before it.
+        TrainingError: With the learning rate, and the mean loss of the epoch before it.
     """
     if math.isfinite(loss):
         return
     lr = optimizer.param_groups[0]["lr"]
-    before = "it is the very first" if last_finite is None else f"the last one was {last_finite:.4g}"
+    before = "it is the first of the epoch" if mean_before is None else f"the mean was {mean_before:.4g}"
     raise TrainingError(
         "The loss is no longer a finite number; training has stopped before the step.",
         where=where,
@@ -63,6 +65,24 @@ def check_trainable(model: nn.Module) -> None:
         )
 
 
+def check_batch_size(batch_size: int, processes: int, grad_accum_steps: int) -> int:
+    """Return how many images of all processes go through the network together: a part of a step.
+
+    Raises:
+        ConfigError: If a step cannot be divided into equal parts.
+    """
+    if batch_size % (processes * grad_accum_steps):
+        raise ConfigError(
+            "The images of a step cannot be shared equally.",
+            where="batch_size",
+            expected=f"a multiple of {processes * grad_accum_steps}: {processes} process(es) times "
+            f"grad_accum_steps={grad_accum_steps}",
+            found=str(batch_size),
+            do="Change batch_size, which counts the images of all processes together, or grad_accum_steps.",
+        )
+    return batch_size // grad_accum_steps
+
+
 def check_labels(dataset: Dataset, classes: list[str]) -> None:
     """Look at every label on the CPU, before the first step.
 
@@ -88,7 +108,7 @@ def check_batch_labels(labels: object, num_classes: int | None, where: str) -> N
     if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
         kind = f"{labels.dtype}, {list(labels.shape)}" if isinstance(labels, torch.Tensor) else type(labels)
         raise _wrong_label(where, num_classes, f"labels of the type {kind}")
-    if num_classes is None or not len(labels):  # a process may have no image of a small last batch
+    if num_classes is None:
         return
     if labels.min() < 0 or labels.max() >= num_classes:
         wrong = next(label for label in labels.tolist() if not 0 <= label < num_classes)
@@ -106,12 +126,22 @@ def _wrong_label(where: str, num_classes: int | None, found: str) -> DataError:
     )
 
 
-def too_few_images(error: ValueError, where: str) -> TrainingError:
-    """Return the error for a BatchNorm in train mode that was given one value for each channel."""
-    return TrainingError(
-        "BatchNorm cannot learn from a batch of a single image.",
-        where=where,
-        expected="at least two images in each batch, or a BatchNorm that is frozen",
-        found=str(error),
-        do="Raise batch_size, add images, or freeze the network with freeze(model).",
-    )
+@contextmanager
+def one_image_reported(where: str) -> Iterator[None]:
+    """Report a BatchNorm in train mode that was given one value for each channel.
+
+    Raises:
+        TrainingError: Instead of PyTorch's ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise TrainingError(
+            "BatchNorm cannot learn from a batch of a single image.",
+            where=where,
+            expected="at least two images in each batch, or a BatchNorm that is frozen",
+            found=str(error),
+            do="Raise batch_size, add images, or freeze the network with freeze(model).",
+        ) from error

@@ -1,42 +1,44 @@
-"""What does the frozen part of a network say about every image, computed once?
+"""Features of a frozen backbone, computed once for every image and as fast as the machine allows.
 
 A frozen backbone in eval mode gives the same features for an image in every epoch. So the backbone is run
-once over all images, and the head alone is trained on what it said: that is as good, and several times as
-fast. Lesson 04 shows the difference.
+once over all images, and the head alone is trained on its output: that is as good, and several times as fast.
+The method is known as a linear probe on frozen features (Alain and Bengio, 2016, arXiv:1610.01644).
 
-The method is known as a linear probe on frozen features (Alain and Bengio, "Understanding intermediate
-layers using linear classifier probes", 2016, arXiv:1610.01644).
+Three things make the one pass fast. In eval mode a BatchNorm layer is one multiplication and one addition for
+each channel, and can be folded into the convolution before it (Jacob et al., 2018, arXiv:1712.05877, section
+3.2). Where the machine multiplies bfloat16, the numbers can have fewer digits. And a pixel's channels can lie
+side by side in memory, as fast convolutions read them.
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset, TensorDataset
-from tqdm.auto import tqdm
+from torch.utils.data import Dataset, Subset, TensorDataset
 
-from course_utils.data import (
-    all_or_none,
-    collate,
-    count,
-    crop_of,
-    image_batches,
-    known_preset,
-    progress_bar_options,
-)
+from course_utils.data import collate, crop_of, image_batches, known_preset, progress_bar
 from course_utils.models import eval_mode, without_head
 from course_utils.settings import preserve_rng_state
+from course_utils.training.acceleration import fast_inference, fastest_dtype, num_processes, process_state
 from course_utils.training.checks import check_batch_labels
-from course_utils.training.inference import images_at_once, optimized_copy
-from course_utils.training.shards import joined, own_places, put_together, shards_of
 
 EXTRACTION_BATCH = 64  # images are read at once where their size is not known beforehand
+
+LIBRARIES = ("torch", "torchvision", "timm")
+
+PIXELS = {"cpu": 500_000, "cuda": 20_000_000}
+"""How many pixels go through a network at once. On a CPU of two cores (benchmarks/extraction.py): with fewer,
+a layer is hardly worth its call; with more, its numbers no longer fit the caches. The figure for graphics
+cards is a guess that nobody has measured."""
 
 
 def extract_features(
     model: nn.Module, dataset: Dataset, *, num_workers: int = 0, label: str = "features"
 ) -> TensorDataset:
-    """Run the network without its head over every image once, in order.
+    """Run the network without its head over every image once, in order; several processes share the images.
 
     Args:
         model: A network with a known head; used in eval mode on the device where it is, and given back
@@ -47,65 +49,54 @@ def extract_features(
 
     Returns:
         A dataset of pairs: features (float32, [images, features]) and labels (int64, [images]), both on
-        the CPU. They are computed in the machine's fastest precision: see the room `inference`.
-    """
+        the CPU. They are computed in `fastest_dtype`.
 
-    def run_over(part: Dataset) -> list[torch.Tensor]:
-        found = feature_batches(model, part, num_workers=num_workers, label=label)
-        return [torch.cat(tensors) for tensors in zip(*found, strict=True)]
-
-    features, labels = on_all_processes(run_over, dataset, next(model.parameters()).device)
-    return TensorDataset(features.float(), labels)
-
-
-def feature_batches(
-    model: nn.Module, dataset: Dataset, *, num_workers: int = 0, label: str = "features"
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Do what `extract_features` does, on this process alone, and hold no more than a batch.
-
-    While it is not at its end, the network has no head.
-
-    Yields:
-        Features, [batch, features], in the precision in which they were computed, and labels (int64,
-        [batch]), both on the CPU.
+    Raises:
+        DataError: If images cannot become a batch, or labels are not whole numbers.
     """
     device = next(model.parameters()).device
-    with without_head(model) as backbone, eval_mode(backbone):
-        with torch.inference_mode():
+
+    def extract(part: Dataset) -> list[torch.Tensor]:
+        with without_head(model) as backbone, eval_mode(backbone), torch.inference_mode():
             run = optimized_copy(backbone, device)
-        for images, labels in batches_with_bar(dataset, device, num_workers, label):
-            with torch.inference_mode():
-                features = run(images).cpu()
-            # Inference tensors cannot be used in training; a clone outside inference mode can.
-            yield features.clone(), labels
+            batches = batches_with_bar(part, device, num_workers, label)
+            found = [(run(images).cpu(), labels) for images, labels in batches]
+            return [torch.cat(tensors) for tensors in zip(*found, strict=True)]
+
+    features, labels = share_among_processes(extract, dataset, device)
+    # Inference tensors cannot be used in training; a clone outside inference mode can.
+    return TensorDataset(features.float().clone(), labels.clone())
 
 
-def on_all_processes(
+def share_among_processes(
     work: Callable[[Dataset], list[torch.Tensor]], dataset: Dataset, device: torch.device
 ) -> list[torch.Tensor]:
-    """Do something with every image of a dataset, on all processes that were launched.
+    """Do something with every image of a dataset, each process with its part.
 
     Args:
-        work: From a dataset to tensors on the CPU, [images, ...] each. It must not ask the other processes.
+        work: From a dataset to tensors on the CPU, [images, ...] each.
         dataset: The same on every process.
         device: Where the network is.
 
     Returns:
         The tensors for the whole dataset, in order, on every process.
-
-    Raises:
-        CourseError: On every process, if one fails; the message names it.
     """
-    if count() == 1:
+    size, processes = extraction_batch_size(dataset, device), num_processes()
+    if processes == 1 or len(dataset) <= size * processes:
         return work(dataset)
-    shards, own = shards_of(dataset, extraction_batch_size(dataset, device)), {}
-    places = own_places(len(shards))
-    with all_or_none():
-        if places:  # all of them in one go: what makes the network ready is done once
-            sizes = [len(shards[place]) for place in places]
-            made = [tensor.split(sizes) for tensor in work(joined([shards[place] for place in places]))]
-            own = dict(zip(places, zip(*made, strict=True), strict=True))
-    return put_together(own, len(shards))
+    from accelerate.utils import gather_object
+
+    # Whole batches, so that sharing changes no number.
+    starts = torch.arange(0, len(dataset), size).tensor_split(processes)
+    ends = [int(start[0]) for start in starts[1:]] + [len(dataset)]
+    own = process_state(device).process_index
+    parts = gather_object([work(Subset(dataset, range(int(starts[own][0]), ends[own])))])
+    return [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
+
+
+def images_at_once(size: Sequence[int], device: torch.device) -> int:
+    """Return how many images of a size (height and width in pixels) the device runs fastest."""
+    return max(1, PIXELS.get(device.type, PIXELS["cuda"]) // math.prod(size))
 
 
 def extraction_batch_size(dataset: Dataset, device: torch.device) -> int:
@@ -125,17 +116,16 @@ def batches_with_bar(
     Raises:
         DataError: If the labels are not whole numbers.
     """
-    with tqdm(total=len(dataset), desc=label, unit="image", leave=False, **progress_bar_options()) as bar:
-        for images, labels in image_batches(
-            dataset, extraction_batch_size(dataset, device), device, num_workers
-        ):
+    size = extraction_batch_size(dataset, device)
+    with progress_bar(total=len(dataset), desc=label, unit="image", leave=False) as bar:
+        for images, labels in image_batches(dataset, size, device, num_workers):
             check_batch_labels(labels, None, label)
             few = images_at_once(images.shape[2:], device)
             yield from zip(images.split(few), labels.split(few), strict=True)
             bar.update(len(labels))
 
 
-def same_every_time(dataset: Dataset, images: int = 16) -> bool:
+def is_deterministic(dataset: Dataset, images: int = 16) -> bool:
     """Return whether a dataset gives the same image twice, which augmented images do not.
 
     The first `images` images are read twice; the random numbers are left as they were. A
@@ -143,8 +133,59 @@ def same_every_time(dataset: Dataset, images: int = 16) -> bool:
     """
     with preserve_rng_state():
         for index in range(min(images, len(dataset))):
-            # As a batch, so that images which are no tensors are told as anywhere else.
+            # As a batch, so that images which are no tensors are reported as anywhere else.
             once, again = collate([dataset[index]])[0], collate([dataset[index]])[0]
             if not torch.equal(once, again):
                 return False
     return True
+
+
+def optimized_copy(backbone: nn.Module, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a function that gives nearly the same output as a network in eval mode, faster.
+
+    A network that is made of other modules than those of torch, torchvision and timm, or has hooks, is used
+    itself, in mixed precision: only its author knows what a copy may leave out.
+
+    Args:
+        backbone: A network in eval mode.
+        device: Where it is, and runs.
+
+    Returns:
+        A function from images (float32, [batch, 3, height, width]) to the network's output, in
+        `fastest_dtype`: bfloat16, float16 or float32.
+    """
+    if not is_library_model(backbone):
+
+        def run_itself(images: torch.Tensor) -> torch.Tensor:
+            with fast_inference(device):
+                return backbone(images)
+
+        return run_itself
+    dtype = fastest_dtype(device)
+    network = fuse_conv_bn(backbone).to(dtype=dtype, memory_format=torch.channels_last)
+    return lambda images: network(images.to(dtype=dtype, memory_format=torch.channels_last))
+
+
+def fuse_conv_bn(network: nn.Module) -> nn.Module:
+    """Return a copy of a network in eval mode with each BatchNorm folded into the convolution before it.
+
+    If PyTorch cannot trace the network, the copy is as the network is.
+    """
+    with contextlib.suppress(Exception):  # tracing runs the network's own code, which may raise anything
+        # Imported here: it takes a while, and most lessons begin with something else. torch promises nothing
+        # about this module.
+        from torch.fx.experimental.optimization import fuse
+
+        # "In place" it folds in a new graph over the same parameters, and leaves the network as it is.
+        network = fuse(network, inplace=True)
+    return copy.deepcopy(network).eval()  # a copied graph has forgotten that it was in eval mode
+
+
+def is_library_model(network: nn.Module) -> bool:
+    """Return whether every module of a network is torch's, torchvision's or timm's own, unchanged."""
+    return all(
+        type(module).__module__.split(".")[0] in LIBRARIES
+        and "forward" not in vars(module)
+        and not (module._forward_hooks or module._forward_pre_hooks)
+        for module in network.modules()
+    )

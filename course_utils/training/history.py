@@ -1,4 +1,4 @@
-"""TODO training.history."""
+"""The history of a training run."""
 
 from dataclasses import asdict, dataclass, field, fields
 
@@ -9,7 +9,7 @@ from course_utils.errors import TrainingError
 
 @dataclass
 class EpochMetrics:
-    """What one pass over the training images gave.
+    """Losses and accuracies of one pass over the training images.
 
     Losses are means over images of the cross-entropy, in nats; accuracies are shares from 0 to 1.
     Training figures are taken while the network changes, validation figures at the end of the epoch.
@@ -37,6 +37,9 @@ class History:
 
         The loss is a steadier guide than the accuracy: with a few hundred validation images the accuracy
         jumps by a point from epoch to epoch by chance.
+
+        Raises:
+            TrainingError: If there is no epoch.
         """
         if not self.epochs:
             raise TrainingError(

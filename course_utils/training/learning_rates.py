@@ -1,7 +1,6 @@
-"""How large is a step: for each stage of the network, and at each moment of the training?
+"""Learning rates: smaller ones for lower stages, a schedule over the run, and a test that finds a good one.
 
-Lesson 06 uses all three parts: smaller learning rates for the lower stages, a schedule over the run, and
-a test that finds a good rate to begin with.
+Lesson 06 uses all three.
 """
 
 import copy
@@ -13,14 +12,13 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import Dataset, TensorDataset
-from tqdm.auto import tqdm
 
-from course_utils.data import classes_of, in_memory, make_loader
+from course_utils.data import batches_of, classes_of, in_memory, make_loader, progress_bar
 from course_utils.errors import ConfigError
 from course_utils.models import choose_device, set_train_mode, stage_parameters
 from course_utils.settings import Settings
+from course_utils.training.acceleration import make_accelerator
 from course_utils.training.checks import check_labels, check_trainable
-from course_utils.training.precision import Precision
 
 
 def parameter_groups(model: nn.Module, lr: float, layer_lr_decay: float = 1.0) -> list[dict]:
@@ -103,28 +101,29 @@ def lr_range_test(
             do="Leave them out, or widen the range.",
         )
     check_labels(train, classes_of(train))
-    network = copy.deepcopy(model).to(choose_device(settings.device))
+    device = choose_device(settings.device)
+    network = copy.deepcopy(model).to(device)
     check_trainable(network)
     optimizer = torch.optim.Adam(parameter_groups(network, lowest, settings.layer_lr_decay))
     growth = (highest / lowest) ** (1 / (steps - 1))
     schedule = LambdaLR(optimizer, lambda step: growth**step)
-    order = {"shuffle": True, "seed": settings.seed, "smallest_batch": 2}
     pictures = in_memory(train, settings.num_workers)
     # What lies in memory needs no extra process to read it.
     workers = 0 if isinstance(pictures, TensorDataset) else settings.num_workers
+    order = {"shuffle": True, "seed": settings.seed, "smallest_batch": 2}
     loader = make_loader(pictures, settings.batch_size, **order, num_workers=workers)
-    device = next(network.parameters()).device
-    precision = Precision(device)
+    accelerator = make_accelerator(device)
+    network, optimizer, schedule = accelerator.prepare(network, optimizer, schedule)
     set_train_mode(network)
     rows = []
-    batches = itertools.chain.from_iterable(itertools.repeat(loader))
-    for images, labels in tqdm(itertools.islice(batches, steps), total=steps, desc="learning rates"):
-        with precision.forward():
-            loss = nn.functional.cross_entropy(network(images.to(device)), labels.to(device))
+    batches = itertools.chain.from_iterable(batches_of(loader) for _ in itertools.repeat(None))
+    for images, labels in progress_bar(itertools.islice(batches, steps), total=steps, desc="learning rates"):
+        loss = nn.functional.cross_entropy(network(images.to(device)), labels.to(device))
         rows.append({"lr": optimizer.param_groups[0]["lr"], "loss": loss.item()})
         if not rows[-1]["loss"] <= 4 * rows[0]["loss"]:  # also true of what is not a number
             break
         optimizer.zero_grad()
-        precision.backward(loss)
-        precision.step(optimizer, schedule)
+        accelerator.backward(loss)
+        optimizer.step()
+        schedule.step()
     return pd.DataFrame(rows)

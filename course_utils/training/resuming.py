@@ -1,67 +1,123 @@
-"""TODO training.resuming."""
+"""Training states: files from which an interrupted run goes on, to the same weights.
+
+A state is written to a temporary file and then moved into place, so that a crash leaves the old one whole. It
+is read with `weights_only=True`, which runs no code.
+"""
 
 import copy
 import random
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
-from course_utils.data import count, everybodys, from_first, number, write_atomically
+from course_utils.data import write_atomically
 from course_utils.errors import CheckpointError
-from course_utils.training import sharded
+from course_utils.training.acceleration import from_main_process, num_processes, process_state
+from course_utils.training.history import EpochMetrics, History
 
 
-def save_training_state(path: Path, run, identity: dict) -> None:
-    """Write everything that is needed to go on training after the epoch that has just ended.
+@dataclass
+class TrainingState:
+    """Everything that changes while a network is trained."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler
+    generator: torch.Generator
+    """That of the loader: the order of the images follows from it."""
+    scaler: torch.amp.GradScaler | None
+    history: History = field(default_factory=History)
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.best_weights = copy.deepcopy(self.network.state_dict())
+
+    def finish_epoch(self, epoch: EpochMetrics) -> None:
+        """Add an epoch to the history, and keep the weights if it is the best so far."""
+        # Ctrl-C may come at any moment: the copy, which takes long, is made before anything is changed.
+        is_best = not self.history.epochs or epoch.val_loss < self.history.best.val_loss
+        best_weights = copy.deepcopy(self.network.state_dict()) if is_best else self.best_weights
+        self.history.epochs.append(epoch)
+        self.best_weights = best_weights
+
+
+def save_training_state(path: Path, state: TrainingState, identity: dict) -> None:
+    """Write what is needed to go on training after the epoch that has just ended; the main process writes.
 
     Args:
         path: Where to; an existing file is replaced as a whole.
-        run: The network, optimizer, schedule, scaler, loader, history and best weights of `training.fit`.
+        state: Of the run.
         identity: The settings and classes that a run must have to go on from here.
+
+    Raises:
+        CheckpointError: If the file cannot be written.
     """
-    state = {
+    saved = {
         "identity": identity,
-        "network": sharded.whole(run.network.state_dict()),
-        "optimizer": sharded.whole(run.optimizer.state_dict()),
-        "schedule": run.schedule.state_dict(),
-        "scaler": run.scaler.state_dict(),
-        "best_weights": sharded.whole(run.best_weights),
-        "epochs": [asdict(epoch) for epoch in run.history.epochs],
-        "loader": run.loader.generator.get_state(),
-        **_random_state(),
+        "network": state.network.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "schedule": state.schedule.state_dict(),
+        "scaler": state.scaler.state_dict() if state.scaler else {},
+        "best_weights": state.best_weights,
+        "epochs": [asdict(epoch) for epoch in state.history.epochs],
+        "generator": state.generator.get_state(),
+        "random_states": [_random_state()],
     }
-    if count() > 1:
-        state["random_of_processes"] = everybodys(_random_state())
-    from_first(lambda: write_atomically(path, lambda temporary: torch.save(state, temporary)))
+    if num_processes() > 1:
+        from accelerate.utils import gather_object
+
+        saved["random_states"] = gather_object(saved["random_states"])
+    from_main_process(lambda: write_atomically(path, lambda temporary: torch.save(saved, temporary)))
 
 
 def _random_state() -> dict:
     name, keys, *position = np.random.get_state(legacy=True)
     return {
-        "torch_random": torch.get_rng_state(),
-        "numpy_random": [name, torch.from_numpy(keys.astype(np.int64)), *position],
-        "python_random": random.getstate(),
+        "torch": torch.get_rng_state(),
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *position],
+        "python": random.getstate(),
     }
 
 
-def load_training_state(path: Path, run, identity: dict) -> None:
+def load_training_state(path: Path, state: TrainingState, identity: dict) -> None:
     """Put a run back to where `save_training_state` left it. Without a file, nothing happens.
 
-    The first process reads the file, for all. A run may go on on another number of processes: a batch is the
-    same then, but for its random numbers (dropout, augmentation), of which each process has its own.
+    A run may go on on another number of processes: a batch is the same then, but for its random numbers
+    (dropout, augmentation), of which each process has its own.
 
     Raises:
         CheckpointError: If the file cannot be read, or was written with other settings or classes.
     """
-    state = from_first(lambda: _read_training_state(path, identity))
-    if state is not None:
-        _put_back(path, run, state)
+    saved = from_main_process(lambda: _read(path, identity))
+    if saved is None:
+        return
+    before = copy.deepcopy(state.network.state_dict())
+    try:
+        state.network.load_state_dict(saved["best_weights"])  # now, so that at the end of fit it cannot fail
+        state.best_weights = copy.deepcopy(state.network.state_dict())
+        state.network.load_state_dict(saved["network"])
+        state.optimizer.load_state_dict(saved["optimizer"])
+        state.schedule.load_state_dict(saved["schedule"])
+        if state.scaler and saved["scaler"]:
+            state.scaler.load_state_dict(saved["scaler"])
+        numbers = [number for epoch in saved["epochs"] for number in epoch.values()]
+        if not numbers or not all(type(number) in (int, float) for number in numbers):
+            raise ValueError("its history is not one of numbers")
+        state.history.epochs = [EpochMetrics(**epoch) for epoch in saved["epochs"]]
+        # Last, because building and filling the objects above may itself have drawn random numbers.
+        state.generator.set_state(saved["generator"])
+        _set_random_state(saved["random_states"])
+    except Exception as error:  # the same settings, and yet another network, or a file of another tool
+        state.network.load_state_dict(before)
+        raise _cannot_resume(path, error) from error
 
 
-def _read_training_state(path: Path, identity: dict) -> dict | None:
+def _read(path: Path, identity: dict) -> dict | None:
     if not path.exists():
         return None
     try:
@@ -69,54 +125,30 @@ def _read_training_state(path: Path, identity: dict) -> dict | None:
         with zipfile.ZipFile(path) as archive:
             if altered := archive.testzip():
                 raise ValueError(f"{altered} in it was altered: its checksum is wrong")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        saved = dict(state["identity"])
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        found = dict(saved["identity"])
     except Exception as error:  # a damaged file may raise anything
         raise _cannot_resume(path, error) from error
-    different = sorted(name for name in {*saved, *identity} if saved.get(name) != identity.get(name))
+    different = sorted(name for name in {*found, *identity} if found.get(name) != identity.get(name))
     if different:
         raise CheckpointError(
             "A training state belongs to another run.",
             where=path.resolve(),
             expected=", ".join(f"{name}={identity.get(name)!r}" for name in different),
-            found=", ".join(f"{name}={saved.get(name)!r}" for name in different),
+            found=", ".join(f"{name}={found.get(name)!r}" for name in different),
             do="Go back to the settings that it was made with, or choose another file.",
         )
-    return state
+    return saved
 
 
-def _put_back(path: Path, run, state: dict) -> None:
-    from course_utils.training.history import EpochMetrics
-
-    before = copy.deepcopy(run.network.state_dict())
-    try:
-        best = sharded.in_parts(state["best_weights"], run.network)
-        run.network.load_state_dict(best)  # now, so that at the end of fit it cannot fail
-        run.network.load_state_dict(sharded.in_parts(state["network"], run.network))
-        run.optimizer.load_state_dict(sharded.optimizer_in_parts(state["optimizer"], run.optimizer))
-        run.schedule.load_state_dict(state["schedule"])
-        run.scaler.load_state_dict(state["scaler"])
-        run.best_weights = best
-        numbers = [number for epoch in state["epochs"] for number in epoch.values()]
-        if not numbers or not all(type(number) in (int, float) for number in numbers):
-            raise ValueError("its history is not one of numbers")
-        run.history.epochs = [EpochMetrics(**epoch) for epoch in state["epochs"]]
-        # Last, because building and filling the objects above may itself have drawn random numbers.
-        run.loader.generator.set_state(state["loader"])
-        _set_random_state(state)
-    except Exception as error:  # the same settings, and yet another network, or a file of another tool
-        run.network.load_state_dict(before)
-        raise _cannot_resume(path, error) from error
-
-
-def _set_random_state(state: dict) -> None:
+def _set_random_state(saved: list[dict]) -> None:
     """Go on with this process's random numbers; a process that was not there before keeps those it has."""
-    own = state.get("random_of_processes", [state])[number() :][:1]
-    for saved in own:
-        torch.set_rng_state(saved["torch_random"])
-        name, keys, *position = saved["numpy_random"]
+    own = process_state().process_index if num_processes() > 1 else 0
+    if own < len(saved):
+        torch.set_rng_state(saved[own]["torch"])
+        name, keys, *position = saved[own]["numpy"]
         np.random.set_state((name, keys.numpy().astype(np.uint32), *position))
-        random.setstate(_as_tuples(saved["python_random"]))
+        random.setstate(_as_tuples(saved[own]["python"]))
 
 
 def _cannot_resume(path: Path, error: Exception) -> CheckpointError:

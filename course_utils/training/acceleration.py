@@ -1,0 +1,162 @@
+"""Precision and processes: what the course asks of accelerate.
+
+bfloat16 keeps the range of float32 and a quarter of its digits. Processors and graphics cards that multiply
+matrices of bfloat16 do so several times as fast. The weights stay in float32, and so does what is summed:
+this is *mixed precision* (Micikevicius et al., 2017, arXiv:1710.03740; with bfloat16: Kalamkar et al., 2019,
+arXiv:1905.12322).
+
+Several processes are started by `torchrun`, `accelerate launch` or `launching.launch`. accelerate gives each
+of them its share of every batch, and adds up their gradients.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from course_utils.errors import ConfigError, CourseError
+from course_utils.settings import preserve_rng_state, set_seed
+
+Result = TypeVar("Result")
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Return whether the device has instructions of its own for matrices of bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        has = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("amx_tile") or has.get("bf16"))
+    return False
+
+
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the device multiplies it, float16 on an older graphics card, else float32."""
+    if multiplies_bfloat16(device):
+        return torch.bfloat16
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+@contextmanager
+def fast_inference(device: torch.device) -> Iterator[None]:
+    """Run networks in `fastest_dtype`, without gradients."""
+    dtype = fastest_dtype(device)
+    mixed = dtype != torch.float32
+    # Without autocast's cache, which would keep the weights of the first call until the context ends.
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, dtype if mixed else torch.bfloat16, enabled=mixed, cache_enabled=False),
+    ):
+        yield
+
+
+def make_accelerator(device: torch.device, grad_accum_steps: int = 1):
+    """Return an `accelerate.Accelerator` for training in `fastest_dtype`, on all processes.
+
+    In float16 a gradient below 6e-8 becomes 0, so accelerate multiplies the loss by a large number before the
+    backward pass and divides the gradients by it before the step (Micikevicius et al., 2017, section 3.2).
+
+    Args:
+        device: Where the network runs.
+        grad_accum_steps: How many backward passes make one step of the optimizer.
+
+    Raises:
+        ConfigError: If the launcher asks for sharded weights (FSDP), which the course does not train.
+    """
+    # accelerate takes a second to import, and a frozen backbone does not need it.
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState
+    from accelerate.utils import AutocastKwargs, DataLoaderConfiguration
+
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true", "yes"):
+        raise ConfigError(
+            "The launcher asks for sharded weights, which fit does not train.",
+            where="the environment variable ACCELERATE_USE_FSDP",
+            expected="whole weights on every process",
+            found=os.environ["ACCELERATE_USE_FSDP"],
+            do="Leave out --use_fsdp. Lesson 11 says what sharded weights are for.",
+        )
+    process_state(device)
+    # accelerate keeps one precision and one device for as long as Python runs; a notebook may change both.
+    AcceleratorState._reset_state()
+    GradientState._reset_state()
+    names = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "no"}
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision=names[fastest_dtype(device)],
+        gradient_accumulation_steps=grad_accum_steps,
+        # `batch_size` is the size of a step of all processes together.
+        dataloader_config=DataLoaderConfiguration(split_batches=True),
+        kwargs_handlers=[AutocastKwargs(cache_enabled=False)],
+    )
+
+
+def num_processes() -> int:
+    """Return how many processes a launcher has started: 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def process_state(device: torch.device | None = None):
+    """Return accelerate's `PartialState`: it joins the processes that a launcher has started.
+
+    Args:
+        device: Where networks run. None: on a graphics card if there is one.
+    """
+    from accelerate import PartialState
+
+    on_cpu = device.type == "cpu" if device is not None else not torch.cuda.is_available()
+    if num_processes() > 1 and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        # All on this machine: by itself, gloo looks for its address by name, which may lead nowhere.
+        loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0] if loopback else "")
+    state = PartialState(cpu=on_cpu)
+    if num_processes() == 1 and (state.device.type == "cpu") != on_cpu:
+        PartialState._reset_state()
+        state = PartialState(cpu=on_cpu)
+    return state
+
+
+def from_main_process(work: Callable[[], Result]) -> Result:
+    """Call a function on the main process only, for example to write a file; return its result on all.
+
+    Raises:
+        CourseError: On every process, if the main process raises one.
+    """
+    if num_processes() == 1:
+        return work()
+    from accelerate.utils import broadcast_object_list
+
+    answer: list = [None, None]
+    if process_state().is_main_process:
+        try:
+            answer = [work(), None]
+        except CourseError as error:
+            answer = [None, error]
+    broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]
+
+
+def same_weights(network: nn.Module) -> None:
+    """Give every process the weights of the main process, in place."""
+    if num_processes() > 1:
+        from accelerate.utils import broadcast
+
+        process_state()
+        broadcast(dict(network.state_dict()))
+
+
+@contextmanager
+def process_random_numbers(seed: int) -> Iterator[None]:
+    """Let each process but the main one draw random numbers of its own (dropout, augmentation)."""
+    if num_processes() == 1 or process_state().is_main_process:
+        yield
+        return
+    with preserve_rng_state():
+        set_seed((seed + 1_000_003 * process_state().process_index) % 2**32)
+        yield
