@@ -3,12 +3,12 @@
 import ast
 import inspect
 
+from course_utils.training.inference import fuse_conv_bn
 from torch import nn
 from torchvision import models
 
 from course_utils.data.preprocessing import ImageClassification
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.training.inference import fuse_conv_bn
 
 KNOWN = {
     "torch.fx.experimental.optimization": "course_utils/training/inference.py",

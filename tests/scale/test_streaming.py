@@ -11,10 +11,10 @@ from torchvision.transforms import v2
 
 from course_utils.data.folders import FolderOfClasses
 from course_utils.data.preprocessing import ImageClassification
-from course_utils.errors import CheckpointError, ConfigError, DataError
+from course_utils.errors import CheckpointError, DataError
 from course_utils.scale import streaming
 from course_utils.scale.streaming import read_tar, stream_features, write_tars
-from course_utils.training.feature_cache import list_cache, read_cached
+from course_utils.training.feature_cache import read_features
 from course_utils.training.features import extract_features
 
 PRESET = ImageClassification(crop_size=32, resize_size=32)
@@ -30,6 +30,11 @@ def model():
 def pets(tmp_path, write_class_folders):
     folder = write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 4})
     return FolderOfClasses(folder, v2.Compose([v2.RGB(), PRESET]))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "features"
 
 
 @pytest.fixture
@@ -64,16 +69,16 @@ def test_a_part_of_a_folder_can_be_written_shuffled(pets, tmp_path):
     assert [label for _, label in read_tar(path, PRESET)] == [1, 0, 0]
 
 
-def test_features_are_those_of_the_folder(model, pets, tars, in_float32):
-    kept = [read_cached(path) for path in stream_features(model, tars, PRESET)]
+def test_features_are_those_of_the_folder(model, pets, tars, folder, in_float32):
+    kept = [read_features(path) for path in stream_features(model, tars, PRESET, folder)]
     features, labels = extract_features(model, pets).tensors
     torch.testing.assert_close(torch.cat([shard["features"] for shard in kept]), features)
     assert torch.equal(torch.cat([shard["labels"] for shard in kept]), labels)
     assert isinstance(model.fc, torch.nn.Linear) and model.training
 
 
-def test_only_what_is_missing_is_computed_again(model, tars, monkeypatch):
-    first = stream_features(model, tars, PRESET)
+def test_only_what_is_missing_is_computed_again(model, tars, folder, monkeypatch):
+    first = stream_features(model, tars, PRESET, folder)
     first[1].unlink()
     read, real = [], streaming.read_tar
 
@@ -82,17 +87,17 @@ def test_only_what_is_missing_is_computed_again(model, tars, monkeypatch):
         return real(path, preset)
 
     monkeypatch.setattr(streaming, "read_tar", spy)
-    assert stream_features(model, tars, PRESET) == first
+    assert stream_features(model, tars, PRESET, folder) == first
     assert read == [tars[1]]
 
 
-def test_no_more_than_a_batch_of_pictures_is_held(model, tars, monkeypatch):
+def test_no_more_than_a_batch_of_pictures_is_held(model, tars, folder, monkeypatch):
     monkeypatch.setattr(streaming, "images_at_once", lambda size, device: 2)
     sizes, real = [], streaming.normalise
     monkeypatch.setattr(
         streaming, "normalise", lambda pixels, preset: sizes.append(len(pixels)) or real(pixels, preset)
     )
-    stream_features(model, tars, PRESET)
+    stream_features(model, tars, PRESET, folder)
     assert sizes == [2, 2, 2, 2, 1]
 
 
@@ -110,29 +115,21 @@ def replace_by_a_page(path):
 
 @pytest.mark.parametrize("spoil", [cut, spoil_a_picture, replace_by_a_page, lambda path: path.unlink()])
 def test_a_damaged_tar_file_is_named_and_the_shards_before_it_are_kept(
-    model, tars, spoil, assert_says_four_things
+    model, tars, folder, spoil, assert_says_four_things
 ):
     spoil(tars[1])
     with pytest.raises(DataError, match=r"pictures-000001\.tar") as caught:
-        stream_features(model, tars, PRESET)
+        stream_features(model, tars, PRESET, folder)
     assert_says_four_things(caught.value)
-    assert len(list_cache()) == 1
+    assert len(list(folder.iterdir())) == (1 if tars[1].exists() else 0)
     assert isinstance(model.fc, torch.nn.Linear)
 
 
-def test_features_without_room_are_an_error(model, tars, monkeypatch, assert_says_four_things):
-    monkeypatch.setenv("COURSE_FEATURES_GB", "0.000001")
-    with pytest.raises(ConfigError, match="COURSE_FEATURES_GB") as caught:
-        stream_features(model, tars, PRESET)
-    assert_says_four_things(caught.value)
-
-
-def test_a_full_disk_is_an_error(model, tars, monkeypatch, assert_says_four_things):
+def test_a_full_disk_is_an_error(model, tars, folder, monkeypatch, assert_says_four_things):
     def fail(tensors, path, metadata):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("course_utils.training.feature_cache.save_file", fail)
-    with pytest.raises(CheckpointError, match="could not be written") as caught:
-        stream_features(model, tars, PRESET)
-    assert "COURSE_FEATURES" in caught.value.do
+    with pytest.raises(CheckpointError, match="features") as caught:
+        stream_features(model, tars, PRESET, folder)
     assert_says_four_things(caught.value)

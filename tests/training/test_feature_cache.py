@@ -18,7 +18,7 @@ from course_utils.__main__ import main
 from course_utils.data.folders import FolderOfClasses
 from course_utils.data.preprocessing import ImageClassification
 from course_utils.data.splits import load_splits
-from course_utils.errors import CheckpointError, ConfigError
+from course_utils.errors import ConfigError
 from course_utils.models.freezing import freeze
 from course_utils.settings import Settings
 from course_utils.training import feature_cache as room
@@ -27,7 +27,6 @@ from course_utils.training.feature_cache import (
     evict,
     fingerprint,
     list_cache,
-    nothing_kept,
 )
 from course_utils.training.loop import fit
 
@@ -59,8 +58,7 @@ def extractions(monkeypatch):
 
         return count
 
-    for name in ("extract_features", "feature_batches"):
-        monkeypatch.setattr(room, name, spy(getattr(room, name)))
+    monkeypatch.setattr(room, "extract_features", spy(room.extract_features))
     return counted
 
 
@@ -237,20 +235,6 @@ def test_a_folder_that_is_not_yours_costs_nothing_but_the_file(
     assert not list((folder_for_all / "features").iterdir())
 
 
-def test_several_processes_name_the_variable_that_leads_elsewhere(
-    model, pets, monkeypatch, folder_for_all, ordinary_user, assert_says_four_things
-):
-    monkeypatch.setenv("COURSE_FEATURES", str(folder_for_all / "features"))
-    (folder_for_all / "features").mkdir(mode=0o555)
-    monkeypatch.setattr(room, "count", lambda: 2)
-    dataset = load_splits(Settings(images_per_class=3), v2.Compose([v2.RGB(), usual().transforms[1]])).val
-    shards = [dataset]
-    with ordinary_user(), pytest.raises(CheckpointError, match="PermissionError") as told:
-        list(room.cached_shards(model, shards))
-    assert_says_four_things(told.value)
-    assert "COURSE_FEATURES" in told.value.do
-
-
 def fill(folder, sizes):
     """Write files of the store, the oldest first; give their paths."""
     paths = []
@@ -306,16 +290,13 @@ def test_other_files_are_never_removed(feature_store):
 def test_nothing_is_read_or_written_where_nothing_is_kept(
     model, pets, extractions, feature_store, monkeypatch
 ):
-    with nothing_kept():
-        cached_features(model, pets)
+    freeze(model)
+    fit(model, pets, pets, Settings(epochs=1, device="cpu"), cache_features=False)
     assert not list(feature_store.iterdir())
     cached_features(model, pets)
     monkeypatch.setenv("COURSE_FEATURES_GB", "0")
     cached_features(model, pets)
-    with nothing_kept():
-        cached_features(model, pets)
-    assert os.environ["COURSE_FEATURES_GB"] == "0"
-    assert len(extractions) == 4
+    assert len(extractions) == 2
 
 
 @pytest.mark.parametrize("value", ["many", "-1", "nan", "inf"])

@@ -8,7 +8,7 @@ from torchvision.models import resnet18
 from torchvision.transforms import v2
 
 from course_utils.models.freezing import eval_mode
-from course_utils.training.features import extract_features, same_every_time
+from course_utils.training.features import extract_features, is_deterministic
 
 
 class Pictures(Dataset):
@@ -171,8 +171,8 @@ def test_features_can_be_trained_on(model):
     assert model.fc.weight.grad.abs().sum() > 0
 
 
-def test_plain_images_are_the_same_every_time():
-    assert same_every_time(Pictures(20))
+def test_plain_images_are_the_is_deterministic():
+    assert is_deterministic(Pictures(20))
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_plain_images_are_the_same_every_time():
     ],
     ids=["noise", "flips", "noise in one image only"],
 )
-def test_augmented_images_are_not_the_same_every_time(change):
+def test_augmented_images_are_not_the_is_deterministic(change):
     torch.manual_seed(0)
-    assert not same_every_time(Pictures(20, change=change))
+    assert not is_deterministic(Pictures(20, change=change))
 
 
 def test_asking_whether_images_are_the_same_leaves_the_random_numbers_as_they_were():
@@ -194,14 +194,14 @@ def test_asking_whether_images_are_the_same_leaves_the_random_numbers_as_they_we
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    assert same_every_time(dataset)
+    assert is_deterministic(dataset)
     assert torch.equal(torch.rand(3), expected)
     torch.manual_seed(7)
-    assert not same_every_time(Pictures(20, change=lambda index, image: image + torch.rand(1)))
+    assert not is_deterministic(Pictures(20, change=lambda index, image: image + torch.rand(1)))
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_only_a_few_images_are_read_to_find_out():
     dataset = Pictures(50)
-    same_every_time(dataset, images=4)
+    is_deterministic(dataset, images=4)
     assert sorted(dataset.reads) == [0, 0, 1, 1, 2, 2, 3, 3]

@@ -11,7 +11,6 @@ from torchvision.models import resnet18
 
 from course_utils.data.loaders import make_loader
 from course_utils.models.freezing import freeze
-from course_utils.training import frozen_parts
 from course_utils.training import loop as training
 from course_utils.training.history import EpochMetrics, History
 from course_utils.training.loop import evaluate_loss, fit, train_one_epoch
@@ -50,7 +49,7 @@ def frozen(model):
 @pytest.fixture
 def end_to_end(monkeypatch):
     """Make `fit` run a frozen network in every epoch, as it does where images are augmented."""
-    monkeypatch.setattr(frozen_parts, "same_every_time", lambda dataset: False)
+    monkeypatch.setattr(training, "is_deterministic", lambda dataset: False)
 
 
 @pytest.mark.parametrize("path", ["kept features", "end to end"])
@@ -70,7 +69,7 @@ def test_kept_features_and_the_whole_network_give_the_same_history(monkeypatch, 
     start = state(model)
     for kept in (True, False):
         model.load_state_dict(start)
-        monkeypatch.setattr(frozen_parts, "same_every_time", lambda dataset, kept=kept: kept)
+        monkeypatch.setattr(training, "is_deterministic", lambda dataset, kept=kept: kept)
         history = fit(model, Pictures(33, size=32), Pictures(20, seed=2, size=32), some_settings(epochs=3))
         histories.append(history.to_frame().drop(columns="seconds").to_numpy())
     np.testing.assert_allclose(*histories, rtol=1e-3, atol=1e-4)
@@ -97,7 +96,7 @@ def test_fit_on_a_thawed_network_trains_every_layer(model):
 def test_weights_of_the_best_epoch_are_kept(monkeypatch, model, losses, best):
     seen, results = [], iter(losses)
 
-    def pretend(network, loader):
+    def pretend(network, loader, accelerator=None):
         seen.append(state(network))
         return next(results), 0.5
 
@@ -196,8 +195,10 @@ def test_learning_rate_of_fit_falls_with_every_step_and_is_zero_after_the_last(m
 
     def spy(network, loader, optimizer, *arguments):
         if not optimizers:
-            optimizers.append(optimizer)
-            optimizer.register_step_post_hook(lambda *_: rates.append(optimizer.param_groups[0]["lr"]))
+            optimizers.append(getattr(optimizer, "optimizer", optimizer))  # accelerate's holds torch's
+            optimizers[0].register_step_post_hook(
+                lambda *_: rates.append(optimizers[0].param_groups[0]["lr"])
+            )
         return train_one_epoch(network, loader, optimizer, *arguments)
 
     monkeypatch.setattr(training, "train_one_epoch", spy)

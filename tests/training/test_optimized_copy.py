@@ -1,4 +1,4 @@
-"""A frozen network's fast copy says nearly what the network says, and leaves it as it was."""
+"""The optimized copy of a frozen network gives nearly its output, and leaves the network as it was."""
 
 import copy
 
@@ -15,9 +15,8 @@ from course_utils.data.weights import backbone_weights
 from course_utils.models.backbones import load_backbone
 from course_utils.models.heads import without_head
 from course_utils.settings import Settings
-from course_utils.training import inference, precision
-from course_utils.training.features import extract_features
-from course_utils.training.inference import fuse_conv_bn, is_library_model, optimized_copy
+from course_utils.training import acceleration, features
+from course_utils.training.features import extract_features, fuse_conv_bn, is_library_model, optimized_copy
 
 CPU = torch.device("cpu")
 
@@ -91,9 +90,9 @@ def test_features_of_real_pictures_in_bfloat16_are_near_those_in_float32(monkeyp
     with without_head(model) as backbone:
         expected = torch.cat([backbone(images) for images, _ in image_batches(dataset, 64, CPU)])
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    features = extract_features(model, dataset).tensors[0]
-    assert distance(features, expected) < 0.02
-    assert nn.functional.cosine_similarity(features, expected).min() > 0.998
+    found = extract_features(model, dataset).tensors[0]
+    assert distance(found, expected) < 0.02
+    assert nn.functional.cosine_similarity(found, expected).min() > 0.998
 
 
 @torch.inference_mode()
@@ -121,15 +120,8 @@ def test_without_bfloat16_the_copy_runs_in_float32(in_float32):
     ],
 )
 def test_the_fastest_precision_of_each_device(monkeypatch, bfloat16, device, expected):
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: bfloat16)
-    assert precision.fastest_dtype(torch.device(device)) == expected
-
-
-def test_only_float16_needs_its_gradients_scaled(monkeypatch):
-    for dtype in (torch.bfloat16, torch.float32, torch.float16):
-        monkeypatch.setattr(precision, "fastest_dtype", lambda device, dtype=dtype: dtype)
-        assert precision.Precision(CPU).scaler.is_enabled() == (dtype == torch.float16)
-        assert not precision.Precision(CPU, mixed=False).scaler.is_enabled()
+    monkeypatch.setattr(acceleration, "multiplies_bfloat16", lambda device: bfloat16)
+    assert acceleration.fastest_dtype(torch.device(device)) == expected
 
 
 def with_a_hook():
@@ -150,9 +142,7 @@ OTHERS = {"your own": SmallNet, "a hook": with_a_hook, "another forward": with_a
 @pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
 def test_a_network_that_is_not_the_libraries_own_is_used_itself(monkeypatch, make):
     model = make().eval()
-    monkeypatch.setattr(
-        inference, "fuse_conv_bn", lambda network: pytest.fail("a copy of an unknown network")
-    )
+    monkeypatch.setattr(features, "fuse_conv_bn", lambda network: pytest.fail("a copy of an unknown network"))
     assert not is_library_model(model)
     with torch.inference_mode():
         assert torch.isfinite(optimized_copy(model, CPU)(torch.randn(2, 3, 64, 64))).all()
