@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from course_utils.data import Splits, backbone_weights, in_memory, load_splits, make_loader
 from course_utils.models import freeze, load_backbone, replace_head, thaw, trainable_parameters
 from course_utils.settings import Settings
-from course_utils.training import Precision, frozen_part_run_once, train_one_epoch
+from course_utils.training import make_accelerator, train_one_epoch
 
 CPU = torch.device("cpu")
 
@@ -34,7 +34,13 @@ def epoch_of(
     optimizer = torch.optim.Adam(trainable_parameters(network), 1e-5, fused=fused)
 
     def work() -> None:
-        train_one_epoch(network, loader, optimizer, precision=Precision(CPU, mixed))
+        if not mixed:
+            train_one_epoch(network, loader, optimizer)
+            return
+        accelerator = make_accelerator(CPU)
+        prepared = accelerator.prepare(network, loader, optimizer)
+        train_one_epoch(*prepared, accelerator=accelerator)
+        accelerator.unwrap_model(prepared[0], keep_fp32_wrapper=False)
 
     return work
 
@@ -56,7 +62,7 @@ def main() -> None:
     settings = Settings(images_per_class=options.images_per_class, device="cpu")
     splits, rows = load_splits(settings), []
     for trained, down_to in (("all layers", "conv1"), ("layer4 and head", "layer4")):
-        networks = [make(settings, splits, down_to) for _ in range(7)]
+        networks = [make(settings, splits, down_to) for _ in range(6)]
         for network in networks[3:]:
             network.to(memory_format=torch.channels_last)
         pixels = in_memory(splits.train)
@@ -67,17 +73,14 @@ def main() -> None:
             "+ channels last": epoch_of(networks[3], pixels, settings, mixed=True),
             "+ fused Adam": epoch_of(networks[4], pixels, settings, mixed=True, fused=True),
         }
-        ready, seconds = {}, {}
-        with frozen_part_run_once(networks[5], splits.train, splits.val) as (upper, outputs, _):
-            if down_to != "conv1":
-                ways["+ frozen stages once"] = epoch_of(upper, outputs, settings, mixed=True, fused=True)
-            if options.compile:
-                compiled = torch.compile(networks[6])
-                ways["+ torch.compile"] = epoch_of(compiled, pixels, settings, mixed=True, fused=True)
-                started = time.perf_counter()
-                ways["+ torch.compile"]()
-                ready["+ torch.compile"] = time.perf_counter() - started
-            seconds = take_turns(ways, options.runs)
+        ready = {}
+        if options.compile:
+            compiled = torch.compile(networks[5])
+            ways["+ torch.compile"] = epoch_of(compiled, pixels, settings, mixed=True, fused=True)
+            started = time.perf_counter()
+            ways["+ torch.compile"]()
+            ready["+ torch.compile"] = time.perf_counter() - started
+        seconds = take_turns(ways, options.runs)
         plain, best = (np.median(seconds[name]) for name in ("plain", "+ fused Adam"))
         for name, found in seconds.items():
             gained = best - np.median(found)

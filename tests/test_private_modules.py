@@ -3,15 +3,15 @@
 import ast
 import inspect
 
-from course_utils.training.inference import fuse_conv_bn
 from torch import nn
 from torchvision import models
 
 from course_utils.data.preprocessing import ImageClassification
 from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.training.features import fuse_conv_bn
 
 KNOWN = {
-    "torch.fx.experimental.optimization": "course_utils/training/inference.py",
+    "torch.fx.experimental.optimization": "course_utils/training/features.py",
     "torch._dynamo": "benchmarks/peers.py",
 }
 
@@ -60,7 +60,7 @@ def test_torch_still_folds_batch_norm():
     left = [type(module).__name__ for module in fuse_conv_bn(network).modules()]
     assert "BatchNorm2d" not in left, (
         "torch.fx.experimental.optimization.fuse has gone or changed; lessons still run, more slowly. "
-        "What to do: in `fuse_conv_bn` of course_utils/training/inference.py, trace the network with "
+        "What to do: in `fuse_conv_bn` of course_utils/training/features.py, trace the network with "
         "torch.fx.symbolic_trace and fold each pair by torch.nn.utils.fusion.fuse_conv_bn_eval, which are "
         "public."
     )

@@ -5,7 +5,7 @@ an epoch; and whatever goes wrong in an extra process comes back as a text insid
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +112,7 @@ class Loader(DataLoader):
     """PyTorch's loader, with the errors of `batches_of`."""
 
     def __iter__(self) -> Iterator:
-        return _reported(super().__iter__(), self.num_workers)
+        return _reported(super().__iter__, self.num_workers)
 
 
 def batches_of(loader: DataLoader) -> Iterator:
@@ -123,12 +123,12 @@ def batches_of(loader: DataLoader) -> Iterator:
             defined in a notebook cannot be handed to it.
         ConfigError: If the extra processes have too little shared memory for their batches.
     """
-    return _reported(loader, loader.num_workers)
+    return _reported(loader.__iter__, loader.num_workers)
 
 
-def _reported(batches: Iterable, num_workers: int) -> Iterator:
+def _reported(iterate: Callable[[], Iterator], num_workers: int) -> Iterator:
     try:
-        yield from batches
+        yield from iterate()
     except Exception as error:
         if isinstance(error, CourseError) or not num_workers:
             raise

@@ -85,8 +85,11 @@ def _run_process(notebook: int, output: object, folder: Path, function: Callable
     try:
         function(*arguments)
     except CourseError as error:
+        rank = os.environ["RANK"]
+        if not error.where.startswith("process "):
+            error = error.within(f"process {rank} of {os.environ['WORLD_SIZE']}")
         # Written first and then named, so that it is never read half.
-        part, rank = folder / f".{os.environ['RANK']}", os.environ["RANK"]
+        part = folder / f".{rank}"
         parts = (error.failed, error.where, error.expected, error.found, error.do)
         part.write_text(json.dumps([type(error).__name__, *parts]), encoding="utf-8")
         part.rename(folder / rank)

@@ -99,7 +99,7 @@ def load_training_state(path: Path, state: TrainingState, identity: dict) -> Non
     before = copy.deepcopy(state.network.state_dict())
     try:
         state.network.load_state_dict(saved["best_weights"])  # now, so that at the end of fit it cannot fail
-        state.best_weights = copy.deepcopy(state.network.state_dict())
+        best_weights = copy.deepcopy(state.network.state_dict())
         state.network.load_state_dict(saved["network"])
         state.optimizer.load_state_dict(saved["optimizer"])
         state.schedule.load_state_dict(saved["schedule"])
@@ -112,6 +112,7 @@ def load_training_state(path: Path, state: TrainingState, identity: dict) -> Non
         # Last, because building and filling the objects above may itself have drawn random numbers.
         state.generator.set_state(saved["generator"])
         _set_random_state(saved["random_states"])
+        state.best_weights = best_weights
     except Exception as error:  # the same settings, and yet another network, or a file of another tool
         state.network.load_state_dict(before)
         raise _cannot_resume(path, error) from error

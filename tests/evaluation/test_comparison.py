@@ -70,7 +70,7 @@ def folder(tmp_path, write_class_folders):
 def test_the_starts_get_the_same_images_steps_and_seed(monkeypatch, folder):
     seen = []
 
-    def spy(model, train, val, settings):
+    def spy(model, train, val, settings, cache_features):
         images = [tuple(part.indices) for part in (train, val)]
         seen.append((images, settings.epochs, settings.seed, settings.batch_size))
         return History([EpochMetrics(1, 1.0, 0.5, 1.0, 0.5, 0.0)])

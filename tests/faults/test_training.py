@@ -20,7 +20,7 @@ from course_utils.evaluation.metrics import evaluate
 from course_utils.models.freezing import freeze, only_head_trainable, trainable_parameters
 from course_utils.models.heads import replace_head
 from course_utils.settings import Settings
-from course_utils.training.features import same_every_time
+from course_utils.training.features import is_deterministic
 from course_utils.training.learning_rates import lr_range_test
 from course_utils.training.loop import fit, train_one_epoch
 
@@ -234,7 +234,7 @@ def test_fault_32_ctrl_c_while_features_are_computed(model, read):
 def test_pictures_that_are_no_tensors_are_a_data_error(model, assert_says_four_things):
     freeze(model)
     dataset = Pictures(24, change=lambda read, image, label: (v2.functional.to_pil_image(image), label))
-    for work in (lambda: same_every_time(dataset), lambda: fit(model, dataset, Pictures(9), SETTINGS)):
+    for work in (lambda: is_deterministic(dataset), lambda: fit(model, dataset, Pictures(9), SETTINGS)):
         with pytest.raises(DataError) as caught:
             work()
         assert_says_four_things(caught.value)

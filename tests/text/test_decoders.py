@@ -20,7 +20,7 @@ from course_utils.text.decoders import (
     train_decoder,
 )
 from course_utils.text.encoders import TextNetwork, load_tokenizer
-from course_utils.training import precision
+from course_utils.training import acceleration
 
 pytest.importorskip("transformers", reason="lesson 10 is not installed: pip install -e '.[text]'")
 
@@ -68,7 +68,7 @@ def test_the_same_seed_trains_the_same_decoder():
 
 
 def test_small_gradients_survive_in_float16(decoder, monkeypatch):
-    monkeypatch.setattr(precision, "fastest_dtype", lambda device: torch.float16)
+    monkeypatch.setattr(acceleration, "fastest_dtype", lambda device: torch.float16)
     with torch.no_grad():
         decoder.transformer.ln_f.weight *= 1e-6
     train_decoder(decoder, some_texts(16), epochs=1, lr=1e-6)

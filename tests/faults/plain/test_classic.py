@@ -14,7 +14,7 @@ from course_utils.data.loaders import make_loader
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.freezing import freeze
 from course_utils.settings import Settings
-from course_utils.training import features, frozen_parts
+from course_utils.training import features
 from course_utils.training import loop as training
 from course_utils.training.loop import evaluate_loss, fit, train_one_epoch
 
@@ -55,7 +55,7 @@ def test_bug_1_batch_norm_of_a_frozen_backbone_in_train_mode(model, monkeypatch)
         assert_backbone_stays_the_same(model, buggy)
     course = partial(fit, train=Pictures(24), val=Pictures(9), settings=SETTINGS)
     assert_backbone_stays_the_same(model, course)
-    monkeypatch.setattr(frozen_parts, "same_every_time", lambda dataset: False)  # as with augmentation
+    monkeypatch.setattr(training, "is_deterministic", lambda dataset: False)  # as with augmentation
     assert_backbone_stays_the_same(model, course)
 
 
@@ -133,7 +133,7 @@ def test_bug_7_optimizer_that_holds_other_parameters(model, monkeypatch, case):
         with pytest.raises(AssertionError):
             assert_optimizer_holds_what_is_trainable(model, torch.optim.Adam(model.parameters()))
     if case == "frozen and augmented":  # then the frozen layers are a part of what is trained
-        monkeypatch.setattr(frozen_parts, "same_every_time", lambda dataset: False)
+        monkeypatch.setattr(training, "is_deterministic", lambda dataset: False)
     made = []
 
     def spy(network, loader, optimizer, *arguments):
