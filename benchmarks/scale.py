@@ -58,18 +58,17 @@ def one_of_several(images: int, folder: str | None) -> dict[str, float]:
     from extraction import noise_like_cifar10
     from torchvision.models import resnet18
 
-    from course_utils.data import count, sums
-    from course_utils.training import extract_features
+    from course_utils.training import extract_features, num_processes, process_state
 
     dataset = folder_of_files(Path(folder), images) if folder else noise_like_cifar10(images, 64)
     model = resnet18()
     extract_features(model, noise_like_cifar10(1200, 64))  # a first time, which also makes things ready
-    sums(0)  # until all are here
+    process_state().wait_for_everyone()
     started = time.perf_counter()
     features, _ = extract_features(model, dataset).tensors
-    sums(0)
+    process_state().wait_for_everyone()
     assert len(features) == len(dataset)
-    return {"seconds": time.perf_counter() - started, "processes": count()}
+    return {"seconds": time.perf_counter() - started, "processes": num_processes()}
 
 
 def together(images: int, folder: str | None, processes: int, threads: int) -> dict[str, float]:
@@ -125,24 +124,25 @@ def compare_processes(images: int, folder: str | None, runs: int) -> None:
 
 
 def extract_here(kind: str, files: int, folder: str) -> dict[str, float]:
-    """Keep the features of so many files in a store of its own, shard by shard."""
+    """Write the features of so many files, a part at a time."""
+    from torch.utils.data import Subset
     from torchvision.models import resnet18
 
     from course_utils.scale import stream_features
-    from course_utils.training import cached_shards, extraction_batch_size, shards_of
+    from course_utils.training import extract_features, write_features
 
     model = resnet18()
     with tempfile.TemporaryDirectory() as store:
-        os.environ |= {"COURSE_FEATURES": store, "COURSE_FEATURES_GB": "10"}
         if kind == "tar files":
             tars = sorted(Path(os.environ["TARS"]).glob("*.tar"))[: files // 1000]
             started = time.perf_counter()
-            stream_features(model, tars, preset_for_64_pixels())
+            stream_features(model, tars, preset_for_64_pixels(), store)
         else:
             started, dataset = time.perf_counter(), folder_of_files(Path(folder), files)
-            shards = shards_of(dataset, extraction_batch_size(dataset, next(model.parameters()).device))
-            for _ in cached_shards(model, shards):
-                pass
+            for start in range(0, files, 1000):
+                part = Subset(dataset, range(start, min(start + 1000, files)))
+                features = extract_features(model, part).tensors
+                write_features(Path(store) / f"{start}.safetensors", *features)
         return {"seconds": time.perf_counter() - started, "peak": megabytes()}
 
 

@@ -47,6 +47,7 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
         )
     try:
         from accelerate import notebook_launcher
+        from accelerate.state import AcceleratorState
     except ImportError as error:
         raise ConfigError(
             "Several processes cannot be started from here.",
@@ -57,6 +58,8 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
         ) from error
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    # What an earlier `fit` of this notebook has left: the copies are to be processes of their own.
+    AcceleratorState._reset_state(reset_partial_state=True)
     with TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
