@@ -25,13 +25,14 @@ from torchvision.transforms import v2
 from course_utils.data.preprocessing import ImageClassification
 from course_utils.data.splits import load_splits
 from course_utils.data.weights import backbone_weights
-from course_utils.errors import CourseError
+from course_utils.errors import CheckpointError, CourseError
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, freeze_batchnorm
 from course_utils.models.heads import replace_head
 from course_utils.settings import Settings, set_seed
 from course_utils.training import loop as training
+from course_utils.training import resuming
 from course_utils.training.feature_cache import cached_features, list_cache
 from course_utils.training.features import extract_features
 from course_utils.training.loop import fit
@@ -135,6 +136,16 @@ def resumed(folder: Path) -> dict:
         training.train_one_epoch = real
 
 
+def full_disk(folder: Path) -> dict:
+    """Train with a checkpoint for which the main process has no room."""
+
+    def fail(path, write):
+        raise CheckpointError("Full.", where=path, expected="a", found="No space left on device", do="c")
+
+    resuming.write_atomically = fail
+    return trained(checkpoint=folder / "training.pt")
+
+
 def uneven() -> dict:
     return trained(batch_size=7)
 
@@ -153,6 +164,7 @@ def run(case: str, folder: Path) -> None:
         "uneven": uneven,
         "sharded": sharded,
     }
+    cases["full_disk"] = partial(full_disk, folder)
     cases["keep_a_copy"] = lambda: shutil.copy(folder / "training.pt", folder / "copy.pt")
     found = cases[case]()
     if rank() == 0 and isinstance(found, dict):

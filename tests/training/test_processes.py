@@ -30,6 +30,7 @@ def runs(tmp_path_factory):
         "resumed": job("resumed", folder / "run", 2),
         "uneven": job("uneven", folder / "uneven", 2),
         "sharded": job("sharded", folder / "sharded", 2),
+        "full disk": job("full_disk", folder / "full disk", 2),
     }
     return folder, dict(zip(jobs, run_together(*jobs.values()), strict=True))
 
@@ -115,6 +116,12 @@ def test_one_process_can_go_on_with_a_run_of_two(runs, found, tmp_path, in_float
 def test_what_cannot_be_shared_is_refused_by_both(runs, case, expected):
     for process in runs[1][case]:
         assert process.code == 2 and "ConfigError" in process.said and expected in process.said
+
+
+def test_a_full_disk_stops_both_with_the_path(runs):
+    for process in runs[1]["full disk"]:
+        assert process.code == 2 and "CheckpointError" in process.said
+        assert "training.pt" in process.said and "No space left on device" in process.said
 
 
 def test_one_process_sends_nothing():
