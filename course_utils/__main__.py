@@ -235,8 +235,7 @@ def _fetch(options: argparse.Namespace) -> int:
     if options.bundle:
         return _unpack(options.bundle)
     # Imported here: torch takes seconds, which the other commands leave to the lessons.
-    from course_utils.data import fetch_images, files_table
-    from course_utils.models import fetch_weights
+    from course_utils.data import fetch_images, fetch_weights, files_table
     from course_utils.settings import Settings
 
     settings = Settings(

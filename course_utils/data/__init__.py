@@ -4,9 +4,9 @@ Which pictures train, validate and test; folders of your own; how a picture is r
 how a file is downloaded and verified; and which weights there are, since they say how pictures are prepared.
 """
 
-from course_utils.data.archives import Found, dataset_files, files_table
-from course_utils.data.backbone_inputs import AUXILIARY_HEADS, backbone_transform, build_backbone
-from course_utils.data.downloads import download, is_intact
+from course_utils.data.archives import FileStatus, dataset_files, files_table
+from course_utils.data.backbone_inputs import backbone_transform, build_backbone
+from course_utils.data.downloads import KnownFile, download, is_intact
 from course_utils.data.files import check_room, make_folder, not_written, remove_leftovers, write_atomically
 from course_utils.data.folder_report import check_images
 from course_utils.data.folders import FolderOfClasses
@@ -35,27 +35,24 @@ from course_utils.data.splits import (
     load_splits,
     stratified_split,
 )
+from course_utils.data.weight_files import FileWeights, check_finite
 from course_utils.data.weights import (
-    FileWeights,
     RandomWeights,
-    TimmWeights,
     backbone_name,
     backbone_weights,
-    hub_state_dict,
-    refuse_nan,
-    refuse_unfit,
+    fetch_weights,
+    read_weights,
 )
 
 __all__ = [
-    "AUXILIARY_HEADS",
     "DOWNLOADED",
+    "FileStatus",
     "FileWeights",
     "FolderOfClasses",
-    "Found",
     "ImageClassification",
+    "KnownFile",
     "RandomWeights",
     "Splits",
-    "TimmWeights",
     "as_pixels",
     "backbone_name",
     "backbone_transform",
@@ -63,6 +60,7 @@ __all__ = [
     "batches_of",
     "build_backbone",
     "check_class_sizes",
+    "check_finite",
     "check_images",
     "check_room",
     "check_sums",
@@ -72,8 +70,8 @@ __all__ = [
     "dataset_files",
     "download",
     "fetch_images",
+    "fetch_weights",
     "files_table",
-    "hub_state_dict",
     "image_batches",
     "in_eight_bits",
     "in_memory",
@@ -89,8 +87,7 @@ __all__ = [
     "normalise",
     "not_written",
     "progress_bar",
-    "refuse_nan",
-    "refuse_unfit",
+    "read_weights",
     "remove_leftovers",
     "send",
     "source_and_indices",

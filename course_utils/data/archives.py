@@ -1,8 +1,4 @@
-"""What is a downloaded dataset made from, and is all of it here?
-
-torchvision's classes read a dataset from files that were unpacked from an archive. This room knows these
-files, has them fetched through `downloads` and unpacks them again where one is missing or damaged.
-"""
+"""Archives of datasets: torchvision's files with hashes and mirrors, unpacked again where one is damaged."""
 
 import gzip
 import os
@@ -58,7 +54,7 @@ KNOWN = {
 }
 
 
-class Found(NamedTuple):
+class FileStatus(NamedTuple):
     """A row of what `python -m course_utils fetch` prints."""
 
     what: str
@@ -70,40 +66,41 @@ class Found(NamedTuple):
 
 def dataset_files(kind: type) -> list[KnownFile]:
     """Describe what torchvision's `CIFAR10` or `FashionMNIST` is made from, in torchvision's own layout."""
-
-    def described(name: str, md5: str, contents: list[KnownFile]) -> KnownFile:
-        size, sha256, _ = KNOWN.get(md5, (None, "", ""))
-        urls = tuple(mirror + name.rsplit("/", 1)[-1] for mirror in MIRRORS[kind.__name__])
-        return KnownFile(name, urls, sha256, md5, size, tuple(contents))
-
     if hasattr(kind, "tgz_md5"):
         listed = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
-        contents = [KnownFile(f"{kind.base_folder}/{name}", md5=md5) for name, md5 in listed]
-        return [described(kind.filename, kind.tgz_md5, contents)]
+        contents = tuple(KnownFile(f"{kind.base_folder}/{name}", md5=md5) for name, md5 in listed)
+        archives = [(kind.filename, kind.tgz_md5, contents)]
+    else:
+        archives = []
+        for name, md5 in kind.resources:
+            path = f"{kind.__name__}/raw/{name}"
+            unpacked = KnownFile(path.removesuffix(".gz"), sha256=KNOWN.get(md5, (None, "", ""))[2])
+            archives.append((path, md5, (unpacked,)))
     files = []
-    for name, md5 in kind.resources:
-        path = f"{kind.__name__}/raw/{name}"
-        unpacked = KnownFile(path.removesuffix(".gz"), sha256=KNOWN.get(md5, (None, "", ""))[2])
-        files.append(described(path, md5, [unpacked]))
+    for path, md5, contents in archives:
+        size, sha256, _ = KNOWN.get(md5, (None, "", ""))
+        urls = tuple(mirror + Path(path).name for mirror in MIRRORS[kind.__name__])
+        files.append(KnownFile(path, urls, sha256, md5, size, contents))
     return files
 
 
-def fetch_dataset(kind: type, root: Path) -> list[Found]:
-    """Have the files of a torchvision dataset in `root`, so that `kind(root)` reads them.
+def fetch_dataset(kind: type, root: Path) -> list[FileStatus]:
+    """Put the files of a torchvision dataset into `root`, so that `kind(root)` reads them.
 
     Where a file is missing or damaged it is unpacked again, and the archive is downloaded if need be.
 
     Raises:
         DataError: If they are not there and cannot be downloaded, unpacked or written.
     """
-    return [_fetch_archive(file, root) for file in dataset_files(kind)]
+    return [_fetch_archive(file, root.absolute()) for file in dataset_files(kind)]
 
 
-def _fetch_archive(file: KnownFile, root: Path) -> Found:
-    archive, state = (root / file.name).absolute(), "sound"
+def _fetch_archive(file: KnownFile, root: Path) -> FileStatus:
+    archive, state = root / file.name, "sound"
+    paths = [root / content.name for content in file.contents]
 
     def is_unpacked() -> bool:
-        return all(is_intact(root / content.name, content) for content in file.contents)
+        return all(map(is_intact, paths, file.contents))
 
     if not is_unpacked():
         with file_lock(archive, file):
@@ -111,10 +108,9 @@ def _fetch_archive(file: KnownFile, root: Path) -> Found:
                 state = "unpacked" if is_intact(archive, file) else "fetched"
                 if state == "fetched":
                     fetch(file, archive)
-                _unpack(archive, root.absolute(), file)
-    paths = [root / content.name for content in file.contents]
+                _unpack(archive, root, file)
     where = paths[0].parent if len(paths) > 1 else paths[0]
-    return Found(file.name, where.absolute(), sum(path.stat().st_size for path in paths), state)
+    return FileStatus(file.name, where, sum(path.stat().st_size for path in paths), state)
 
 
 def _unpack(archive: Path, root: Path, file: KnownFile) -> None:
@@ -133,9 +129,17 @@ def _unpack(archive: Path, root: Path, file: KnownFile) -> None:
             with gzip.open(archive) as packed, target.open("wb") as out:
                 shutil.copyfileobj(packed, out)
         for content in file.contents:
-            _move(temporary / content.name, root / content.name, content, archive)
+            new, path = temporary / content.name, root / content.name
+            if is_intact(path, content):
+                continue
+            if problem := difference(new, content):
+                raise _damaged(archive, f"{content.name}: {problem}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                quarantine(path)
+            os.replace(new, path)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _unsound(archive, f"{type(error).__name__}: {error}") from error
+        raise _damaged(archive, f"{type(error).__name__}: {error}") from error
     except OSError as error:
         raise cannot_write(archive, file, error) from error
     finally:
@@ -143,18 +147,7 @@ def _unpack(archive: Path, root: Path, file: KnownFile) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _move(new: Path, path: Path, content: KnownFile, archive: Path) -> None:
-    if is_intact(path, content):
-        return
-    if problem := difference(new, content):
-        raise _unsound(archive, f"{content.name}: {problem}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        quarantine(path)
-    os.replace(new, path)
-
-
-def _unsound(archive: Path, found: str) -> DataError:
+def _damaged(archive: Path, found: str) -> DataError:
     return DataError(
         f"{archive.name} cannot be unpacked.",
         where=archive,
@@ -165,8 +158,8 @@ def _unsound(archive: Path, found: str) -> DataError:
     )
 
 
-def files_table(rows: list[Found]) -> str:
-    """Return what was found as a table, for people."""
+def files_table(rows: list[FileStatus]) -> str:
+    """Return the files as a table, for people."""
     lines = [f"{'what':<42} {'state':<8} {'bytes':>13}  where"]
     lines += [f"{row.what:<42} {row.state:<8} {row.bytes:>13,}  {row.where}" for row in rows]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""TODO data.backbone_inputs."""
+"""Networks by their names, and the preprocessing that belongs to their weights."""
 
 from contextlib import suppress
 from functools import cache
@@ -9,40 +9,22 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 from torchvision.transforms import v2
 
-from course_utils.data.weights import backbone_name
-from course_utils.errors import ConfigError, WeightsError
-
-# These two have extra heads in the middle, which only training from scratch uses; they are left out.
-AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
+from course_utils.data.weights import backbone_name, timm_model
+from course_utils.errors import ConfigError
 
 
 def build_backbone(name: str) -> nn.Module:
     """Build a network by its name ("resnet18", "timm/NAME", ...) with random parameters."""
     if name.startswith("timm/"):
-        return _timm_model(name, pretrained=False)
-    if name in AUXILIARY_HEADS:
+        return timm_model(name, pretrained=False)
+    if name in ("googlenet", "inception_v3"):
         # transform_input: as torchvision builds these two for its pretrained weights.
         return models.get_model(name, init_weights=True, aux_logits=False, transform_input=True)
     return models.get_model(name)
 
 
-def _timm_model(name: str, pretrained: bool) -> nn.Module:
-    import timm
-
-    try:
-        return timm.create_model(name.removeprefix("timm/"), pretrained=pretrained)
-    except Exception as error:  # whatever the hub's client raises without a network
-        raise WeightsError(
-            f"timm could not load {name}.",
-            where=name,
-            expected="weights in timm's cache, or a network to download them",
-            found=f"{type(error).__name__}: {error}",
-            do='Use a torchvision backbone, or weights="none" for a random network.',
-        ) from error
-
-
 def backbone_transform(weights: WeightsEnum, image_size: int | None = None) -> v2.Transform:
-    """Return the preprocessing that the weights were made with, from any picture.
+    """Return the preprocessing that the weights were made with.
 
     Args:
         weights: Their own `.transforms()` are used, unchanged but for the size.
@@ -55,10 +37,11 @@ def backbone_transform(weights: WeightsEnum, image_size: int | None = None) -> v
     Raises:
         ConfigError: If the network cannot take pictures of this size.
     """
+    own_size = {}
     if image_size is not None:
+        own_size = {"crop_size": image_size, "resize_size": image_size}
         with suppress(StopIteration):  # an entry of somebody's own need not name a network
             _check_size(backbone_name(weights), image_size)
-    own_size = {} if image_size is None else {"crop_size": image_size, "resize_size": image_size}
     return v2.Compose([v2.RGB(), weights.transforms(**own_size)])
 
 

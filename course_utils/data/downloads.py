@@ -1,10 +1,9 @@
-"""How does a file get here whole?
+"""Verified downloads of images and weights.
 
-Every image and every pretrained weight that does not ship with the course comes through `download`. A file
-that lies here and has the right hash is used as it is, without a network and also from a folder that cannot
-be written. Otherwise one process at a time fetches it, from one mirror after the other, under a name of its
-own; only when its hash is right does it get its real name. So that name never stands for half a file. A
-mirror that is too slow to be of use is left for the next one, which goes on where it stopped.
+A file that is here and has the right hash is used as it is, without a network and also from a folder that
+cannot be written. Otherwise one process at a time downloads it, from one mirror after the other, under a
+temporary name; only when its hash is right does it get its real name, which so never stands for half a file.
+A mirror that is too slow to be of use is left for the next one, which goes on where it stopped.
 """
 
 import errno
@@ -14,7 +13,7 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from time import monotonic
 from typing import BinaryIO
-from urllib.error import HTTPError, URLError
+from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -36,13 +35,13 @@ BLOCK = 2**18  # bytes
 USEFUL_RATE = 100_000  # bytes a second: CIFAR-10 in half an hour. A mirror is left for the next below it
 PATIENCE = 20  # seconds over which the rate is measured
 
-# What only a disk says. What a network says has no number here, or another one.
+# Numbers that only a disk's errors have. A network's errors have none, or others.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A file that we would recognise: its name, where it can be had, and its hashes."""
+    """A file that can be recognised: its name, its addresses and its hashes."""
 
     name: str
     """Its path below the folder for downloads, with slashes."""
@@ -55,16 +54,28 @@ class KnownFile:
     contents: tuple["KnownFile", ...] = ()
     """The files that it unpacks to, if it is an archive."""
     error: type[CourseError] = DataError
-    """The kind of error that tells what is wrong with it."""
+    """The kind of error to raise if something is wrong with it."""
     limit: int | None = None
-    """No more bytes than these are taken from a mirror, where `size` is not known."""
+    """The most bytes that are taken from a mirror, where `size` is not known."""
+
+
+class MirrorError(OSError):
+    """A mirror sends something else than the file."""
+
+
+class SlowMirrorError(Exception):
+    """A mirror sends too few bytes a second (`rate`) to be of use."""
+
+    def __init__(self, rate: float):
+        super().__init__(f"{rate / 1000:.1f} kB/s")
+        self.rate = rate
 
 
 def download(file: KnownFile, folder: Path) -> Path:
-    """Return the absolute path of a sound copy of `file` in `folder`, which is downloaded if it is not there.
+    """Return the absolute path of an intact copy of `file` in `folder`, downloaded if it is not there.
 
-    A download that was cut is taken up where it broke. A file with a wrong hash that lies in its place is
-    set aside under a name that ends in .bad, once there is a right one.
+    A download that was cut is resumed where it broke. A file with a wrong hash that lies in its place is
+    renamed to one that ends in .bad, once there is a right one.
 
     Raises:
         CourseError: Of the kind `file.error`: no mirror has it, or it cannot be written.
@@ -72,13 +83,13 @@ def download(file: KnownFile, folder: Path) -> Path:
     path = (Path(folder) / file.name).absolute()
     if not is_intact(path, file):
         with file_lock(path, file):
-            if not is_intact(path, file):  # or another process has fetched it while this one waited
+            if not is_intact(path, file):  # or another process has downloaded it while this one waited
                 fetch(file, path)
     return path
 
 
 def mirrors(file: KnownFile) -> list[str]:
-    """Return where to look for a file, in order.
+    """Return the addresses of a file, in the order in which they are tried.
 
     The environment variable `COURSE_MIRROR` puts a classroom's own mirror first: the address, or the path,
     of a folder in which the files lie as they do in the folder for downloads. After an address with https
@@ -95,12 +106,12 @@ def mirrors(file: KnownFile) -> list[str]:
 
 
 def is_intact(path: Path, file: KnownFile) -> bool:
-    """Tell whether `path` is there and has the hashes and the size of `file`, as far as they are known."""
+    """Return whether `path` exists and has the hashes and the size of `file`, as far as they are known."""
     return not difference(path, file)
 
 
 def difference(path: Path, file: KnownFile) -> str:
-    """Say what lies at `path` instead of `file`, with its bytes and its hash; "" if it is sound."""
+    """Describe what lies at `path` instead of `file`, with its bytes and its hash; "" if it is intact."""
     try:
         with path.open("rb") as content:
             size, begin = os.fstat(content.fileno()).st_size, content.read(64).lstrip().lower()
@@ -108,7 +119,7 @@ def difference(path: Path, file: KnownFile) -> str:
             for name, expected in (("sha256", file.sha256), ("md5", file.md5)):
                 content.seek(0)
                 # MD5 is no protection; torchvision has no other hash of some files.
-                new = partial(hashlib.new, name, usedforsecurity=name != "md5")
+                new = partial(hashlib.new, name, usedforsecurity=False)
                 found = hashlib.file_digest(content, new).hexdigest() if expected else ""
                 if not found.startswith(expected):
                     return f"{size:,} bytes with the {name.upper()} hash {found}{page}"
@@ -122,9 +133,9 @@ def difference(path: Path, file: KnownFile) -> str:
 def quarantine(path: Path) -> Path:
     """Rename a file to the first of path.bad, path.bad.1, ... that does not exist, and return that."""
     names = [f"{path.name}.bad", *(f"{path.name}.bad.{number}" for number in range(1, 1000))]
-    aside = next(path.with_name(name) for name in names if not path.with_name(name).exists())
-    os.replace(path, aside)
-    return aside
+    new = next(path.with_name(name) for name in names if not path.with_name(name).exists())
+    os.replace(path, new)
+    return new
 
 
 @contextmanager
@@ -147,99 +158,85 @@ def file_lock(path: Path, file: KnownFile) -> Iterator[None]:
 
 
 def fetch(file: KnownFile, path: Path) -> None:
-    """Download `file` to `path`, whatever lies there. The caller is `file_lock` with it."""
-    part, problems, cause = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part"), [], None
-    slow = {}
+    """Download `file` to `path`, whatever lies there. The caller holds its `file_lock`."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        _take_over(path, part)
-        problem = difference(part, file)
-        for url, lowest_rate in _turns(mirrors(file), slow) if problem else ():
-            try:
-                problem, error = _try_mirror(url, file, part, lowest_rate)
-            except SlowMirrorError as error:
-                slow[url] = error.rate
-                print(f"{_host(url)} sends {error}: trying the next mirror. {_size(part):,} bytes are kept.")
-                continue
-            if not problem:
-                break
-            problems, cause = [*problems, f"{url}: {problem}"], error or cause
-        if not problem:
-            if path.exists():
-                quarantine(path)
-            os.replace(part, path)
-            return
+        # What downloads that were cut have left: the largest piece is resumed.
+        pieces = [Path(name) for name in glob.glob(f"{glob.escape(str(path))}.????????.part")]
+        pieces = sorted((piece for piece in pieces if not piece.is_symlink()), key=_size)
+        if pieces:
+            os.replace(pieces.pop(), part)
+        for piece in pieces:
+            piece.unlink()
+        if not is_intact(part, file):
+            _try_mirrors(file, path, part)
+        if path.exists():
+            quarantine(path)
+        os.replace(part, path)
     except OSError as error:
         with suppress(OSError):
             part.unlink()
         raise cannot_write(path, file, error) from error
+
+
+def _try_mirrors(file: KnownFile, path: Path, part: Path) -> None:
+    """Download to `part` from the first mirror that has the file and is not too slow.
+
+    Those that were too slow come again at the end, the fastest first, and may take as long as they need.
+    """
+    urls, problems, slow, error = mirrors(file), [], {}, None
+    turns = [(url, USEFUL_RATE if len(urls) > 1 else 0) for url in urls]
+    while turns:
+        url, lowest_rate = turns.pop(0)
+        host = urlsplit(url).netloc or url
+        if not lowest_rate and len(urls) > 1:
+            print(f"No other mirror is better: back to {host}.")
+        try:
+            error = _try_mirror(url, file, part, lowest_rate)
+            if not error:
+                return
+            kind = "" if isinstance(error, MirrorError) else f"{type(error).__name__}: "
+            problems.append(f"{url}: {kind}{error}")
+        except SlowMirrorError as rate:
+            slow[url] = rate.rate
+            print(f"{host} sends {rate}: trying the next mirror. {_size(part):,} bytes are kept.")
+        if not turns:
+            turns, slow = [(url, 0) for url in sorted(slow, key=slow.get, reverse=True)], {}
     raise file.error(
         f"{path.name} could not be downloaded.",
         where=path,
-        expected=f"{_known(file)}, from {' or '.join(mirrors(file))}",
+        expected=f"{_description(file)}, from {' or '.join(urls)}",
         found="; ".join(problems),
         do=f"Check the network and try again; or put the file into {path.parent} by hand, or name a mirror "
         'of your own in COURSE_MIRROR; or use what ships with the course: profile="quick".',
-    ) from cause
+    ) from error
 
 
-class SlowMirrorError(Exception):
-    """A mirror that sends fewer bytes than are of use, `rate` of them a second."""
-
-    def __init__(self, rate: float):
-        super().__init__(f"{rate / 1000:.1f} kB/s")
-        self.rate = rate
-
-
-def _turns(urls: Sequence[str], slow: dict[str, float]) -> Iterator[tuple[str, float]]:
-    """Yield each mirror and the rate (bytes a second) below which it is left, in the order of their turns.
-
-    First comes each in its place. Those that were found slow meanwhile (`slow`: their rates) come again, the
-    fastest first, and may take as long as they need: nothing better is left.
-    """
-    yield from ((url, USEFUL_RATE if len(urls) > 1 else 0) for url in urls)
-    for url in sorted(slow, key=slow.get, reverse=True):
-        print(f"No other mirror is better: back to {_host(url)}.")
-        yield url, 0
-
-
-def _take_over(path: Path, part: Path) -> None:
-    """Rename the largest piece that a download which was cut has left to `part`; remove the others."""
-    left = [Path(name) for name in glob.glob(f"{glob.escape(str(path))}.????????.part")]
-    left = sorted((one for one in left if not one.is_symlink()), key=_size)
-    if left:
-        os.replace(left.pop(), part)
-    for one in left:
-        one.unlink()
-
-
-def _try_mirror(url: str, file: KnownFile, part: Path, lowest_rate: float) -> tuple[str, Exception | None]:
-    """Download to `part`; return what went wrong and the exception for it, or "" if `part` is sound.
+def _try_mirror(url: str, file: KnownFile, part: Path, lowest_rate: float) -> Exception | None:
+    """Download to `part`; return what went wrong, None if `part` is intact.
 
     Raises:
         OSError: If the disk is at fault and not the mirror.
         SlowMirrorError: If fewer than `lowest_rate` bytes a second come.
     """
-    problem, cause = "", None
     for _ in range(TRIES):
         before = _size(part)
         try:
             _receive(url, file, part, lowest_rate)
+            problem = difference(part, file)
+            if not problem:
+                return None
+            part.unlink()
+            failure = MirrorError(problem)
         except (OSError, HTTPException, ValueError) as error:
             if getattr(error, "errno", None) in DISK_ERRORS:
                 raise
-            problem, cause = f"{type(error).__name__}: {error}", error
-            if isinstance(error, HTTPError) and error.code == 416:
-                part.unlink()  # the server has nothing that begins where this piece ends
-            elif _size(part) <= before:
-                break
-            continue
-        problem, cause = difference(part, file), None
-        if not problem:
-            break
-        part.unlink()
-        if not before:
-            break  # nothing but this mirror's own bytes: it will not send better ones
-    return problem, cause
+            if getattr(error, "code", None) == 416:  # the server has nothing after this piece
+                part.unlink(missing_ok=True)
+            failure = error
+        if _size(part) == before:
+            break  # no more bytes came, nor was there a piece at fault
+    return failure
 
 
 def _receive(url: str, file: KnownFile, part: Path, lowest_rate: float) -> None:
@@ -248,23 +245,20 @@ def _receive(url: str, file: KnownFile, part: Path, lowest_rate: float) -> None:
     if begin:
         headers["Range"] = f"bytes={begin}-"
     with build_opener(StayOnHttps).open(Request(url, headers=headers), timeout=TIMEOUT) as response:
+        resumed = response.status == 206
         length = response.headers.get("Content-Length")
         left = int(length) if length else None
-        mode = "ab" if response.status == 206 else "r+b" if begin else "wb"
-        if response.status != 206:
-            if begin and file.size and left not in (None, file.size):
-                raise ConnectionError(f"{left:,} bytes are offered, which cannot be the file")
-            begin = 0
-        offered = None if left is None else begin + left
+        end = None if left is None else left + begin * resumed
         limit = file.size or file.limit or math.inf
-        if offered and offered > limit:
-            raise ConnectionError(f"{offered:,} bytes are offered, which cannot be the file")
+        mode = "ab" if resumed else "r+b" if begin else "wb"
+        if end is not None and (end > limit or (mode == "r+b" and file.size and end != file.size)):
+            raise MirrorError(f"{end:,} bytes are offered, which cannot be the file")
         if left is not None and left > shutil.disk_usage(part.parent).free:
             raise OSError(errno.ENOSPC, f"No space left for {left:,} bytes")
         with open(part, mode) as out:
-            _copy(response, out, limit if offered is None else offered, lowest_rate)
-            if offered and out.tell() < offered:
-                raise ConnectionError(f"cut after {out.tell():,} of {offered:,} bytes")
+            _copy(response, out, limit if end is None else end, lowest_rate)
+            if end and out.tell() < end:
+                raise MirrorError(f"cut after {out.tell():,} of {end:,} bytes")
             out.truncate()  # a whole file was written over a longer piece
             out.flush()
             os.fsync(out.fileno())
@@ -276,7 +270,7 @@ def _copy(response: HTTPResponse, out: BinaryIO, end: float, lowest_rate: float)
     Raises:
         SlowMirrorError: If fewer than `lowest_rate` bytes a second come. Those that came are in the file.
     """
-    from tqdm.auto import tqdm  # imported here: most files lie here already
+    from tqdm.auto import tqdm  # imported here: most files are here already
 
     begin, since = out.tell(), monotonic()
     options = {"total": None if end == math.inf else end, "unit": "B", "unit_scale": True}
@@ -308,21 +302,17 @@ def cannot_write(path: Path, file: KnownFile, error: Exception) -> CourseError:
     return file.error(
         f"{path.name} cannot be written.",
         where=path,
-        expected=f"a folder that you may write, with room for {_known(file)}",
+        expected=f"a folder that you may write, with room for {_description(file)}",
         found=f"{error}; {shutil.disk_usage(folder).free:,} bytes are free",
         do="Make room, or name another folder: in COURSE_DATA for images, in TORCH_HOME for weights; or use "
         'what ships with the course: profile="quick".',
     )
 
 
-def _known(file: KnownFile) -> str:
+def _description(file: KnownFile) -> str:
     size = "a file" if file.size is None else f"{file.size:,} bytes"
     hashes = {"SHA-256 hash": file.sha256, "MD5 hash": file.md5}
     return f"{size} with the " + ", ".join(f"{name} {value}" for name, value in hashes.items() if value)
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).netloc or url
 
 
 def _size(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""How is a file written so that it is never half there?"""
+"""Atomic writing of files: the old one stays whole until the new one is."""
 
 import os
 import re
@@ -21,29 +21,26 @@ except ImportError:  # Windows, where nobody can remove a file that is open
 def write_atomically(
     path: Path, write: Callable[[Path], None], error: type[CourseError] = CheckpointError
 ) -> None:
-    """Let `write` fill a temporary file beside `path`, and then put it in the place of `path`.
+    """Write a temporary file beside `path`, and then put it in the place of `path`.
 
     Temporary files of the same path that a killed process left behind are removed.
 
     Args:
         path: Where to; an existing file is replaced as a whole.
-        write: A function that is given the path of the temporary file.
-        error: The kind of error that tells that this was not possible.
+        write: A function that writes the content to the path that it is given.
+        error: The kind of error to raise.
 
     Raises:
         CourseError: Of the kind `error`, if the file cannot be written; what was at `path` before is still
             there.
     """
-    path = Path(path).resolve()
+    path, temporary = Path(path).resolve(), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, re.escape(path.name))
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except (OSError, ValueError) as problem:
-        raise not_written(path, problem, error) from problem
-    temporary = Path(name)
-    try:
-        with _in_use(handle):
+        temporary = Path(name)
+        with _locked(handle):
             write(temporary)
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -52,14 +49,15 @@ def write_atomically(
             os.umask(mask)
             temporary.chmod(0o666 & ~mask)
             os.replace(temporary, path)
-    except (OSError, RuntimeError, SafetensorError) as problem:  # torch reports a full disk as a RuntimeError
+    except (OSError, ValueError, RuntimeError, SafetensorError) as problem:  # torch's full disk: RuntimeError
         raise not_written(path, problem, error) from problem
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _in_use(handle: int) -> Iterator[None]:
+def _locked(handle: int) -> Iterator[None]:
     """Lock an open file, and close it at the end. The system unlocks it if the process is killed."""
     if fcntl is None:
         os.close(handle)  # an open file could not be renamed
@@ -88,22 +86,13 @@ def remove_leftovers(folder: Path, names: str) -> list[tuple[Path, int]]:
         if re.fullmatch(rf"\.{names}\.[a-z0-9_]{{8}}\.part", part.name):  # as mkstemp names them
             with suppress(OSError), part.open("rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                size = os.fstat(file.fileno()).st_size
+                removed.append((part, os.fstat(file.fileno()).st_size))
                 part.unlink()
-                removed.append((part, size))
     return removed
 
 
 def check_room(path: Path, size: int) -> None:
-    """Look whether the disk has room for what will be written.
-
-    Args:
-        path: A file or a folder, which need not exist yet.
-        size: Bytes.
-
-    Raises:
-        CheckpointError: If it has less.
-    """
+    """Raise `CheckpointError` if the disk of `path`, which need not exist yet, has less than `size` bytes."""
     path = Path(path).resolve()
     free = shutil.disk_usage(next(place for place in (path, *path.parents) if place.exists())).free
     if free < size:
@@ -117,7 +106,7 @@ def check_room(path: Path, size: int) -> None:
 
 
 def make_folder(path: Path, error: type[CourseError] = CheckpointError) -> None:
-    """Make a folder, unless it is there, and find out that files can be written to it.
+    """Make a folder, unless it is there, and check that files can be written to it.
 
     Raises:
         CourseError: Of the kind `error`, if it belongs to somebody else, or its disk is full or read-only.

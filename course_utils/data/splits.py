@@ -19,7 +19,7 @@ from torch.utils.data import (
 )
 from torchvision import datasets
 
-from course_utils.data.archives import Found, fetch_dataset
+from course_utils.data.archives import FileStatus, fetch_dataset
 from course_utils.data.folders import FolderOfClasses, folder_sources
 from course_utils.data.loaders import classes_of, labels_of
 from course_utils.errors import DataError
@@ -147,7 +147,7 @@ def check_sums(root: Path) -> None:
             )
 
 
-def fetch_images(settings: Settings) -> list[Found]:
+def fetch_images(settings: Settings) -> list[FileStatus]:
     """Have the images that the settings ask for on this machine, verified, and say what is there.
 
     Raises:
@@ -159,7 +159,7 @@ def fetch_images(settings: Settings) -> list[Found]:
     folder = image_folder(settings.dataset) if own else shipped_data_folder() / settings.dataset
     _open_sources(settings)  # which verifies them
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return [Found(settings.dataset, folder, size, "sound")]
+    return [FileStatus(settings.dataset, folder, size, "sound")]
 
 
 def check_class_sizes(dataset: Dataset, at_least: int) -> None:

@@ -1,4 +1,4 @@
-"""Which pretrained weights, where do they lie, and are they what they claim to be?
+"""Pretrained weights: the entry that the settings name, and the numbers that belong to it.
 
 torchvision describes weights by an entry of an enumeration, for example
 `ResNet50_Weights.IMAGENET1K_V1`, which knows its address (`.url`), the preprocessing that the network was
@@ -6,73 +6,24 @@ trained with (`.transforms()`), the names of its classes (`.meta["categories"]`)
 (``.get_state_dict()``). The weights that ship with the course are described in the same way.
 """
 
-import hashlib
-import math
-import re
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlparse
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from torch import nn
 from torchvision import models
 from torchvision.models import Weights, WeightsEnum
 from torchvision.transforms import InterpolationMode
 
-from course_utils.data.downloads import KnownFile, difference, download, quarantine
+from course_utils.data.archives import FileStatus
+from course_utils.data.downloads import download, is_intact
 from course_utils.data.preprocessing import ImageClassification
+from course_utils.data.weight_files import FileWeights, hub_file, missing_file, read_hub
 from course_utils.errors import WeightsError
-from course_utils.settings import REPOSITORY_FOLDER, Settings, unknown_name
+from course_utils.settings import Settings, unknown_name
 
-
-class FileWeights(WeightsEnum):
-    """Weights in a .safetensors file on this machine, checked against their SHA-256 at every load.
-
-    A safetensors file holds numbers only, so reading one cannot run code.
-    """
-
-    @property
-    def path(self) -> Path:
-        """The absolute path of the file."""
-        return (REPOSITORY_FOLDER / self.url).resolve()
-
-    def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
-        """Read the file. The arguments of torchvision's own method (progress, ...) are not needed.
-
-        Returns:
-            The name and the tensor (float32 or int64, on the CPU) of every parameter and buffer.
-
-        Raises:
-            WeightsError: If the file is missing, altered or not a safetensors file, or if it holds a number
-                that is NaN or infinite.
-        """
-        content = _read_bytes(self.path)
-        found = hashlib.sha256(content).hexdigest()
-        expected = self.meta.get("sha256")
-        if expected and found != expected:
-            raise WeightsError(
-                "The pretrained weights are not the ones that the course was made with.",
-                where=self.path,
-                expected=f"SHA-256 {expected}",
-                found=f"SHA-256 {found} ({len(content):,} bytes)",
-                do="Get the file again: git checkout -- data/weights",
-            )
-        try:
-            state = load_safetensors(content)
-        except SafetensorError as error:
-            raise WeightsError(
-                "The weights cannot be read.",
-                where=self.path,
-                expected="a .safetensors file",
-                found=f"{len(content):,} bytes that are none ({error})",
-                do="Name a file that was written with safetensors.",
-            ) from error
-        state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
-        refuse_nan(state, self.path)
-        return state
+# Extra heads in the middle of GoogLeNet and Inception, which only training from scratch uses.
+AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 
 
 class ResNet18_64px_Weights(FileWeights):  # noqa: N801 (torchvision's way to name weights)
@@ -107,7 +58,11 @@ class RandomWeights(WeightsEnum):
 
 
 class TimmWeights(WeightsEnum):
-    """The pretrained weights that timm has for a network; timm downloads and keeps them."""
+    """The pretrained weights that timm has for a network; timm downloads and caches them."""
+
+    def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
+        """Return timm's weights. Raise `WeightsError` if timm cannot load them."""
+        return timm_model(self.meta["backbone"], pretrained=True).state_dict()
 
 
 def backbone_weights(settings: Settings) -> WeightsEnum:
@@ -143,54 +98,9 @@ def backbone_weights(settings: Settings) -> WeightsEnum:
         valid = ["default", "none", *published.__members__, "the path of a .safetensors file"]
         raise unknown_name(f"weights entry of {name}", wanted, valid)
     if not path.is_file():
-        raise _missing_file(path.resolve())
+        raise missing_file(path.resolve())
     entry = Weights(str(path.resolve()), usual.transforms, described)
     return FileWeights("LocalWeights", {"FILE": entry}).FILE
-
-
-def refuse_nan(state: Mapping[str, torch.Tensor], where: Path | str) -> None:
-    """Raise `WeightsError`, which names the entry, if a number of any entry is NaN or infinite."""
-    for name, tensor in state.items():
-        if tensor.sum().isfinite():  # NaN and infinity stay in a sum, and a sum is quick
-            continue
-        finite = tensor.isfinite()
-        if not finite.all():
-            raise WeightsError(
-                f"The weights hold NaN or infinity, in {name}.",
-                where=where,
-                expected="finite numbers",
-                found=f"{tensor[~finite][0]}; {(~finite).sum():,} of its {tensor.numel():,} are not finite",
-                do="Take other weights. These were probably saved after a training that had diverged.",
-            )
-
-
-def refuse_unfit(state: Mapping[str, torch.Tensor], network: nn.Module, where: Path | str) -> None:
-    """Raise `WeightsError` for entries that `load_state_dict` misreports, or takes without a word.
-
-    These are names that all begin with a wrapper's, such as DataParallel's `module.`, and whole numbers where
-    the network has decimals. Anything else that does not fit is `load_state_dict`'s to tell.
-    """
-    expected = network.state_dict()
-    first = next(iter(expected))
-    prefix = next((name.removesuffix(first) for name in state if name.endswith(f".{first}")), "")
-    if prefix and all(name.startswith(prefix) for name in state):
-        raise WeightsError(
-            f"The names of all weights begin with {prefix!r}.",
-            where=where,
-            expected=f"the network's own names, for example {first}",
-            found=f"{prefix}{first}: they were saved from a wrapper around the network",
-            do=f"Save them again without it: {{name.removeprefix({prefix!r}): tensor for name, tensor in "
-            "state.items()}; or save the state_dict() of the network in the wrapper.",
-        )
-    for name, tensor in state.items():
-        if name in expected and expected[name].is_floating_point() and not tensor.is_floating_point():
-            raise WeightsError(
-                f"The weights in {name} are not decimal numbers.",
-                where=where,
-                expected=f"{expected[name].dtype}, as in the network",
-                found=str(tensor.dtype),
-                do="Save them as float32. Weights that were quantized to whole numbers cannot be used.",
-            )
 
 
 def classifier_names() -> list[str]:
@@ -205,76 +115,57 @@ def backbone_name(weights: WeightsEnum) -> str:
     return next(name for name in classifier_names() if models.get_model_weights(name) is type(weights))
 
 
-def hub_state_dict(weights: WeightsEnum) -> dict[str, torch.Tensor]:
-    """Read torchvision's weights from the cache of torch.hub, or download them into it.
+def read_weights(weights: WeightsEnum) -> dict[str, torch.Tensor]:
+    """Read pretrained weights from their file, which is downloaded if need be.
 
-    torch.hub checks a hash when it downloads and never again, and unpickles whatever then lies in its
-    cache. Here the hash in the file's name is compared at every load, and nothing but tensors is read.
+    Returns:
+        The name and the tensor (on the CPU) of every parameter and buffer, without auxiliary heads.
 
     Raises:
-        WeightsError: If the file cannot be downloaded, is damaged or altered (it is then set aside under
-            a name that ends in .bad), or holds anything else than weights.
+        WeightsError: If they are missing, damaged or altered, or cannot be downloaded.
     """
-    file, folder = _hub_file(weights)
-    path = folder / file.name
-    if path.exists():
-        _refuse_altered(path, file)
+    own = isinstance(weights, FileWeights | TimmWeights | RandomWeights)
+    state = weights.get_state_dict() if own else read_hub(weights)
+    return {name: tensor for name, tensor in state.items() if not name.startswith(AUXILIARY_HEADS)}
+
+
+def fetch_weights(settings: Settings) -> list[FileStatus]:
+    """Download the weights that the settings ask for, unless they are here, verify and list them.
+
+    Raises:
+        ConfigError: If the backbone or the weights are unknown.
+        WeightsError: If they are damaged, or cannot be downloaded.
+    """
+    weights, state = backbone_weights(settings), "sound"
+    if isinstance(weights, RandomWeights):
+        return []
+    if isinstance(weights, TimmWeights):
+        size = sum(tensor.nbytes for tensor in weights.get_state_dict().values())
+        return [FileStatus(settings.backbone, Path("timm's own cache"), size, state)]
+    if isinstance(weights, FileWeights):
+        weights.get_state_dict()
+        path = weights.path
     else:
-        download(file, folder)
+        file, folder = hub_file(weights)
+        state = state if is_intact(folder / file.name, file) else "fetched"
+        path = download(file, folder)
+    return [FileStatus(str(weights), path, path.stat().st_size, state)]
+
+
+def timm_model(name: str, pretrained: bool) -> nn.Module:
+    """Build timm's network "timm/NAME". Raise `WeightsError` if timm cannot load it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle may raise anything at all on a file that is none
+        import timm
+
+        return timm.create_model(name.removeprefix("timm/"), pretrained=pretrained)
+    except Exception as error:  # whatever the hub's client raises without a network
         raise WeightsError(
-            "The weights cannot be read safely.",
-            where=path,
-            expected="a file that holds tensors and nothing else",
-            found=f"{type(error).__name__}: {str(error)[:200]}",
-            do="Delete the file; it is downloaded again.",
+            f"timm could not load {name}.",
+            where=name,
+            expected="the package timm, and weights in its cache or a network to download them",
+            found=f"{type(error).__name__}: {error}",
+            do='Use a torchvision backbone, or weights="none" for a random network.',
         ) from error
-
-
-def _hub_file(weights: WeightsEnum) -> tuple[KnownFile, Path]:
-    """Describe a file of torchvision's weights, which has its hash in its name, and torch.hub's folder."""
-    name = Path(urlparse(weights.url).path).name
-    begin = re.search(r"-([a-f0-9]+)\.", name).group(1)
-    folder = (Path(torch.hub.get_dir()) / "checkpoints").absolute()
-    # The table has millions of 1,048,576 bytes, rounded to three places.
-    limit = math.ceil((weights.meta["_file_size"] + 0.0005) * 2**20) if "_file_size" in weights.meta else None
-    return KnownFile(name, (weights.url,), begin, error=WeightsError, limit=limit), folder
-
-
-def _refuse_altered(path: Path, file: KnownFile) -> None:
-    problem = difference(path, file)
-    if not problem:
-        return
-    try:
-        advice = f"Run again to download them; the damaged file was set aside as {quarantine(path).name}."
-    except OSError:
-        advice = "You may not change this folder: tell its owner, or name another one in TORCH_HOME."
-    raise WeightsError(
-        "Cached weights are damaged or altered.",
-        where=path,
-        expected=f"a SHA-256 that begins with {file.sha256}",
-        found=problem,
-        do=advice,
-    )
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _missing_file(path) from error
-
-
-def _missing_file(path: Path) -> WeightsError:
-    return WeightsError(
-        "The file of weights does not exist or cannot be read.",
-        where=path,
-        expected="a .safetensors file",
-        found="a folder" if path.is_dir() else "nothing that can be read",
-        do="Check the path; a path that does not begin with / starts from the working directory.",
-    )
 
 
 def _timm_weights(name: str, wanted: str) -> WeightsEnum:
@@ -293,14 +184,12 @@ def _timm_weights(name: str, wanted: str) -> WeightsEnum:
         raise unknown_name("timm network", plain, timm.list_models())
     if wanted not in ("default", "none"):
         raise unknown_name("weights entry of a timm network", wanted, ["default", "none"])
-    # Built on the meta device: only its description is needed, no memory is filled.
     try:
-        with torch.device("meta"):
+        with torch.device("meta"):  # only its description is needed: no memory is filled
             described = timm.create_model(plain, pretrained=False)
     except RuntimeError as error:  # timm's answer to a tag that it does not know
         raise unknown_name("timm network", plain, timm.list_models(pretrained=True)) from error
     config = resolve_data_config({}, model=described)
-
     size = config["input_size"][-1]
     transforms = partial(
         ImageClassification,

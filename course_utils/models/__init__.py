@@ -4,7 +4,7 @@ Building a backbone with its weights; finding and replacing the head; freezing a
 loading.
 """
 
-from course_utils.models.backbones import choose_device, fetch_weights, load_backbone
+from course_utils.models.backbones import choose_device, load_backbone
 from course_utils.models.freezing import (
     STAGE_CONTAINERS,
     all_parts,
@@ -18,7 +18,7 @@ from course_utils.models.freezing import (
     thaw,
     trainable_parameters,
 )
-from course_utils.models.heads import find_head, put, replace_head, without_head
+from course_utils.models.heads import find_head, replace_head, without_head
 from course_utils.models.saving import describe_preprocessing, load_model, model_transform, save_model
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "choose_device",
     "describe_preprocessing",
     "eval_mode",
-    "fetch_weights",
     "find_head",
     "freeze",
     "freeze_batchnorm",
@@ -35,7 +34,6 @@ __all__ = [
     "load_model",
     "model_transform",
     "only_head_trainable",
-    "put",
     "replace_head",
     "save_model",
     "set_train_mode",

@@ -1,35 +1,15 @@
-"""What is in a pretrained network, which part is its head, and what is frozen?
+"""Pretrained networks, filled with weights that fit them, and the device on which they run."""
 
-The *backbone* turns a picture into a list of numbers, its *features*. The *head*, the last layer, turns
-the features into one number for each class. Lessons 02 to 04 take them apart, exchange the head and
-freeze the backbone.
-"""
-
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 from torchvision.models import WeightsEnum
 
-from course_utils.data import (
-    AUXILIARY_HEADS,
-    FileWeights,
-    Found,
-    RandomWeights,
-    TimmWeights,
-    backbone_name,
-    backbone_weights,
-    build_backbone,
-    download,
-    hub_state_dict,
-    is_intact,
-    refuse_unfit,
-)
-from course_utils.data.backbone_inputs import _timm_model
-from course_utils.data.weights import _hub_file
+from course_utils.data import FileWeights, RandomWeights, backbone_name, build_backbone, read_weights
 from course_utils.errors import ConfigError, WeightsError
 from course_utils.models.heads import find_head, replace_head
-from course_utils.settings import Settings
 
 
 def load_backbone(weights: WeightsEnum) -> nn.Module:
@@ -45,22 +25,18 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
     if isinstance(weights, RandomWeights):
         print(f"RANDOM WEIGHTS: this {name} has learned nothing yet, because weights is 'none'.")
         return build_backbone(name)
-    if isinstance(weights, TimmWeights):
-        return _timm_model(name, pretrained=True)
-    state = weights.get_state_dict() if isinstance(weights, FileWeights) else hub_state_dict(weights)
-    extra = AUXILIARY_HEADS.get(name, ())
-    state = {entry: tensor for entry, tensor in state.items() if entry.split(".")[0] not in extra}
+    state, where = read_weights(weights), getattr(weights, "path", weights.url)
     model = build_backbone(name)
-    refuse_unfit(state, model, getattr(weights, "path", weights.url))
-    head = find_head(model) if isinstance(weights, FileWeights) else None
+    _check_compatible(state, model, where)
+    head = f"{find_head(model)}.weight" if isinstance(weights, FileWeights) else ""
     try:
-        if head and f"{head}.weight" in state:
-            replace_head(model, state[f"{head}.weight"].shape[0])  # a local file may know other classes
+        if head in state:
+            replace_head(model, state[head].shape[0])  # a local file may know other classes
         model.load_state_dict(state)
     except (RuntimeError, IndexError, ConfigError) as error:
         raise WeightsError(
             f"The weights do not belong to a {name}.",
-            where=getattr(weights, "path", weights.url),
+            where=where,
             expected=f"the {len(model.state_dict())} entries of a {name}",
             found=" ".join(str(error).split())[:300],
             do="Name the backbone that these weights were saved from.",
@@ -68,8 +44,37 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
     return model
 
 
+def _check_compatible(state: Mapping[str, torch.Tensor], network: nn.Module, where: Path | str) -> None:
+    """Raise `WeightsError` for entries that `load_state_dict` misreports, or takes without a word.
+
+    These are names that all begin with a wrapper's, such as DataParallel's `module.`, and whole numbers where
+    the network has decimals. Anything else that does not fit is left to `load_state_dict`.
+    """
+    expected = network.state_dict()
+    first = next(iter(expected))
+    prefix = next((name.removesuffix(first) for name in state if name.endswith(f".{first}")), "")
+    if prefix and all(name.startswith(prefix) for name in state):
+        raise WeightsError(
+            f"The names of all weights begin with {prefix!r}.",
+            where=where,
+            expected=f"the network's own names, for example {first}",
+            found=f"{prefix}{first}: they were saved from a wrapper around the network",
+            do=f"Save them again without it: {{name.removeprefix({prefix!r}): tensor for name, tensor in "
+            "state.items()}; or save the state_dict() of the network in the wrapper.",
+        )
+    for name, tensor in state.items():
+        if name in expected and expected[name].is_floating_point() and not tensor.is_floating_point():
+            raise WeightsError(
+                f"The weights in {name} are not decimal numbers.",
+                where=where,
+                expected=f"{expected[name].dtype}, as in the network",
+                found=str(tensor.dtype),
+                do="Save them as float32. Weights that were quantized to whole numbers cannot be used.",
+            )
+
+
 def choose_device(name: str = "auto") -> torch.device:
-    """Return where the network runs: "auto" is CUDA's graphics card if there is one, else the CPU.
+    """Return where the network runs: for "auto" CUDA's graphics card if there is one, else the CPU.
 
     Apple's "mps" is used only if it is named: the course was never tested there, and others report other
     losses than on a CPU.
@@ -91,28 +96,3 @@ def choose_device(name: str = "auto") -> torch.device:
             do='Use device="auto".',
         )
     return torch.device(name)
-
-
-def fetch_weights(settings: Settings) -> list[Found]:
-    """Have the weights that the settings ask for on this machine, verified, and say what is there.
-
-    Raises:
-        ConfigError: If the backbone or the weights are unknown.
-        WeightsError: If they are damaged, or cannot be downloaded.
-    """
-    weights = backbone_weights(settings)
-    if isinstance(weights, RandomWeights):
-        return []
-    if isinstance(weights, TimmWeights):
-        from course_utils.models.backbones import load_backbone
-
-        state = load_backbone(weights).state_dict()
-        size = sum(tensor.nbytes for tensor in state.values())
-        return [Found(settings.backbone, Path("timm's own cache"), size, "sound")]
-    if isinstance(weights, FileWeights):
-        weights.get_state_dict()
-        return [Found(str(weights), weights.path, weights.path.stat().st_size, "sound")]
-    file, folder = _hub_file(weights)
-    state = "sound" if is_intact(folder / file.name, file) else "fetched"
-    path = download(file, folder)
-    return [Found(str(weights), path, path.stat().st_size, state)]

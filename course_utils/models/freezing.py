@@ -1,10 +1,11 @@
-"""Which stages does a backbone have, and which of them are trained?
+"""Freezing and thawing: the stages of a backbone, and which of them are trained.
 
 A backbone is a pile of *stages*, from the picture up to the head. Fine-tuning thaws it from the top:
 lesson 06 shows how far down that pays.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import nn
 
@@ -18,6 +19,17 @@ STAGE_CONTAINERS = (
 )
 
 
+def freeze(model: nn.Module, except_head: bool = True) -> None:
+    """Make every parameter untrainable, but for those of the head (unless `except_head` is False).
+
+    This stops the optimizer. A BatchNorm layer also changes without an optimizer, whenever it sees a
+    batch in train mode: `set_train_mode` is the other half of freezing.
+    """
+    model.requires_grad_(False)
+    if except_head:
+        model.get_submodule(find_head(model)).requires_grad_(True)
+
+
 def thaw(model: nn.Module, down_to: str) -> None:
     """Make the head trainable, and every stage from the top of the backbone down to the one named.
 
@@ -26,10 +38,11 @@ def thaw(model: nn.Module, down_to: str) -> None:
     Raises:
         ConfigError: If the network has no stage of this name.
     """
-    stages, names = stage_parameters(model), stage_names(model)
-    if down_to not in names:
-        raise unknown_name("stage", down_to, names)
-    for name in [*names[names.index(down_to) :], find_head(model)]:
+    stages = stage_parameters(model)
+    names = list(stages)
+    if down_to not in names[:-1]:  # the last one is the head
+        raise unknown_name("stage", down_to, names[:-1])
+    for name in names[names.index(down_to) :]:
         for parameter in stages[name]:
             parameter.requires_grad = True
 
@@ -43,6 +56,44 @@ def freeze_batchnorm(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.requires_grad_(False)
+
+
+def set_train_mode(model: nn.Module) -> None:
+    """Switch to train mode, but leave in eval mode what is frozen.
+
+    Frozen is a module with parameters of which none is trainable, and every module without parameters
+    (dropout, for example) that comes before the first trainable one. So a frozen BatchNorm keeps its
+    running mean and variance, and a frozen backbone gives the same features of a picture every time.
+    """
+    model.train()
+    thawed = False  # modules are listed in the order in which they were registered: that of the layers
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if (parameters or not thawed) and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
+        thawed = thawed or any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
+    """Switch a network to eval mode, and give every module its own mode back at the end."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield model.eval()
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that an optimizer may change."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def only_head_trainable(model: nn.Module) -> bool:
+    """Return whether the head, and nothing but the head, is trainable."""
+    head = {id(parameter) for parameter in model.get_submodule(find_head(model)).parameters()}
+    return {id(parameter) for parameter in trainable_parameters(model)} == head
 
 
 def stage_names(model: nn.Module) -> list[str]:
@@ -65,17 +116,17 @@ def stage_names(model: nn.Module) -> list[str]:
 
 
 def all_parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Give the name and the module of every part, in order, with and without parameters, and the head."""
-    yield from _parts(model, find_head(model))
+    """Yield the name and the module of every part, in order, with and without parameters, and the head."""
+    head = find_head(model)
 
+    def parts(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
+        for name, part in module.named_children():
+            if name in STAGE_CONTAINERS or head.startswith(f"{prefix}{name}."):
+                yield from parts(part, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", part
 
-def _parts(module: nn.Module, head: str, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    for name, part in module.named_children():
-        path = f"{prefix}{name}"
-        if name in STAGE_CONTAINERS or head.startswith(f"{path}."):
-            yield from _parts(part, head, f"{path}.")
-        else:
-            yield path, part
+    return parts(model, "")
 
 
 def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -87,8 +138,7 @@ def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     Raises:
         ConfigError: If the head is not known.
     """
-    head, names = find_head(model), stage_names(model)
-    stages = {name: [] for name in (*names, head)}
+    stages = {name: [] for name in (*stage_names(model), find_head(model))}
     first = stage = next(iter(stages))
     stage_of_part = {}
     for part, _ in all_parts(model):
@@ -97,58 +147,3 @@ def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
         part = next((part for part in stage_of_part if name.startswith(f"{part}.")), None)
         stages[stage_of_part.get(part, first)].append(parameter)
     return stages
-
-
-def freeze(model: nn.Module, except_head: bool = True) -> None:
-    """Make every parameter untrainable, but for those of the head (unless `except_head` is False).
-
-    This stops the optimizer. A BatchNorm layer also changes without an optimizer, whenever it sees a
-    batch in train mode: `set_train_mode` is the other half of freezing.
-    """
-    model.requires_grad_(False)
-    if except_head:
-        model.get_submodule(find_head(model)).requires_grad_(True)
-
-
-def set_train_mode(model: nn.Module) -> None:
-    """Switch to train mode, but leave in eval mode what is frozen.
-
-    Frozen is a module with parameters of which none is trainable, and every module without parameters
-    (dropout, for example) that comes before the first trainable one. So a frozen BatchNorm keeps its
-    running mean and variance, and a frozen backbone says the same about a picture every time.
-    """
-    model.train()
-    thawed = False  # modules are listed in the order in which they were registered: that of the layers
-    for module in model.modules():
-        own = list(module.parameters())
-        trainable = any(parameter.requires_grad for parameter in own)
-        if not trainable and (own or not thawed):
-            module.eval()
-        if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
-            thawed = True
-
-
-def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that an optimizer may change."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
-def only_head_trainable(model: nn.Module) -> bool:
-    """Return whether the head, and nothing but the head, is trainable."""
-    head = {id(parameter) for parameter in model.get_submodule(find_head(model)).parameters()}
-    return {id(parameter) for parameter in trainable_parameters(model)} == head
-
-
-class eval_mode:  # noqa: N801 (used like a function: `with eval_mode(model):`)
-    """Switch a network to eval mode, and give every module its own mode back at the end."""
-
-    def __init__(self, model: nn.Module):
-        self.model = model
-
-    def __enter__(self) -> nn.Module:
-        self.modes = {module: module.training for module in self.model.modules()}
-        return self.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        for module, mode in self.modes.items():
-            module.training = mode

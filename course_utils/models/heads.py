@@ -1,4 +1,8 @@
-"""TODO models.heads."""
+"""The head: the last layer, which turns features into one number for each class.
+
+Everything below it is the *backbone*, which turns a picture into a list of numbers, its *features*. Lesson 03
+takes the head off and puts a new one in its place.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,17 +22,17 @@ def find_head(model: nn.Module) -> str:
     """
     if hasattr(model, "get_classifier"):  # timm's own way to ask
         classifier = model.get_classifier()
-        names = [name for name, module in model.named_modules() if module is classifier]
-        if names and isinstance(classifier, nn.Linear):
-            return names[0]
-    for name in () if hasattr(model, "get_classifier") else HEAD_NAMES:
-        module = getattr(model, name, None)
-        if isinstance(module, nn.Linear):
-            return name
-        if isinstance(module, nn.Sequential) and len(module):
-            last, layer = list(module.named_children())[-1]
-            if isinstance(layer, nn.Linear):
-                return f"{name}.{last}"
+        for name, module in model.named_modules():
+            if module is classifier and isinstance(module, nn.Linear):
+                return name
+    else:
+        for name in HEAD_NAMES:
+            module = getattr(model, name, None)
+            if isinstance(module, nn.Sequential) and len(module):
+                last, module = list(module.named_children())[-1]
+                name = f"{name}.{last}"
+            if isinstance(module, nn.Linear):
+                return name
     raise ConfigError(
         "The head of this network is not known.",
         where=type(model).__name__,
@@ -58,26 +62,20 @@ def replace_head(model: nn.Module, num_classes: int) -> nn.Linear:
     name = find_head(model)
     old = model.get_submodule(name)
     new = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
-    put(model, name, new)
+    model.set_submodule(name, new)
     return new
-
-
-def put(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put a module in the place of the part with this name, for example "layer4" or "classifier.6"."""
-    parent, _, attribute = name.rpartition(".")
-    setattr(model.get_submodule(parent), attribute, module)
 
 
 @contextmanager
 def without_head(model: nn.Module) -> Iterator[nn.Module]:
-    """Lend the network with its head taken off: what goes in is a picture, what comes out its features.
+    """Yield the network with its head taken off, so that it returns the features of a picture.
 
     The head is put back at the end, also after an error.
     """
     name = find_head(model)
     head = model.get_submodule(name)
-    put(model, name, nn.Identity())
+    model.set_submodule(name, nn.Identity())
     try:
         yield model
     finally:
-        put(model, name, head)
+        model.set_submodule(name, head)

@@ -1,9 +1,8 @@
-"""How is what was learned kept?
+"""Model files (.safetensors): a network's weights and what is needed to use them.
 
-A *model file* (.safetensors) holds a network's weights and what you need to use them: the backbone, the
-classes, the image size and the preprocessing. A *training state* (.pt) holds what is needed to go on
-training. Both are written to a temporary file beside the final one and then moved into place, so that a
-crash in mid-write leaves the old file whole. Neither runs code when it is read.
+That is the backbone's name, the classes, the image size and the preprocessing. A file is written beside the
+final one and then moved into its place, so that a crash in mid-write leaves the old file whole. No code runs
+when it is read.
 """
 
 import hashlib
@@ -17,8 +16,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms import InterpolationMode, v2
 
-from course_utils.data import ImageClassification, write_atomically
+from course_utils.data import ImageClassification, build_backbone, check_finite, write_atomically
 from course_utils.errors import CheckpointError, CourseError
+from course_utils.models.heads import replace_head
 
 
 def save_model(
@@ -38,8 +38,8 @@ def save_model(
         backbone: The network's name: torchvision's, or "timm/NAME".
         classes: The names of the head's outputs, in order.
         image_size: Height and width in pixels that the network was trained with. None: the weights' own.
-        transform: What `backbone_transform` gave; `model_transform` rebuilds it. None: nothing is kept of
-            it, and whoever reads the file must know how pictures are prepared.
+        transform: The preprocessing, from `backbone_transform`; `model_transform` rebuilds it. None: it is
+            not saved, and the file alone does not tell how pictures are prepared.
 
     Raises:
         CheckpointError: If the file cannot be written, `load_model` could not read it again because
@@ -53,23 +53,17 @@ def save_model(
         "image_size": image_size,
         "preprocessing": describe_preprocessing(transform) if transform else None,
     }
-    _refuse_what_does_not_fit(path, state, card)
+    _check_readable(path, state, card)
     metadata = {"course": json.dumps({**card, "sha256": _fingerprint(state, card)}, ensure_ascii=False)}
     write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
 
 
-def _refuse_what_does_not_fit(path: Path, state: dict[str, torch.Tensor], card: dict) -> None:
+def _check_readable(path: Path, state: dict[str, torch.Tensor], card: dict) -> None:
     """Build what `load_model` will build, without filling any memory, and compare the shapes."""
-    # Imported here: the room of the networks is needed for whole networks only.
-    from course_utils.data import build_backbone
-    from course_utils.models.heads import replace_head
-
     found, cause = "", None
     try:
         with torch.device("meta"):
-            twin = build_backbone(card["backbone"])
-            replace_head(twin, len(card["classes"]))
-        wanted = {name: list(tensor.shape) for name, tensor in twin.state_dict().items()}
+            wanted = {name: list(tensor.shape) for name, tensor in _build(card).state_dict().items()}
         given = {name: list(tensor.shape) for name, tensor in state.items()}
         for name in [*given, *wanted]:
             if given.get(name) != wanted.get(name):
@@ -87,6 +81,12 @@ def _refuse_what_does_not_fit(path: Path, state: dict[str, torch.Tensor], card: 
         ) from cause
 
 
+def _build(card: dict) -> nn.Module:
+    model = build_backbone(card["backbone"])
+    replace_head(model, len(card["classes"]))
+    return model
+
+
 def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     """Read a network that `save_model` wrote.
 
@@ -97,10 +97,6 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     Raises:
         CheckpointError: If the file is missing, damaged, altered or was not written by `save_model`.
     """
-    # Imported here: the room of the networks is needed for reading only.
-    from course_utils.data import build_backbone, refuse_nan
-    from course_utils.models.heads import replace_head
-
     path, card = Path(path).resolve(), {}
     try:
         with safe_open(path, framework="pt") as file:
@@ -109,15 +105,15 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
         expected = card.pop("sha256")
         if _fingerprint(state, card) != expected:
             raise ValueError(f"something was altered: its SHA-256 is no longer {expected}")
-        refuse_nan(state, path)
-        model = build_backbone(card["backbone"])
-        replace_head(model, len(card["classes"]))
+        check_finite(state, path)
+        model = _build(card)
         model.load_state_dict(state)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, CourseError) as error:
+        backbone = f", with the weights of a {card['backbone']}" if "backbone" in card else ""
         raise CheckpointError(
             "A model file cannot be read.",
             where=path,
-            expected=f"a .safetensors file that save_model wrote{_of_backbone(card)}",
+            expected=f"a .safetensors file that save_model wrote{backbone}",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
             do="Check the path; save the model again with save_model.",
         ) from error
@@ -142,7 +138,7 @@ def model_transform(card: dict) -> v2.Compose:
             do="Build it with backbone_transform(weights), or save the model again with transform=...",
         )
     described = dict(card["preprocessing"])
-    interpolation, sides = InterpolationMode(described.pop("interpolation")), described.pop("resize_size")
+    sides, interpolation = described.pop("resize_size"), InterpolationMode(described.pop("interpolation"))
     preset = ImageClassification(**described, interpolation=interpolation)
     preset.resize_size = sides if isinstance(sides, list) else [sides]  # older files have one number
     return v2.Compose([v2.RGB(), preset])
@@ -155,7 +151,6 @@ def describe_preprocessing(transform: Callable) -> dict:
         CheckpointError: If it is anything else than a preset, after making a picture RGB.
     """
     *before, preset = getattr(transform, "transforms", [transform])
-    preset = _as_torchvisions(preset)
     if not isinstance(preset, ImageClassification) or not all(isinstance(step, v2.RGB) for step in before):
         raise CheckpointError(
             "The preprocessing of a network cannot be written into its file.",
@@ -174,32 +169,10 @@ def describe_preprocessing(transform: Callable) -> dict:
     }
 
 
-def _as_torchvisions(preset: Callable) -> Callable:
-    """Return torchvision's preset that does to a PIL picture what timm's steps do; others as they are."""
-    steps = {type(step).__name__: step for step in getattr(preset, "transforms", [])}
-    if list(steps) != ["Resize", "CenterCrop", "MaybeToTensor", "Normalize"]:
-        return preset
-    resize, crop, _, numbers = steps.values()
-    if len({*crop.size}) > 1:
-        return preset
-    found = ImageClassification(
-        crop_size=crop.size[0],
-        mean=tuple(numbers.mean.tolist()),
-        std=tuple(numbers.std.tolist()),
-        interpolation=resize.interpolation,
-    )
-    found.resize_size = [resize.size] if isinstance(resize.size, int) else [*resize.size]
-    return found
-
-
 def _fingerprint(state: dict[str, torch.Tensor], card: dict) -> str:
-    """Return one SHA-256 over every number of a network and over what is said about it."""
+    """Return one SHA-256 over every number of a network and over its card."""
     digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _of_backbone(card: dict) -> str:
-    return f", with the weights of a {card['backbone']}" if "backbone" in card else ""

@@ -12,9 +12,9 @@ import torch
 from torchvision import models
 
 from course_utils.data.backbone_inputs import build_backbone
-from course_utils.data.weights import backbone_weights, hub_state_dict
+from course_utils.data.weights import backbone_weights, fetch_weights, read_weights
 from course_utils.errors import WeightsError
-from course_utils.models.backbones import fetch_weights, load_backbone
+from course_utils.models.backbones import load_backbone
 from course_utils.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -125,10 +125,10 @@ def test_weights_come_from_the_classrooms_own_mirror(put, checkpoints, tmp_path,
     (tmp_path / "stick").mkdir()
     name = put({"weight": torch.ones(3)}, tmp_path / "stick").name
     monkeypatch.setenv("COURSE_MIRROR", str(tmp_path / "stick"))
-    assert torch.equal(hub_state_dict(SMALL)["weight"], torch.ones(3))
+    assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3))
     assert (checkpoints / name).is_file()
     monkeypatch.delenv("COURSE_MIRROR")
-    assert torch.equal(hub_state_dict(SMALL)["weight"], torch.ones(3)), "now without a mirror"
+    assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3)), "now without a mirror"
 
 
 def test_damaged_weights_in_a_folder_of_somebody_else(
@@ -140,11 +140,11 @@ def test_damaged_weights_in_a_folder_of_somebody_else(
     path.chmod(0o444)
     path.parent.chmod(0o555)
     with ordinary_user():
-        assert torch.equal(hub_state_dict(SMALL)["weight"], torch.ones(3))
+        assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3))
     path.chmod(0o644)
     path.write_bytes(b"damaged")
     with ordinary_user(), pytest.raises(WeightsError, match="TORCH_HOME") as caught:
-        hub_state_dict(SMALL)
+        read_weights(SMALL)
     assert_says_four_things(caught.value)
     path.parent.chmod(0o755)
     assert path.read_bytes() == b"damaged"
@@ -158,5 +158,5 @@ def test_fetch_replaces_damaged_weights(put, tmp_path, monkeypatch):
     assert [row.state for row in fetch_weights(settings)] == ["sound"]
     path.write_bytes(b"damaged")
     assert [row.state for row in fetch_weights(settings)] == ["fetched"]
-    assert torch.equal(hub_state_dict(SMALL)["weight"], torch.ones(3))
+    assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3))
     assert fetch_weights(Settings(weights="none")) == []

@@ -20,7 +20,7 @@ from course_utils.data.weights import (
     backbone_name,
     backbone_weights,
     classifier_names,
-    hub_state_dict,
+    read_weights,
 )
 from course_utils.errors import CheckpointError, ConfigError, WeightsError
 from course_utils.models.backbones import load_backbone
@@ -317,7 +317,7 @@ class TestHubCache:
         altered = damage(path.read_bytes())
         path.write_bytes(altered)
         with pytest.raises(WeightsError, match="damaged or altered") as caught:
-            hub_state_dict(SMALL)
+            read_weights(SMALL)
         assert_says_four_things(caught.value)
         assert caught.value.where == str(path)
         assert not path.exists()
@@ -328,7 +328,7 @@ class TestHubCache:
         for count in (1, 2, 3):
             path.write_bytes(b"damaged in another way" * count)
             with pytest.raises(WeightsError):
-                hub_state_dict(SMALL)
+                read_weights(SMALL)
         kept = sorted(path.parent.glob("*.bad*"), key=lambda one: one.stat().st_size)
         assert [one.read_bytes().count(b"damaged") for one in kept] == [1, 2, 3]
 
@@ -356,7 +356,7 @@ class TestHubCache:
     def test_download_is_kept_if_its_hash_is_right(self, put, hub, tmp_path, monkeypatch):
         served = put({"weight": torch.ones(3)}, tmp_path / "served")
         monkeypatch.setattr(SMALL.value, "url", served.as_uri())
-        assert torch.equal(hub_state_dict(SMALL)["weight"], torch.ones(3))
+        assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3))
         assert (hub / served.name).is_file()
 
     def test_no_more_is_taken_than_torchvisions_table_says(self, put, hub, tmp_path, monkeypatch):
@@ -365,7 +365,7 @@ class TestHubCache:
             file.truncate(6_000_000)  # the table says 5.282 MB, in millions of 1.048576
         monkeypatch.setattr(SMALL.value, "url", served.as_uri())
         with pytest.raises(WeightsError, match="6,000,000 bytes are offered, which cannot be"):
-            hub_state_dict(SMALL)
+            read_weights(SMALL)
         assert [path.name for path in hub.iterdir() if path.suffix != ".lock"] == []
 
     def test_download_is_not_kept_if_its_hash_is_wrong(self, put, hub, tmp_path, monkeypatch):
@@ -373,5 +373,5 @@ class TestHubCache:
         served.write_bytes(b"<html>Please log in</html>")
         monkeypatch.setattr(SMALL.value, "url", served.as_uri())
         with pytest.raises(WeightsError, match="hash"):
-            hub_state_dict(SMALL)
+            read_weights(SMALL)
         assert [path.name for path in hub.iterdir() if path.suffix != ".lock"] == []

@@ -11,7 +11,7 @@ import zipfile
 import pytest
 from local_remote import commit, copy_course, git
 
-from course_utils.data.archives import Found
+from course_utils.data.archives import FileStatus
 from course_utils.errors import ConfigError, DataError
 from course_utils.settings import Settings, downloads_folder
 from course_utils.teaching.address import launch_links
@@ -214,20 +214,18 @@ def test_bundle_is_never_written_over_another_file(tmp_path, assert_says_four_th
 def test_full_profile_brings_images_and_weights_to_where_they_are_found(
     cifar10_server, tmp_path, monkeypatch, no_network
 ):
-    from course_utils.data import weights
-    from course_utils.data.splits import fetch_images
+    from course_utils.data import fetch_images, fetch_weights
 
     archive, stop = cifar10_server
     pretrained = tmp_path / "hub" / "resnet50-0123.pth"
     pretrained.parent.mkdir()
     pretrained.write_bytes(b"weights")
-    fetch = weights.fetch_weights
 
     def stand_in(settings):
         own = settings.backbone == "resnet18"
-        return fetch(settings) if own else [Found("ResNet50", pretrained, 7, "sound")]
+        return fetch_weights(settings) if own else [FileStatus("ResNet50", pretrained, 7, "sound")]
 
-    monkeypatch.setattr(weights, "fetch_weights", stand_in)
+    monkeypatch.setattr("course_utils.data.fetch_weights", stand_in)
     names = bundle("full", tmp_path / "course.zip", tmp_path)
     assert [name for name in names if name.startswith("data/downloads/")] == [
         *("data/downloads/cifar-10-python.tar.gz", "data/downloads/resnet50-0123.pth")

@@ -91,8 +91,7 @@ def bundle(profile: str, out: str | Path, wheels: str | Path) -> list[str]:
 
 def _data_files(settings: Settings) -> dict[str, Path]:
     """Verify the images and weights of a profile; return those that do not ship, named as in a mirror."""
-    from course_utils.data import DOWNLOADED, fetch_images
-    from course_utils.models import fetch_weights
+    from course_utils.data import DOWNLOADED, fetch_images, fetch_weights
 
     for own in (Settings(), Settings(dataset="clipart"), settings):
         fetch_images(own)

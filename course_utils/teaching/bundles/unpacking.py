@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from course_utils.data import Found, write_atomically
+from course_utils.data import FileStatus, write_atomically
 from course_utils.errors import DataError
 from course_utils.settings import REPOSITORY_FOLDER
 
@@ -29,7 +29,7 @@ def unpack(
     folder: str | Path = REPOSITORY_FOLDER,
     only: str = "",
     downloads: Path | None = None,
-) -> list[Found]:
+) -> list[FileStatus]:
     """Put the files of a bundle in place, once all of them are known to be whole.
 
     Args:
@@ -65,7 +65,7 @@ def unpack(
                     target, lambda part, name=name: _copy(read(name), part, sums[name]), DataError
                 )
         states = {"missing": "unpacked", "same": "sound"}
-        return [Found(name, wanted[name], names[name], states[found[name]]) for name in wanted]
+        return [FileStatus(name, wanted[name], names[name], states[found[name]]) for name in wanted]
 
 
 @contextmanager

@@ -1,0 +1,139 @@
+"""Files of pretrained weights: verified at every load, and nothing in them is run."""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torchvision.models import WeightsEnum
+
+from course_utils.data.downloads import KnownFile, difference, download, quarantine
+from course_utils.errors import WeightsError
+from course_utils.settings import REPOSITORY_FOLDER
+
+
+class FileWeights(WeightsEnum):
+    """Weights in a .safetensors file on this machine, checked against their SHA-256 at every load.
+
+    A safetensors file holds numbers only, so reading one cannot run code.
+    """
+
+    @property
+    def path(self) -> Path:
+        """The absolute path of the file."""
+        return (REPOSITORY_FOLDER / self.url).resolve()
+
+    def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
+        """Read the file. The arguments of torchvision's own method (progress, ...) are not needed.
+
+        Returns:
+            The name and the tensor (float32 or int64, on the CPU) of every parameter and buffer.
+
+        Raises:
+            WeightsError: If the file is missing, altered or not a safetensors file, or if it holds a number
+                that is NaN or infinite.
+        """
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise missing_file(self.path) from error
+        found, expected = hashlib.sha256(content).hexdigest(), self.meta.get("sha256")
+        if expected and found != expected:
+            raise WeightsError(
+                "The pretrained weights are not the ones that the course was made with.",
+                where=self.path,
+                expected=f"SHA-256 {expected}",
+                found=f"SHA-256 {found} ({len(content):,} bytes)",
+                do="Get the file again: git checkout -- data/weights",
+            )
+        try:
+            state = load_safetensors(content)
+        except SafetensorError as error:
+            raise WeightsError(
+                "The weights cannot be read.",
+                where=self.path,
+                expected="a .safetensors file",
+                found=f"{len(content):,} bytes that are none ({error})",
+                do="Name a file that was written with safetensors.",
+            ) from error
+        state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
+        check_finite(state, self.path)
+        return state
+
+
+def read_hub(weights: WeightsEnum) -> dict[str, torch.Tensor]:
+    """Read torchvision's weights from the cache of torch.hub, or download them into it.
+
+    torch.hub checks a hash when it downloads and never again, and unpickles whatever then lies in its
+    cache. Here the hash in the file's name is compared at every load, and nothing but tensors is read.
+
+    Raises:
+        WeightsError: If the file cannot be downloaded, is damaged or altered (it is then renamed to one that
+            ends in .bad), or holds anything else than weights.
+    """
+    file, folder = hub_file(weights)
+    path = folder / file.name
+    if not path.exists():
+        download(file, folder)
+    elif problem := difference(path, file):
+        try:
+            advice = f"Run again to download them; the damaged file is now called {quarantine(path).name}."
+        except OSError:
+            advice = "You may not change this folder: tell its owner, or name another one in TORCH_HOME."
+        raise WeightsError(
+            "Cached weights are damaged or altered.",
+            where=path,
+            expected=f"a SHA-256 that begins with {file.sha256}",
+            found=problem,
+            do=advice,
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle may raise anything at all on a file that is none
+        raise WeightsError(
+            "The weights cannot be read safely.",
+            where=path,
+            expected="a file that holds tensors and nothing else",
+            found=f"{type(error).__name__}: {str(error)[:200]}",
+            do="Delete the file; it is downloaded again.",
+        ) from error
+
+
+def hub_file(weights: WeightsEnum) -> tuple[KnownFile, Path]:
+    """Describe a file of torchvision's weights, which has its hash in its name, and torch.hub's folder."""
+    name = Path(urlparse(weights.url).path).name
+    begin = re.search(r"-([a-f0-9]+)\.", name).group(1)
+    folder = (Path(torch.hub.get_dir()) / "checkpoints").absolute()
+    # The table has millions of 1,048,576 bytes, rounded to three places.
+    limit = math.ceil((weights.meta["_file_size"] + 0.0005) * 2**20) if "_file_size" in weights.meta else None
+    return KnownFile(name, (weights.url,), begin, error=WeightsError, limit=limit), folder
+
+
+def check_finite(state: Mapping[str, torch.Tensor], where: Path | str) -> None:
+    """Raise `WeightsError`, which names the entry, if a number of any entry is NaN or infinite."""
+    for name, tensor in state.items():
+        finite = tensor.isfinite()
+        if not finite.all():
+            raise WeightsError(
+                f"The weights hold NaN or infinity, in {name}.",
+                where=where,
+                expected="finite numbers",
+                found=f"{tensor[~finite][0]}; {(~finite).sum():,} of its {tensor.numel():,} are not finite",
+                do="Take other weights. These were probably saved after a training that had diverged.",
+            )
+
+
+def missing_file(path: Path) -> WeightsError:
+    """Return the error for a file of weights that cannot be read."""
+    return WeightsError(
+        "The file of weights does not exist or cannot be read.",
+        where=path,
+        expected="a .safetensors file",
+        found="a folder" if path.is_dir() else "nothing that can be read",
+        do="Check the path; a path that does not begin with / starts from the working directory.",
+    )
