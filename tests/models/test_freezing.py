@@ -1,24 +1,28 @@
-"""Tests of the room `stages`: which parts a backbone has, and which of them are trained."""
+"""Which stages a backbone has, which of them are trained, and what freezing has to mean."""
 
 from collections import OrderedDict
 
 import pytest
 import torch
+from shapes import build_shapes
 from torch import nn
 from torchvision.models import get_model
 
-from course_utils.data.backbone_inputs import build_backbone
+from course_utils.data import build_backbone
 from course_utils.errors import ConfigError
-from course_utils.models.freezing import (
+from course_utils.models import (
+    eval_mode,
+    find_head,
     freeze,
     freeze_batchnorm,
     only_head_trainable,
+    replace_head,
     set_train_mode,
     stage_names,
     stage_parameters,
     thaw,
+    trainable_parameters,
 )
-from course_utils.models.heads import find_head
 
 
 @pytest.fixture
@@ -27,21 +31,9 @@ def resnet():
     return get_model("resnet18", num_classes=4)
 
 
-def built(name):
-    """Build a network on the meta device: its shapes, no numbers."""
-    if name.startswith("timm/"):
-        pytest.importorskip("timm")
-    with torch.device("meta"):
-        return build_backbone(name)
-
-
 def trainable_stages(model):
     stages = stage_parameters(model).items()
     return {name for name, parameters in stages if any(p.requires_grad for p in parameters)}
-
-
-def test_a_resnet_has_six_stages_below_its_head(resnet):
-    assert stage_names(resnet) == ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"]
 
 
 @pytest.mark.parametrize(
@@ -60,34 +52,20 @@ def test_a_resnet_has_six_stages_below_its_head(resnet):
     ],
 )
 def test_other_families_have_stages_too(name, first, last, count):
-    names = stage_names(built(name))
+    model = build_shapes(name)
+    names, stages = stage_names(model), stage_parameters(model)
     assert (names[0], names[-1], len(names)) == (first, last, count)
-
-
-@pytest.mark.parametrize("name", ["resnet18", "vgg11", "mobilenet_v3_small", "convnext_tiny", "vit_b_16"])
-def test_every_parameter_is_in_one_stage_or_in_the_head(name):
-    model = built(name)
-    stages = stage_parameters(model)
-    assert list(stages) == [*stage_names(model), find_head(model)]
+    assert list(stages) == [*names, find_head(model)] and all(stages.values())
     found = [id(parameter) for parameters in stages.values() for parameter in parameters]
     assert sorted(found) == sorted(id(parameter) for parameter in model.parameters())
-    assert all(stages.values())
 
 
 def test_what_is_in_no_stage_goes_with_the_nearest():
-    model = built("vit_b_16")
+    model = build_shapes("vit_b_16")
     stages = stage_parameters(model)
     assert any(parameter is model.class_token for parameter in stages["conv_proj"])
     last = stages["encoder.layers.encoder_layer_11"]
     assert any(parameter is model.encoder.ln.weight for parameter in last)
-
-
-def test_the_top_stage_of_a_chain_does_not_hold_the_head():
-    model = built("vgg11")
-    freeze(model)
-    thaw(model, "classifier.3")
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert trained == {"classifier.3.weight", "classifier.3.bias", "classifier.6.weight", "classifier.6.bias"}
 
 
 def test_a_network_may_be_nothing_but_a_head():
@@ -98,52 +76,107 @@ def test_a_network_may_be_nothing_but_a_head():
 @pytest.mark.parametrize(
     ("down_to", "stages"),
     [
-        ("layer4", {"fc", "layer4"}),
-        ("layer2", {"fc", "layer4", "layer3", "layer2"}),
-        ("conv1", {"fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1"}),
+        (["layer4"], {"fc", "layer4"}),
+        (["layer3", "layer4"], {"fc", "layer4", "layer3"}),  # less leaves what was thawed before
+        (["conv1"], {"fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1"}),
     ],
 )
 def test_thaw_goes_from_the_top_down_to_the_stage_named(resnet, down_to, stages):
     freeze(resnet)
-    thaw(resnet, down_to)
+    assert only_head_trainable(resnet)
+    for stage in down_to:
+        thaw(resnet, stage)
     assert trainable_stages(resnet) == stages
+    assert not only_head_trainable(resnet)
 
 
-def test_thawing_less_leaves_what_was_thawed_before(resnet):
+def test_the_top_stage_of_a_chain_does_not_hold_the_head():
+    model = build_shapes("vgg11")
+    freeze(model)
+    thaw(model, "classifier.3")
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {"classifier.3.weight", "classifier.3.bias", "classifier.6.weight", "classifier.6.bias"}
+
+
+@pytest.mark.parametrize("name", ["layer5", "fc"])
+def test_unknown_stage_is_an_error_that_names_the_nearest(name, resnet, assert_says_four_things):
+    with pytest.raises(ConfigError, match="stage") as caught:
+        thaw(resnet, name)
+    assert_says_four_things(caught.value)
+    assert name == "fc" or "Did you mean 'layer4'" in str(caught.value)
+
+
+def test_only_the_head_is_trainable_or_something_else_or_nothing():
+    model = build_shapes("resnet18")
+    assert not only_head_trainable(model)
+    freeze(model)
+    assert only_head_trainable(model) and len(trainable_parameters(model)) == 2
+    model.layer4[1].bn2.requires_grad_(True)
+    assert not only_head_trainable(model)
+    freeze(model, except_head=False)
+    assert not only_head_trainable(model) and trainable_parameters(model) == []
+    set_train_mode(model)
+    assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "timm/convnext_atto"]
+)
+def test_frozen_backbone_keeps_its_numbers_and_its_answers_in_train_mode(name):
+    """BatchNorm would move 60 buffers of a ResNet; dropout would answer something else every time."""
+    if name.startswith("timm/"):
+        pytest.importorskip("timm")
+    model, images = build_backbone(name), torch.rand(2, 3, 32, 32) * 5 + 3
+    replace_head(model, 3)
+    freeze(model)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    set_train_mode(model)
+    assert torch.equal(model(images), model(images))
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    assert model.get_submodule(find_head(model)).training
+
+
+def test_thawed_layers_are_in_train_mode_and_frozen_ones_below_are_not(resnet):
     freeze(resnet)
-    thaw(resnet, "layer3")
     thaw(resnet, "layer4")
-    assert trainable_stages(resnet) == {"fc", "layer4", "layer3"}
+    set_train_mode(resnet)
+    before = {name: buffer.clone() for name, buffer in resnet.named_buffers()}
+    resnet(torch.rand(2, 3, 32, 32))
+    moved = {name for name, buffer in resnet.named_buffers() if not torch.equal(buffer, before[name])}
+    assert moved == {name for name in before if name.startswith("layer4")}
 
 
-def test_unknown_stage_is_an_error_that_names_the_nearest(resnet):
-    with pytest.raises(ConfigError, match="Did you mean 'layer4'"):
-        thaw(resnet, "layer5")
+def test_dropout_follows_the_layers_before_it():
+    model = build_shapes("vgg11")
+    dropouts = [model.classifier[2], model.classifier[5]]
+    freeze(model)
+    set_train_mode(model)
+    assert [dropout.training for dropout in dropouts] == [False, False]
+    model.classifier[3].requires_grad_(True)
+    set_train_mode(model)
+    assert [dropout.training for dropout in dropouts] == [False, True]
+    model.requires_grad_(True)
+    set_train_mode(model)
+    assert all(module.training for module in model.modules())
 
 
-def buffers(model):
-    return {name: buffer.clone() for name, buffer in model.named_buffers()}
-
-
-@pytest.mark.parametrize("keep", [True, False], ids=["kept", "thawed"])
-def test_a_frozen_batchnorm_keeps_its_statistics_in_a_thawed_network(resnet, keep):
-    if keep:
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_batchnorm_keeps_its_statistics_in_a_thawed_network(resnet, frozen):
+    if frozen:
         freeze_batchnorm(resnet)
-    before = buffers(resnet)
+        trained = {type(m) for m in resnet.modules() for p in m.parameters(False) if p.requires_grad}
+        assert trained == {nn.Conv2d, nn.Linear}
+    before = {name: buffer.clone() for name, buffer in resnet.named_buffers()}
     set_train_mode(resnet)
     resnet(torch.randn(4, 3, 32, 32))
     unchanged = [torch.equal(buffer, before[name]) for name, buffer in resnet.named_buffers()]
-    assert all(unchanged) if keep else not any(unchanged)
+    assert all(unchanged) if frozen else not any(unchanged)
 
 
-def test_freezing_batchnorm_leaves_every_other_layer_trainable(resnet):
-    freeze_batchnorm(resnet)
-    left = {type(module) for module in resnet.modules() for p in module.parameters(False) if p.requires_grad}
-    assert left == {nn.Conv2d, nn.Linear}
-
-
-def test_a_thawed_stage_means_that_the_network_is_not_frozen_below_its_head(resnet):
-    freeze(resnet)
-    assert only_head_trainable(resnet)
-    thaw(resnet, "layer4")
-    assert not only_head_trainable(resnet)
+def test_eval_mode_gives_every_module_its_own_mode_back():
+    model = build_shapes("resnet18").train()
+    model.bn1.eval()
+    with pytest.raises(ZeroDivisionError), eval_mode(model) as same:
+        assert same is model and not any(module.training for module in model.modules())
+        raise ZeroDivisionError
+    assert [name for name, module in model.named_modules() if not module.training] == ["bn1"]

@@ -1,0 +1,115 @@
+"""Files are written as a whole, or not at all."""
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from course_utils.data import check_room, make_folder, write_atomically
+from course_utils.errors import CheckpointError, ConfigError
+
+
+def test_file_is_written_into_a_new_folder(tmp_path):
+    write_atomically(tmp_path / "new" / "file", lambda part: part.write_text("hello"))
+    assert (tmp_path / "new" / "file").read_text() == "hello"
+    assert os.listdir(tmp_path / "new") == ["file"]
+
+
+@pytest.mark.parametrize(
+    "error, expected",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), CheckpointError),
+        (RuntimeError("PytorchStreamWriter failed writing file"), CheckpointError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+    ids=["full disk", "torch on a full disk", "Ctrl-C"],
+)
+def test_old_file_survives_a_write_that_fails(tmp_path, error, expected):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail_half_way(part):
+        part.write_text("ne")
+        raise error
+
+    with pytest.raises(expected) as caught:
+        write_atomically(path, fail_half_way)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+    if expected is CheckpointError:
+        assert str(path) in str(caught.value)
+        assert str(error) in str(caught.value)
+        assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("kind", [CheckpointError, ConfigError])
+def test_file_that_cannot_be_written_is_an_error_with_its_path(tmp_path, kind, assert_says_four_things):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(kind) as caught:
+        write_atomically(tmp_path / "file" / "below", lambda part: part.write_text("hello"), kind)
+    assert_says_four_things(caught.value)
+    assert caught.value.where == str(tmp_path / "file" / "below")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("mask, expected", [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664)])
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no permission bits")
+def test_permissions_follow_the_umask(tmp_path, mask, expected):
+    before = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "file", lambda part: part.write_text("hello"))
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == expected
+
+
+HALF_WRITTEN = """
+import sys
+from pathlib import Path
+from course_utils.data.files import write_atomically
+
+def write(part):
+    part.write_bytes(b"half of it")
+    print(part, flush=True)
+    sys.stdin.read()
+
+write_atomically(Path(sys.argv[1]), write)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs locks that end with their process")
+def test_what_a_killed_save_left_is_removed_by_the_next_one(tmp_path):
+    path = tmp_path / "file"
+    others = [tmp_path / ".file.part", tmp_path / ".file.notes.part", tmp_path / ".other.abcd1234.part"]
+    for other in others:
+        other.write_text("mine")
+    command = [sys.executable, "-W", "ignore", "-c", HALF_WRITTEN, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        part = Path(process.stdout.readline().strip())
+        write_atomically(path, lambda part: part.write_text("of another"))
+        assert part.read_bytes() == b"half of it", "one that is under way is left alone"
+        process.kill()
+    assert part.read_bytes() == b"half of it"
+    write_atomically(path, lambda part: part.write_text("whole"))
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
+def test_room_is_that_of_the_folder_that_is_there(tmp_path, assert_says_four_things):
+    check_room(tmp_path / "new" / "file", 1)
+    with pytest.raises(CheckpointError, match="too little room") as caught:
+        check_room(tmp_path / "new" / "file", 10**18)
+    assert_says_four_things(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_folder_of_somebody_else_is_an_error_of_the_kind_asked_for(folder_for_all, ordinary_user):
+    make_folder(folder_for_all / "a" / "b", ConfigError)
+    folder_for_all.chmod(0o555)
+    with ordinary_user(), pytest.raises(ConfigError, match="could not be written"):
+        make_folder(folder_for_all, ConfigError)
+    assert [path.name for path in folder_for_all.iterdir()] == ["a"]

@@ -1,0 +1,323 @@
+"""Files of weights: none that is damaged, altered, malicious or misfit is loaded (faults 21 to 25).
+
+Where the plain way (torchvision) has the fault, it is shown first.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision import models
+
+from course_utils.data import backbone_weights, build_backbone, fetch_weights, read_weights
+from course_utils.data.weights import ResNet18_64px_Weights
+from course_utils.errors import WeightsError
+from course_utils.models import load_backbone
+from course_utils.settings import Settings
+from course_utils.teaching.environment import describe_machine
+
+pytestmark = pytest.mark.usefixtures("no_network")
+
+SHIPPED = ResNet18_64px_Weights.DEFAULT
+SMALL = models.ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1  # 1.4 million parameters: quick to write and read
+NAME = "shufflenet_v2_x0_5"
+WEIGHT = "conv5.0.weight"
+DAMAGES = {
+    "one flipped bit": lambda content: content[:-1000] + bytes([content[-1000] ^ 1]) + content[-999:],
+    "truncated": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "login page": lambda content: b"<!DOCTYPE html><html>Please log in</html>",
+}
+damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+
+
+class MakesAFolder:
+    """An object that makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def refused(assert_says_four_things):
+    """Return a function that sees weights refused with a message about a file, and gives the error."""
+
+    def check(weights, where, match=None, load=load_backbone):
+        with pytest.raises(WeightsError, match=match) as caught:
+            load(weights)
+        assert_says_four_things(caught.value)
+        assert caught.value.where == str(where)
+        return caught.value
+
+    return check
+
+
+# The file that ships
+
+
+@damages
+def test_altered_shipped_weights_are_refused(damage, tmp_path, monkeypatch, refused):
+    altered = tmp_path / SHIPPED.path.name
+    altered.write_bytes(damage(SHIPPED.path.read_bytes()))
+    monkeypatch.setattr(SHIPPED.value, "url", str(altered))
+    assert SHIPPED.meta["sha256"] in refused(SHIPPED, altered, "SHA-256").expected
+    assert altered.exists(), "nothing that a student owns is deleted"
+
+
+def test_missing_shipped_weights_are_named(tmp_path, monkeypatch, refused):
+    monkeypatch.setattr(SHIPPED.value, "url", str(tmp_path / "gone.safetensors"))
+    assert isinstance(refused(SHIPPED, tmp_path / "gone.safetensors").__cause__, FileNotFoundError)
+
+
+# `weights="PATH.safetensors"`, for classrooms without a network
+
+
+@pytest.fixture
+def local(tmp_path):
+    """Return a function that saves entries as a local file, and gives its weights and its path."""
+
+    def save(state, backbone=NAME):
+        path = tmp_path / "own.safetensors"
+        path.write_bytes(state) if isinstance(state, bytes) else save_file(state, path)
+        return backbone_weights(Settings(backbone=backbone, weights=str(path))), path
+
+    return save
+
+
+@pytest.mark.parametrize("classes", [1000, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_local_file_is_read_as_float32_and_may_know_other_classes(dtype, classes, local):
+    model = models.get_model(NAME, num_classes=classes).to(dtype)
+    loaded = load_backbone(local(model.state_dict())[0])
+    expected = model.float().state_dict()
+    assert loaded.fc.out_features == classes and loaded.fc.weight.dtype == torch.float32
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize("auxiliary", [False, True])
+def test_local_file_may_have_auxiliary_heads(auxiliary, local):
+    model = models.googlenet(init_weights=False, aux_logits=auxiliary)
+    assert not load_backbone(local(model.state_dict(), "googlenet")[0]).aux_logits
+
+
+def with_value(value, dtype=torch.float32):
+    def change(state):
+        state[WEIGHT] = state[WEIGHT].to(dtype)
+        state[WEIGHT][3, 5] = value
+        return state
+
+    return change
+
+
+def replaced(name, change):
+    return lambda state: {**state, name: change(state[name])}
+
+
+def renamed(prefix):
+    return lambda state: {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+NOT_ONE = f"do not belong to a {NAME}"
+MISFITS = {
+    "NaN": (with_value(torch.nan), WEIGHT, "nan", "diverged"),
+    "infinity in float16": (with_value(torch.inf, torch.float16), WEIGHT, "inf", "diverged"),
+    **{
+        str(dtype): (
+            replaced(WEIGHT, lambda t, dtype=dtype: t.abs().to(dtype)),
+            WEIGHT,
+            str(dtype),
+            "float32",
+        )
+        for dtype in (torch.int32, torch.uint8, torch.bool, torch.complex64)
+    },
+    **{
+        prefix: (renamed(prefix), "begin", f"{prefix}conv1.0.weight", f"removeprefix({prefix!r})")
+        for prefix in ("module.", "_orig_mod.", "module._orig_mod.")
+    },
+    **{
+        f"head of shape {shape}": (replaced("fc.weight", lambda _, s=shape: torch.zeros(s)), NOT_ONE, "", "")
+        for shape in ((), (0, 1024), (1, 1024))
+    },
+    "another network": (
+        *(lambda _: build_backbone("mobilenet_v3_small").state_dict(), NOT_ONE),
+        *("Missing key", "Name the backbone"),
+    ),
+}
+
+
+@pytest.mark.parametrize("change, match, found, advice", MISFITS.values(), ids=MISFITS.keys())
+def test_local_weights_that_do_not_fit_are_refused_by_name(change, match, found, advice, local, refused):
+    weights, path = local(change(build_backbone(NAME).state_dict()))
+    error = refused(weights, path, match)
+    assert found in error.found and advice in error.do
+
+
+def test_machine_tells_of_weights_with_nan(local):
+    _, path = local(with_value(torch.nan)(build_backbone(NAME).state_dict()))
+    assert not describe_machine(Settings(backbone=NAME, weights=str(path))).fine["weights"]
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES.values())[1:], ids=list(DAMAGES)[1:])
+def test_local_file_that_is_damaged_is_refused(damage, local, refused):
+    _, path = local(build_backbone(NAME).state_dict())
+    weights, path = local(damage(path.read_bytes()))
+    assert refused(weights, path, "cannot be read").__cause__ is not None
+
+
+def test_local_file_that_is_not_there_is_named_by_its_absolute_path(tmp_path, monkeypatch, refused):
+    monkeypatch.chdir(tmp_path)
+    refused(Settings(weights="gone.safetensors"), tmp_path / "gone.safetensors", load=backbone_weights)
+
+
+# torchvision's weights in the cache of torch.hub, which itself never checks them again
+
+
+@pytest.fixture(autouse=True)
+def hub(tmp_path, monkeypatch):
+    """Give the folder in which torch.hub keeps weights, empty."""
+    monkeypatch.delenv("COURSE_MIRROR", raising=False)
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)  # so that set_dir below is undone at the end
+    torch.hub.set_dir(str(tmp_path / "hub"))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def put(hub, monkeypatch):
+    """Return a function that saves an object where torchvision would, or where it is served."""
+
+    def save(content, folder=hub):
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(content, folder / "new")
+        real = hashlib.sha256((folder / "new").read_bytes()).hexdigest()[:8]
+        path = (folder / "new").rename(folder / f"small-{real}.pth")
+        served = folder.name == "served"
+        url = path.as_uri() if served else f"https://download.pytorch.org/models/{path.name}"
+        monkeypatch.setattr(SMALL.value, "url", url)
+        return path
+
+    return save
+
+
+def plain():
+    return models.shufflenet_v2_x0_5(weights=SMALL, progress=False)
+
+
+def test_cached_weights_need_no_network(put):
+    state = build_backbone(NAME).state_dict()
+    put(state)
+    loaded = load_backbone(SMALL).state_dict()
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES.values())[1:], ids=list(DAMAGES)[1:])
+def test_fault_21_damaged_weights(damage, put, refused):
+    path = put(build_backbone(NAME).state_dict())
+    damaged = damage(path.read_bytes())
+    path.write_bytes(damaged)
+    with pytest.raises(Exception) as plain_error:
+        plain()
+    assert str(path) not in str(plain_error.value), "the fault is not there"
+
+    assert f"{len(damaged):,} bytes" in refused(SMALL, path, "damaged or altered").found
+    assert path.with_name(f"{path.name}.bad").read_bytes() == damaged and not path.exists()
+
+
+@pytest.mark.parametrize("change", ["other weights", "one flipped bit"])
+def test_fault_22_other_weights_under_that_name(change, put, refused):
+    path = put(build_backbone(NAME).state_dict())
+    if change == "other weights":
+        torch.save(build_backbone(NAME).state_dict(), path)
+        plain()  # loads them without a word
+    else:
+        path.write_bytes(DAMAGES[change](path.read_bytes()))
+    refused(SMALL, path, "damaged or altered")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("where", ["cache", "local file"])
+def test_fault_23_malicious_weights(where, put, local, tmp_path, refused):
+    marker = tmp_path / "made by the attack"
+    path = put({"weight": MakesAFolder(marker)})
+    with pytest.raises(RuntimeError, match="state_dict"):
+        plain()
+    marker.rmdir()  # fails if the fault is not there
+
+    weights, path = (SMALL, path) if where == "cache" else local(path.read_bytes())
+    error = refused(weights, path, "cannot be read")
+    assert not marker.exists()
+    assert "weights_only" not in error.do, "never suggest to turn the protection off"
+
+
+def test_fault_24_no_network_and_no_weights(hub, refused, capsys):
+    with pytest.raises(OSError) as plain_error:
+        plain()
+    assert str(hub) not in str(plain_error.value), "the fault is not there"
+
+    error = refused(SMALL, hub / Path(SMALL.url).name, "could not be downloaded")
+    assert SMALL.url in error.expected and str(hub) in error.do and 'profile="quick"' in error.do
+    assert isinstance(error.__cause__, OSError)
+    assert "RANDOM" not in capsys.readouterr().out
+    load_backbone(backbone_weights(Settings(backbone=NAME, weights="none")))
+    assert "RANDOM WEIGHTS" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("own_mirror", [False, True])
+def test_downloaded_weights_are_kept(own_mirror, put, hub, tmp_path, monkeypatch):
+    served = put({"weight": torch.ones(3)}, tmp_path / ("stick" if own_mirror else "served"))
+    if own_mirror:
+        monkeypatch.setenv("COURSE_MIRROR", str(tmp_path / "stick"))
+    assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3))
+    assert (hub / served.name).is_file()
+    monkeypatch.delenv("COURSE_MIRROR", raising=False)
+    served.unlink()
+    assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3)), "now without a mirror"
+
+
+@pytest.mark.parametrize(
+    "content, match",
+    [
+        (b"<html>Please log in</html>", "hash"),
+        # torchvision's table says 5.282 MB, in millions of 1.048576.
+        (bytes(6_000_000), "6,000,000 bytes are offered, which cannot be"),
+    ],
+    ids=["login page", "more than torchvision's table says"],
+)
+def test_wrong_download_is_not_kept(content, match, put, hub, tmp_path, refused):
+    served = put({}, tmp_path / "served")
+    served.write_bytes(content)
+    refused(SMALL, hub / served.name, match)
+    assert [path.name for path in hub.iterdir() if path.suffix != ".lock"] == []
+
+
+def test_damaged_weights_in_a_folder_of_somebody_else(put, folder_for_all, ordinary_user, refused):
+    torch.hub.set_dir(str(folder_for_all))
+    path = put({"weight": torch.ones(3)}, folder_for_all / "checkpoints")
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    with ordinary_user():
+        assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3))
+    path.chmod(0o644)
+    path.write_bytes(b"damaged")
+    with ordinary_user():
+        refused(SMALL, path, "TORCH_HOME")
+    path.parent.chmod(0o755)
+    assert path.read_bytes() == b"damaged"
+
+
+def test_fetch_replaces_damaged_weights(put, tmp_path, monkeypatch):
+    settings = Settings(backbone=NAME, weights="IMAGENET1K_V1")
+    path = put({"weight": torch.ones(3)})
+    (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setenv("COURSE_MIRROR", str(tmp_path))
+    assert [row.state for row in fetch_weights(settings)] == ["sound"]
+    path.write_bytes(b"damaged")
+    assert [row.state for row in fetch_weights(settings)] == ["fetched"]
+    assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3))
+    assert fetch_weights(Settings(weights="none")) == []
