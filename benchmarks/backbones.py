@@ -1,4 +1,4 @@
-"""Which lesson runs with which backbone? Every lesson of images, with networks of several families.
+"""Every lesson of images with networks of several families: which runs, and which refuses them.
 
     python benchmarks/backbones.py [--only 02 05] [--backbones vgg11 vit_b_16] [--keep FOLDER]
 
@@ -67,10 +67,10 @@ def run_case(lesson: str, backbone: str, dataset: str, output: Path) -> dict:
     """Run a lesson with a backbone; return a row of the table."""
     (notebook,) = lesson_notebooks([lesson])
     weights = "default" if backbone == "resnet18" else "none"
-    asked = {"dataset": dataset, "backbone": backbone, "weights": weights, "image_size": BACKBONES[backbone]}
+    values = {"dataset": dataset, "backbone": backbone, "weights": weights, "image_size": BACKBONES[backbone]}
     names = inspect_notebook(str(notebook))
-    asked = {name: value for name, value in {**asked, **SMALL}.items() if name in names}
-    parameters = plan_parameters([notebook], asked)[notebook]
+    values = {name: value for name, value in {**values, **SMALL}.items() if name in names}
+    parameters = plan_parameters([notebook], values)[notebook]
     output.mkdir(parents=True, exist_ok=True)
     run = run_lesson(notebook, parameters, output / notebook.name)
     result = "runs" if run.status == "ok" else f"cell {run.cell}"
@@ -99,18 +99,7 @@ def table(rows: pd.DataFrame) -> str:
     names = [name for name in BACKBONES if name in wide.index]
     wide = wide.reindex(index=names, columns=LESSONS, fill_value="-")
     lines = ["| backbone | " + " | ".join(wide.columns) + " |", "|---" * (len(wide.columns) + 1) + "|"]
-    lines += [
-        f"| `{name}` | " + " | ".join(row) + " |" for name, row in zip(wide.index, wide.values, strict=True)
-    ]
-    return "\n".join(lines)
-
-
-def write_docs(rows: pd.DataFrame) -> None:
-    """Put the table in the place of the one in the docs."""
-    text = DOCS.read_text(encoding="utf-8")
-    begin = text.index("| backbone |")
-    end = text.index("\n\n", begin)
-    DOCS.write_text(text[:begin] + table(rows) + text[end:], encoding="utf-8")
+    return "\n".join([*lines, *(f"| `{name}` | " + " | ".join(row) + " |" for name, row in wide.T.items())])
 
 
 def main() -> None:
@@ -132,7 +121,9 @@ def main() -> None:
             rows = rows.drop_duplicates(["lesson", "backbone"], keep="last")
             rows.to_csv(options.results, index=False)
     if options.results == RESULTS:
-        write_docs(rows)
+        text = DOCS.read_text(encoding="utf-8")
+        begin = text.index("| backbone |")
+        DOCS.write_text(text[:begin] + table(rows) + text[text.index("\n\n", begin) :], encoding="utf-8")
     print(table(rows))
 
 

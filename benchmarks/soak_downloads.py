@@ -1,4 +1,4 @@
-"""How often does it fail when two processes download the same file at once?
+"""Two processes download the same file at once: how often it fails.
 
     python benchmarks/soak_downloads.py [--pairs 50] [--way course | plain]
 
@@ -25,7 +25,7 @@ CONTENT = random.Random(0).randbytes(4_000_000)
 WAYS = {
     "course": """
 import sys, pathlib
-from course_utils.data.downloads import KnownFile, download
+from course_utils.data import KnownFile, download
 url, sha256, md5, folder = sys.argv[1:]
 sys.stdin.readline()
 download(KnownFile("data.bin", (url,), sha256, md5), pathlib.Path(folder))
@@ -64,7 +64,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 
 def run_pair(url: str, way: str, folder: Path) -> list[str]:
-    """Start two processes at once; return what went wrong."""
+    """Start two processes at once; return the problems."""
     sums = [hashlib.new(name, CONTENT).hexdigest() for name in ("sha256", "md5")]
     command = [sys.executable, "-c", WAYS[way], url, *sums, str(folder)]
     pipe = subprocess.PIPE
@@ -83,24 +83,30 @@ def run_pair(url: str, way: str, folder: Path) -> list[str]:
     return problems
 
 
+def run_pairs(count: int, way: str) -> int:
+    """Run so many pairs of processes; print the problems, and return in how many pairs there were any."""
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Answer, drops=way == "course")
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    failed = 0
+    for number in range(count):
+        with tempfile.TemporaryDirectory() as folder:
+            problems = run_pair(f"http://127.0.0.1:{server.server_port}/data.bin", way, Path(folder))
+        failed += bool(problems)
+        for problem in problems:
+            print(f"pair {number}: {problem}")
+    server.shutdown()
+    print(f"{way}: {count} pairs of processes tried, {failed} failed")
+    return failed
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pairs", type=int, default=50)
     parser.add_argument("--way", choices=WAYS, default="course")
     options = parser.parse_args()
-    handler = functools.partial(Answer, drops=options.way == "course")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    failed = 0
-    for number in range(options.pairs):
-        with tempfile.TemporaryDirectory() as folder:
-            problems = run_pair(f"http://127.0.0.1:{server.server_port}/data.bin", options.way, Path(folder))
-        failed += bool(problems)
-        for problem in problems:
-            print(f"pair {number}: {problem}")
-    server.shutdown()
-    print(f"{options.way}: {options.pairs} pairs of processes tried, {failed} failed")
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if run_pairs(options.pairs, options.way) else 0)
 
 
 if __name__ == "__main__":
