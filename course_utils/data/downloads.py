@@ -64,11 +64,7 @@ class MirrorError(OSError):
 
 
 class SlowMirrorError(Exception):
-    """A mirror sends too few bytes a second (`rate`) to be of use."""
-
-    def __init__(self, rate: float):
-        super().__init__(f"{rate / 1000:.1f} kB/s")
-        self.rate = rate
+    """A mirror sends too few bytes a second to be of use; the argument is their number."""
 
 
 def download(file: KnownFile, folder: Path) -> Path:
@@ -184,7 +180,7 @@ def _try_mirrors(file: KnownFile, path: Path, part: Path) -> None:
 
     Those that were too slow come again at the end, the fastest first, and may take as long as they need.
     """
-    urls, problems, slow, error = mirrors(file), [], {}, None
+    urls, problems, slow, cause = mirrors(file), [], {}, None
     turns = [(url, USEFUL_RATE if len(urls) > 1 else 0) for url in urls]
     while turns:
         url, lowest_rate = turns.pop(0)
@@ -192,13 +188,13 @@ def _try_mirrors(file: KnownFile, path: Path, part: Path) -> None:
         if not lowest_rate and len(urls) > 1:
             print(f"No other mirror is better: back to {host}.")
         try:
-            error = _try_mirror(url, file, part, lowest_rate)
-            if not error:
+            cause = _try_mirror(url, file, part, lowest_rate)
+            if not cause:
                 return
-            kind = "" if isinstance(error, MirrorError) else f"{type(error).__name__}: "
-            problems.append(f"{url}: {kind}{error}")
-        except SlowMirrorError as rate:
-            slow[url] = rate.rate
+            kind = "" if isinstance(cause, MirrorError) else f"{type(cause).__name__}: "
+            problems.append(f"{url}: {kind}{cause}")
+        except SlowMirrorError as error:
+            slow[url], rate = error.args[0], f"{error.args[0] / 1000:.1f} kB/s"
             print(f"{host} sends {rate}: trying the next mirror. {_size(part):,} bytes are kept.")
         if not turns:
             turns, slow = [(url, 0) for url in sorted(slow, key=slow.get, reverse=True)], {}
@@ -209,16 +205,11 @@ def _try_mirrors(file: KnownFile, path: Path, part: Path) -> None:
         found="; ".join(problems),
         do=f"Check the network and try again; or put the file into {path.parent} by hand, or name a mirror "
         'of your own in COURSE_MIRROR; or use what ships with the course: profile="quick".',
-    ) from error
+    ) from cause
 
 
 def _try_mirror(url: str, file: KnownFile, part: Path, lowest_rate: float) -> Exception | None:
-    """Download to `part`; return what went wrong, None if `part` is intact.
-
-    Raises:
-        OSError: If the disk is at fault and not the mirror.
-        SlowMirrorError: If fewer than `lowest_rate` bytes a second come.
-    """
+    """Download to `part`; return the mirror's error, None if `part` is intact. A disk's error is raised."""
     for _ in range(TRIES):
         before = _size(part)
         try:
@@ -265,11 +256,7 @@ def _receive(url: str, file: KnownFile, part: Path, lowest_rate: float) -> None:
 
 
 def _copy(response: HTTPResponse, out: BinaryIO, end: float, lowest_rate: float) -> None:
-    """Append what a mirror sends to a file, which gets at most `end` bytes.
-
-    Raises:
-        SlowMirrorError: If fewer than `lowest_rate` bytes a second come. Those that came are in the file.
-    """
+    """Append what a mirror sends, up to `end` bytes, as long as `lowest_rate` bytes a second come."""
     from tqdm.auto import tqdm  # imported here: most files are here already
 
     begin, since = out.tell(), monotonic()
