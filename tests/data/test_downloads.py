@@ -245,6 +245,7 @@ def test_piece_that_does_not_fit_is_thrown_away(piece, whole_files_only, new_mir
     (tmp_path / "data.bin.0123abcd.part").write_bytes(piece)
     mirror = new_mirror(whole_files_only=whole_files_only)
     assert download(known(mirror.url), tmp_path).read_bytes() == CONTENT
+    assert len(mirror.requests) == (1 if whole_files_only else 2)
     assert files_in(tmp_path) == ["data.bin"]
 
 
