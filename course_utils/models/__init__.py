@@ -1,13 +1,11 @@
 """Models: a pretrained network, its head, and what of it is trained (lessons 02 and 03).
 
-Building a backbone with its weights; finding and replacing the head; freezing and thawing; saving and
-loading.
+Filling a backbone with its weights; finding and replacing the head; freezing and thawing; saving and loading.
 """
 
 from course_utils.models.backbones import choose_device, load_backbone
 from course_utils.models.freezing import (
     STAGE_CONTAINERS,
-    all_parts,
     eval_mode,
     freeze,
     freeze_batchnorm,
@@ -23,7 +21,6 @@ from course_utils.models.saving import describe_preprocessing, load_model, model
 
 __all__ = [
     "STAGE_CONTAINERS",
-    "all_parts",
     "choose_device",
     "describe_preprocessing",
     "eval_mode",

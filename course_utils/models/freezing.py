@@ -108,14 +108,14 @@ def stage_names(model: nn.Module) -> list[str]:
         ConfigError: If the head is not known.
     """
     head = find_head(model)
-    parts = {name: list(part.parameters()) for name, part in all_parts(model)}
+    parts = {name: list(part.parameters()) for name, part in _parts(model)}
     names = [name for name, parameters in parts.items() if parameters and name != head]
     while len(names) > 1 and all(parameter.ndim == 1 for parameter in parts[names[-1]]):
         names.pop()
     return names
 
 
-def all_parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the name and the module of every part, in order, with and without parameters, and the head."""
     head = find_head(model)
 
@@ -141,7 +141,7 @@ def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     stages = {name: [] for name in (*stage_names(model), find_head(model))}
     first = stage = next(iter(stages))
     stage_of_part = {}
-    for part, _ in all_parts(model):
+    for part, _ in _parts(model):
         stage = stage_of_part[part] = part if part in stages else stage
     for name, parameter in model.named_parameters():
         part = next((part for part in stage_of_part if name.startswith(f"{part}.")), None)
