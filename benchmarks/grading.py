@@ -1,4 +1,4 @@
-"""Grade 60 submissions, five of them hostile: are the marks right, and was anything outside of them changed?
+"""Marks of 60 submissions, five of them hostile, and whether anything outside of them was changed.
 
     python benchmarks/grading.py [--submissions 60] [--workers 2] [--seconds 60] [--output FILE]
 
@@ -19,14 +19,14 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
-import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "helpers"))
 
-from small_submissions import RIGHT, handed_in, hostile_answers, write_solution, write_submission
+from small_submissions import RIGHT, handed_in, hostile_answers, running, write_solution, write_submission
 
 from course_utils.teaching import grade, limits_of, summary
-from course_utils.teaching.grading.protection import FIRST_USER, USERS, find_protection
+from course_utils.teaching.grading.engines import find_isolation
+from course_utils.teaching.grading.workspace import FIRST_USER, USERS
 
 RESULTS = Path(__file__).parent / "results" / "grading.csv"
 HOSTILE = ("loops", "eats_memory", "removes_files", "exits", "prints")
@@ -65,19 +65,6 @@ def write_submissions(folder: Path, sentinel: Path, count: int) -> dict[str, flo
     return earned
 
 
-def processes_left() -> list[str]:
-    """Return the commands of processes that look as if a submission had started them."""
-    left = []
-    for process in psutil.process_iter(["cmdline", "status", "uids"]):
-        command = " ".join(process.info["cmdline"] or [])
-        users = process.info["uids"]
-        if process.info["status"] != psutil.STATUS_ZOMBIE and (
-            "grading-" in command or (users and FIRST_USER <= users.real < FIRST_USER + USERS)
-        ):
-            left.append(command)
-    return left
-
-
 def main() -> int:
     """Grade, compare and write the table; return 0 if everything was as it should be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -112,7 +99,7 @@ def main() -> int:
         seconds = time.perf_counter() - started
         unchanged = sum(fingerprint(base / part) == print_ for part, print_ in before.items())
     right = sum(one.total == earned[one.student] for one in results)
-    left = processes_left()
+    left = running("grading-", users=range(FIRST_USER, FIRST_USER + USERS))
     hostile = [one for one in results if not one.student.endswith("known")]
     rows = [
         ("submissions with the marks that they had earned", right, len(earned)),
@@ -134,7 +121,7 @@ def main() -> int:
     with options.output.open("w", encoding="utf-8") as file:
         file.write(f"# made: {date.today()}\n# machine: {os.cpu_count()} cores, {platform.system()}\n")
         file.write(f"# command: python benchmarks/grading.py --submissions {options.submissions}")
-        file.write(f" --workers {options.workers}\n# shut in by: {find_protection()}\n")
+        file.write(f" --workers {options.workers}\n# shut in by: {find_isolation()}\n")
         table.to_csv(file, index=False)
     return 0 if right == len(earned) and unchanged == len(before) and not left else 1
 

@@ -84,8 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("--memory-gb", type=float, default=4, help="for each notebook")
     grade.add_argument("--workers", type=int, default=2, help="notebooks at the same time")
     grade.add_argument(
-        "--engine", choices=["bwrap", "none"], help="what shuts them in; default: the best here"
+        "--engine",
+        choices=["docker", "podman", "bwrap", "none"],
+        help="what shuts them in; default: the best here",
     )
+    grade.add_argument("--image", help="for docker and podman; default: $COURSE_GRADING_IMAGE")
     sweep = command("sweep", _sweep, "run one lesson with every combination of a grid")
     sweep.add_argument("notebook", type=Path)
     sweep.add_argument("--grid", type=Path, required=True, metavar="FILE", help="YAML: names and values")
@@ -174,7 +177,7 @@ def _grade(options: argparse.Namespace) -> int:
     results = grade(
         options.submissions,
         options.output or new_output_folder("grades"),
-        limits=limits_of(options.seconds, options.memory_gb, options.engine),
+        limits=limits_of(options.seconds, options.memory_gb, options.engine, options.image),
         workers=options.workers,
         solutions=options.solutions or SOLUTIONS_FOLDER,
         lessons=options.lessons,

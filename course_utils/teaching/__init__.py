@@ -9,8 +9,7 @@ from course_utils.teaching.bundles.packing import bundle
 from course_utils.teaching.bundles.unpacking import unpack
 from course_utils.teaching.environment import describe_machine
 from course_utils.teaching.exercises import generate_exercises
-from course_utils.teaching.grading.marking import grade, limits_of, summary
-from course_utils.teaching.grading.protection import sweep
+from course_utils.teaching.grading import grade, limits_of, summary
 from course_utils.teaching.lessons import (
     CELL_TIMEOUT,
     lesson_notebooks,
@@ -21,6 +20,7 @@ from course_utils.teaching.lessons import (
     run_lessons,
 )
 from course_utils.teaching.packages import install_missing
+from course_utils.teaching.sweeps import sweep
 
 __all__ = [
     "CELL_TIMEOUT",

@@ -5,7 +5,10 @@ import json
 import textwrap
 
 import nbformat
+import psutil
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from course_utils.teaching.grading.answers import fill_in, place_cells, read_cells
 
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 RIGHT = ("answer = 42", "def double(x):\n    return 2 * x")
@@ -55,6 +58,26 @@ def handed_in(*answers, solution=None):
             cell.source = left.pop(0) if left else STUB
         cell.source = cell.source.split("\n### BEGIN HIDDEN TESTS")[0]
     return notebook
+
+
+def filled_in(*answers):
+    """Return the small exercise with answers as it is executed."""
+    solution = small_solution()
+    cells = read_cells(json.dumps(handed_in(*answers)).encode())
+    return fill_in(solution, place_cells(solution, cells))
+
+
+def running(word, users=()):
+    """Return the commands of running processes that have a word, or belong to one of these users."""
+    left = []
+    for process in psutil.process_iter(["cmdline", "status", "uids"]):
+        command = " ".join(process.info["cmdline"] or [])
+        uids = process.info["uids"]
+        if process.info["status"] != psutil.STATUS_ZOMBIE and (
+            word in command or (uids and uids.real in users)
+        ):
+            left.append(command)
+    return left
 
 
 def hostile_answers(sentinel, port=9):
@@ -192,12 +215,6 @@ def cheating_answers(solution_file, clone_file="", private_file=""):
             import course_utils.errors
             from unittest.mock import MagicMock
             course_utils.errors.CourseError = course_utils.errors._rebuild = MagicMock()
-            def double(x): return 2 * x
-            """,
-        "patches_guard": """
-            import course_utils.errors, sys
-            course_utils.errors._rebuild = lambda *a: True
-            sys.modules["_guard"].restore = lambda *a: []
             def double(x): return 2 * x
             """,
         "transforms_cells": """

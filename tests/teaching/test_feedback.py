@@ -7,7 +7,9 @@ import pytest
 from nbformat.v4 import new_output
 from small_submissions import RIGHT, small_solution
 
-from course_utils.teaching.grading.feedback import feedback_page, split_hidden
+from course_utils.teaching.grading.answers import split_hidden
+from course_utils.teaching.grading.feedback import feedback_page
+from course_utils.teaching.grading.results import Graded
 
 HIDDEN = 'assert answer == 42, "answer is another number"'
 
@@ -18,17 +20,18 @@ def page(*outputs, answer=RIGHT[0], happened="", test_outputs=()):
     notebook.cells[2].source, notebook.cells[2].outputs = answer, list(outputs)
     notebook.cells[3].outputs = list(test_outputs)
     points = {"lesson01-test-1": (0, 2), "lesson01-test-2": (0, 3)}
-    return feedback_page("anna", points, notebook, happened=happened, protection="nothing")
+    row = Graded("anna", "01", "", "graded", happened, points)
+    return feedback_page(row, notebook, "nothing")
 
 
 def test_white_space_is_read_in_linear_time():
     # A hang guard, not a measurement: the quadratic search takes an hour for this.
     code = (
         "from nbformat.v4 import new_code_cell, new_notebook\n"
-        "from course_utils.teaching.grading.feedback import feedback_page\n"
+        "from course_utils.teaching.grading.feedback import Graded, feedback_page\n"
         "nbgrader = {'grade': True, 'grade_id': 'a', 'points': 1}\n"
         "cells = [new_code_cell(' ' * 1_000_000, metadata=m) for m in ({}, {'nbgrader': nbgrader})]\n"
-        "feedback_page('a', {}, new_notebook(cells=cells), happened='', protection='')"
+        "feedback_page(Graded('a', '', '', ''), new_notebook(cells=cells), '')"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 

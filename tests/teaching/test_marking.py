@@ -9,8 +9,8 @@ from small_submissions import RIGHT, handed_in, small_solution, write_solution, 
 from course_utils.__main__ import main
 from course_utils.errors import ConfigError
 from course_utils.teaching.grading import grade, limits_of, marking, summary
-from course_utils.teaching.grading.protection import Protection
-from course_utils.teaching.grading.sandbox import Ran
+from course_utils.teaching.grading.engines import Isolation
+from course_utils.teaching.grading.sandbox import ExecutedNotebook
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def place(tmp_path, monkeypatch):
         for cell in executed.cells:
             cell["execution_count"] = 1
         status = "failed" if "cannot start" in ran[-1] else "graded"
-        return Ran(executed, status, "no room" if status == "failed" else "", 1.0)
+        return ExecutedNotebook(executed, status, "no room" if status == "failed" else "", 1.0)
 
     monkeypatch.setattr(marking, "run_shut_in", run)
-    monkeypatch.setattr(marking, "find_protection", lambda engine: Protection("none", own_user=False))
+    monkeypatch.setattr(marking, "find_isolation", lambda *named: Isolation("none", separate_user=False))
     write_solution(tmp_path / "solutions")
     for name in ("anna", "ben", "carl"):
         write_submission(tmp_path / "in", name, handed_in(f"answer = 42  # {name}", RIGHT[1]))

@@ -1,7 +1,6 @@
 """Submissions that touch what gives them their marks are named for the teacher, and honest ones are not."""
 
 import textwrap
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -9,11 +8,10 @@ from nbformat.v4 import new_code_cell
 from small_submissions import cheating_answers, handed_in, small_solution
 
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.grading import review
 from course_utils.teaching.grading.review import cells_to_review
 
 SETUP = "import math\nimport torch\nfrom course_utils import checks as check\nimport course_utils.errors"
-ANSWERS = sorted(Path(__file__).parent.glob("wrong_answers*.py"))
+ANSWERS = sorted((REPOSITORY_FOLDER / "tests" / "helpers").glob("wrong_answers*.py"))
 NOTEBOOKS = sorted((REPOSITORY_FOLDER / "notebooks").rglob("*.ipynb"))
 
 LESSON_11 = ("notebooks", "11_scale.ipynb")
@@ -23,8 +21,7 @@ FORGED = {
     "a check by another name": "c = check\nsetattr(c, 'head', lambda *a, **k: True)",
     "the verdict": "import course_utils.checks.verdict as v\nv.Verdict = lambda *a: True",
     "the verdict of a check": "check.verdict.find = print",
-    "the guard": "import sys\nsys.modules['_guard'].restore = lambda *a: []",
-    "the guard by another name": "from sys import modules as m\nm['_guard'].restore = lambda *a: []",
+    "modules by another name": "from sys import modules as m\nm['torch'] = None",
     "transform_cell": "get_ipython().transform_cell = lambda cell: 'pass'",
     "do_execute": "kernel = type(ip.kernel)\nsetattr(kernel, 'do_execute', 3)",
     "the class of a module": "class M(type(math)): pass\nmath.__class__ = M",
@@ -110,12 +107,3 @@ def test_solutions_and_what_is_copied_from_a_lesson_are_not_named(path):
 def test_cell_of_any_kind_is_looked_through(source):
     assert words(source) == {}
     assert list(words(source + "\nget_ipython()")) == [3]
-
-
-def test_name_of_many_parts_is_put_together_once(monkeypatch):
-    parts, whole = [], review._Words._name
-    monkeypatch.setattr(
-        review._Words, "_name", lambda self, node: parts.append(whole(self, node)) or parts[-1]
-    )
-    cells_to_review(handed_in("a" + ".b" * 1000))
-    assert sum(part.count(".b") for part in parts) <= 3000

@@ -10,22 +10,17 @@ import pytest
 from small_submissions import RIGHT, handed_in, small_solution, write_solution, write_submission
 
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.grading.submissions import (
-    UnreadableError,
-    find_submissions,
-    read_cells,
-    read_solutions,
-    restore,
-)
+from course_utils.teaching.grading.answers import UnreadableError, fill_in, place_cells, read_cells
+from course_utils.teaching.grading.submissions import find_submissions, read_solutions
 
 EXERCISES = REPOSITORY_FOLDER / "notebooks" / "exercises"
 
 
-def restored(tmp_path, notebook):
-    """Write a submission, read it and put it into the solution; return the sources of its code cells."""
-    write_submission(tmp_path, "one", notebook)
-    cells = read_cells(tmp_path / "one" / "01_small.ipynb")
-    return [cell.source for cell in restore(small_solution(), cells).cells if cell.cell_type == "code"]
+def restored(notebook):
+    """Put a submission into the solution; return the sources of its code cells."""
+    solution = small_solution()
+    placed = place_cells(solution, read_cells(json.dumps(notebook).encode()))
+    return [cell.source for cell in fill_in(solution, placed).cells if cell.cell_type == "code"]
 
 
 @pytest.fixture
@@ -33,21 +28,21 @@ def solution_sources():
     return [cell.source for cell in small_solution().cells if cell.cell_type == "code"]
 
 
-def test_answers_are_the_students_and_tests_the_solutions(tmp_path, solution_sources):
-    sources = restored(tmp_path, handed_in(*RIGHT))
+def test_answers_are_the_students_and_tests_the_solutions(solution_sources):
+    sources = restored(handed_in(*RIGHT))
     assert sources[1::2][:1] == [RIGHT[0]] and sources[3] == RIGHT[1]
     assert [sources[n] for n in (0, 2, 4)] == [solution_sources[n] for n in (0, 2, 4)]
     assert "HIDDEN" in sources[2]
 
 
-def test_solution_is_never_graded_in_the_place_of_an_answer(tmp_path):
+def test_solution_is_never_graded_in_the_place_of_an_answer():
     notebook = handed_in(*RIGHT)
     notebook.cells = [c for c in notebook.cells if not c.metadata.get("nbgrader", {}).get("solution")]
-    sources = restored(tmp_path, notebook)
+    sources = restored(notebook)
     assert sources[1] == sources[3] == ""
 
 
-def test_split_answer_is_joined_and_an_added_cell_stays_where_it_was(tmp_path):
+def test_split_answer_is_joined_and_an_added_cell_stays_where_it_was():
     notebook = handed_in("answer = 6", "def double(x):\n    return helper(x)")
     half = copy.deepcopy(notebook.cells[2])
     half.source, half["id"] = "answer = answer * 7", "half"
@@ -55,7 +50,7 @@ def test_split_answer_is_joined_and_an_added_cell_stays_where_it_was(tmp_path):
     added.source, added.metadata, added["id"] = "def helper(x): return x + x", {}, "added"
     notebook.cells[3:3] = [half]
     notebook.cells.insert(5, added)
-    sources = restored(tmp_path, notebook)
+    sources = restored(notebook)
     assert sources[1] == "answer = 6\nanswer = answer * 7"
     assert sources[3:5] == ["def helper(x): return x + x", "def double(x):\n    return helper(x)"]
 
@@ -76,17 +71,14 @@ def test_split_answer_is_joined_and_an_added_cell_stays_where_it_was(tmp_path):
         "\x00",
     ],
 )
-def test_what_is_no_notebook_is_refused(tmp_path, text):
-    path = tmp_path / "01_small.ipynb"
-    path.write_text(text, encoding="utf-8")
+def test_what_is_no_notebook_is_refused(text):
     with pytest.raises(UnreadableError):
-        read_cells(path)
+        read_cells(text.encode())
 
 
-def test_half_a_character_is_replaced(tmp_path):
+def test_half_a_character_is_replaced():
     text = json.dumps({"nbformat": 4, "cells": [{"cell_type": "code", "source": "x = '\ud800'"}]})
-    (tmp_path / "a.ipynb").write_text(text)
-    (cell,) = read_cells(tmp_path / "a.ipynb")
+    (cell,) = read_cells(text.encode())
     assert cell["source"] == "x = '?'"
 
 

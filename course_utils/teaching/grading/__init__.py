@@ -1,11 +1,12 @@
-"""Notebooks that nobody trusts are run, shut in, and get their marks and a page of feedback each.
+"""Grading: notebooks that nobody trusts are run, shut in, and get their marks and a page of feedback each.
 
-`marking` is where it begins: it finds what was handed in (`submissions`) and not graded before (`progress`),
-has each run by `sandbox` within what this machine can offer (`protection`), names what somebody should look
-at (`review`), and writes marks and `feedback`. `watch`, `kernel_run` and `kernel_guard` are what goes on
-meanwhile. docs/grading.md tells how far the protection goes.
+`marking` is where it begins: it finds what was handed in (`submissions`, `answers`), has each run by
+`sandbox` in a `workspace` of its own, shut in by one of the `engines`, names what somebody should look at
+(`review`), and writes `results` and `feedback`. `watch` and `kernel_run` are what goes on meanwhile.
+docs/grading.md tells how far the protection goes.
 """
 
-from course_utils.teaching.grading.marking import grade, limits_of, say, summary
+from course_utils.teaching.grading.marking import grade, limits_of
+from course_utils.teaching.grading.results import say, summary
 
 __all__ = ["grade", "limits_of", "say", "summary"]

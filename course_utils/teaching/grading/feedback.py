@@ -1,4 +1,4 @@
-"""What does a student read about a graded notebook? One page that runs no script and loads nothing.
+"""Pages of feedback: what a student reads about a graded notebook. They run no script and load nothing.
 
 Everything a submission wrote is text here: HTML, JavaScript and SVG among its outputs are left out, pictures
 are shown if they are PNG or JPEG, and the page itself forbids the browser whatever else there might be.
@@ -13,10 +13,12 @@ from collections.abc import Iterable, Mapping
 
 from nbformat import NotebookNode
 
+from course_utils.teaching.grading.answers import nbgrader_of, split_hidden
+from course_utils.teaching.grading.results import Graded
+
 # Characters of one output, bytes of one picture and of all that are shown.
 SHOWN, PICTURE_BYTES, PAGE_BYTES = 20_000, 2_000_000, 20_000_000
 PICTURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
-FURTHER_TESTS = "# (further tests, which are not shown)"
 # Shorter lines of a hidden test, such as `else:`, tell nothing.
 HIDDEN_LINE = 8
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -46,55 +48,50 @@ img {{ max-width: 100% }} .full {{ color: #1b6e2e }} .lost {{ color: #a11818 }}
 """
 
 
-def feedback_page(
-    title: str,
-    points: Mapping[str, tuple[float, float]],
-    notebook: NotebookNode | None,
-    *,
-    happened: str,
-    protection: str,
-    review: str = "",
-) -> str:
+def feedback_page(row: Graded, notebook: NotebookNode | None, isolation: str) -> str:
     """Return an HTML page with the points, what went wrong, and the notebook as it was executed.
 
     Lines of hidden tests are left out, of the tests themselves and of whatever a cell printed.
 
     Args:
-        title: The student and the lesson.
-        points: What `exercises.marks` gave.
+        row: The student's result.
         notebook: With its outputs; None if nothing was executed.
-        happened: What kept the notebook from running to its end, and other notes; may be empty.
-        protection: What the submission was shut in by, in words.
-        review: Which cells a person should look at, and why; may be empty.
+        isolation: What the submission was shut in by, in words.
     """
     cells = notebook.cells if notebook is not None else []
     hidden = _Hidden(cells)
-    got, of = sum(one[0] for one in points.values()), sum(one[1] for one in points.values())
-    parts = [f"<p><strong>{got:g} of {of:g} points</strong></p>"]
-    if happened:
-        parts.append(f'<p class="lost">What happened: {_text(happened, hidden)}</p>')
-    if review:
-        parts.append(f'<p class="lost">Your teacher is asked to look at this one: {_text(review)}</p>')
-    errors = {_grade_id(cell): _first_error(cell) for cell in cells if _grade_id(cell)}
-    rows = []
-    for name, (own, most) in points.items():
-        told = errors.get(name) or ("" if own == most else "not reached")
-        kind = "full" if own == most else "lost"
-        cells_of_row = "".join(
-            f"<td>{_text(text, hidden)}</td>" for text in (name, f"{own:g} of {most:g}", told)
-        )
-        rows.append(f'<tr class="{kind}">{cells_of_row}</tr>')
-    parts.append(f"<table><tr><th>test</th><th>points</th><th>what it says</th></tr>{''.join(rows)}</table>")
-    room = PAGE_BYTES
+    title = f"{row.student}: {row.lesson or 'unknown lesson'}"
+    parts = [f"<p><strong>{row.total:g} of {row.of:g} points</strong></p>"]
+    if row.happened:
+        parts.append(f'<p class="lost">What happened: {_text(row.happened, hidden)}</p>')
+    if row.review:
+        parts.append(f'<p class="lost">Your teacher is asked to look at this one: {_text(row.review)}</p>')
+    errors = {nbgrader_of(cell).get("grade_id"): first_error(cell) for cell in cells if _is_test(cell)}
+    table = []
+    for name, (points, most) in row.points.items():
+        full = points == most
+        texts = (name, f"{points:g} of {most:g}", errors.get(name) or ("" if full else "not reached"))
+        columns = "".join(f"<td>{_text(text, hidden)}</td>" for text in texts)
+        table.append(f'<tr class="{"full" if full else "lost"}">{columns}</tr>')
+    parts.append(f"<table><tr><th>test</th><th>points</th><th>output</th></tr>{''.join(table)}</table>")
+    left = PAGE_BYTES
     for number, cell in enumerate(cells, 1):
         shown = _cell(cell, number, hidden)
-        room -= len(shown)
-        if room < 0:
+        left -= len(shown)
+        if left < 0:
             parts.append("<p>The rest is left out: the page would be too long.</p>")
             break
         parts.append(shown)
-    parts.append(f"<hr><p>Graded in a kernel that was shut in: {_text(protection)}.</p>")
+    parts.append(f"<hr><p>Graded in a kernel that was shut in: {_text(isolation)}.</p>")
     return _PAGE.format(title=_text(title), body="\n".join(parts))
+
+
+def first_error(cell: Mapping) -> str:
+    """Return the first error among a cell's outputs; "" if there was none."""
+    for output in cell.get("outputs", []):
+        if output.get("output_type") == "error":
+            return f"{output.get('ename')}: {output.get('evalue')}"
+    return ""
 
 
 class _Hidden:
@@ -116,20 +113,6 @@ class _Hidden:
         return text
 
 
-def split_hidden(source: str) -> tuple[str, list[str]]:
-    """Return what a student is shown of a test cell, and the lines that are hidden."""
-    shown, hidden, inside = [], [], False
-    for line in source.splitlines():
-        if not inside and line.strip().startswith("### BEGIN HIDDEN TESTS"):
-            shown.append(FURTHER_TESTS)
-            inside = True
-        elif inside and line.strip().startswith("### END HIDDEN TESTS"):
-            inside = False
-        else:
-            (hidden if inside else shown).append(line)
-    return "\n".join(shown), hidden
-
-
 def _cell(cell: NotebookNode, number: int, hidden: _Hidden) -> str:
     if cell.cell_type != "code":
         return f'<pre class="text">{_text(cell.source)}</pre>'
@@ -146,8 +129,8 @@ def _output(output: Mapping, hidden: _Hidden, *, of_test: bool) -> str:
     if kind == "error":
         # The lines around the error of a test would show tests that are hidden.
         lines = _joined(output.get("traceback", []), "\n")
-        told = f"{output.get('ename')}: {output.get('evalue')}"
-        return f'<pre class="error">{_text(told if of_test or not lines else lines, hidden)}</pre>'
+        lines = f"{output.get('ename')}: {output.get('evalue')}" if of_test or not lines else lines
+        return f'<pre class="error">{_text(lines, hidden)}</pre>'
     data = output.get("data", {})
     for name, start in PICTURES.items():
         if name in data:
@@ -168,19 +151,8 @@ def _picture(name: str, start: bytes, encoded: str) -> str:
     return f'<img alt="a picture that the cell made" src="data:{name};base64,{encoded}">'
 
 
-def _first_error(cell: Mapping) -> str:
-    for output in cell.get("outputs", []):
-        if output.get("output_type") == "error":
-            return f"{output.get('ename')}: {output.get('evalue')}"
-    return ""
-
-
-def _grade_id(cell: Mapping) -> str:
-    return cell.metadata.get("nbgrader", {}).get("grade_id", "") if _is_test(cell) else ""
-
-
 def _is_test(cell: Mapping) -> bool:
-    return bool(cell.metadata.get("nbgrader", {}).get("grade"))
+    return bool(nbgrader_of(cell).get("grade"))
 
 
 def _joined(text: object, between: str = "") -> str:

@@ -1,8 +1,8 @@
-"""Which submissions should a person look at, because their cells touch what gives them their marks?
+"""Submissions that a person should look at, because their cells touch what gives them their marks.
 
 A test and the answer that it tests run in one Python, so that marks can be forged by whoever knows how.
-What it takes - the checks, the guard, IPython's internals, `sys.modules`, `gc`, frames, mocks - is nothing
-that an exercise asks for. Its words are looked for here; nothing is executed, and nothing is proved.
+What it takes - the checks, IPython's internals, `sys.modules`, `gc`, frames, mocks - is nothing that an
+exercise asks for. Its words are looked for here; nothing is executed, and nothing is proved.
 """
 
 import ast
@@ -19,7 +19,7 @@ WORD = re.compile(r"[\w.]+")
 # Names, with what they belong to, that no answer needs.
 MODULES = WORD.findall(
     """
-    IPython.core IPython.terminal IPython.utils __main__ _guard builtins course_utils.checks
+    IPython.core IPython.terminal IPython.utils __main__ builtins course_utils.checks
     course_utils.teaching.exercises course_utils.teaching.grading
     ctypes gc importlib.import_module inspect.currentframe
     inspect.getinnerframes inspect.getouterframes inspect.getsource inspect.getsourcelines inspect.stack
@@ -27,7 +27,7 @@ MODULES = WORD.findall(
     sys.path_hooks sys.setprofile sys.settrace unittest.mock zmq
     """
 )
-# Names that tell enough, whatever they belong to: of Python, of IPython, of the checks, the guard and mocks.
+# Names that tell enough, whatever they belong to: of Python, of IPython, of the checks and of mocks.
 WORDS = set(
     WORD.findall(
         """
@@ -40,17 +40,16 @@ WORDS = set(
         run_ast_nodes run_cell run_cell_async run_code set_custom_exc shell_handlers showsyntaxerror
         showtraceback transform_ast transform_cell user_expressions user_global_ns user_ns
 
-        AsyncMock MagicMock Mock MonkeyPatch PropertyMock Verdict _guard create_autospec kernel_guard
-        monkeypatch
+        AsyncMock MagicMock Mock MonkeyPatch PropertyMock Verdict create_autospec monkeypatch
         """
     )
 )
 # These only where they stand alone: `model.eval()` and `torch.compile` are harmless.
-ALONE = {"In", "__import__", "_i", "_ii", "_iii", "compile", "eval", "exec", "globals"}
+BARE_NAMES = {"In", "__import__", "_i", "_ii", "_iii", "compile", "eval", "exec", "globals"}
 # Methods that let an object pass for another one.
 DISGUISES = {"__bool__", "__class__", "__eq__", "__instancecheck__", "__ne__", "__subclasscheck__"}
 HISTORY = {"In", "_i", "_ii", "_iii"}
-CHECK_MODULES = {path.stem for path in (Path(__file__).parents[1] / "checks").glob("*.py")}
+CHECK_MODULES = {path.stem for path in (Path(__file__).parents[2] / "checks").glob("*.py")}
 # What notebooks that were made from scripts have in the place of %matplotlib.
 MAGICS = re.compile(r"get_ipython\(\)\.(run_line_magic|magic)\(['\"](matplotlib|config|time|timeit|pip)\b")
 DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -73,7 +72,7 @@ def cells_to_review(notebook: NotebookNode) -> dict[int, list[str]]:
         nbgrader = cell.metadata.get("nbgrader")
         if nbgrader is None or nbgrader.get("solution"):
             tree, magics = trees[number], "\n".join(filter(_is_magic, cell.source.split("\n")))
-            words = _words_of_text(cell.source) if tree is None else _Words(tree, imported).found
+            words = _words_of_text(cell.source) if tree is None else _words_of_tree(tree, imported)
             if words | _words_of_text(magics):
                 found[number] = sorted(words | _words_of_text(magics))
     return found
@@ -110,83 +109,63 @@ def _imported(trees: Iterable[ast.Module]) -> dict[str, str]:
     return imported
 
 
-class _Words:
-    """The words of one cell, gathered in `found`."""
+def _words_of_tree(tree: ast.Module, imported: Mapping[str, str]) -> set[str]:
+    nodes = list(ast.walk(tree))  # no NodeVisitor, which goes as deep as an expression is nested
+    arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    imported = {name: full for name, full in imported.items() if name not in arguments}
+    stored = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} | arguments
+    # Parts of a longer name, which is looked at once, as a whole.
+    parts = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    found = set()
+    for node in nodes:
+        match node:
+            case ast.Import() | ast.ImportFrom():
+                module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+                names = {module + alias.name for alias in node.names} - {"course_utils.checks"}
+                found |= {word for name in names for word in _touched(name)}
+            case ast.Name(ctx=ast.Load()) | ast.Attribute() if id(node) not in parts:
+                name, is_imported = _full_name(node, imported)
+                # The name of a module counts if it was imported: `mock` may be anything.
+                found |= _touched(name) if is_imported else set(name.split(".")) & WORDS
+                if isinstance(node, ast.Name):
+                    found |= {node.id} & BARE_NAMES - (stored & HISTORY)
+                elif not isinstance(node.ctx, ast.Load) and name.startswith("course_utils."):
+                    found.add(name)
+            case ast.Constant(value=str(text)):
+                if DOTTED.fullmatch(text):
+                    found |= (_touched(text) if "." in text else {text} & WORDS) | {text} & DISGUISES
+                if text.strip().endswith(".ipynb"):
+                    found.add(".ipynb")
+            case ast.FunctionDef():
+                found |= {node.name} & DISGUISES
+            case ast.Assign():
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        found |= {target.id} & DISGUISES
+                    elif isinstance(target, ast.Attribute):
+                        found |= {target.attr} & DISGUISES
+                        name, is_imported = _full_name(target, imported)
+                        # A setting, such as torch.backends.cudnn.benchmark = True, is a plain value.
+                        if is_imported and not isinstance(node.value, ast.Constant):
+                            found.add(name)
+            case ast.Call(func=ast.Name(id="setattr" | "delattr" | "vars" as function), args=[first, *_]):
+                name, is_imported = _full_name(first, imported)
+                if is_imported:
+                    found.add(f"{function}({name})")
+    return found
 
-    def __init__(self, tree: ast.Module, imported: Mapping[str, str]):
-        nodes = list(ast.walk(tree))  # no NodeVisitor, which goes as deep as an expression is nested
-        own = {node.arg for node in nodes if isinstance(node, ast.arg)}
-        self.imported = {name: full for name, full in imported.items() if name not in own}
-        self.own = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} | own
-        self.inner = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
-        self.found = set()
-        for node in nodes:
-            getattr(self, f"see_{type(node).__name__.lower()}", lambda _: None)(node)
 
-    def see_import(self, node):
-        names = {alias.name for alias in node.names} - {"course_utils.checks"}
-        self.found |= {word for name in names for word in _touched(name)}
+def _full_name(node: ast.AST, imported: Mapping[str, str]) -> tuple[str, bool]:
+    """Return the full name of an attribute, and whether it was imported.
 
-    def see_importfrom(self, node):
-        names = {f"{node.module}.{alias.name}" for alias in node.names} - {"course_utils.checks"}
-        self.found |= {word for name in names for word in _touched(name)}
-
-    def see_name(self, node):
-        if isinstance(node.ctx, ast.Load) and id(node) not in self.inner:
-            self.found |= self._touched_by(node)
-            self.found |= {node.id} & ALONE - (self.own & HISTORY)
-
-    def see_attribute(self, node):
-        if id(node) in self.inner:  # seen as a part of the whole name, once
-            return
-        name = self._name(node)
-        self.found |= self._touched_by(node)
-        if not isinstance(node.ctx, ast.Load) and name.startswith("course_utils."):
-            self.found.add(name)
-
-    def see_constant(self, node):
-        text = node.value if isinstance(node.value, str) else ""
-        if DOTTED.fullmatch(text):
-            self.found |= (_touched(text) if "." in text else {text} & WORDS) | {text} & DISGUISES
-        if text.strip().endswith(".ipynb"):
-            self.found.add(".ipynb")
-
-    def see_functiondef(self, node):
-        self.found |= {node.name} & DISGUISES
-
-    def see_assign(self, node):
-        for target in node.targets:
-            if isinstance(target, ast.Name):
-                self.found |= {target.id} & DISGUISES
-            elif isinstance(target, ast.Attribute):
-                self.found |= {target.attr} & DISGUISES
-                # A setting, such as torch.backends.cudnn.benchmark = True, is a plain value.
-                if self._is_imported(target) and not isinstance(node.value, ast.Constant):
-                    self.found.add(self._name(target))
-
-    def see_call(self, node):
-        name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name in ("setattr", "delattr", "vars") and node.args and self._is_imported(node.args[0]):
-            self.found.add(f"{name}({self._name(node.args[0])})")
-
-    def _touched_by(self, node: ast.AST) -> set[str]:
-        """Return the words of a name; that of a module counts if it was imported: `mock` may be anything."""
-        name = self._name(node)
-        return _touched(name) if self._is_imported(node) else set(name.split(".")) & WORDS
-
-    def _name(self, node: ast.AST) -> str:
-        """Return the full name of an attribute: nn.Linear is torch.nn.Linear; of `f().x` it is `.x`."""
-        parts = []
-        while isinstance(node, ast.Attribute):
-            parts.append(node.attr)
-            node = node.value
-        root = self.imported.get(node.id, node.id) if isinstance(node, ast.Name) else ""
-        return ".".join([root, *reversed(parts)])
-
-    def _is_imported(self, node: ast.AST) -> bool:
-        while isinstance(node, ast.Attribute):
-            node = node.value
-        return isinstance(node, ast.Name) and node.id in self.imported
+    nn.Linear is torch.nn.Linear; of `f().x` it is `.x`.
+    """
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    root = node.id if isinstance(node, ast.Name) else ""
+    return ".".join([imported.get(root, root), *reversed(parts)]), root in imported
 
 
 def _touched(name: str) -> set[str]:
@@ -209,6 +188,6 @@ def _words_of_text(text: str) -> set[str]:
         for match in DOTTED.finditer(line):
             name, follows = match[0], line[match.end() : match.end() + 1]
             words |= _touched(name) if imports or "." in name else {name} & WORDS
-            words |= {name} & ALONE if follows == "(" or (name == "In" and follows == "[") else set()
+            words |= {name} & BARE_NAMES if follows == "(" or (name == "In" and follows == "[") else set()
         words |= {".ipynb"} if ".ipynb" in line else set()
     return words

@@ -13,15 +13,14 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from course_utils.teaching.grading.protection import (
-    Limits,
-    Protection,
-    environment,
-    own_cgroup,
-    own_folder,
-    process_limits,
+from course_utils.teaching.grading.engines import (
+    CONTAINERS,
+    Isolation,
+    engine_environment,
+    remove_command,
     shut_in,
 )
+from course_utils.teaching.grading.workspace import Limits, make_workspace, process_limits
 
 WATCH = Path(__file__).with_name("watch.py")
 KERNEL = ("-m", "ipykernel_launcher", "--HistoryManager.hist_file=:memory:", "-f", "{connection_file}")
@@ -30,65 +29,60 @@ STATE_BYTES = 300_000_000
 
 
 @dataclass
-class Ran:
-    """What became of a notebook."""
+class ExecutedNotebook:
+    """A notebook that has run."""
 
     notebook: NotebookNode
     """With the outputs of the cells that ran; `execution_count` is None for those that did not end."""
     status: str
     """"graded": it ran to the end. "stopped": it met a limit. "died": its kernel ended. "failed": it could
     not be started."""
-    happened: str
+    happened: str = ""
     """What that was, in words; empty for "graded"."""
-    seconds: float
+    seconds: float = 0.0
 
 
 def run_shut_in(
     notebook: NotebookNode,
     limits: Limits,
-    protection: Protection,
+    isolation: Isolation,
     *,
-    user: int,
     hide: Iterable[Path] = (),
     cancelled: threading.Event | None = None,
-) -> Ran:
+) -> ExecutedNotebook:
     """Execute a notebook that may do anything, and return what it did before it ended or was ended.
 
     Args:
         notebook: What to execute; it is not changed.
         limits: What it may use.
-        protection: What `find_protection` found.
-        user: The number of the user that it runs as, where it can have one of its own; nobody else's.
+        isolation: What `find_isolation` found.
         hide: Files and folders that it must not read, where that can be had.
         cancelled: Set by another thread to end the notebook at once.
     """
     started = time.perf_counter()
-    # Files that are written pass through memory, and count there until they are on the disk.
-    bound = limits.memory + limits.folder_size
-    with own_folder(protection, user) as (folder, own), own_cgroup(bound) as group:
-        private = folder / "private"
-        private.mkdir(mode=0o700)
-        nbformat.write(notebook, private / "notebook.ipynb")
-        shut = protection.engine != "none"
+    container, not_shut_in = isolation.engine in CONTAINERS, isolation.engine == "none"
+    with make_workspace() as space:
+        nbformat.write(notebook, space.private / "notebook.ipynb")
         job = {
             **asdict(limits),
-            "notebook": str(private / "notebook.ipynb"),
-            "state": str(private / "state.json"),
-            "own": str(own),
-            "user": user if protection.own_user else None,
-            "command": [*shut_in(own, protection, user, limits, hide), sys.executable, *KERNEL],
-            "environment": environment(own),
-            "process_limits": process_limits(protection, limits),
-            "cgroup": str(group) if group else None,
+            "notebook": str(space.private / "notebook.ipynb"),
+            "state": str(space.private / "state.json"),
+            "own": str(space.own),
+            "user": space.user,
+            "command": [*shut_in(space, isolation, limits, hide), isolation.python, *KERNEL],
+            "remove": remove_command(space, isolation),
+            "environment": engine_environment(space, isolation),
+            # The engine has its own limits, and its client is no part of the submission.
+            "process_limits": {} if container else process_limits(space, limits),
             # No signal finds a process in a namespace of its own.
-            "interrupt_mode": "message" if shut else "signal",
-            "block_sockets": not shut,
+            "interrupt_mode": "signal" if not_shut_in else "message",
+            "block_sockets": not_shut_in,
         }
-        (private / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        broken = _watch(private / "job.json", cancelled or threading.Event())
-        ran = _read_state(Path(job["state"]), notebook, broken)
-    ran.seconds = round(time.perf_counter() - started, 1)
-    return ran
+        (space.private / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        broken = _watch(space.private / "job.json", cancelled or threading.Event())
+        executed = _read_state(Path(job["state"]), notebook, broken)
+    executed.seconds = round(time.perf_counter() - started, 1)
+    return executed
 
 
 def _watch(job: Path, cancelled: threading.Event) -> str | None:
@@ -104,13 +98,13 @@ def _watch(job: Path, cancelled: threading.Event) -> str | None:
             if cancelled.wait(0.1):
                 watch.stdin.close()
                 watch.wait()
-        told = watch.stdout.read()
+        broken = watch.stdout.read()
     with contextlib.suppress(ValueError):
-        return json.loads(told)
+        return json.loads(broken)
     return "what watched it was ended"
 
 
-def _read_state(path: Path, notebook: NotebookNode, broken: str | None) -> Ran:
+def _read_state(path: Path, notebook: NotebookNode, broken: str | None) -> ExecutedNotebook:
     """Read how far a notebook came, from what `kernel_run` wrote last."""
     try:
         if path.stat().st_size > STATE_BYTES:
@@ -118,10 +112,11 @@ def _read_state(path: Path, notebook: NotebookNode, broken: str | None) -> Ran:
         state = json.loads(path.read_text(encoding="utf-8"))
         executed = nbformat.from_dict(state["notebook"])
     except (OSError, ValueError, KeyError) as error:
-        told = broken or f"it could not be started: {error}"
-        return Ran(notebook, "stopped" if broken else "failed", told, 0.0)
+        if broken:
+            return ExecutedNotebook(notebook, "stopped", broken)
+        return ExecutedNotebook(notebook, "failed", f"it could not be started: {error}")
     if broken:  # whatever `kernel_run` saw of it
-        return Ran(executed, "stopped", f"{broken}, in cell {state['cell']}", 0.0)
+        return ExecutedNotebook(executed, "stopped", f"{broken}, in cell {state['cell']}")
     if not state["done"]:
-        return Ran(executed, "failed", f"what ran it ended in cell {state['cell']}", 0.0)
-    return Ran(executed, state["status"], state["stopped"] or "", 0.0)
+        return ExecutedNotebook(executed, "failed", f"what ran it ended in cell {state['cell']}")
+    return ExecutedNotebook(executed, state["status"], state["stopped"] or "")

@@ -24,7 +24,7 @@ WATCH_EVERY, WEIGH_EVERY = 0.2, 1.0
 # Seconds that a notebook gets beyond its time, for its kernel to start.
 GRACE_SECONDS = 60
 # Bytes of memory of the process that drives the kernel.
-HELPER_BYTES = 1_500_000_000
+DRIVER_BYTES = 1_500_000_000
 # Looks in a row at which a process may refuse to show its files; one that starts or ends does so, too.
 REFUSALS = 5
 
@@ -32,11 +32,10 @@ REFUSALS = 5
 def main(job_file: str) -> None:
     """Run a job, which `sandbox` describes, and print what limit it broke, or null."""
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    driver = Path(__file__).with_name("kernel_run.py")
-    helper = subprocess.Popen(
-        [sys.executable, "-P", driver, job_file],
+    driver = subprocess.Popen(
+        [sys.executable, "-P", Path(__file__).with_name("kernel_run.py"), job_file],
         cwd=Path(job_file).parent,
-        stdin=subprocess.PIPE,  # ends when this process does, and so tells the helper to end
+        stdin=subprocess.PIPE,  # ends when this process does, and so tells the driver to end
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -44,25 +43,22 @@ def main(job_file: str) -> None:
     gone = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), gone.set()), daemon=True).start()
     try:
-        broken = _watch(helper, job, gone)
+        broken = _watch(driver, job, gone)
     finally:
-        _end(helper, job)
-    if not broken and job["cgroup"] and _was_out_of_memory(Path(job["cgroup"])):
-        broken = f"it used more than {job['memory'] / 1e9:g} GB of memory"
-        if _size(job["own"], job["folder_size"]) > job["folder_size"]:  # files pass through memory
-            broken = _too_many_files(job)
+        _end(driver, job)
     if gone.is_set():  # there may be nobody left to do it
         shutil.rmtree(Path(job["own"]).parent, ignore_errors=True)
     print(json.dumps(broken), flush=True)
 
 
-def _watch(helper: subprocess.Popen, job: dict, gone: threading.Event) -> str | None:
+def _watch(driver: subprocess.Popen, job: dict, gone: threading.Event) -> str | None:
     """Wait until a notebook has run; return the limit that it broke, if it did."""
-    process, weighed, refused = psutil.Process(helper.pid), 0.0, {}
+    process, weighed, refused = psutil.Process(driver.pid), 0.0, {}
     end = time.monotonic() + job["seconds"] + GRACE_SECONDS
-    while helper.poll() is None:
+    disk = os.stat(job["own"]).st_dev
+    while driver.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            helper.wait(WATCH_EVERY)
+            driver.wait(WATCH_EVERY)
             break
         if gone.is_set():
             return "grading was interrupted"
@@ -74,24 +70,20 @@ def _watch(helper: subprocess.Popen, job: dict, gone: threading.Event) -> str | 
         refused = {pid: refused.get(pid, 0) + 1 for pid in hidden}
         if max(refused.values(), default=0) > REFUSALS:
             return "it hid the files that it had open"
-        disk = os.stat(job["own"]).st_dev
-        kept = sum(size for (device, _), size in unlinked.items() if device != disk)
-        if (used := _memory(children, kept, job["memory"])) > job["memory"]:
+        in_memory = sum(size for (device, _), size in unlinked.items() if device != disk)
+        used = in_memory + _memory(children, job["memory"] - in_memory)
+        if used > job["memory"]:
             return f"it used more than {job['memory'] / 1e9:g} GB of memory ({used / 1e9:.1f} GB)"
         with contextlib.suppress(psutil.Error):
-            if process.memory_info().rss > HELPER_BYTES:
+            if process.memory_info().rss > DRIVER_BYTES:
                 return "it printed more than can be kept"
         if now > end:
             return f"it did not end within {job['seconds']:g} s"
         if now - weighed > WEIGH_EVERY:
             weighed, most = now, job["folder_size"]
-            if sum(unlinked.values()) - kept + _size(job["own"], most) > most:
-                return _too_many_files(job)
+            if sum(unlinked.values()) - in_memory + _size(job["own"], most) > most:
+                return f"it wrote more than {most / 1e9:g} GB of files, or very many of them"
     return None
-
-
-def _too_many_files(job: dict) -> str:
-    return f"it wrote more than {job['folder_size'] / 1e9:g} GB of files, or very many of them"
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -101,41 +93,31 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _unlinked_files(processes: list[psutil.Process]) -> tuple[dict[tuple[int, int], int], list[int]]:
-    """Return the bytes of open files that are in no folder, by device and number, and who shows none."""
+    """Return the bytes of open files in no folder, by device and number, and which processes hide theirs."""
     found, refused = {}, []
     for process in processes if sys.platform == "linux" else []:
         try:
-            names = os.listdir(f"/proc/{process.pid}/fd")
+            for file in os.scandir(f"/proc/{process.pid}/fd"):
+                with contextlib.suppress(OSError):
+                    status = os.stat(file.path)
+                    if status.st_nlink == 0 and stat.S_ISREG(status.st_mode):
+                        found[status.st_dev, status.st_ino] = status.st_blocks * 512
         except PermissionError:
             with contextlib.suppress(psutil.Error):
                 refused += [process.pid] * (process.status() != psutil.STATUS_ZOMBIE)
-            continue
         except OSError:  # it has ended
             continue
-        for name in names:
-            with contextlib.suppress(OSError):
-                status = os.stat(f"/proc/{process.pid}/fd/{name}")
-                if status.st_nlink == 0 and stat.S_ISREG(status.st_mode):
-                    found[status.st_dev, status.st_ino] = status.st_blocks * 512
     return found, refused
 
 
-def _memory(processes: list[psutil.Process], kept: int, limit: int) -> int:
-    """Return the bytes of memory of processes; those that they share count once, where that matters.
-
-    Args:
-        processes: All of a submission.
-        kept: Bytes of files in memory that are in no folder; a process that maps one counts it, too.
-        limit: More than this matters.
-    """
-    used, shared = 0, 0
+def _memory(processes: list[psutil.Process], limit: int) -> int:
+    """Return the bytes of memory of processes; where it matters, what they share counts once."""
+    used = 0
     for process in processes:
         with contextlib.suppress(psutil.Error):
-            memory = process.memory_info()
-            used, shared = used + memory.rss, shared + getattr(memory, "shared", 0)
-    beside = max(0, kept - shared)
-    if used + beside <= limit or len(processes) < 3 or sys.platform != "linux":
-        return used + beside
+            used += process.memory_info().rss
+    if used <= limit or len(processes) < 3 or sys.platform != "linux":
+        return used
     used = 0
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -143,7 +125,7 @@ def _memory(processes: list[psutil.Process], kept: int, limit: int) -> int:
                 used += process.memory_full_info().pss
             except psutil.AccessDenied:
                 used += process.memory_info().rss
-    return used + beside
+    return used
 
 
 def _size(folder: str, enough: int) -> int:
@@ -154,35 +136,28 @@ def _size(folder: str, enough: int) -> int:
             for entry in entries:
                 with contextlib.suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
-                    total += max(
-                        4096, status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
-                    )
+                    total += max(4096, getattr(status, "st_blocks", status.st_size // 512) * 512)
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
     return total
 
 
-def _was_out_of_memory(group: Path) -> bool:
-    """Say whether the kernel had to end a process of a cgroup because its memory was used up."""
-    for name in ("memory.events", "memory.oom_control"):
-        with contextlib.suppress(OSError):
-            counts = dict(line.split() for line in (group / name).read_text().splitlines())
-            return int(counts.get("oom_kill", 0)) > 0
-    return False
-
-
-def _end(helper: subprocess.Popen, job: dict) -> None:
+def _end(driver: subprocess.Popen, job: dict) -> None:
     """End everything that a submission has started, and what ran it."""
     with contextlib.suppress(psutil.Error):
-        process = psutil.Process(helper.pid)
+        process = psutil.Process(driver.pid)
         _kill_until_none(lambda: _children(process))
-    if helper.poll() is None:
+    if driver.poll() is None:
         if os.name == "posix":
-            os.killpg(helper.pid, signal.SIGKILL)
+            os.killpg(driver.pid, signal.SIGKILL)
         else:
-            helper.kill()
-    helper.wait()
-    _kill_until_none(lambda: [one for one in psutil.process_iter() if _is_left(one, job)])
+            driver.kill()
+    driver.wait()
+    if job["remove"]:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(job["remove"], env=job["environment"], capture_output=True, timeout=60)
+    else:
+        _kill_until_none(lambda: [one for one in psutil.process_iter() if _is_left(one, job)])
 
 
 def _kill_until_none(find) -> None:

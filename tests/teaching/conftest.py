@@ -1,0 +1,15 @@
+"""What tests of grading share."""
+
+import pytest
+
+from course_utils.errors import ConfigError
+from course_utils.teaching.grading.engines import find_isolation
+
+
+@pytest.fixture(scope="session")
+def bubblewrap():
+    """Give the protection of bubblewrap; where it does not work, skip."""
+    try:
+        return find_isolation("bwrap")
+    except ConfigError as error:
+        pytest.skip(f"bubblewrap does not work here: {error.found}")

@@ -1,0 +1,177 @@
+"""Engines: what bubblewrap shuts in, and the command lines of docker and podman."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_submissions import RIGHT, filled_in, hostile_answers, running
+
+from course_utils.errors import ConfigError
+from course_utils.teaching.exercises import marks
+from course_utils.teaching.grading import engines
+from course_utils.teaching.grading.engines import Isolation, find_isolation, shut_in
+from course_utils.teaching.grading.sandbox import run_shut_in
+from course_utils.teaching.grading.workspace import FIRST_USER, Limits, Workspace, make_workspace
+
+LIMITS = Limits(seconds=120, cell_seconds=100, memory=400_000_000, file_size=20_480_000)
+REPOSITORY = engines.REPOSITORY_FOLDER
+# What `docker run` and `docker rm` do as far as the course needs it, with nothing shut in. What it runs is no
+# child of the command, as with docker, and gets no other variables than those that are named.
+STAND_IN = f"""#!{sys.executable}
+import os, signal, subprocess, sys
+folder = os.path.dirname(__file__)
+with open(folder + "/calls", "a") as file:
+    print(sys.argv[1:], file=file)
+if sys.argv[1] == "rm":
+    os.killpg(int(open(folder + "/" + sys.argv[3]).read()), signal.SIGKILL)
+    sys.exit()
+image = next(n for n, word in enumerate(sys.argv[2:], 2) if not word.startswith("--"))
+options = dict(word[2:].split("=", 1) for word in sys.argv[2:image] if "=" in word)
+variables = dict(word[6:].split("=", 1) for word in sys.argv[2:image] if word.startswith("--env="))
+command = [options["entrypoint"], *sys.argv[image + 1 :]]
+command = [sys.executable if word == "python3" else word for word in command]
+read, write = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    path = {{"PATH": os.environ["PATH"]}}
+    own = {{"env": {{**path, **variables}}, "cwd": options["workdir"], "start_new_session": True}}
+    done = subprocess.Popen(command, **own)
+    with open(folder + "/" + options["name"], "w") as file:
+        file.write(str(done.pid))
+    os.write(write, b"%d" % (done.wait() & 255))
+    os._exit(0)
+os.close(write)
+sys.exit(int(os.read(read, 9) or 137))
+"""
+
+
+def run_in(isolation, folder, *command):
+    """Run a command as a submission would; return what it prints."""
+    with make_workspace() as space:
+        command = [*shut_in(space, isolation, LIMITS, [folder]), *command]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_what_lies_within_what_is_needed_is_covered(bubblewrap, tmp_path, monkeypatch):
+    (tmp_path / "data" / "submissions").mkdir(parents=True)
+    (tmp_path / "data" / "submissions" / "mine.txt").write_text("mine")
+    (tmp_path / "data" / "cifar.txt").write_text("data")
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "data"))
+    for path in (tmp_path, *tmp_path.parents[:2], *tmp_path.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o055)
+    found = run_in(bubblewrap, tmp_path / "data" / "submissions", "find", str(tmp_path), "-type", "f")
+    assert found.stdout.split() == [str(tmp_path / "data" / "cifar.txt")]
+
+
+def test_nothing_is_in_sight_but_what_is_needed(bubblewrap):
+    found = run_in(bubblewrap, Path("/none"), "ls", "-a", "/", "/etc", "/dev/shm", str(REPOSITORY))
+    assert found.returncode == 0
+    hidden = {"home", "var", "root/.bashrc", "passwd", "notebooks", "tests", ".git"}
+    assert not hidden & set(found.stdout.split())
+
+
+@pytest.mark.parametrize("place", ["/", "/dev", "/tmp", "/usr", str(REPOSITORY / "data")])
+def test_nothing_can_be_written_but_in_the_own_folder(bubblewrap, place):
+    done = run_in(
+        bubblewrap, Path("/none"), "sh", "-c", f"touch here && echo fine; echo x > {place}/new-file"
+    )
+    assert done.stdout == "fine\n" and done.returncode != 0
+
+
+def test_files_in_memory_are_no_larger_than_one_file_may_be(bubblewrap):
+    code = "head -c 30000000 /dev/zero > /dev/shm/file; stat -c %s /dev/shm/file"
+    assert int(run_in(bubblewrap, Path("/none"), "sh", "-c", code).stdout) <= LIMITS.file_size
+
+
+def test_privileges_are_gone_and_do_not_come_back(bubblewrap):
+    code = "id -u; grep -E 'Cap(Eff|Prm|Bnd)|NoNewPrivs' /proc/self/status; unshare -Ur true || echo none"
+    user, *rest = run_in(bubblewrap, Path("/none"), "sh", "-c", code).stdout.split("\n")
+    assert int(user) >= FIRST_USER if bubblewrap.separate_user else int(user) == os.getuid()
+    assert [line.split()[-1] for line in rest if line] == [*["0" * 16] * 3, "1", "none"]
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman", "bwrap"])
+def test_engine_that_is_not_there_is_an_error(monkeypatch, engine):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ConfigError, match="cannot be shut in") as caught:
+        find_isolation(engine, "an-image")
+    assert f"no {engine}" in caught.value.found and "apt-get install bubblewrap" in caught.value.do
+
+
+def test_what_is_not_bounded_is_reported():
+    without = str(Isolation("none", separate_user=False))
+    assert "NOT SHUT IN" in without and "counted, not bounded" in without
+    assert "counted, not bounded" in str(Isolation("bwrap", separate_user=True))
+    assert "memory and processes bounded" in str(Isolation("docker", separate_user=True, image="course"))
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+@pytest.mark.parametrize("user", [None, 61_234])
+def test_container_is_started_with_everything_closed(engine, user, monkeypatch):
+    monkeypatch.setenv("API_TOKEN", "secret")
+    space = Workspace(Path("/tmp/grading-x"), user)
+    isolation = Isolation(engine, user is not None, "course:1")
+    submissions = REPOSITORY / "course_utils" / "teaching"
+    words = shut_in(space, isolation, LIMITS, [submissions, REPOSITORY / "notebooks"])
+    number = f"{user}:{user}" if user else f"{os.getuid()}:{os.getgid()}"
+    assert words[:4] == [engine, "run", "--rm", "--name=grading-x"]
+    assert {
+        *("--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
+        *("--memory=400000000", "--memory-swap=400000000", "--pids-limit=1024", "--shm-size=20480000"),
+        *(f"--user={number}", "--ulimit=fsize=20480000", "--workdir=/tmp/grading-x/own/work"),
+        f"--volume={REPOSITORY}/course_utils:{REPOSITORY}/course_utils:ro",
+        f"--tmpfs={submissions}:ro,size=4k",
+    } <= set(words)
+    assert ("--userns=keep-id" in words) == (engine == "podman" and user is None)
+    writable = [word for word in words if word.startswith("--volume=") and not word.endswith(":ro")]
+    assert writable == ["--volume=/tmp/grading-x/own:/tmp/grading-x/own"]
+    assert not [word for word in words if "secret" in word or "/notebooks" in word]
+    assert words[-3:] == ["course:1", "--signal=KILL", "240"]
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A folder with a `docker` and a `podman` that shut nothing in, first on the PATH."""
+    for name in ("docker", "podman"):
+        (tmp_path / name).write_text(STAND_IN)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_image_is_named_by_an_option_or_a_variable(stand_in, monkeypatch):
+    with pytest.raises(ConfigError) as caught:
+        find_isolation("docker")
+    assert "no image is named" in caught.value.found
+    assert find_isolation(image="mine").image == "mine"
+    monkeypatch.setenv("COURSE_GRADING_IMAGE", "ours")
+    assert str(find_isolation("podman")).startswith("podman with the image ours")
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_notebook_runs_in_a_container_that_is_removed_at_the_end(stand_in, monkeypatch, engine):
+    monkeypatch.setenv("API_TOKEN", "secret")
+    leave = hostile_answers("")["leaves_process"].replace("98765", "98763").replace("os.setsid()", "")
+    answers = ("import os\nassert 'API_TOKEN' not in os.environ\nanswer = 42", leave)
+    executed = run_shut_in(filled_in(*answers), LIMITS, find_isolation(engine, "course"))
+    assert (executed.status, executed.happened) == ("graded", "")
+    assert [got for got, _ in marks(executed.notebook).values()] == [2, 3]
+    calls = [ast.literal_eval(line) for line in (stand_in / "calls").read_text().splitlines()]
+    name = calls[-2][2].removeprefix("--name=")
+    assert [call[0] for call in calls] == ["run", "run", "rm"] and calls[-1] == ["rm", "--force", name]
+    assert running("98763") == []
+
+
+@pytest.mark.kernels
+def test_container_of_a_loop_is_stopped(stand_in):
+    limits = Limits(seconds=60, cell_seconds=3)
+    loop = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
+    executed = run_shut_in(filled_in(RIGHT[0], loop), limits, find_isolation("docker", "course"))
+    assert executed.status == "stopped"
+    assert next(iter(marks(executed.notebook).values())) == (2, 2)
