@@ -29,7 +29,6 @@ FORGED = {
     "a frame": "import inspect as i\ni.currentframe().f_back",
     "the caller": "import sys\nsys._getframe(1)",
     "the history": "print(In[-1])",
-    "the history of a cell that is no Python": "print(In[-1]\nget_ipython()",
     "code in a text": "exec(bytes([112, 97]).decode())",
     "an object that equals all": "class Any:\n    def __eq__(self, other): return True\nanswer = Any()",
     "a function of torch": "torch.allclose = lambda *a, **k: True",
@@ -105,5 +104,5 @@ def test_solutions_and_what_is_copied_from_a_lesson_are_not_named(path):
     ["-" * 19_000 + "1", "a" + ".b" * 9_000, "(" * 10**6, "x = 1\n" * 10**5, " " * 10**6, "\\\n" * 10**5],
 )
 def test_cell_of_any_kind_is_looked_through(source):
-    assert words(source) == {}
-    assert list(words(source + "\nget_ipython()")) == [3]
+    found = words(source)
+    assert found == ({3: [f"{len(source)} characters"]} if len(source.strip()) > 20_000 else {})

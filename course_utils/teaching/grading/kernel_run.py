@@ -20,7 +20,7 @@ from pathlib import Path
 import nbformat
 import zmq
 from jupyter_client import AsyncKernelClient, AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete, CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_output
@@ -71,6 +71,17 @@ class _Client(AsyncKernelClient):
         return super()._create_connected_socket(channel, identity)
 
 
+class _OnlySpec(KernelSpecManager):
+    """The one kernel of a job, which is shut in."""
+
+    def __init__(self, job: dict):
+        super().__init__()
+        self.job = job
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        return KernelSpec(argv=self.job["command"], interrupt_mode=self.job["interrupt_mode"])
+
+
 class Run(NotebookClient):
     """The execution of one notebook within the limits of a job.
 
@@ -103,19 +114,12 @@ class Run(NotebookClient):
         )
 
     def _kernel_manager(self) -> AsyncKernelManager:
-        own, private = Path(self.job["own"]), Path(self.job["notebook"]).parent
-        specification = private / "kernels" / "shut-in"
-        specification.mkdir(parents=True)
-        described = {"argv": self.job["command"], "interrupt_mode": self.job["interrupt_mode"]}
-        described |= {"display_name": "shut in", "language": "python"}
-        (specification / "kernel.json").write_text(json.dumps(described), encoding="utf-8")
+        own = Path(self.job["own"])
         # Sockets that are files are found from another network namespace; Windows has none.
         place = {"transport": "ipc", "ip": str(own / "k")} if os.name == "posix" else {}
         manager = AsyncKernelManager(
             kernel_name="shut-in",
-            kernel_spec_manager=KernelSpecManager(
-                kernel_dirs=[str(private / "kernels")], ensure_native_kernel=False
-            ),
+            kernel_spec_manager=_OnlySpec(self.job),
             connection_file=str(own / "kernel.json"),
             client_factory=_Client,
             **place,

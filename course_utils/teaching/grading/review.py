@@ -11,10 +11,11 @@ import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-# Characters of a cell that is parsed; a longer one, or one that is no Python, is searched as text.
-PARSED = 20_000
+# Characters of a cell; a longer one is named for its length.
+READABLE = 20_000
 WORD = re.compile(r"[\w.]+")
 # Names, with what they belong to, that no answer needs.
 MODULES = WORD.findall(
@@ -50,8 +51,10 @@ BARE_NAMES = {"In", "__import__", "_i", "_ii", "_iii", "compile", "eval", "exec"
 DISGUISES = {"__bool__", "__class__", "__eq__", "__instancecheck__", "__ne__", "__subclasscheck__"}
 HISTORY = {"In", "_i", "_ii", "_iii"}
 CHECK_MODULES = {path.stem for path in (Path(__file__).parents[2] / "checks").glob("*.py")}
-# What notebooks that were made from scripts have in the place of %matplotlib.
-MAGICS = re.compile(r"get_ipython\(\)\.(run_line_magic|magic)\(['\"](matplotlib|config|time|timeit|pip)\b")
+# What IPython makes of %matplotlib, and of a question mark.
+MAGICS = re.compile(
+    r"get_ipython\(\)\.(run_line_magic|magic)\(['\"](matplotlib|config|time|timeit|pip|pinfo2?)\b"
+)
 DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
@@ -59,7 +62,7 @@ def cells_to_review(notebook: NotebookNode) -> dict[int, list[str]]:
     """Return for each cell that a student wrote, and that touches what marks rest on, the words that do.
 
     Args:
-        notebook: What `submissions.restore` gave: the solution with a student's answers and added cells.
+        notebook: The solution with a student's answers and added cells.
 
     Returns:
         The cells' numbers in the notebook, from 1, and for each its words, sorted; empty for nearly all.
@@ -71,28 +74,23 @@ def cells_to_review(notebook: NotebookNode) -> dict[int, list[str]]:
     for number, cell in cells:
         nbgrader = cell.metadata.get("nbgrader")
         if nbgrader is None or nbgrader.get("solution"):
-            tree, magics = trees[number], "\n".join(filter(_is_magic, cell.source.split("\n")))
-            words = _words_of_text(cell.source) if tree is None else _words_of_tree(tree, imported)
-            if words | _words_of_text(magics):
-                found[number] = sorted(words | _words_of_text(magics))
+            words = _words(trees[number], imported) if trees[number] is not None else set()
+            if len(cell.source) > READABLE:
+                words = {f"{len(cell.source)} characters"}
+            if words:
+                found[number] = sorted(words)
     return found
 
 
-def _is_magic(line: str) -> bool:
-    return line.lstrip().startswith(("%", "!", "?")) or line.rstrip().endswith("?")
-
-
 def _parse(source: str) -> ast.Module | None:
-    """Return a cell's tree, its magics left out; None if it is no Python, or too long to be parsed."""
-    if len(source) > PARSED:
+    """Return a cell's tree; None if it is no Python, and so does not run, or is too long to be read."""
+    if len(source) > READABLE:
         return None
-    lines = MAGICS.sub("print('", source).split("\n")
-    lines = ["" if line.startswith("%%") else line for line in lines]
-    lines = [line[: -len(line.lstrip())] + "pass" if _is_magic(line) else line for line in lines]
+    source = re.sub(r"^%%.*", "", source.lstrip())  # the rest of the cell is Python, for %%time
     try:
         with warnings.catch_warnings(action="ignore"):
-            return ast.parse("\n".join(lines))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two if it is nested too deeply
+            return ast.parse(MAGICS.sub("print('", TransformerManager().transform_cell(source)))
+    except (SyntaxError, ValueError, RuntimeError, MemoryError):  # the last two if it is nested too deeply
         return None
 
 
@@ -109,7 +107,7 @@ def _imported(trees: Iterable[ast.Module]) -> dict[str, str]:
     return imported
 
 
-def _words_of_tree(tree: ast.Module, imported: Mapping[str, str]) -> set[str]:
+def _words(tree: ast.Module, imported: Mapping[str, str]) -> set[str]:
     nodes = list(ast.walk(tree))  # no NodeVisitor, which goes as deep as an expression is nested
     arguments = {node.arg for node in nodes if isinstance(node, ast.arg)}
     imported = {name: full for name, full in imported.items() if name not in arguments}
@@ -176,18 +174,4 @@ def _touched(name: str) -> set[str]:
     # A check that is called, or asked for help, is what it is there for.
     if check != name and check not in CHECK_MODULES and re.fullmatch(r"[a-z]\w*", check):
         words.discard("course_utils.checks")
-    return words
-
-
-def _words_of_text(text: str) -> set[str]:
-    """Return the words of what cannot be parsed, comments left out."""
-    words = set()
-    for line in text.split("\n"):
-        line = line.partition("#")[0].lstrip(" \t%!")
-        imports = line.startswith(("import ", "from "))
-        for match in DOTTED.finditer(line):
-            name, follows = match[0], line[match.end() : match.end() + 1]
-            words |= _touched(name) if imports or "." in name else {name} & WORDS
-            words |= {name} & BARE_NAMES if follows == "(" or (name == "In" and follows == "[") else set()
-        words |= {".ipynb"} if ".ipynb" in line else set()
     return words

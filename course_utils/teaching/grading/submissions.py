@@ -114,11 +114,11 @@ def find_submissions(
     Raises:
         ConfigError: If the folder cannot be read, or nothing lies in it.
     """
-    folder, lessons = Path(folder).resolve(), list(lessons)
+    folder, lessons, problem = Path(folder).resolve(), list(lessons), "no folder, no .ipynb and no .zip file"
     try:
         entries = sorted(entry for entry in folder.iterdir() if not _is_ignored(entry.name))
     except OSError as error:
-        raise _nothing_handed_in(folder, f"{type(error).__name__}: {error}") from error
+        entries, problem = [], f"{type(error).__name__}: {error}"
     found, empty = [], {}
     for entry in entries:
         if entry.is_dir() and not entry.is_symlink():
@@ -132,10 +132,16 @@ def find_submissions(
         else:
             found += _opened(_student_of(entry, solutions), entry)
             if entry.suffix.lower() in OTHER_KINDS:
-                problem = f"it is no notebook but a {entry.suffix} file"
-                found.append(Submission(_student_of(entry, solutions), entry, problem=problem))
+                other = f"it is no notebook but a {entry.suffix} file"
+                found.append(Submission(_student_of(entry, solutions), entry, problem=other))
     if not found and not empty:
-        raise _nothing_handed_in(folder, "no folder, no .ipynb and no .zip file")
+        raise ConfigError(
+            "There are no submissions.",
+            where=folder,
+            expected="a folder with one folder or one notebook for each student",
+            found=problem,
+            do="Name the folder that holds the students' folders; unpack it first if it is a zip file.",
+        )
     for submission in found:
         _read(submission, solutions)
     missing = _missing(found, empty, lessons)
@@ -146,16 +152,6 @@ def find_submissions(
             note = f"duplicate: {times} notebooks of this name for this lesson"
             one.note = f"{one.note}; {note}" if one.note else note
     return sorted(found, key=lambda one: (as_one_name(one.student), one.lesson, str(one.path), one.member))
-
-
-def _nothing_handed_in(folder: Path, found: str) -> ConfigError:
-    return ConfigError(
-        "There are no submissions.",
-        where=folder,
-        expected="a folder with one folder or one notebook for each student",
-        found=found,
-        do="Name the folder that holds the students' folders; unpack it first if it is a zip file.",
-    )
 
 
 def _is_ignored(name: str) -> bool:
