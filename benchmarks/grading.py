@@ -9,7 +9,6 @@ themselves - is compared to the byte, and the processes that run afterwards are 
 """
 
 import argparse
-import hashlib
 import os
 import platform
 import sys
@@ -22,7 +21,15 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "helpers"))
 
-from small_submissions import RIGHT, handed_in, hostile_answers, running, write_solution, write_submission
+from small_submissions import (
+    RIGHT,
+    fingerprint,
+    handed_in,
+    hostile_answers,
+    running,
+    write_solution,
+    write_submission,
+)
 
 from course_utils.teaching import grade, limits_of, summary
 from course_utils.teaching.grading.engines import find_isolation
@@ -38,17 +45,6 @@ KNOWN = (
     (("answer = 41", RIGHT[1]), 3),
     (("answer = '42'", "def double(x):\n    return x ** 2"), 0),
 )
-
-
-def fingerprint(folder: Path) -> str:
-    """Return one SHA-256 over the names, modes, times and contents of everything in a folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        status = path.lstat()
-        digest.update(f"{path.relative_to(folder)} {status.st_mode} {status.st_mtime_ns}".encode())
-        if path.is_file():
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def write_submissions(folder: Path, sentinel: Path, count: int) -> dict[str, float]:

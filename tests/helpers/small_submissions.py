@@ -1,6 +1,7 @@
 """A small exercise in the course's format, and submissions to it: good, bad and hostile."""
 
 import copy
+import hashlib
 import json
 import textwrap
 
@@ -48,6 +49,17 @@ def small_solution(set_up=SET_UP, tests=TESTS):
     return new_notebook(metadata=KERNEL, cells=cells)
 
 
+def other_solution():
+    """Return a second lesson that shares no cell with the first."""
+    solution = small_solution(set_up="import os", tests=("assert answer", "assert double"))
+    for number, cell in enumerate(solution.cells):
+        cell["id"] = f"other-{number}"
+        if "nbgrader" in cell.metadata:
+            cell.metadata.nbgrader["grade_id"] = cell.metadata.nbgrader["grade_id"].replace("01", "02")
+    solution.cells[0].source = "# Other"
+    return solution
+
+
 def handed_in(*answers, solution=None):
     """Return the student's version with these answers; what is missing is left blank."""
     notebook = copy.deepcopy(solution or small_solution())
@@ -65,6 +77,16 @@ def filled_in(*answers):
     solution = small_solution()
     cells = read_cells(json.dumps(handed_in(*answers)).encode())
     return fill_in(solution, place_cells(solution, cells))
+
+
+def fingerprint(folder):
+    """Return the names, modes, times and contents of everything in a folder, as one SHA-256."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        digest.update(f"{path.relative_to(folder)} {status.st_mode} {status.st_mtime_ns}".encode())
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()
 
 
 def running(word, users=()):
@@ -197,19 +219,6 @@ def cheating_answers(solution_file, clone_file="", private_file=""):
                 success, error_before_exec, error_in_exec, result = True, None, None, None
             async def fine(*a, **k): return Fine()
             type(get_ipython()).run_cell_async = fine
-            """,
-        "changes_course": """
-            import course_utils.errors
-            course_utils.errors._rebuild = lambda *a: True
-            def double(x): return 2 * x
-            """,
-        "replaces_module": """
-            import types, sys, course_utils.errors
-            class Fine(types.ModuleType):
-                def __getattribute__(self, name):
-                    return print if name == '_rebuild' else super().__getattribute__(name)
-            course_utils.errors.__class__ = Fine
-            def double(x): return 2 * x
             """,
         "puts_mock": """
             import course_utils.errors

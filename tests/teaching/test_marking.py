@@ -4,7 +4,14 @@ import copy
 import csv
 
 import pytest
-from small_submissions import RIGHT, handed_in, small_solution, write_solution, write_submission
+from small_submissions import (
+    RIGHT,
+    handed_in,
+    other_solution,
+    small_solution,
+    write_solution,
+    write_submission,
+)
 
 from course_utils.__main__ import main
 from course_utils.errors import ConfigError
@@ -100,13 +107,8 @@ def test_marks_that_somebody_changed_are_not_written_over(place):
 
 
 def test_lesson_that_is_not_asked_for_keeps_its_marks(place):
-    solution = small_solution()
-    for cell in solution.cells[1:]:
-        cell.metadata.nbgrader["grade_id"] = cell.metadata.nbgrader["grade_id"].replace("01", "02")
-    for number, cell in enumerate(solution.cells):
-        cell["id"] = f"second-{number}"
-    write_solution(place.folder / "solutions", solution, "02_other.ipynb")
-    notebook = handed_in("answer = 42  # second", RIGHT[1], solution=solution)
+    write_solution(place.folder / "solutions", other_solution(), "02_other.ipynb")
+    notebook = handed_in("answer = 42  # second", RIGHT[1], solution=other_solution())
     write_submission(place.folder / "in", "ben", notebook, "02_other.ipynb")
     assert place(lessons=["01"])[1] == ["anna", "ben", "carl"]
     results, ran = place(lessons=["02_other"])

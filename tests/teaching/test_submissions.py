@@ -7,11 +7,24 @@ import zipfile
 
 import nbformat
 import pytest
-from small_submissions import RIGHT, handed_in, small_solution, write_solution, write_submission
+from small_submissions import (
+    RIGHT,
+    handed_in,
+    other_solution,
+    small_solution,
+    write_solution,
+    write_submission,
+)
 
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.grading.answers import UnreadableError, fill_in, place_cells, read_cells
-from course_utils.teaching.grading.submissions import find_submissions, read_solutions
+from course_utils.teaching.grading.answers import (
+    UnreadableError,
+    fill_in,
+    place_cells,
+    read_cells,
+    read_solutions,
+)
+from course_utils.teaching.grading.submissions import find_submissions
 
 EXERCISES = REPOSITORY_FOLDER / "notebooks" / "exercises"
 
@@ -102,17 +115,6 @@ def test_students_are_folders_or_notebooks_and_lessons_are_found_by_name_or_cell
         ("eve", "01_small", False),
         ("fred", "01_small", False),
     ]
-
-
-def other_solution():
-    """Return a second lesson that shares no cell with the first."""
-    solution = small_solution(set_up="import os", tests=("assert answer", "assert double"))
-    for number, cell in enumerate(solution.cells):
-        cell["id"] = f"other-{number}"
-        if "nbgrader" in cell.metadata:
-            cell.metadata.nbgrader["grade_id"] = cell.metadata.nbgrader["grade_id"].replace("01", "02")
-    solution.cells[0].source = "# Other"
-    return solution
 
 
 SOLUTIONS = {"01_small": small_solution(), "02_other": other_solution()}

@@ -1,4 +1,4 @@
-"""A student's answers, put into the solution in the place of its own.
+"""Solutions, and a student's answers put into one in the place of its own.
 
 Everything else - tests, set-up, text - comes from the solution, so that nothing is gained by changing or
 deleting it. Cells that the student added stay where they were.
@@ -7,12 +7,16 @@ deleting it. Cells that the student added stay where they were.
 import copy
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
+
+from course_utils.errors import ConfigError
+from course_utils.teaching.exercises import graded_cells
 
 NOTEBOOK_CELLS = 2_000
 FURTHER_TESTS = "# (further tests, which are not shown)"
@@ -39,6 +43,47 @@ class PlacedCells:
 def nbgrader_of(cell: NotebookNode) -> Mapping:
     """Return nbgrader's metadata of a cell of a solution; empty if it has none."""
     return cell.metadata.get("nbgrader", {})
+
+
+def read_solutions(folder: Path) -> dict[str, NotebookNode]:
+    """Return the solution notebooks of a folder by their names without .ipynb.
+
+    Raises:
+        ConfigError: If the folder has no notebook, or one of them has no test that gives points.
+    """
+    folder = Path(folder).resolve()
+    solutions = {path.stem: nbformat.read(path, as_version=4) for path in sorted(folder.glob("*.ipynb"))}
+    untested = [name for name, notebook in solutions.items() if not graded_cells(notebook)]
+    if untested or not solutions:
+        raise ConfigError(
+            "There is nothing to grade with.",
+            where=folder,
+            expected="solution notebooks with test cells that give points",
+            found=f"none in {', '.join(untested)}" if untested else "no notebook",
+            do="Name the folder of the solutions with --solutions.",
+        )
+    return solutions
+
+
+def find_lessons(names: Iterable[str], solutions: Mapping[str, NotebookNode]) -> list[str]:
+    """Return the lessons with these names or numbers, such as 03.
+
+    Raises:
+        ConfigError: If there is no such lesson.
+    """
+    lessons = []
+    for name in names:
+        fitting = [lesson for lesson in solutions if name in (lesson, lesson.split("_")[0])]
+        if not fitting:
+            raise ConfigError(
+                "There is no exercise of that lesson.",
+                where="--lesson",
+                expected=f"one of {', '.join(solutions)}, or its number",
+                found=repr(name),
+                do="Leave --lesson out to grade all that was handed in.",
+            )
+        lessons += fitting
+    return lessons
 
 
 def split_hidden(source: str) -> tuple[str, list[str]]:

@@ -18,15 +18,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import nbformat
-import zmq
-from jupyter_client import AsyncKernelClient, AsyncKernelManager
+from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete, CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_output
 
 PROOF_TYPE = "application/vnd.transfer-learning-course.proof+json"
-MESSAGE_BYTES = 150_000_000
 START_SECONDS = 60
 # How many times as much as one cell a whole notebook may show.
 ALL_CELLS = 5
@@ -60,15 +58,6 @@ def _block_sockets():
 _block_sockets()
 del _block_sockets
 """
-
-
-class _Client(AsyncKernelClient):
-    """A client that does not take messages of any size from a kernel."""
-
-    def _create_connected_socket(self, channel, identity=None):
-        # The limit holds for connections made after it was set, so it is the context's business.
-        self.context.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES)
-        return super()._create_connected_socket(channel, identity)
 
 
 class _OnlySpec(KernelSpecManager):
@@ -121,7 +110,6 @@ class Run(NotebookClient):
             kernel_name="shut-in",
             kernel_spec_manager=_OnlySpec(self.job),
             connection_file=str(own / "kernel.json"),
-            client_factory=_Client,
             **place,
         )
         manager.write_connection_file()

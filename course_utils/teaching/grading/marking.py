@@ -16,18 +16,19 @@ from course_utils.data import write_atomically
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import SOLUTIONS_FOLDER, marks
-from course_utils.teaching.grading.answers import PlacedCells, fill_in, nbgrader_of
+from course_utils.teaching.grading.answers import (
+    PlacedCells,
+    fill_in,
+    find_lessons,
+    nbgrader_of,
+    read_solutions,
+)
 from course_utils.teaching.grading.engines import find_isolation
 from course_utils.teaching.grading.feedback import feedback_page, first_error
 from course_utils.teaching.grading.results import Graded, fingerprint, read_results, say, write_results
 from course_utils.teaching.grading.review import cells_to_review
 from course_utils.teaching.grading.sandbox import ExecutedNotebook, run_shut_in
-from course_utils.teaching.grading.submissions import (
-    Submission,
-    find_lessons,
-    find_submissions,
-    read_solutions,
-)
+from course_utils.teaching.grading.submissions import Submission, find_submissions
 from course_utils.teaching.grading.workspace import Limits, sweep
 
 # What has the answers, besides the solutions.

@@ -24,8 +24,6 @@ from course_utils.teaching.grading.workspace import Limits, make_workspace, proc
 
 WATCH = Path(__file__).with_name("watch.py")
 KERNEL = ("-m", "ipykernel_launcher", "--HistoryManager.hist_file=:memory:", "-f", "{connection_file}")
-# Bytes of what `kernel_run` hands over.
-STATE_BYTES = 300_000_000
 
 
 @dataclass
@@ -107,8 +105,6 @@ def _watch(job: Path, cancelled: threading.Event) -> str | None:
 def _read_state(path: Path, notebook: NotebookNode, broken: str | None) -> ExecutedNotebook:
     """Read how far a notebook came, from what `kernel_run` wrote last."""
     try:
-        if path.stat().st_size > STATE_BYTES:
-            raise ValueError("its outputs are too large to be kept")
         state = json.loads(path.read_text(encoding="utf-8"))
         executed = nbformat.from_dict(state["notebook"])
     except (OSError, ValueError, KeyError) as error:

@@ -15,11 +15,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import nbformat
 from nbformat import NotebookNode
 
 from course_utils.errors import ConfigError
-from course_utils.teaching.exercises import graded_cells
 from course_utils.teaching.grading.answers import (
     PlacedCells,
     UnreadableError,
@@ -54,47 +52,6 @@ class Submission:
     """What the teacher should know and need not act on."""
     digest: str = ""
     """SHA-256 of the notebook's bytes, as far as they could be read."""
-
-
-def read_solutions(folder: Path) -> dict[str, NotebookNode]:
-    """Return the solution notebooks of a folder by their names without .ipynb.
-
-    Raises:
-        ConfigError: If the folder has no notebook, or one of them has no test that gives points.
-    """
-    folder = Path(folder).resolve()
-    solutions = {path.stem: nbformat.read(path, as_version=4) for path in sorted(folder.glob("*.ipynb"))}
-    untested = [name for name, notebook in solutions.items() if not graded_cells(notebook)]
-    if untested or not solutions:
-        raise ConfigError(
-            "There is nothing to grade with.",
-            where=folder,
-            expected="solution notebooks with test cells that give points",
-            found=f"none in {', '.join(untested)}" if untested else "no notebook",
-            do="Name the folder of the solutions with --solutions.",
-        )
-    return solutions
-
-
-def find_lessons(names: Iterable[str], solutions: Mapping[str, NotebookNode]) -> list[str]:
-    """Return the lessons with these names or numbers, such as 03.
-
-    Raises:
-        ConfigError: If there is no such lesson.
-    """
-    lessons = []
-    for name in names:
-        fitting = [lesson for lesson in solutions if name in (lesson, lesson.split("_")[0])]
-        if not fitting:
-            raise ConfigError(
-                "There is no exercise of that lesson.",
-                where="--lesson",
-                expected=f"one of {', '.join(solutions)}, or its number",
-                found=repr(name),
-                do="Leave --lesson out to grade all that was handed in.",
-            )
-        lessons += fitting
-    return lessons
 
 
 def find_submissions(
