@@ -35,6 +35,7 @@ FORGED = {
     "a function of torch, by setattr": "setattr(torch.Tensor, 'all', lambda *a: True)",
     "the solution": "import json\njson.load(open('/course/solutions/01_small.ipynb'))",
     "a magic": "%run_cell x\n!cat solutions/01.ipynb",
+    **cheating_answers("/solutions/01_small.ipynb"),
 }
 HONEST = (
     "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.rcParams['figure.dpi'] = 80",
@@ -53,7 +54,7 @@ HONEST = (
 )
 
 
-def words(source, number=2):
+def words(source):
     """Return the words that are found in a notebook with this answer."""
     notebook = handed_in(textwrap.dedent(source), solution=small_solution(set_up=SETUP))
     return cells_to_review(notebook)
@@ -62,11 +63,6 @@ def words(source, number=2):
 @pytest.mark.parametrize("name", FORGED)
 def test_cell_that_touches_what_marks_rest_on_is_named(name):
     assert list(words(FORGED[name])) == [3], name
-
-
-@pytest.mark.parametrize("name", cheating_answers("/solutions/01_small.ipynb"))
-def test_tricks_that_get_no_points_are_named_too(name):
-    assert words(cheating_answers("/solutions/01_small.ipynb")[name])
 
 
 def test_cell_that_was_added_is_named_with_its_words():
@@ -83,7 +79,8 @@ def test_honest_cell_is_not_named(source):
 @pytest.mark.parametrize("path", ANSWERS, ids=lambda path: path.stem)
 def test_wrong_answers_of_the_tests_are_not_named(path):
     assert len(ANSWERS) == 6
-    assert words(path.read_text(encoding="utf-8")) == {}
+    parts = path.read_text(encoding="utf-8").split("\n\n\n")
+    assert [found for part in parts if (found := words(part))] == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: "/".join(path.parts[-2:]))

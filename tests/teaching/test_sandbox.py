@@ -16,10 +16,15 @@ from small_submissions import RIGHT, filled_in, hostile_answers, running
 
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching.exercises import SOLUTIONS_FOLDER
+from course_utils.teaching.grading.answers import read_solutions
 from course_utils.teaching.grading.engines import find_isolation
+from course_utils.teaching.grading.kernel_run import IMPORTS_OF_CHECKS
 from course_utils.teaching.grading.sandbox import run_shut_in
 from course_utils.teaching.grading.workspace import Limits, sweep
 
+SOLUTIONS = read_solutions(SOLUTIONS_FOLDER)
+IMPORT = "from course_utils import checks as check"
 # Takes 600 MB, more than it may, half a second after it has been seen.
 GREEDY = "import time\ntime.sleep(0.5)\nx = [b'1' * 10**7 for _ in range(60)]\ntime.sleep(90)"
 GRADER = """
@@ -43,6 +48,12 @@ def test_folders_of_graders_that_were_killed_are_swept(tmp_path, monkeypatch):
         sweep()
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"grading-in-use", "grading-by-somebody-else", "mine"}
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_import_of_the_checks_that_is_repeated_before_a_test_is_found(name):
+    cells = [cell for cell in SOLUTIONS[name].cells if cell.metadata.get("nbgrader", {}).get("locked")]
+    assert IMPORTS_OF_CHECKS.findall("\n".join(cell.source for cell in cells)) == [IMPORT]
 
 
 @pytest.mark.kernels

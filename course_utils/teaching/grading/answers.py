@@ -103,9 +103,6 @@ def split_hidden(source: str) -> tuple[str, list[str]]:
 def read_cells(content: bytes) -> list[dict]:
     """Read type, source, text (the source, stripped), grade_id and id of a notebook's cells.
 
-    Args:
-        content: Of a file, which may be anything.
-
     Raises:
         UnreadableError: If it is not a notebook, or has too many cells.
     """
@@ -164,10 +161,6 @@ def place_cells(solution: NotebookNode, cells: list[dict]) -> PlacedCells:
 
     A cell is known by its nbgrader metadata; if that is lost, by its id; and a question or a test by its
     text. An answer that is known by none of them is what stands between the cells around it.
-
-    Args:
-        solution: The notebook with all tests.
-        cells: What `read_cells` gave.
     """
     known, placed, last = _known_keys(solution), PlacedCells(), -1
     found = [[key for key in _keys(cell) if key in known] for cell in cells]
@@ -192,10 +185,6 @@ def fill_in(solution: NotebookNode, placed: PlacedCells) -> NotebookNode:
     """Return a solution with a student's answers in the place of its own, ready to be executed.
 
     An answer that was split into several cells is joined; one that was deleted is empty.
-
-    Args:
-        solution: The notebook with all tests; it is not changed.
-        placed: What `place_cells` gave; `PlacedCells()` for a student who answered nothing.
     """
     notebook = copy.deepcopy(solution)
     cells = [new_code_cell(source) for source in placed.added.get(-1, [])]

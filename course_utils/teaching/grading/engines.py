@@ -37,7 +37,10 @@ SHUT_IN = (
     "no network, no sight of other processes, nothing to read but the system, Python, the course and its own "
     "folder, nothing to write but that folder"
 )
-OPEN = "network blocked only in Python, which a submission can undo"
+OPEN = "network closed only to what follows http_proxy"
+# Where the network cannot be taken away: no proxy listens there; what is on this machine is reached without.
+NOWHERE = "http://127.0.0.1:9"
+NO_PROXY = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "localhost,127.0.0.1"}
 COUNTED = "memory and files counted, not bounded: what hides in sockets or mappings is missed"
 
 
@@ -137,7 +140,9 @@ def _try_out(isolation: Isolation) -> str:
 
 def engine_environment(space: Workspace, isolation: Isolation) -> dict[str, str]:
     """Return the variables of a command that `shut_in` begins; a container is handed its own by name."""
-    return dict(os.environ) if isolation.engine in CONTAINERS else environment(space.own)
+    if isolation.engine in CONTAINERS:
+        return dict(os.environ)
+    return environment(space.own) | (NO_PROXY if isolation.engine == "none" else {})
 
 
 def shut_in(space: Workspace, isolation: Isolation, limits: Limits, hide: Iterable[Path]) -> list[str]:
@@ -145,7 +150,6 @@ def shut_in(space: Workspace, isolation: Isolation, limits: Limits, hide: Iterab
 
     Args:
         space: The only folder that it may write to, and the user that it becomes, if it has one of its own.
-        isolation: What `find_isolation` found.
         limits: What it may use, as far as the engine bounds it.
         hide: Files and folders that it must not see, should they lie within what it needs.
     """

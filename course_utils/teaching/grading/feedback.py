@@ -54,7 +54,6 @@ def feedback_page(row: Graded, notebook: NotebookNode | None, isolation: str) ->
     Lines of hidden tests are left out, of the tests themselves and of whatever a cell printed.
 
     Args:
-        row: The student's result.
         notebook: With its outputs; None if nothing was executed.
         isolation: What the submission was shut in by, in words.
     """

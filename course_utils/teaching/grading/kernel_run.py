@@ -39,25 +39,6 @@ for _name in _builtins.dir(_builtins):
             del _builtins.globals()[_name]
 """
 IMPORTS_OF_CHECKS = re.compile(r"^from course_utils(?: import checks|\.checks import)[^(\n]*$", re.MULTILINE)
-# Where the network cannot be taken away from the kernel. Whoever wants to undo this can.
-BLOCK_SOCKETS = """
-def _block_sockets():
-    import socket
-
-    def connect_locally(self, address):
-        if self.family == getattr(socket, "AF_UNIX", None) or address[0] in ("127.0.0.1", "::1", "localhost"):
-            return connect(self, address)
-        raise OSError(101, "Network is unreachable: submissions run without one")
-
-    def refuse_to_look_up(host, *arguments, **options):
-        raise socket.gaierror(-2, "Name or service not known: submissions run without a network")
-
-    connect = socket.socket.connect
-    socket.socket.connect, socket.getaddrinfo = connect_locally, refuse_to_look_up
-
-_block_sockets()
-del _block_sockets
-"""
 
 
 class _OnlySpec(KernelSpecManager):
@@ -171,8 +152,6 @@ class Run(NotebookClient):
         if time.monotonic() > self.deadline:
             self.stop("stopped", f"{self.job['seconds']:.0f} s were over before cell {cell_index + 1}")
             raise _OutOfTimeError
-        if cell_index == 0 and self.job["block_sockets"]:
-            await self._run_silently(BLOCK_SOCKETS)
         self.write_state()
 
     async def _before_cell(self, cell, cell_index: int) -> None:

@@ -93,10 +93,7 @@ def fingerprint(
 
 
 def read_results(output: Path) -> list[Graded]:
-    """Return the rows of an earlier grading; none if there was no grading.
-
-    Args:
-        output: The folder that has the marks.
+    """Return the rows of an earlier grading into a folder; none if there was no grading.
 
     Raises:
         ConfigError: If there are marks that this command has not written, or that were changed since.

@@ -61,11 +61,7 @@ DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 def cells_to_review(notebook: NotebookNode) -> dict[int, list[str]]:
     """Return for each cell that a student wrote, and that touches what marks rest on, the words that do.
 
-    Args:
-        notebook: The solution with a student's answers and added cells.
-
-    Returns:
-        The cells' numbers in the notebook, from 1, and for each its words, sorted; empty for nearly all.
+    The cells' numbers in the notebook are from 1, and the words sorted; empty for nearly all.
     """
     cells = [(number, cell) for number, cell in enumerate(notebook.cells, 1) if cell.cell_type == "code"]
     trees = {number: _parse(cell.source) for number, cell in cells}

@@ -51,14 +51,10 @@ def run_shut_in(
     """Execute a notebook that may do anything, and return what it did before it ended or was ended.
 
     Args:
-        notebook: What to execute; it is not changed.
-        limits: What it may use.
-        isolation: What `find_isolation` found.
         hide: Files and folders that it must not read, where that can be had.
         cancelled: Set by another thread to end the notebook at once.
     """
     started = time.perf_counter()
-    container, not_shut_in = isolation.engine in CONTAINERS, isolation.engine == "none"
     with make_workspace() as space:
         nbformat.write(notebook, space.private / "notebook.ipynb")
         job = {
@@ -71,10 +67,9 @@ def run_shut_in(
             "remove": remove_command(space, isolation),
             "environment": engine_environment(space, isolation),
             # The engine has its own limits, and its client is no part of the submission.
-            "process_limits": {} if container else process_limits(space, limits),
+            "process_limits": {} if isolation.engine in CONTAINERS else process_limits(space, limits),
             # No signal finds a process in a namespace of its own.
-            "interrupt_mode": "signal" if not_shut_in else "message",
-            "block_sockets": not_shut_in,
+            "interrupt_mode": "signal" if isolation.engine == "none" else "message",
         }
         (space.private / "job.json").write_text(json.dumps(job), encoding="utf-8")
         broken = _watch(space.private / "job.json", cancelled or threading.Event())
