@@ -112,8 +112,8 @@ class Run(NotebookClient):
             if self.state["status"] == "graded":
                 self.stop("died", f"the kernel died in cell {self.state['cell']}")
         except CellTimeoutError:
-            told = "did not end: it went on after an interrupt, or printed too much at once"
-            self.stop("stopped", f"cell {self.state['cell']} {told}")
+            problem = "did not end: it went on after an interrupt, or printed too much at once"
+            self.stop("stopped", f"cell {self.state['cell']} {problem}")
         except _OutOfTimeError:
             pass
         except Exception as error:
@@ -184,8 +184,8 @@ class Run(NotebookClient):
             name, value = str(content.get("ename", "Error")), str(content.get("evalue", ""))
             cell.outputs.append(new_output("error", ename=name, evalue=value, traceback=[f"{name}: {value}"]))
         elif self.proof and self.proof not in proofs:
-            told = "this test did not run to its end"
-            cell.outputs.append(new_output("error", ename="Unproved", evalue=told, traceback=[told]))
+            problem = "this test did not run to its end"
+            cell.outputs.append(new_output("error", ename="Unproved", evalue=problem, traceback=[problem]))
 
     async def _run_silently(self, code: str) -> None:
         with suppress(Exception):  # no answer in time, or one that no kernel would give

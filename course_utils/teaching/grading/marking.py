@@ -1,7 +1,7 @@
 """Grade what students handed in: run each notebook shut in, and write marks and feedback as they come.
 
 Marks are worked out here, from notebooks whose tests come from the solutions and ran in a kernel that a
-submission cannot leave. How far that goes is told by `Isolation`, and in docs/grading.md.
+submission cannot leave. How far that goes is in the words of `Isolation` and in docs/grading.md.
 """
 
 import re

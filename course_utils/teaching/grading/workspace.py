@@ -1,4 +1,4 @@
-"""A folder of its own for each submission, what its processes are told, and what they may use."""
+"""Workspaces: a folder for each submission, its environment variables, and its limits."""
 
 import contextlib
 import itertools
