@@ -35,7 +35,7 @@ from course_utils.training.features import (
 )
 from course_utils.training.history import History
 from course_utils.training.learning_rates import cosine_schedule, lr_range_test, parameter_groups
-from course_utils.training.loop import fit, train_one_epoch
+from course_utils.training.loop import evaluate_loss, fit, train_one_epoch
 
 __all__ = [
     "EXTRACTION_BATCH",
@@ -47,6 +47,7 @@ __all__ = [
     "cached_features",
     "check_batch_labels",
     "cosine_schedule",
+    "evaluate_loss",
     "evict",
     "extract_features",
     "fast_inference",
