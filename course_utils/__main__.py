@@ -3,34 +3,31 @@
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from course_utils.errors import CourseError
-from course_utils.teaching.lessons import (
-    LessonRun,
-    lesson_notebooks,
-    new_output_folder,
-    read_value,
-    refresh_outputs,
-    results_table,
-    run_folder,
-    run_lessons,
-)
+
+# Each command imports what it needs when it runs, so that `--help` does not wait for torch.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; return 0 if all went well, 1 if a lesson failed, 2 if something was asked wrongly.
+    """Run a command.
 
-    130 says that training was interrupted.
+    Returns:
+        0 if all went well, 1 if a lesson, a run or a submission failed, 2 if a command cannot be carried out
+        as it is given, 130 if training was interrupted.
     """
     options = _parser().parse_args(arguments)
     try:
         return options.work(options)
     except CourseError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        _print_error(error)
         return 2
+
+
+def _print_error(error: CourseError) -> None:
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         "--wheels",
         type=Path,
         metavar="FOLDER",
-        help="pack these packages, instead of those for a machine like this",
+        help="pack these packages; default: those for a machine like this",
     )
     bundle.add_argument("out", type=Path, metavar="OUT.zip")
     students = command("students-repository", _students_repository, "make a repository without solutions")
@@ -115,29 +112,52 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from course_utils.teaching import run_lessons
+
     notebooks, output = _lessons_and_folder(options, options.profile)
-    parameters = {name: read_value(value) for name, value in options.parameters}
-    return _told(run_lessons(notebooks, {"profile": options.profile, **parameters}, output), output)
+    return _report(run_lessons(notebooks, _parameters(options), output), output)
 
 
 def _refresh(options: argparse.Namespace) -> int:
+    from course_utils.teaching import refresh_outputs, write_front_picture
+
     notebooks, output = _lessons_and_folder(options, "refresh")
-    os.environ["COURSE_FEATURES_GB"] = "0"  # what is stored are the times of a first run
+    os.environ["COURSE_FEATURES_GB"] = "0"  # the times that are stored are those of a first run
     runs = refresh_outputs(notebooks, output)
     if any(notebook.stem.startswith("07") for notebook in notebooks):
-        from course_utils.teaching.address import write_front_picture
-
         write_front_picture()
-    return _told(runs, output)
+    return _report(runs, output)
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, object]:
+    """Return the profile, and each parameter of the command line with its value."""
+    from course_utils.teaching import read_value
+
+    return {"profile": options.profile, **{name: read_value(value) for name, value in options.parameters}}
+
+
+def _lessons_and_folder(options: argparse.Namespace, kind: str) -> tuple[list[Path], Path]:
+    from course_utils.teaching import lesson_notebooks, new_output_folder, run_folder
+
+    notebooks = lesson_notebooks(options.only)
+    output = run_folder(options.name) if options.name is not None else options.output
+    return notebooks, (output or new_output_folder(kind)).resolve()
+
+
+def _report(runs: list, output: Path) -> int:
+    from course_utils.teaching import results_table
+
+    print(f"\n{results_table(runs)}\n\nExecuted notebooks and results.json: {output}")
+    return 0 if all(run.status == "ok" for run in runs) else 1
 
 
 def _train(options: argparse.Namespace) -> int:
     from course_utils.scale import summary, train_run
     from course_utils.settings import Settings
+    from course_utils.teaching import new_output_folder
     from course_utils.training import from_main_process
 
-    parameters = {name: read_value(value) for name, value in options.parameters}
-    settings = Settings(**{"profile": options.profile, **parameters})
+    settings = Settings(**_parameters(options))
     # One folder for all processes, which may have looked at the clock in different seconds.
     output = options.output or from_main_process(lambda: new_output_folder("train"))
     try:
@@ -146,31 +166,57 @@ def _train(options: argparse.Namespace) -> int:
         if os.environ.get("RANK", "0") == "0":
             begin = str(stopped) or "Interrupted."
             print(f"\n{begin} To go on: the same command with --output {output.resolve()}", file=sys.stderr)
-        return 130  # as a shell tells of Ctrl-C
+        return 130  # as a shell reports Ctrl-C
     if os.environ.get("RANK", "0") == "0":
         print(f"{summary(facts)}\n{output.resolve() / 'results.json'}")
     return 0
 
 
-def _lessons_and_folder(options: argparse.Namespace, kind: str) -> tuple[list[Path], Path]:
-    notebooks = lesson_notebooks(options.only)
-    named = run_folder(options.name) if options.name is not None else options.output
-    return notebooks, (named or new_output_folder(kind)).resolve()
+def _fetch(options: argparse.Namespace) -> int:
+    from course_utils.data import fetch_images, fetch_weights, files_table
+    from course_utils.settings import Settings, downloads_folder, shipped_data_folder
+    from course_utils.teaching import unpack
+
+    if options.bundle:
+        rows = unpack(options.bundle, shipped_data_folder(), downloads_folder())
+        new = sum(row.state == "unpacked" for row in rows)
+        print(f"{options.bundle.resolve()} is whole; of {len(rows)} files of data, {new} were put in place")
+        return 0
+    settings = Settings(**_parameters(options))
+    rows, failed = [], False
+    for fetch in (fetch_images, fetch_weights):
+        try:
+            rows += fetch(settings)
+        except CourseError as error:  # what else there is comes all the same
+            _print_error(error)
+            failed = True
+    if rows:
+        print(files_table(rows))
+    return 2 if failed else 0
 
 
-def _told(runs: list[LessonRun], output: Path) -> int:
-    print(f"\n{results_table(runs)}\n\nExecuted notebooks and results.json: {output}")
-    return 0 if all(run.status == "ok" for run in runs) else 1
+def _features(options: argparse.Namespace) -> int:
+    from course_utils.training import cache_folder, cache_limit, evict, list_cache
+
+    limit = cache_limit()
+    if options.clear:
+        removed = evict(-1)
+        print(f"removed {len(removed)} files, {sum(file.size for file in removed) / 1e6:.1f} MB")
+    kept = list_cache()
+    size = sum(file.size for file in kept) / 1e6
+    print(f"{cache_folder()}: {len(kept)} files, {size:.1f} MB of {limit / 1e6:.0f} MB")
+    return 0
 
 
 def _exercises(options: argparse.Namespace) -> int:
-    from course_utils.teaching.exercises import generate_exercises
+    from course_utils.teaching import generate_exercises
 
     print(*generate_exercises(), sep="\n")
     return 0
 
 
 def _grade(options: argparse.Namespace) -> int:
+    from course_utils.teaching import new_output_folder
     from course_utils.teaching.exercises import SOLUTIONS_FOLDER
     from course_utils.teaching.grading import grade, limits_of, say, summary
 
@@ -187,25 +233,27 @@ def _grade(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from course_utils.teaching.sweeps import sweep_command
+    from course_utils.teaching import sweep, sweep_folder
 
-    asked = options.output, options.workers, options.scheduler
-    return sweep_command(options.notebook, options.grid, *asked)
+    output = (options.output or sweep_folder(options.notebook)).resolve()
+    results = sweep(options.notebook, options.grid, output, options.workers, options.scheduler)
+    failed = [result for result in results if result["status"] != "ok"]
+    for result in failed:
+        print(f"{result['name']}: cell {result['cell']}: {result['error']}", file=sys.stderr)
+    print(f"{len(results)} runs, {len(failed)} failed. The table and its plots: {output / 'results.ipynb'}")
+    return 1 if failed else 0
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    from course_utils.teaching.bundles import bundle
-    from course_utils.teaching.packages import fill_wheelhouse
+    from course_utils.teaching import bundle
 
-    with tempfile.TemporaryDirectory() as folder:
-        wheels = options.wheels or fill_wheelhouse(Path(folder))
-        names = bundle(options.profile, options.out, wheels)
+    names = bundle(options.profile, options.out, options.wheels)
     print(f"{options.out.resolve()}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
     return 0
 
 
 def _students_repository(options: argparse.Namespace) -> int:
-    from course_utils.teaching.bundles import students_repository
+    from course_utils.teaching import students_repository
 
     folder = students_repository(options.name, options.folder)
     print(f"Make an empty repository {options.name} on GitHub, and then:")
@@ -214,55 +262,10 @@ def _students_repository(options: argparse.Namespace) -> int:
 
 
 def _set_repository(options: argparse.Namespace) -> int:
-    from course_utils.teaching.address import set_repository
+    from course_utils.teaching import set_repository
 
     changed = set_repository(options.name)
     print(*changed, f"{len(changed)} files have changed", sep="\n")
-    return 0
-
-
-def _features(options: argparse.Namespace) -> int:
-    from course_utils.training import cache_folder, cache_limit, evict, list_cache
-
-    limit = cache_limit()
-    if options.clear:
-        removed = evict(-1)
-        print(f"removed {len(removed)} files, {sum(file.size for file in removed) / 1e6:.1f} MB")
-    kept = list_cache()
-    size = sum(file.size for file in kept) / 1e6
-    print(f"{cache_folder()}: {len(kept)} files, {size:.1f} MB of {limit / 1e6:.0f} MB")
-    return 0
-
-
-def _fetch(options: argparse.Namespace) -> int:
-    if options.bundle:
-        return _unpack(options.bundle)
-    # Imported here: torch takes seconds, which the other commands leave to the lessons.
-    from course_utils.data import fetch_images, fetch_weights, files_table
-    from course_utils.settings import Settings
-
-    settings = Settings(
-        **{"profile": options.profile, **{name: read_value(value) for name, value in options.parameters}}
-    )
-    rows, errors = [], []
-    for fetch in (fetch_images, fetch_weights):
-        try:
-            rows += fetch(settings)
-        except CourseError as error:
-            errors.append(f"{type(error).__name__}: {error}")
-    if rows:
-        print(files_table(rows))
-    print(*errors, sep="\n", file=sys.stderr, end="\n" if errors else "")
-    return 2 if errors else 0
-
-
-def _unpack(bundle: Path) -> int:
-    from course_utils.settings import downloads_folder
-    from course_utils.teaching.bundles.unpacking import unpack
-
-    found = unpack(bundle, only="data/", downloads=downloads_folder())
-    new = sum(file.state == "unpacked" for file in found)
-    print(f"{bundle.resolve()} is whole; of {len(found)} files of data, {new} were put in place")
     return 0
 
 

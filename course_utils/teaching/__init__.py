@@ -4,40 +4,54 @@ Running the lessons, making exercises from their solutions, grading, sweeps, bun
 network, and the course's address.
 """
 
-from course_utils.teaching.bundles.content import students_repository
-from course_utils.teaching.bundles.packing import bundle
-from course_utils.teaching.bundles.unpacking import unpack
+from course_utils.teaching.address import set_repository
+from course_utils.teaching.bundles import bundle, unpack
 from course_utils.teaching.environment import describe_machine
 from course_utils.teaching.exercises import generate_exercises
 from course_utils.teaching.grading import grade, limits_of, summary
 from course_utils.teaching.lessons import (
     CELL_TIMEOUT,
     lesson_notebooks,
+    new_output_folder,
     plan_parameters,
+    read_value,
     record,
-    refresh_outputs,
+    results_table,
+    run_folder,
     run_lesson,
     run_lessons,
 )
 from course_utils.teaching.packages import install_missing
-from course_utils.teaching.sweeps import sweep
+from course_utils.teaching.stored_outputs import refresh_outputs, write_front_picture
+from course_utils.teaching.student_files import students_repository
+from course_utils.teaching.sweep_results import draw_means, means_over_seeds
+from course_utils.teaching.sweeps import sweep, sweep_folder
 
 __all__ = [
     "CELL_TIMEOUT",
     "bundle",
     "describe_machine",
+    "draw_means",
     "generate_exercises",
     "grade",
     "install_missing",
     "lesson_notebooks",
     "limits_of",
+    "means_over_seeds",
+    "new_output_folder",
     "plan_parameters",
+    "read_value",
     "record",
     "refresh_outputs",
+    "results_table",
+    "run_folder",
     "run_lesson",
     "run_lessons",
+    "set_repository",
     "students_repository",
     "summary",
     "sweep",
+    "sweep_folder",
     "unpack",
+    "write_front_picture",
 ]

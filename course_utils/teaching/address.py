@@ -1,6 +1,5 @@
 """Where do people find this course, and what do they see first? One address, and all that repeats it."""
 
-import base64
 import re
 import tomllib
 from pathlib import Path
@@ -8,10 +7,10 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell
 
-from course_utils.data import write_atomically
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import students_version
+from course_utils.teaching.lessons import write_text
 
 HOST = "https://github.com"
 # GitHub's rules. Only accounts that a company manages have an underscore.
@@ -92,7 +91,7 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER) -> list[Path]:
     texts[path] = README_PART.sub(rf"\1{readme_part(name)}\n\2", path.read_text("utf-8"))
     changed = [path for path, text in texts.items() if text != path.read_text(encoding="utf-8")]
     for path in changed:
-        write_atomically(path, lambda part, text=texts[path]: part.write_text(text, "utf-8"), ConfigError)
+        write_text(path, texts[path], ConfigError)
     return sorted(changed)
 
 
@@ -156,23 +155,3 @@ def readme_part(name: str) -> str:
         return f"In a browser, without installing anything: {launch_links(name, start)}"
     clone = f"git clone {HOST}/{name}\ncd {name.split('/')[1]}"
     return f"```\n{clone}\n```\n\nOr in a browser, without installing anything: {launch_links(name, start)}"
-
-
-def write_front_picture(folder: Path = REPOSITORY_FOLDER) -> Path:
-    """Copy the picture that opens README out of the stored outputs of the lesson that draws it.
-
-    Raises:
-        ConfigError: If the file cannot be written.
-    """
-    path = folder / "docs" / "pictures" / "transfer.png"
-    picture = front_picture(folder)
-    write_atomically(path, lambda part: part.write_bytes(picture), ConfigError)
-    return path
-
-
-def front_picture(folder: Path = REPOSITORY_FOLDER) -> bytes:
-    """Return the PNG file that the cell with the tag "front-page" has drawn."""
-    lesson = nbformat.read(folder / "notebooks" / "07_does_transfer_pay.ipynb", as_version=4)
-    (cell,) = (cell for cell in lesson.cells if "front-page" in cell.metadata.get("tags", []))
-    (png,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
-    return base64.b64decode(png)

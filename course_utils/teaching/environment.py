@@ -1,4 +1,4 @@
-"""Is everything there that the course needs on this machine? Lesson 00 asks this first."""
+"""This machine: whether all that the course needs is here. Lesson 00 begins with it."""
 
 import platform
 import re
@@ -14,10 +14,10 @@ from course_utils.teaching.packages import package_floors
 
 
 def describe_machine(settings: Settings) -> pd.DataFrame:
-    """Look at the packages, the device, the data and the weights, without downloading anything.
+    """Check the packages, the device, the data and the weights, without downloading anything.
 
     Returns:
-        One row for each thing looked at, with the columns `wanted`, `found` and `fine` (bool).
+        One row for each, with the columns `wanted`, `found` and `fine` (bool).
     """
     rows = {
         "Python": ("3.11 or newer", platform.python_version(), _numbers(platform.python_version()) >= [3, 11])

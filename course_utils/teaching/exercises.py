@@ -1,7 +1,7 @@
-"""How does a solution become an exercise, and how many points does an answer get?
+"""Exercises: made from their solutions, and the points of an answer.
 
-The solutions in notebooks/exercises/solutions are the source. The student's version of each is made from
-it by nbgrader's own preprocessors, the ones that `nbgrader generate_assignment` uses.
+The solutions in notebooks/exercises/solutions are the source. The student's version of each is made from it
+by the preprocessors of `nbgrader generate_assignment`.
 """
 
 import copy
@@ -11,9 +11,9 @@ import nbformat
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from course_utils.data import write_atomically
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching.lessons import write_text
 
 EXERCISES_FOLDER = REPOSITORY_FOLDER / "notebooks" / "exercises"
 SOLUTIONS_FOLDER = EXERCISES_FOLDER / "solutions"
@@ -37,10 +37,7 @@ def generate_exercises(solutions: Path = SOLUTIONS_FOLDER, output: Path = EXERCI
     for path in sorted(solutions.glob("*.ipynb")):
         student = students_version(nbformat.read(path, as_version=4))
         written.append(output / path.name)
-        text = nbformat.writes(student) + "\n"
-        write_atomically(
-            written[-1], lambda part, text=text: part.write_text(text, "utf-8", newline="\n"), ConfigError
-        )
+        write_text(written[-1], nbformat.writes(student) + "\n", ConfigError)
     return written
 
 
@@ -70,14 +67,14 @@ def students_version(solution: NotebookNode) -> NotebookNode:
 
 
 def graded_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """Return the cells that give points, in order."""
+    """Return the test cells, which have points, in order."""
     return [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade")]
 
 
 def marks(executed: NotebookNode) -> dict[str, tuple[float, float]]:
-    """Return for each test cell of an executed notebook the points that it got, and those that it can give.
+    """Return for each test cell of an executed notebook the points that it got, and its points in all.
 
-    A test that ran without an error gets all of its points; one that failed, or was not run, gets none.
+    A test that ran without an error gets all of them; one that failed, or was not run, gets none.
     """
     points = {}
     for cell in graded_cells(executed):

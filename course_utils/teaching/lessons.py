@@ -1,7 +1,7 @@
-"""Run the lessons one after the other with papermill, and gather what they measured.
+"""Lessons: papermill runs them one after the other, and what they recorded is gathered.
 
 Each lesson is executed in a process of its own; the executed notebook is kept, whatever happened in it.
-What a lesson measured it hands over with `record`, as an output of one of its cells.
+Results that a lesson hands to `record` become an output of one of its cells.
 """
 
 import ast
@@ -20,9 +20,10 @@ from pathlib import Path
 import nbformat
 
 from course_utils.data import make_folder, write_atomically
-from course_utils.errors import CheckpointError, ConfigError
+from course_utils.errors import CheckpointError, ConfigError, CourseError
 from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unknown_name
 
+# papermill is imported where it is used: a lesson, which calls `record`, needs none of it.
 NOTEBOOKS_FOLDER = REPOSITORY_FOLDER / "notebooks"
 METRICS_TYPE = "application/vnd.transfer-learning-course.metrics+json"
 
@@ -34,7 +35,7 @@ START_TIMEOUT = 120
 
 @dataclass
 class LessonRun:
-    """What happened to one lesson."""
+    """The outcome of one lesson."""
 
     lesson: str
     notebook: str
@@ -43,32 +44,27 @@ class LessonRun:
     seconds: float = 0.0
     parameters: dict = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
-    """What the lesson handed over with `record`; accuracies are numbers from 0 to 1."""
+    """Everything that the lesson recorded; accuracies are numbers from 0 to 1."""
     cell: int | None = None
     """The number of the cell that failed, counted from 1 over all cells of the executed notebook."""
     error: str | None = None
 
 
 def record(**metrics: float) -> None:
-    """Hand results over to whoever runs this notebook: they become an output of the cell.
-
-    Args:
-        metrics: Names and numbers, for example val_accuracy=0.84.
-    """
+    """Make results, for example val_accuracy=0.84, an output of the cell, in which the runner finds them."""
     from IPython.display import display
 
     numbers = {name: float(value) for name, value in metrics.items()}
-    text = f"recorded: {', '.join(numbers)}"
-    display({METRICS_TYPE: numbers, "text/plain": text}, raw=True)
+    display({METRICS_TYPE: numbers, "text/plain": f"recorded: {', '.join(numbers)}"}, raw=True)
 
 
-def lesson_notebooks(only: Sequence[str] = (), folder: Path = NOTEBOOKS_FOLDER) -> list[Path]:
+def lesson_notebooks(only: Sequence[str] = ()) -> list[Path]:
     """Return the notebooks of the lessons in order, or of those whose numbers are in `only`.
 
     Raises:
         ConfigError: If there is no lesson with such a number.
     """
-    found = {path.name[:2]: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+    found = {path.name[:2]: path for path in sorted(NOTEBOOKS_FOLDER.glob("[0-9][0-9]_*.ipynb"))}
     for number in only:
         if number not in found:
             raise unknown_name("lesson", number, found)
@@ -84,10 +80,9 @@ def read_value(text: str) -> object:
 
 
 def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> dict[Path, dict]:
-    """Decide, before anything runs, which parameters each notebook is given.
+    """Return for each notebook those of the given parameters that its parameters cell has.
 
-    A lesson is given those that its parameters cell has. A name that no chosen lesson has is an error.
-    Paths are made absolute, since a notebook runs in its own folder.
+    A name that no notebook has is an error. Paths are made absolute, since a notebook runs in its own folder.
 
     Raises:
         ConfigError: If a name is unknown, or a value has the wrong type or is out of range.
@@ -96,7 +91,7 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
 
     notebooks = list(notebooks)
     given = {name: _absolute(name, value) for name, value in given.items()}
-    declared = {notebook: set(inspect_notebook(_for_papermill(notebook))) for notebook in notebooks}
+    declared = {notebook: set(inspect_notebook(_without_fields(notebook))) for notebook in notebooks}
     for notebook, names in declared.items():
         if not names:
             raise ConfigError(
@@ -106,9 +101,10 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
                 found="none",
                 do="Add the tag to the cell that sets the parameters.",
             )
+    known = set().union(*declared.values())
     for name in given:
-        if not any(name in names for names in declared.values()):
-            raise unknown_name("parameter", name, set().union(*declared.values()))
+        if name not in known:
+            raise unknown_name("parameter", name, known)
     Settings(**given)
     return {
         notebook: {name: value for name, value in given.items() if name in names}
@@ -116,16 +112,16 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
     }
 
 
-def _for_papermill(path: Path) -> Path:
-    """Return a path as papermill wants it: of `B{seed}` it would make B3, another folder."""
+def _without_fields(path: Path) -> Path:
+    """Return a path in which papermill fills in nothing: of `B{seed}` it would make B3, another folder."""
     return Path(str(path).replace("{", "{{").replace("}", "}}"))
 
 
 def _absolute(name: str, value: object) -> object:
     with suppress(OSError, RuntimeError, ValueError):  # no path at all: Settings says so
-        if name == "dataset" and isinstance(value, str) and value.startswith("folder:"):
+        if name == "dataset" and str(value).startswith("folder:"):
             return f"folder:{image_folder(value)}"
-        if name == "weights" and isinstance(value, str) and value.endswith(".safetensors"):
+        if name == "weights" and str(value).endswith(".safetensors"):
             return str(Path(value).expanduser().resolve())
     return value
 
@@ -136,8 +132,7 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
     Args:
         notebooks: Their paths.
         parameters: Given to every notebook that has them.
-        output: The folder for the executed notebooks and `results.json`, which is written after every
-            lesson: a list with the fields of `LessonRun`.
+        output: The folder for the executed notebooks and `results.json`, a list of what `LessonRun` has.
 
     Raises:
         ConfigError: If a parameter is wrong, the executed notebooks would overwrite their sources, or the
@@ -146,7 +141,15 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
     """
     output = Path(output).resolve()
     plan = plan_parameters(notebooks, parameters)
-    _refuse_to_overwrite(plan, output)
+    for name in ["results.json", *(notebook.name for notebook in plan)]:
+        if (output / name).exists():
+            raise ConfigError(
+                "The results would overwrite a file.",
+                where=output / name,
+                expected="a folder without a file of this name",
+                found="a file",
+                do="Choose another folder with --output.",
+            )
     make_folder(output, ConfigError)
     runs, unwritten = [], None
     for notebook, own_parameters in plan.items():
@@ -154,11 +157,9 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
         run = run_lesson(notebook, own_parameters, output / notebook.name)
         print(f"{run.status} in {run.seconds:.0f} s", flush=True)
         runs.append(run)
-        results = json.dumps([asdict(run) for run in runs], indent=2) + "\n"
+        text = json.dumps([asdict(run) for run in runs], indent=2) + "\n"
         try:
-            write_atomically(
-                output / "results.json", lambda part, text=results: part.write_text(text, encoding="utf-8")
-            )
+            write_text(output / "results.json", text)
             unwritten = None
         except CheckpointError as error:  # a full disk: the next lesson may need less room
             unwritten = error
@@ -168,29 +169,22 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
     return runs
 
 
-def _refuse_to_overwrite(notebooks: Iterable[Path], output: Path) -> None:
-    for name in ["results.json", *(notebook.name for notebook in notebooks)]:
-        if (output / name).exists():
-            raise ConfigError(
-                "The results would overwrite a file.",
-                where=output / name,
-                expected="a folder without a file of this name",
-                found="a file",
-                do="Choose another folder with --output.",
-            )
+def write_text(path: Path, text: str, error: type[CourseError] = CheckpointError) -> None:
+    """Write a text file, as a whole or not at all. Raise an `error` if it cannot be written."""
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"), error)
 
 
 def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None = None) -> LessonRun:
-    """Execute one notebook, whose parameters were checked, and say what happened; nothing is raised.
+    """Execute one notebook. If it fails, so its status says; nothing is raised.
 
     Args:
         notebook: Its path.
         parameters: As `plan_parameters` returns them.
-        output: The path of the executed notebook; what the kernel says outside of cells is kept beside it.
+        output: The path of the executed notebook. Messages of the kernel outside of cells go to kernels.log
+            beside it.
         cwd: The folder in which it runs. None: its own.
     """
     import papermill
-    from papermill.exceptions import PapermillExecutionError
 
     run = LessonRun(notebook.stem[:2], notebook.name, parameters=parameters)
     own_pictures = str(parameters.get("dataset")).startswith("folder:")  # how large and many is not known
@@ -199,20 +193,18 @@ def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None 
     try:
         with _kernel_messages_in(output.parent / "kernels.log"):
             papermill.execute_notebook(
-                _for_papermill(notebook),
-                _for_papermill(output),
+                _without_fields(notebook),
+                _without_fields(output),
                 parameters=parameters,
                 cwd=cwd or notebook.parent,
                 progress_bar=False,
                 execution_timeout=limit,
                 start_timeout=START_TIMEOUT,
             )
-    except PapermillExecutionError as error:
-        run.status, run.error = "failed", f"{error.ename}: {error.evalue}"
-        run.cell = _last_started_cell(output)  # papermill's own number is from before it added cells
-    except Exception as error:  # a dead kernel, a timeout: the next lesson runs all the same
-        run.status, run.error = "failed", f"{type(error).__name__}: {error}"
-        run.cell = _last_started_cell(output)
+    except Exception as error:  # an error in a cell, a dead kernel, a timeout, a full disk
+        name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
+        # The cell's number in papermill's own error is from before it added cells.
+        run.status, run.error, run.cell = "failed", f"{name}: {text}", _last_started_cell(output)
     run.seconds = round(time.perf_counter() - started, 1)
     if run.status == "failed" and not _cells_of(output):
         output.unlink(missing_ok=True)  # half a notebook, for which the disk had no room
@@ -222,7 +214,7 @@ def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None 
 
 @contextmanager
 def _kernel_messages_in(log: Path) -> Iterator[None]:
-    """Keep in a file what a kernel says outside of its cells: it inherits this process's error stream."""
+    """Send the error stream of this process, which a kernel inherits, to a file."""
     sys.stderr.flush()
     saved = os.dup(2)
     with log.open("ab") as file:
@@ -235,9 +227,8 @@ def _kernel_messages_in(log: Path) -> Iterator[None]:
 
 
 def _last_started_cell(notebook: Path) -> int | None:
-    cells = _cells_of(notebook)
-    started = [n for n, cell in enumerate(cells, 1) if cell.metadata.get("papermill", {}).get("start_time")]
-    return started[-1] if started else None
+    times = [cell.metadata.get("papermill", {}).get("start_time") for cell in _cells_of(notebook)]
+    return max((number for number, time in enumerate(times, 1) if time), default=None)
 
 
 def read_metrics(notebook: Path) -> dict[str, float]:
@@ -250,7 +241,7 @@ def read_metrics(notebook: Path) -> dict[str, float]:
 
 
 def _cells_of(notebook: Path) -> list:
-    """Return the cells of an executed notebook; none if there is no notebook, or only half of one."""
+    """Return the cells of a notebook; none if there is no notebook, or only half of one."""
     try:
         return nbformat.read(notebook, as_version=4).cells
     except (OSError, ValueError):
@@ -261,24 +252,16 @@ def results_table(runs: Iterable[LessonRun]) -> str:
     """Return the runs as a table of text: lesson, status, seconds and accuracy."""
     rows = [f"{'lesson':<28} {'status':<7} {'seconds':>7}  accuracy"]
     for run in runs:
-        name = Path(run.notebook).stem
-        accuracy = ", ".join(
-            f"{metric.removesuffix('_accuracy')} {value:.3f}"
-            for metric, value in run.metrics.items()
-            if metric.endswith("_accuracy")
-        )
-        rows.append(f"{name:<28} {run.status:<7} {run.seconds:>7.1f}  {accuracy or '-'}")
-        if run.status == "failed":
-            rows.append(f"    cell {run.cell}: {run.error}")
+        accuracies = {name: value for name, value in run.metrics.items() if name.endswith("_accuracy")}
+        words = [f"{name.removesuffix('_accuracy')} {value:.3f}" for name, value in accuracies.items()]
+        row = f"{Path(run.notebook).stem:<28} {run.status:<7} {run.seconds:>7.1f}  {', '.join(words) or '-'}"
+        rows += [row, f"    cell {run.cell}: {run.error}"] if run.status == "failed" else [row]
     return "\n".join(rows)
 
 
-def new_output_folder(profile: str) -> Path:
-    """Return a folder name under `runs/` that is new: the time, the profile, and eight random digits.
-
-    Of runs that start in the same second, each gets another one.
-    """
-    return run_folder(f"{datetime.now():%Y-%m-%d_%H%M%S}_{profile}_{secrets.token_hex(4)}")
+def new_output_folder(kind: str) -> Path:
+    """Return a new folder under `runs/`, named by the time, the kind of run, and eight random digits."""
+    return run_folder(f"{datetime.now():%Y-%m-%d_%H%M%S}_{kind}_{secrets.token_hex(4)}")
 
 
 def run_folder(name: str) -> Path:
@@ -296,35 +279,3 @@ def run_folder(name: str) -> Path:
             do="Choose a name such as first-try; to write elsewhere, give the folder with --output.",
         )
     return REPOSITORY_FOLDER / "runs" / name
-
-
-def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
-    """Run lessons in the quick profile and store their outputs in the notebooks themselves.
-
-    For maintainers. Progress bars are left out, since a stored one cannot be drawn; so is what papermill
-    adds. A lesson that fails is left as it was.
-
-    Raises:
-        ConfigError: As `run_lessons`, or if the notebooks' folder cannot be written to; before anything runs.
-    """
-    notebooks = list(notebooks)
-    for folder in {notebook.parent for notebook in notebooks}:
-        make_folder(folder, ConfigError)
-    runs = run_lessons(notebooks, {}, output)
-    for notebook, run in zip(notebooks, runs, strict=True):
-        if run.status == "ok":
-            source = nbformat.read(notebook, as_version=4)
-            executed = nbformat.read(Path(output) / notebook.name, as_version=4)
-            for cell, done in zip(source.cells, executed.cells, strict=True):
-                if cell.cell_type == "code":
-                    cell.outputs = [out for out in done.outputs if not _is_progress_bar(out)]
-                    cell.execution_count = done.execution_count
-            text = nbformat.writes(source) + "\n"
-            write_atomically(notebook, lambda part, text=text: part.write_text(text, encoding="utf-8"))
-    return runs
-
-
-def _is_progress_bar(output: Mapping) -> bool:
-    if output.get("name") == "stderr":  # anything else there is a warning: it must be seen, and mended
-        return all("%|" in line for line in output["text"].splitlines() if line.strip())
-    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})

@@ -12,21 +12,20 @@ import sys
 import pytest
 from local_remote import commit, copy_course
 
-from course_utils.teaching.bundles import bundle, content
-from course_utils.teaching.packages import fill_wheelhouse
+from course_utils.teaching import student_files
+from course_utils.teaching.bundles import bundle
 
 
 def test_bundle_is_installed_without_a_network(tmp_path, monkeypatch):
     """As its README says, in a fresh environment; seqeval, for one, comes as a source archive."""
     course = copy_course(tmp_path / "course")  # in which nobody works meanwhile, and all is committed
     commit(course)
-    monkeypatch.setattr(content, "REPOSITORY_FOLDER", course)
+    monkeypatch.setattr(student_files, "REPOSITORY_FOLDER", course)
     asked = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "packaging"]
     reached = subprocess.run([*asked, "--dest", tmp_path / "asked"], capture_output=True, text=True)
     if reached.returncode:
         pytest.skip(f"no package index to fill the folder of wheels from: {reached.stderr.strip()[-300:]}")
-    bundle("quick", tmp_path / "course.zip", fill_wheelhouse(tmp_path / "wheels"))
-    shutil.rmtree(tmp_path / "wheels")
+    bundle("quick", tmp_path / "course.zip")
     folder = tmp_path / "class"
     shutil.unpack_archive(tmp_path / "course.zip", folder)
     told = (folder / "README.txt").read_text()

@@ -4,17 +4,30 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
-PARAMETERS = 'profile = "quick"\nepochs = 5\nlr = 0.02\nseed = 0\ndataset = "default"'
+PARAMETERS = """\
+profile = "quick"
+epochs = 5
+lr = 0.02
+seed = 0
+dataset = "default"
+skip_bad_images = False"""
 
 
-def write_notebook(path, *cells, parameters=PARAMETERS):
-    """Write a notebook: a cell of parameters, and these cells of code."""
+def write_notebook(path, *cells, parameters=PARAMETERS, tags=()):
+    """Write a notebook: a cell of parameters (None: without one), and these cells of code with these tags."""
     notebook = new_notebook(metadata=KERNEL)
-    notebook.cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]})]
-    notebook.cells += [new_code_cell(cell) for cell in cells]
-    path.parent.mkdir(exist_ok=True)
+    if parameters:
+        notebook.cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    notebook.cells += [new_code_cell(cell, metadata={"tags": list(tags)}) for cell in cells]
+    path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
     return path
+
+
+def outputs_of(path):
+    """Return all that a notebook's cells printed and returned, as one text."""
+    outputs = [out for cell in nbformat.read(path, as_version=4).cells for out in cell.get("outputs", [])]
+    return "".join(out.get("text", "") + out.get("data", {}).get("text/plain", "") for out in outputs)
 
 
 def write_grid(path, text):

@@ -13,11 +13,9 @@ from course_utils.teaching.address import (
     FIRST_CELL,
     OPEN_IT,
     check_address,
-    front_picture,
     readme_part,
     repository,
     set_repository,
-    write_front_picture,
 )
 
 NOTEBOOKS = sorted(
@@ -117,10 +115,3 @@ def test_what_cannot_be_an_address_is_refused_and_changes_nothing(course, assert
 @pytest.mark.parametrize("name", ["jane-2/.github", "j/tl.github.io", "jane_school/_x-", f"{39 * 'a'}/b...b"])
 def test_what_github_allows_is_an_address(name):
     check_address(name)
-
-
-def test_readme_opens_with_the_picture_that_lesson_07_draws(course):
-    shown = "docs/pictures/transfer.png"
-    assert f"]({shown})" in "\n".join((REPOSITORY_FOLDER / "README.md").read_text("utf-8").splitlines()[:8])
-    assert (REPOSITORY_FOLDER / shown).read_bytes() == front_picture()
-    assert write_front_picture(course).read_bytes() == front_picture()

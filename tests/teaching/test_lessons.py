@@ -1,123 +1,98 @@
 """Lessons are run one after the other, whatever happens in one of them, and their results are gathered."""
 
 import json
+import re
+import subprocess
 
 import nbformat
 import papermill
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from small_notebooks import outputs_of, write_notebook
 
-from course_utils import __main__
 from course_utils.__main__ import main
 from course_utils.errors import ConfigError
-from course_utils.teaching import lessons as runs
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching import lessons
 from course_utils.teaching.lessons import (
-    METRICS_TYPE,
+    CELL_TIMEOUT,
+    START_TIMEOUT,
     LessonRun,
     lesson_notebooks,
+    new_output_folder,
     plan_parameters,
     read_value,
-    refresh_outputs,
     results_table,
+    run_folder,
     run_lesson,
     run_lessons,
 )
 
 pytestmark = pytest.mark.kernels
-KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
-PARAMETERS = 'profile = "quick"\nepochs = 5\ndataset = "default"'
+RECORD = "from course_utils.teaching import record\nrecord(val_accuracy=0.75, test_accuracy=epochs / 10)"
 
 
-def write_lesson(path, *cells, parameters=PARAMETERS):
-    """Write a notebook: a title, a parameters cell (None: without one), and these cells of code."""
-    notebook = new_notebook(metadata=KERNEL, cells=[new_markdown_cell("# A lesson")])
-    if parameters is not None:
-        notebook.cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-    notebook.cells += [new_code_cell(cell) for cell in cells]
-    nbformat.write(notebook, path)
-    return path
-
-
-def outputs_of(notebook):
-    """Everything that a notebook's cells printed and returned, as one text."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    return "".join(
-        output.get("text", "") + output.get("data", {}).get("text/plain", "")
-        for cell in cells
-        for output in cell.get("outputs", [])
-    )
+def cells_of(path):
+    return nbformat.read(path, as_version=4).cells
 
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory):
-    """Run four small lessons, of which two fail, by the command line; return folder, status and results."""
+    """Run four small lessons, of which two fail, by the command line; give folder, output and results."""
     folder, output = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("runs") / "out"
-    record = "from course_utils.teaching.lessons import record\n"
-    record += "record(val_accuracy=0.75, test_accuracy=epochs / 10)"
-    write_lesson(folder / "01_good.ipynb", record, "import os\nos.getcwd()")
-    write_lesson(folder / "02_raises.ipynb", "print('so far')", "1 / 0", "print('never')")
-    write_lesson(folder / "03_dies.ipynb", "print('so far')", "import os\nos._exit(1)")
-    write_lesson(folder / "04_after.ipynb", "print('ran all the same')", parameters='profile = "quick"')
+    write_notebook(folder / "01_good.ipynb", RECORD, "import os\nos.getcwd()")
+    write_notebook(folder / "02_raises.ipynb", "print('so far')", "1 / 0", "print('never')")
+    write_notebook(folder / "03_dies.ipynb", "print('so far')", "import os\nos._exit(1)")
+    write_notebook(folder / "04_after.ipynb", "print('ran all the same')", parameters='profile = "quick"')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(__main__, "lesson_notebooks", lambda only: lesson_notebooks(only, folder))
-        status = main(["run", "--output", str(output), "-p", "epochs", "3"])
-    results = json.loads((output / "results.json").read_text())
-    return folder, output, status, {result["lesson"]: result for result in results}
-
-
-def test_exit_status_is_1_when_a_lesson_fails(series):
-    assert series[2] == 1
+        patch.setattr(lessons, "NOTEBOOKS_FOLDER", folder)
+        assert main(["run", "--output", str(output), "-p", "epochs", "3"]) == 1
+    return folder, output, json.loads((output / "results.json").read_text())
 
 
 def test_results_have_one_object_a_lesson_in_order(series):
-    results = series[3]
-    assert list(results) == ["01", "02", "03", "04"]
-    assert [result["status"] for result in results.values()] == ["ok", "failed", "failed", "ok"]
-    for number, result in results.items():
-        assert {"lesson", "notebook", "status", "seconds", "parameters", "metrics"} <= set(result)
-        assert result["notebook"].startswith(number) and result["notebook"].endswith(".ipynb")
-        assert result["seconds"] > 0
+    folder, output, results = series
+    assert [(run["lesson"], run["notebook"], run["status"]) for run in results] == [
+        ("01", "01_good.ipynb", "ok"),
+        ("02", "02_raises.ipynb", "failed"),
+        ("03", "03_dies.ipynb", "failed"),
+        ("04", "04_after.ipynb", "ok"),
+    ]
+    assert all(run["seconds"] > 0 for run in results)
+    assert [run["metrics"] for run in results] == [{"val_accuracy": 0.75, "test_accuracy": 0.3}, {}, {}, {}]
+    assert results[0]["parameters"] == {"profile": "quick", "epochs": 3}
+    assert results[3]["parameters"] == {"profile": "quick"}  # those that this lesson has
+    assert "ran all the same" in outputs_of(output / "04_after.ipynb")
+    assert repr(str(folder.resolve())) in outputs_of(output / "01_good.ipynb")  # it ran in its own folder
+    assert not any(outputs_of(notebook) for notebook in folder.glob("*.ipynb"))
 
 
-def test_what_a_lesson_records_becomes_its_metrics(series):
-    assert series[3]["01"]["metrics"] == {"val_accuracy": 0.75, "test_accuracy": 0.3}
-    assert series[3]["04"]["metrics"] == {}
+@pytest.mark.parametrize(
+    "number, error, source",
+    [(1, "ZeroDivisionError: division by zero", "1 / 0"), (2, "DeadKernelError", "os._exit(1)")],
+)
+def test_failing_lesson_names_its_cell_and_error_and_keeps_its_outputs(series, number, error, source):
+    _, output, results = series
+    failed = results[number]
+    assert failed["error"].startswith(error)
+    assert source in cells_of(output / failed["notebook"])[failed["cell"] - 1].source
+    assert "so far" in outputs_of(output / failed["notebook"])
 
 
-def test_parameters_reach_the_lessons_that_have_them(series):
-    assert series[3]["01"]["parameters"] == {"profile": "quick", "epochs": 3}
-    assert series[3]["04"]["parameters"] == {"profile": "quick"}
-
-
-def test_notebook_runs_in_its_own_folder(series):
-    folder, output, _, _ = series
-    assert repr(str(folder.resolve())) in outputs_of(output / "01_good.ipynb")
-
-
-def test_failing_lesson_names_its_cell_and_its_error(series):
-    _, output, _, results = series
-    failed = results["02"]
-    assert failed["error"] == "ZeroDivisionError: division by zero"
-    cells = nbformat.read(output / "02_raises.ipynb", as_version=4).cells
-    assert cells[failed["cell"] - 1].source == "1 / 0"
-    assert "so far" in outputs_of(output / "02_raises.ipynb")
-
-
-def test_lesson_whose_kernel_dies_is_failed_and_keeps_its_outputs_so_far(series):
-    _, output, _, results = series
-    assert "died" in results["03"]["error"].lower()
-    assert "so far" in outputs_of(output / "03_dies.ipynb")
-    cells = nbformat.read(output / "03_dies.ipynb", as_version=4).cells
-    assert "os._exit" in cells[results["03"]["cell"] - 1].source
-
-
-def test_lessons_after_a_failing_one_run_all_the_same(series):
-    assert "ran all the same" in outputs_of(series[1] / "04_after.ipynb")
-
-
-def test_sources_are_not_changed_by_a_run(series):
-    for notebook in series[0].glob("*.ipynb"):
-        assert outputs_of(notebook) == ""
+def test_fault_40_kernel_that_hangs_and_ignores_interrupts_is_ended(tmp_path, monkeypatch):
+    assert max(CELL_TIMEOUT["quick"], START_TIMEOUT) <= 300
+    monkeypatch.setitem(CELL_TIMEOUT, "quick", 2)
+    hangs = (
+        "import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "print(os.getpid(), flush=True)\nwhile True:\n    time.sleep(0.1)"
+    )
+    notebook = write_notebook(tmp_path / "01_hangs.ipynb", hangs)
+    (run,) = run_lessons([notebook], {}, tmp_path / "out")
+    assert run.status == "failed" and "timed out" in run.error.lower() and run.seconds < 120
+    assert cells_of(tmp_path / "out" / "01_hangs.ipynb")[run.cell - 1].source == hangs
+    process = outputs_of(tmp_path / "out" / "01_hangs.ipynb").strip()  # what it printed so far is kept
+    ended = subprocess.run(["ps", "-p", process, "-o", "stat="], capture_output=True).stdout.strip()
+    assert ended in (b"", b"Z")
+    assert json.loads((tmp_path / "out" / "results.json").read_text())[0]["status"] == "failed"
 
 
 @pytest.mark.parametrize(
@@ -130,78 +105,58 @@ def test_large_pictures_of_your_own_have_as_much_time_as_the_full_profile(
     given = {}
     monkeypatch.setattr("papermill.execute_notebook", lambda *_, **options: given.update(options))
     run_lesson(tmp_path / "01_a.ipynb", parameters, tmp_path / "out.ipynb")
-    assert given["execution_timeout"] == runs.CELL_TIMEOUT[kind]
-
-
-def test_lesson_that_hangs_is_ended_and_keeps_its_outputs_so_far(tmp_path, monkeypatch):
-    monkeypatch.setitem(runs.CELL_TIMEOUT, "quick", 2)
-    hangs = "import time\nwhile True:\n    time.sleep(0.1)"
-    notebook = write_lesson(tmp_path / "01_hangs.ipynb", "print('so far')", hangs)
-    (run,) = run_lessons([notebook], {}, tmp_path / "out")
-    assert run.status == "failed"
-    assert "timed out" in run.error.lower() or "timeout" in run.error.lower()
-    assert "so far" in outputs_of(tmp_path / "out" / "01_hangs.ipynb")
-    cells = nbformat.read(tmp_path / "out" / "01_hangs.ipynb", as_version=4).cells
-    assert cells[run.cell - 1].source == hangs
-    assert json.loads((tmp_path / "out" / "results.json").read_text())[0]["status"] == "failed"
+    assert given["execution_timeout"] == CELL_TIMEOUT[kind]
 
 
 @pytest.fixture
-def no_kernel(monkeypatch):
-    """Make it an error to execute a notebook."""
+def lesson(tmp_path, monkeypatch):
+    """Make one lesson, 01, the whole series of the command line, with no way to run it."""
 
     def refuse(*arguments, **options):
         raise AssertionError("a kernel was started")
 
     monkeypatch.setattr(papermill, "execute_notebook", refuse)
-
-
-@pytest.fixture
-def lesson(tmp_path, monkeypatch, no_kernel):
-    """Make one lesson, 01, the whole series of the command line, with no way to run it."""
-    folder = tmp_path / "notebooks"
-    folder.mkdir()
-    monkeypatch.setattr(__main__, "lesson_notebooks", lambda only: lesson_notebooks(only, folder))
-    return write_lesson(folder / "01_one.ipynb", "1 + 1")
+    monkeypatch.setattr(lessons, "NOTEBOOKS_FOLDER", tmp_path / "notebooks")
+    monkeypatch.setattr(lessons, "REPOSITORY_FOLDER", tmp_path / "repository")
+    return write_notebook(tmp_path / "notebooks" / "01_one.ipynb", "1 + 1")
 
 
 @pytest.mark.parametrize(
-    "arguments, told",
+    "arguments, words",
     [
         (["-p", "epoch", "3"], "Did you mean 'epochs'?"),
-        (["-p", "lr", "0.1"], "There is no parameter 'lr'"),  # the course knows it, this lesson does not
+        (["-p", "batch_size", "9"], "There is no parameter 'batch_size'"),  # this lesson has none
         (["-p", "epochs", "three"], "'three', which is of type str"),
         (["-p", "epochs", "'3'"], "Write 3 without quotes."),
+        (["-p", "lr", "'1e-3'"], "Write 0.001 without quotes."),
+        (["-p", "skip_bad_images", "false"], "of type str"),
         (["-p", "epochs", "-1"], "greater than or equal to 1"),
-        (["-p", "epochs=1;import os;x", "3"], "There is no parameter 'epochs=1;import os;x'"),
+        (["-p", "epochs=1;import os;os.mkdir('x');x", "3"], 'There is no parameter "epochs=1;import os;'),
         (["--only", "99"], "There is no lesson '99'"),
     ],
 )
-def test_what_is_asked_wrongly_is_told_before_anything_runs(lesson, tmp_path, capsys, arguments, told):
+def test_faults_37_to_39_are_reported_before_anything_runs(lesson, tmp_path, capsys, arguments, words):
+    before = sorted(tmp_path.rglob("*"))
     assert main(["run", "--output", str(tmp_path / "out"), *arguments]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("ConfigError: ")
-    assert told in error
-    assert not (tmp_path / "out").exists()
+    assert error.startswith("ConfigError: ") and words in error
+    assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_notebook_without_parameters_is_an_error_before_anything_runs(tmp_path, no_kernel):
-    notebook = write_lesson(tmp_path / "01_none.ipynb", "1 + 1", parameters=None)
+def test_fault_37_notebook_without_parameters_is_an_error_before_anything_runs(lesson, tmp_path):
+    write_notebook(lesson, "1 + 1", parameters=None)
     with pytest.raises(ConfigError, match="no parameters"):
-        run_lessons([notebook], {"epochs": 3}, tmp_path / "out")
+        run_lessons([lesson], {"epochs": 3}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_executed_notebook_is_never_written_over_its_source(lesson, capsys):
-    before = lesson.read_bytes()
-    assert main(["run", "--output", str(lesson.parent)]) == 2
-    assert "overwrite" in capsys.readouterr().err
-    assert lesson.read_bytes() == before
-    assert [path.name for path in lesson.parent.iterdir()] == [lesson.name]
 
 
 @pytest.mark.parametrize("name", ["01_one.ipynb", "results.json"])
-def test_file_that_is_already_there_is_never_overwritten(lesson, tmp_path, name):
+def test_fault_42_no_file_is_overwritten(lesson, tmp_path, capsys, name):
+    before = lesson.read_bytes()
+    for output in (lesson.parent, lesson.parent / ".." / lesson.parent.name):
+        assert main(["run", "--output", str(output)]) == 2
+        assert "overwrite" in capsys.readouterr().err
+    assert lesson.read_bytes() == before and [path.name for path in lesson.parent.iterdir()] == [lesson.name]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("mine")
     with pytest.raises(ConfigError, match="overwrite"):
@@ -209,12 +164,44 @@ def test_file_that_is_already_there_is_never_overwritten(lesson, tmp_path, name)
     assert (tmp_path / "out" / name).read_text() == "mine"
 
 
+def test_faults_40_and_42_notebooks_and_commands_are_of_the_course_s_kind():
+    for path in REPOSITORY_FOLDER.glob("notebooks/*.ipynb"):
+        assert "raises-exception" not in str([cell.metadata.get("tags") for cell in cells_of(path)]), (
+            path.name
+        )
+    for name in ("Makefile", "docs/setup.md"):
+        commands = re.findall(r"^.*pytest.*--nbval .*$", (REPOSITORY_FOLDER / name).read_text(), re.MULTILINE)
+        assert commands and all("--nbval-cell-timeout=300" in command for command in commands)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "..", ".", "", "a/b", "/x", "a\\b", "C:x", "a\n", "a\0", "é", "x" * 201]
+)
+def test_fault_36_name_that_could_lead_elsewhere_is_refused(lesson, tmp_path, capsys, name):
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match="cannot have this name"):
+        run_folder(name)
+    assert main(["run", f"--name={name}"]) == 2
+    assert "ConfigError" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_fault_36_name_of_a_run_is_a_folder_in_runs(lesson, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr("course_utils.teaching.run_lessons", lambda *arguments: given.append(arguments) or [])
+    assert main(["run", "--name", "First_try-2.0"]) == 0
+    assert given[0][2] == (tmp_path / "repository" / "runs" / "First_try-2.0").resolve()
+    assert new_output_folder("quick").parent == tmp_path / "repository" / "runs"
+    with pytest.raises(ConfigError):
+        new_output_folder("../../x")
+    with pytest.raises(SystemExit):
+        main(["run", "--name", "a", "--output", "b"])
+
+
 def test_braces_in_a_path_are_no_parameters(tmp_path):
     (tmp_path / "B3").mkdir()
     (tmp_path / "B3" / "01_{seed}.ipynb").write_text("mine")
-    (tmp_path / "{epochs}").mkdir()
-    path, own = tmp_path / "{epochs}" / "01_{seed}.ipynb", "epochs = 5\nseed = 0"
-    notebook = write_lesson(path, "epochs", parameters=own)
+    notebook = write_notebook(tmp_path / "{epochs}" / "01_{seed}.ipynb", "epochs")
     (run,) = run_lessons([notebook], {"seed": 3, "epochs": 2}, tmp_path / "B{seed}")
     assert (run.status, run.parameters) == ("ok", {"seed": 3, "epochs": 2})
     assert (tmp_path / "B3" / "01_{seed}.ipynb").read_text() == "mine"
@@ -222,29 +209,23 @@ def test_braces_in_a_path_are_no_parameters(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["run", "refresh"])
-def test_folder_of_somebody_else_is_told_before_anything_runs(
-    folder_for_all, ordinary_user, no_kernel, monkeypatch, capsys, command
+def test_folder_of_somebody_else_is_reported_before_anything_runs(
+    folder_for_all, ordinary_user, lesson, monkeypatch, capsys, command
 ):
-    write_lesson(folder_for_all / "01_one.ipynb", "1 + 1")
-    monkeypatch.setattr(__main__, "lesson_notebooks", lambda only: lesson_notebooks(only, folder_for_all))
-    main(["run", "--only", "99"])  # what is imported late is imported while all of it may be read
+    write_notebook(folder_for_all / "01_one.ipynb", "1 + 1")
+    monkeypatch.setattr(lessons, "NOTEBOOKS_FOLDER", folder_for_all)
+    main([command, "--only", "99"])  # what is imported late is imported while all of it may be read
     with ordinary_user():
         assert main([command, "--output", str(folder_for_all / "out")]) == 2
-    told = capsys.readouterr().err
-    assert "ConfigError: A file could not be written" in told and "PermissionError" in told
-    assert str(folder_for_all) in told
+    error = capsys.readouterr().err
+    assert "ConfigError: A file could not be written" in error and "PermissionError" in error
+    assert str(folder_for_all) in error
 
 
-def test_notebooks_of_somebody_else_are_not_refreshed(folder_for_all, ordinary_user, no_kernel, tmp_path):
-    notebook = write_lesson(folder_for_all / "01_one.ipynb", "1 + 1")
-    with ordinary_user(), pytest.raises(ConfigError, match="PermissionError"):
-        refresh_outputs([notebook], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_paths_among_the_parameters_are_made_absolute(tmp_path, monkeypatch):
-    own = PARAMETERS + '\nweights = "default"'
-    notebook = write_lesson(tmp_path / "01_one.ipynb", parameters=own)
+def test_paths_among_the_parameters_are_made_absolute_and_names_are_not(tmp_path, monkeypatch):
+    notebook = write_notebook(
+        tmp_path / "01_one.ipynb", parameters='dataset = weights = "default"\nepochs = 5'
+    )
     monkeypatch.chdir(tmp_path)
     given = {"dataset": "folder:my pets", "weights": "new/pets.safetensors", "epochs": 2}
     assert plan_parameters([notebook], given)[notebook] == {
@@ -252,27 +233,15 @@ def test_paths_among_the_parameters_are_made_absolute(tmp_path, monkeypatch):
         "weights": str(tmp_path.resolve() / "new" / "pets.safetensors"),
         "epochs": 2,
     }
-
-
-def test_names_that_are_no_paths_are_left_as_they_are(tmp_path):
-    notebook = write_lesson(tmp_path / "01_one.ipynb")
-    given = {"dataset": "cifar10"}
+    given = {"dataset": "cifar10", "weights": "none"}
     assert plan_parameters([notebook], given)[notebook] == given
 
 
 @pytest.mark.parametrize(
     "text, value",
     [
-        ("3", 3),
-        ("-1", -1),
-        ("1e-3", 0.001),
-        ("True", True),
-        ("None", None),
-        ("'3'", "3"),
-        ("cifar10", "cifar10"),
-        ("folder:my pets", "folder:my pets"),
-        ("__import__('os').getcwd()", "__import__('os').getcwd()"),
-        ("false", "false"),
+        *(("3", 3), ("-1", -1), ("1e-3", 0.001), ("True", True), ("None", None), ("'3'", "3")),
+        *((text, text) for text in ("cifar10", "folder:my pets", "__import__('os').getcwd()", "false")),
     ],
 )
 def test_values_of_the_command_line_are_read_and_never_run(text, value):
@@ -280,17 +249,14 @@ def test_values_of_the_command_line_are_read_and_never_run(text, value):
     assert (read, type(read)) == (value, type(value))
 
 
-def test_lessons_are_found_in_order_and_can_be_chosen(tmp_path):
+def test_lessons_are_found_in_order_and_can_be_chosen(tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons, "NOTEBOOKS_FOLDER", tmp_path)
     for name in ("02_b.ipynb", "00_a.ipynb", "10_c.ipynb", "notes.ipynb", "03_c.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in lesson_notebooks((), tmp_path)] == [
-        "00_a.ipynb",
-        "02_b.ipynb",
-        "10_c.ipynb",
-    ]
-    assert [path.name for path in lesson_notebooks(["10", "00"], tmp_path)] == ["00_a.ipynb", "10_c.ipynb"]
+    assert [path.name for path in lesson_notebooks()] == ["00_a.ipynb", "02_b.ipynb", "10_c.ipynb"]
+    assert [path.name for path in lesson_notebooks(["10", "00"])] == ["00_a.ipynb", "10_c.ipynb"]
     with pytest.raises(ConfigError, match="'2'"):
-        lesson_notebooks(["2"], tmp_path)
+        lesson_notebooks(["2"])
 
 
 def test_table_of_results_shows_accuracies_and_what_failed():
@@ -306,61 +272,3 @@ def test_table_of_results_shows_accuracies_and_what_failed():
         ["05_test", "failed", "0.0", "-"],
         ["cell", "7:", "ValueError:", "no"],
     ]
-
-
-@pytest.fixture
-def executed_by_hand(monkeypatch):
-    """Stand in for papermill: give the last cell the outputs that a lesson has, or let the lesson fail."""
-
-    def execute(source, output, **options):
-        notebook = nbformat.read(source, as_version=4)
-        bar = "application/vnd.jupyter.widget-view+json"
-        notebook.cells[-1].execution_count = 2
-        notebook.cells[-1].outputs = [
-            new_output("stream", name="stderr", text=" 10%|█         | 1/10"),
-            new_output("display_data", {bar: {"model_id": "1"}, "text/plain": "epochs: 0%"}),
-            new_output("stream", name="stdout", text="accuracy: 0.84 – good\n"),
-            new_output("display_data", {METRICS_TYPE: {"val_accuracy": 0.84}, "text/plain": "recorded"}),
-        ]
-        notebook.metadata["papermill"] = {"duration": 1}
-        nbformat.write(notebook, output)
-        if "fails" in source.name:
-            raise RuntimeError("no")
-
-    monkeypatch.setattr(papermill, "execute_notebook", execute)
-
-
-def test_refreshed_notebook_has_its_outputs_without_progress_bars(tmp_path, executed_by_hand):
-    notebook = write_lesson(tmp_path / "01_one.ipynb", "fit()")
-    before = nbformat.read(notebook, as_version=4)
-    (run,) = refresh_outputs([notebook], tmp_path / "out")
-    after = nbformat.read(notebook, as_version=4)
-    assert run.status == "ok" and run.metrics == {"val_accuracy": 0.84}
-    assert [output.get("text", output.get("data")) for output in after.cells[-1].outputs] == [
-        "accuracy: 0.84 – good\n",
-        {METRICS_TYPE: {"val_accuracy": 0.84}, "text/plain": "recorded"},
-    ]
-    assert after.cells[-1].execution_count == 2
-    assert after.metadata == before.metadata
-    assert [cell.source for cell in after.cells] == [cell.source for cell in before.cells]
-
-
-def test_warning_beside_a_progress_bar_stays_to_be_seen(tmp_path, monkeypatch):
-    def execute(source, output, **options):
-        notebook = nbformat.read(source, as_version=4)
-        text = " 10%|█         | 1/10\rUserWarning: only half of it\n"
-        notebook.cells[-1].outputs = [new_output("stream", name="stderr", text=text)]
-        nbformat.write(notebook, output)
-
-    monkeypatch.setattr(papermill, "execute_notebook", execute)
-    notebook = write_lesson(tmp_path / "01_one.ipynb", "fit()")
-    refresh_outputs([notebook], tmp_path / "out")
-    assert "only half" in nbformat.read(notebook, as_version=4).cells[-1].outputs[0].text
-
-
-def test_lesson_that_fails_is_not_refreshed(tmp_path, executed_by_hand):
-    notebook = write_lesson(tmp_path / "01_fails.ipynb", "fit()")
-    before = notebook.read_bytes()
-    (run,) = refresh_outputs([notebook], tmp_path / "out")
-    assert (run.status, run.error) == ("failed", "RuntimeError: no")
-    assert notebook.read_bytes() == before

@@ -6,14 +6,16 @@ import socket
 import threading
 import time
 
+import dask
 import nbformat
 import pandas as pd
 import pytest
 from small_notebooks import write_grid, write_notebook
 
+from course_utils.__main__ import main
 from course_utils.errors import ConfigError
-from course_utils.teaching.sweeps import results as sweep_results
-from course_utils.teaching.sweeps import scheduling, sweep, sweep_command
+from course_utils.teaching import sweeps
+from course_utils.teaching.sweeps import sweep
 
 pytestmark = pytest.mark.kernels
 
@@ -24,7 +26,8 @@ metrics = {"val_accuracy": 0.5 + seed / 100 + lr, "threads": float(os.environ["O
 display({"application/vnd.transfer-learning-course.metrics+json": metrics}, raw=True)
 """
 
-# The first time that seed 1 is done, its worker is killed; the kernel, now an orphan, tries to live on.
+# At 0.01, the first time that seed 1 is done its worker is killed, and the kernel, now an orphan, tries to
+# live on. At 0.5, the lesson fails by itself.
 KILL = """
 import os, pathlib, signal, time
 diary = pathlib.Path("diary")
@@ -46,57 +49,40 @@ def times_of(folder):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """Sweep a notebook by two workers of which one is killed, and two runs fail; give what came out."""
+    """Sweep a notebook of which two runs fail, by two workers that are killed; give what came out."""
     folder = tmp_path_factory.mktemp("sweep")
     notebook = write_notebook(folder / "lessons" / "07_small.ipynb", KILL, RECORD)
-    grid = write_grid(
-        folder / "grid.yaml", "parameters: {epochs: 2}\ngrid:\n  lr: [0.01, 0.5]\n  seed: [0, 1]\n"
-    )
-    output = folder / "out"
-    results = sweep(notebook, grid, output, workers=2)
-    return folder, notebook, grid, output, results
+    text = "parameters: {epochs: 2}\ngrid:\n  lr: [0.01, 0.5]\n  seed: [0, 1]\n"
+    results = sweep(notebook, write_grid(folder / "grid.yaml", text), folder / "out", workers=2)
+    times = [path.name.rsplit("-", 1)[0] for path in (folder / "lessons" / "diary").glob("0*")]
+    return folder, results, {name: times.count(name) for name in times}
 
 
-def test_no_run_is_lost_when_a_worker_is_killed(swept):
-    *_, output, results = swept
-    assert [(r["parameters"]["lr"], r["parameters"]["seed"], r["status"]) for r in results] == [
-        *((0.01, seed, "ok") for seed in range(2)),
-        *((0.5, seed, "failed") for seed in range(2)),
+def test_no_run_is_lost_when_its_worker_is_killed(swept):
+    folder, results, times = swept
+    assert [(r["parameters"]["lr"], r["parameters"]["seed"], r["status"], r["tries"]) for r in results] == [
+        *((0.01, 0, "ok", 1), (0.01, 1, "ok", 1), (0.5, 0, "failed", 2), (0.5, 1, "failed", 2))
     ]
+    assert [r["error"] for r in results[2:]] == ["RuntimeError: too fast"] * 2
+    assert times == {"0.01-0": 1, "0.01-1": 2, "0.5-0": 2, "0.5-1": 2}
     for result in results:
-        assert json.loads((output / "runs" / f"{result['name']}.json").read_text()) == result
-        assert (output / "runs" / f"{result['name']}.ipynb").exists()
+        assert json.loads((folder / "out" / "runs" / f"{result['name']}.json").read_text()) == result
         assert result["parameters"]["epochs"] == 2
+        executed = nbformat.read(folder / "out" / "runs" / f"{result['name']}.ipynb", as_version=4)
+        assert ("too fast" in str(executed.cells)) == (result["status"] == "failed")
     assert [r["metrics"]["val_accuracy"] for r in results[:2]] == pytest.approx([0.51, 0.52])
-    assert not [path.name for path in (output / "runs").glob(".*")]
+    assert [r["metrics"]["threads"] for r in results[:2]] == [1, 1]
+    assert not list((folder / "out" / "runs").glob(".*"))
 
 
-def test_worker_was_killed_and_its_kernel_did_not_outlive_it(swept):
-    diary = swept[1].parent / "diary"
-    begun = [path.name for path in diary.iterdir()]
-    assert "killed" in begun
-    assert len([name for name in begun if name.startswith("0.01-1-")]) == 2
-    assert len([name for name in begun if name.startswith("0.01-0-")]) == 1
+def test_kernel_does_not_outlive_its_worker(swept):
+    diary = swept[0] / "lessons" / "diary"
     time.sleep(max(0, 5 - (time.time() - (diary / "killed").stat().st_mtime)))
     assert not (diary / "orphan lived").exists()
 
 
-def test_lesson_that_fails_is_tried_twice_and_then_recorded(swept):
-    diary = swept[1].parent / "diary"
-    for result in swept[4][2:]:
-        assert (result["error"], result["tries"]) == ("RuntimeError: too fast", 2)
-        seed = result["parameters"]["seed"]
-        assert len([path for path in diary.iterdir() if path.name.startswith(f"0.5-{seed}-")]) == 2
-        executed = nbformat.read(swept[3] / "runs" / f"{result['name']}.ipynb", as_version=4)
-        assert "too fast" in str(executed.cells)
-
-
-def test_workers_compute_with_one_thread(swept):
-    assert [result["metrics"]["threads"] for result in swept[4][:2]] == [1, 1]
-
-
 def test_table_has_a_row_for_each_run(swept):
-    table = pd.read_csv(swept[3] / "results.csv")
+    table = pd.read_csv(swept[0] / "out" / "results.csv")
     assert list(table.columns) == [
         *("name", "status", "tries", "seconds", "lr", "seed", "epochs", "threads", "val_accuracy", "error")
     ]
@@ -105,28 +91,28 @@ def test_table_has_a_row_for_each_run(swept):
 
 
 def test_notebook_of_results_shows_means_with_a_text_for_each_picture(swept):
-    cells = nbformat.read(swept[3] / "results.ipynb", as_version=4).cells
-    pictures = [
-        out for cell in cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})
-    ]
-    assert len(pictures) == 2
-    told = pictures[1]["metadata"]["image/png"]["alt"]
-    assert told.startswith("Means of val_accuracy over the seeds")
-    assert "lr 0.01: 0.515 (2 runs)" in told
+    cells = nbformat.read(swept[0] / "out" / "results.ipynb", as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    texts = [out["metadata"]["image/png"]["alt"] for out in outputs if "image/png" in out.get("data", {})]
+    assert len(texts) == 2
+    assert texts[1].startswith("Means of val_accuracy over the seeds")
+    assert "lr 0.01: 0.515 (2 runs)" in texts[1]
 
 
-def test_started_again_it_does_only_what_failed(swept, monkeypatch, capsys):
-    folder, notebook, grid, output, results = swept
+def test_command_does_only_what_is_missing_and_reports_what_failed(swept, monkeypatch, capsys):
+    folder, results, _ = swept
     grid = write_grid(folder / "fine.yaml", "parameters: {epochs: 2}\ngrid: {lr: [0.01], seed: [0, 1]}")
-    monkeypatch.setattr(scheduling, "_connected", lambda *_: pytest.fail("workers were started"))
-    monkeypatch.setattr(sweep_results, "run_lesson", lambda *_, **__: scheduling.LessonRun("", ""))
-    (output / "results.csv").unlink()
-    monkeypatch.setattr(sweep_results.shutil, "copyfile", lambda *_: None)
-    assert sweep_command(notebook, grid, output, None, None) == 0
+    monkeypatch.setattr("distributed.LocalCluster", lambda **_: pytest.fail("workers were started"))
+    command = ["sweep", str(folder / "lessons" / "07_small.ipynb"), "--grid", str(grid)]
+    command += ["--output", str(folder / "out")]
+    assert main(command) == 0
     assert "2 runs, 0 failed" in capsys.readouterr().out
-    before = times_of(output)
-    assert sweep(notebook, grid, output) == results[:2]
-    assert times_of(output) == before
+    before = times_of(folder / "out")
+    assert main(command) == 0
+    assert times_of(folder / "out") == before
+    monkeypatch.setattr("course_utils.teaching.sweep", lambda *_: results)
+    assert main(command) == 1
+    assert "RuntimeError: too fast" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +126,7 @@ def cluster():
 @pytest.fixture
 def no_plots(monkeypatch):
     """Leave the notebook of results out: it imports torch."""
-    monkeypatch.setattr(scheduling, "write_results", lambda *_, **__: None)
+    monkeypatch.setattr(sweeps, "write_results", lambda *_, **__: None)
 
 
 def test_sweep_on_a_cluster_and_again_when_the_notebook_has_changed(cluster, tmp_path, no_plots):
@@ -169,17 +155,17 @@ def test_workers_with_several_threads_or_without_the_files_are_refused(
     cluster, tmp_path, monkeypatch, assert_says_four_things
 ):
     asked = (1, cluster.scheduler_address, tmp_path / "not there", tmp_path)
-    with pytest.raises(ConfigError, match="not there") as told, scheduling._connected(*asked):
+    with pytest.raises(ConfigError, match="not there") as told, sweeps._connected(*asked):
         pass
     assert_says_four_things(told.value)
     monkeypatch.setattr("distributed.Client.nthreads", lambda self: {"tcp://x": 8})
-    with pytest.raises(ConfigError, match="8 threads"), scheduling._connected(*asked):
+    with pytest.raises(ConfigError, match="8 threads"), sweeps._connected(*asked):
         pass
 
 
 @pytest.mark.parametrize("scheduler", ["tcp://127.0.0.1:1", "nonsense://x", "tcp://no port"])
 def test_scheduler_that_is_none_is_told(tmp_path, monkeypatch, assert_says_four_things, scheduler):
-    monkeypatch.setattr(scheduling, "CONNECT", 1)
+    monkeypatch.setattr(sweeps, "CONNECT", 1)
     notebook = write_notebook(tmp_path / "lessons" / "01_small.ipynb")
     grid = write_grid(tmp_path / "grid.yaml", "seed: [0]")
     with pytest.raises(ConfigError, match="scheduler") as told:
@@ -190,7 +176,7 @@ def test_scheduler_that_is_none_is_told(tmp_path, monkeypatch, assert_says_four_
 @pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.9\r\n", b"HTTP/1.0 400 Bad Request\r\n\r\n"])
 def test_port_of_another_program_is_told(monkeypatch, tmp_path, assert_says_four_things, greeting):
     """Without an answer `Client` waits for ever; of another program's greeting it makes exabytes."""
-    monkeypatch.setattr(scheduling, "CONNECT", 1)
+    monkeypatch.setattr(sweeps, "CONNECT", 1)
 
     def answer():
         while True:
@@ -202,20 +188,21 @@ def test_port_of_another_program_is_told(monkeypatch, tmp_path, assert_says_four
         threading.Thread(target=answer, daemon=True).start()
         with (
             pytest.raises(ConfigError, match="another program") as told,
-            scheduling._connected(1, address, tmp_path, tmp_path),
+            sweeps._connected(1, address, tmp_path, tmp_path),
         ):
             pass
     assert_says_four_things(told.value)
 
 
-def test_run_that_kills_its_workers_is_given_up(tmp_path):
-    folder = tmp_path / "runs"
-    folder.mkdir()
-    (folder / ".a.begun").write_bytes(b"." * scheduling.LOST)
-    scheduling._run_one("a", {"seed": 0}, "hash", tmp_path / "01.ipynb", folder, tmp_path)
-    result = json.loads((folder / "a.json").read_text())
-    assert (result["status"], result["tries"]) == ("failed", 0)
-    assert "workers were lost" in result["error"]
+def test_run_that_kills_its_workers_is_given_up_and_the_others_are_not(tmp_path, no_plots):
+    kill = "import os, time\nif seed == 0:\n    os.kill(os.getppid(), 9)\n    time.sleep(60)"
+    notebook = write_notebook(tmp_path / "lessons" / "01_small.ipynb", kill, RECORD)
+    grid = write_grid(tmp_path / "grid.yaml", "seed: [0, 1]")
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        killer, other = sweep(notebook, grid, tmp_path / "out", workers=1)
+    assert (killer["status"], killer["tries"], other["status"]) == ("failed", 0, "ok")
+    assert "KilledWorker" in killer["error"]
+    assert [path.stem for path in (tmp_path / "out" / "runs").glob("*.json")] == [other["name"]]
 
 
 def test_ctrl_c_leaves_what_is_finished(tmp_path, no_plots, capsys):
@@ -261,8 +248,8 @@ def test_what_cannot_be_done_is_told_before_anything_runs(
 
 def test_folder_of_another_sweep_and_one_under_way_are_refused(tmp_path):
     one = write_notebook(tmp_path / "lessons" / "01_small.ipynb")
-    with scheduling._own_folder(tmp_path / "out", one):
+    with sweeps._locked_folder(tmp_path / "out", one):
         with pytest.raises(ConfigError, match="a sweep of lessons/01_small"):
-            scheduling._own_folder(tmp_path / "out", tmp_path / "exercises" / one.name).__enter__()
+            sweeps._locked_folder(tmp_path / "out", tmp_path / "exercises" / one.name).__enter__()
         with pytest.raises(ConfigError, match="under way"):
-            scheduling._own_folder(tmp_path / "out", one).__enter__()
+            sweeps._locked_folder(tmp_path / "out", one).__enter__()

@@ -1,7 +1,7 @@
-"""Which part of the course do students get?
+"""The part of the course that students get, and a repository of it.
 
-What is committed, without solutions, tests and whatever else is for those who teach. A bundle packs it, and
-a students' repository consists of it.
+It is what is committed, as `git archive` gives it, without solutions, tests and whatever else is for those
+who teach.
 """
 
 import io
@@ -29,8 +29,8 @@ PARTS_FOR_TEACHERS = re.compile(
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()#\s]+)(?:#[^()\s]*)?\)")
 
 
-def write_content(folder: Path, repository: str = "") -> None:
-    """Write what students get into an empty folder: what is committed, as `git archive` gives it.
+def write_student_files(folder: Path, repository: str = "") -> None:
+    """Write what students get, of what is committed, into an empty folder.
 
     Args:
         folder: Where to. Links of its texts and notebooks to what is left out become plain words.
@@ -41,10 +41,8 @@ def write_content(folder: Path, repository: str = "") -> None:
     """
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".").decode().splitlines()
     if changed:
-        names = ", ".join(line[3:] for line in changed[:5])
-        print(
-            f"Not committed, so taken as it was before: {names}{' ...' * (len(changed) > 5)}", file=sys.stderr
-        )
+        names = ", ".join(line[3:] for line in changed[:5]) + " ..." * (len(changed) > 5)
+        print(f"Not committed, so taken as it was before: {names}", file=sys.stderr)
     with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", "HEAD"))) as archive:
         archive.extractall(folder, filter="data")
     if repository:
@@ -54,17 +52,15 @@ def write_content(folder: Path, repository: str = "") -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     left_out = {name for name in before if not (folder / name).exists()}
     for path in [*folder.rglob("*.md"), *folder.rglob("*.ipynb")]:
-        text = path.read_text(encoding="utf-8")
         at = path.parent.relative_to(folder).as_posix()
 
-        def mended(link: re.Match, at: str = at) -> str:
+        def without_dead_end(link: re.Match, at: str = at) -> str:
             return link[1] if posixpath.normpath(posixpath.join(at, link[2])) in left_out else link[0]
 
-        mended_text = LINK.sub(mended, text)
+        text = path.read_text(encoding="utf-8")
         if path.suffix == ".md":
-            mended_text = PARTS_FOR_TEACHERS.sub("", mended_text)
-        if mended_text != text:
-            path.write_text(mended_text, encoding="utf-8", newline="\n")
+            text = PARTS_FOR_TEACHERS.sub("", text)
+        path.write_text(LINK.sub(without_dead_end, text), encoding="utf-8", newline="\n")
 
 
 def students_repository(name: str, folder: str | Path) -> Path:
@@ -94,7 +90,7 @@ def students_repository(name: str, folder: str | Path) -> Path:
             do="Choose another folder.",
         )
     make_folder(folder, ConfigError)
-    write_content(folder, name)
+    write_student_files(folder, name)
     _git("init", "--quiet", "--initial-branch=main", folder=folder)
     _git("add", "--all", "--force", folder=folder)
     _git("commit", "--quiet", "--message", "The course, as students get it", folder=folder)
@@ -102,20 +98,16 @@ def students_repository(name: str, folder: str | Path) -> Path:
 
 
 def _git(*arguments: str, folder: Path | None = None) -> bytes:
-    """Return what a git command prints; `folder` is where it runs, by default the course's own."""
+    """Return what a git command prints in a folder, by default the course's own."""
     folder = folder or REPOSITORY_FOLDER
     try:
         return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        told = (
-            error.stderr.decode(errors="replace")
-            if isinstance(error, subprocess.CalledProcessError)
-            else error
-        )
+        output = getattr(error, "stderr", b"").decode(errors="replace") or str(error)
         raise ConfigError(
             "git could not do its part.",
             where=folder,
             expected=f"git, and `git {arguments[0]}` to work in this folder",
-            found=" ".join(str(told).split())[:500],
+            found=" ".join(output.split())[:500],
             do="Read what git says. If this folder is no repository, clone the course instead of copying it.",
         ) from error

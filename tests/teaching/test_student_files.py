@@ -1,0 +1,117 @@
+"""Students get all of the course but what is for those who teach, with links that lead somewhere."""
+
+import os
+import re
+
+import pytest
+from local_remote import commit, copy_course, git
+
+from course_utils.errors import ConfigError
+from course_utils.teaching import student_files
+from course_utils.teaching.address import launch_links
+from course_utils.teaching.student_files import students_repository, write_student_files
+
+LINK = re.compile(r"\]\(([^()#\s]+)")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def course(tmp_path_factory):
+    """Put in the place of the course a copy in which all is committed, and nobody works; give it."""
+    folder = copy_course(tmp_path_factory.mktemp("course"))
+    commit(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(student_files, "REPOSITORY_FOLDER", folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def written(course, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written")
+    write_student_files(folder)
+    return folder
+
+
+def files_in(folder):
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {name for name in names if not name.startswith(".git/")}
+
+
+def test_what_belongs_to_the_course_is_there_and_nothing_for_those_who_teach(course, written):
+    parts = ("data", "course_utils", "notebooks", "benchmarks/results", "README.md", "Makefile", "docs/*.md")
+    tracked = set(git(["ls-files", *parts], course).stdout.splitlines())
+    kept_back = {f"docs/{name}.md" for name in ("api", "exercises", "grading", "instructors")}
+    solutions = {name for name in tracked if "/solutions/" in name}
+    assert kept_back < tracked and solutions
+    names = files_in(written)
+    assert tracked - kept_back - solutions <= names
+    assert not {
+        name for name in names if re.search(r"^tests/|^\.ci/|/solutions/|/_static/|benchmarks/\w+\.py", name)
+    }
+    texts = [(written / name).read_text("utf-8") for name in names if name.endswith(".ipynb")]
+    assert texts and not [text for text in texts if "BEGIN SOLUTION" in text or "HIDDEN TESTS" in text]
+
+
+def test_every_link_leads_to_a_file_that_is_there(written):
+    texts = [path for kind in ("*.md", "*.ipynb") for path in written.rglob(kind)]
+    links = {
+        (path, target)
+        for path in texts
+        for target in LINK.findall(path.read_text("utf-8"))
+        if ":" not in target and ("/" in target or "." in target)
+    }
+    assert len(links) > 50
+    assert [(path.name, target) for path, target in links if not (path.parent / target).exists()] == []
+    readme = (written / "README.md").read_text("utf-8")
+    assert "| For those who teach |" in readme and "make run" in readme and "make test" not in readme
+    assert "pytest" not in (written / "docs" / "setup.md").read_text("utf-8")
+
+
+def test_what_is_not_committed_is_left_out_and_reported(tmp_path, monkeypatch, capsys):
+    (tmp_path / "a" / "notebooks").mkdir(parents=True)
+    for name in ("README.md", "notebooks/00_a.ipynb"):
+        (tmp_path / "a" / name).write_text("committed")
+    commit(tmp_path / "a")
+    (tmp_path / "a" / "README.md").write_text("changed")
+    (tmp_path / "a" / "my own.txt").touch()
+    monkeypatch.setattr(student_files, "REPOSITORY_FOLDER", tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    write_student_files(tmp_path / "b")
+    assert (tmp_path / "b" / "README.md").read_text() == "committed"
+    assert files_in(tmp_path / "b") == {"README.md", "notebooks/00_a.ipynb"}
+    assert capsys.readouterr().err == "Not committed, so taken as it was before: README.md\n"
+
+
+def test_folder_without_git_is_refused(tmp_path, monkeypatch, assert_says_four_things):
+    monkeypatch.setattr(student_files, "REPOSITORY_FOLDER", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    for path in (os.environ["PATH"], ""):
+        monkeypatch.setenv("PATH", path)
+        with pytest.raises(ConfigError, match="git") as caught:
+            write_student_files(tmp_path)
+        assert_says_four_things(caught.value)
+
+
+def test_students_repository_is_one_commit_with_links_of_its_own(course, written, tmp_path, monkeypatch):
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Jane")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "jane@example.org")
+    folder = students_repository("jane/for-students", tmp_path / "new")
+    assert set(git(["ls-files"], folder).stdout.splitlines()) == files_in(written)
+    assert git(["status", "--porcelain", "--ignored"], folder).stdout == ""
+    assert len(git(["log", "--format=%H"], folder).stdout.split()) == 1
+    for path in (folder / "notebooks").rglob("*.ipynb"):
+        links = launch_links("jane/for-students", path.relative_to(folder).as_posix())
+        assert links in path.read_text("utf-8")
+    assert "https://github.com/jane/for-students" in (folder / "README.md").read_text("utf-8")
+    assert git(["status", "--porcelain"], course).stdout == ""  # the course's own address has not changed
+
+
+def test_students_repository_is_refused_where_something_is(tmp_path, assert_says_four_things):
+    (tmp_path / "thesis.txt").write_text("mine")
+    for place in (tmp_path, tmp_path / "thesis.txt"):
+        with pytest.raises(ConfigError, match="cannot be made there") as caught:
+            students_repository("jane/course", place)
+        assert_says_four_things(caught.value)
+    with pytest.raises(ConfigError, match="name of a repository"):
+        students_repository("jane/..", tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
