@@ -223,9 +223,8 @@ def test_folder_of_somebody_else_is_reported_before_anything_runs(
 
 
 def test_paths_among_the_parameters_are_made_absolute_and_names_are_not(tmp_path, monkeypatch):
-    notebook = write_notebook(
-        tmp_path / "01_one.ipynb", parameters='dataset = weights = "default"\nepochs = 5'
-    )
+    own = 'dataset = "default"\nweights = "default"\nepochs = 5'
+    notebook = write_notebook(tmp_path / "01_one.ipynb", parameters=own)
     monkeypatch.chdir(tmp_path)
     given = {"dataset": "folder:my pets", "weights": "new/pets.safetensors", "epochs": 2}
     assert plan_parameters([notebook], given)[notebook] == {
