@@ -18,7 +18,8 @@ from course_utils.teaching.exercises import SOLUTIONS_FOLDER, marks
 GUIDE = (REPOSITORY_FOLDER / "docs" / "instructors.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+) tested\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
 TRIED = [
-    path for name in ("wrong_answers*.py", "test_checks_*.py") for path in Path(__file__).parent.glob(name)
+    *REPOSITORY_FOLDER.glob("tests/helpers/wrong_answers*.py"),
+    *REPOSITORY_FOLDER.glob("tests/checks/*.py"),
 ]
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "runs", "downloads", "features", "*.egg-info"
