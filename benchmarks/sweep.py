@@ -27,7 +27,7 @@ matrix = np.random.default_rng(seed).normal(size=(1000, 1000))
 for step in range({work}):
     matrix = np.tanh(matrix @ matrix / 1000)
     {at_half}
-from course_utils.teaching.lessons import record
+from course_utils.teaching import record
 record(mean=float(matrix.mean()))
 """
 

@@ -139,8 +139,8 @@ def test_marks_count_tests_that_ran_without_an_error():
         return cell
 
     error = new_output("error", ename="AssertionError", evalue="", traceback=[])
-    said = new_output("stream", name="stdout", text="3")
-    cells = [test_cell("right", 2, [said]), test_cell("wrong", 3, [said, error]), new_code_cell("1 / 0")]
+    text = new_output("stream", name="stdout", text="3")
+    cells = [test_cell("right", 2, [text]), test_cell("wrong", 3, [text, error]), new_code_cell("1 / 0")]
     cells += [test_cell("not run", 1, [], ran=False)]
     found = marks(new_notebook(cells=cells))
     assert found == {"right": (2.0, 2.0), "wrong": (0.0, 3.0), "not run": (0.0, 1.0)}
@@ -156,9 +156,9 @@ def test_making_the_student_s_version_leaves_the_solution_alone():
 
 
 @pytest.mark.parametrize("output", [".", "new"])
-def test_folder_of_somebody_else_is_told(folder_for_all, ordinary_user, assert_says_four_things, output):
+def test_folder_of_somebody_else_is_reported(folder_for_all, ordinary_user, assert_says_four_things, output):
     (folder_for_all / "solutions").mkdir()
     nbformat.write(students_version(new_notebook()), folder_for_all / "solutions" / "00_a.ipynb")
-    with ordinary_user(), pytest.raises(ConfigError, match="PermissionError") as told:
+    with ordinary_user(), pytest.raises(ConfigError, match="PermissionError") as caught:
         generate_exercises(folder_for_all / "solutions", folder_for_all / output)
-    assert_says_four_things(told.value)
+    assert_says_four_things(caught.value)

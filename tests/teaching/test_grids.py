@@ -23,7 +23,7 @@ def small(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    "text, words",
     [
         ("", "at least one|nothing"),
         ("[1, 2]", "of type list"),
@@ -59,14 +59,14 @@ def small(tmp_path, monkeypatch):
         (f"seed: {list(range(51))}", "51 combinations"),
     ],
 )
-def test_grid_that_is_wrong_is_told_before_anything_runs(small, assert_says_four_things, text, told):
+def test_grid_that_is_wrong_is_reported_before_anything_runs(small, assert_says_four_things, text, words):
     with pytest.raises(ConfigError) as error:
         small(text)
-    assert re.search(told, str(error.value)), str(error.value)
+    assert re.search(words, str(error.value)), str(error.value)
     assert_says_four_things(error.value)
 
 
-def test_grid_that_is_no_text_or_not_there_is_told(tmp_path, assert_says_four_things):
+def test_grid_that_is_no_text_or_not_there_is_reported(tmp_path, assert_says_four_things):
     notebook = write_notebook(tmp_path / "lessons" / "01_small.ipynb")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xfa")
     for name in ("binary.yaml", "missing.yaml", "lessons"):

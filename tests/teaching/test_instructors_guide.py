@@ -98,17 +98,17 @@ def test_the_new_dataset_of_the_guide_is_known(copy):
         "from course_utils.data.archives import dataset_files;"
         "print(Settings(dataset='cifar100').dataset, *dataset_files(DOWNLOADED['cifar100']))"
     )
-    told = run([sys.executable, "-W", "ignore", "-c", code], copy)
-    assert told.startswith("cifar100 ")
-    assert "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz" in told
+    output = run([sys.executable, "-W", "ignore", "-c", code], copy)
+    assert output.startswith("cifar100 ")
+    assert "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz" in output
     lesson = nbformat.read(copy / "notebooks" / "00_start_here.ipynb", as_version=4)
     cells = [cell.source for cell in lesson.cells if cell.cell_type == "code"]
     (end,) = [number for number, source in enumerate(cells) if "describe_machine" in source]
     (begin,) = [number for number, source in enumerate(cells) if 'dataset: str = "default"' in source]
     source = "\n".join([*cells[begin : end + 1], "print(*machine.loc['images'], sep=', ')"])
     code = source.replace('dataset: str = "default"', 'dataset: str = "cifar100"')
-    told = run([sys.executable, "-W", "ignore", "-c", code], copy)
-    assert told == "cifar100, not yet: it is downloaded when a lesson first needs it, True\n"
+    output = run([sys.executable, "-W", "ignore", "-c", code], copy)
+    assert output == "cifar100, not yet: it is downloaded when a lesson first needs it, True\n"
 
 
 def test_every_link_of_the_guide_leads_somewhere():
@@ -127,9 +127,9 @@ def test_every_mistake_of_the_guide_gets_the_hint_that_it_names():
 
 def test_every_exercise_has_a_row_among_the_objectives_with_its_points():
     table = GUIDE.split("## Objectives")[1].split("## Times")[0]
-    told, lesson = {}, ""
+    points, lesson = {}, ""
     for number, shown in re.findall(r"^\| (\d\d)? ?\| .* \| (.*\)) \|$", table, flags=re.MULTILINE):
         lesson = number or lesson
-        told |= {f"lesson{lesson}-test-{n}": float(of) for n, of in re.findall(r"(\d) \((\d)\)", shown)}
+        points |= {f"lesson{lesson}-test-{n}": float(of) for n, of in re.findall(r"(\d) \((\d)\)", shown)}
     solutions = [nbformat.read(path, as_version=4) for path in sorted(SOLUTIONS_FOLDER.glob("*.ipynb"))]
-    assert told == {name: of for solution in solutions for name, (_, of) in marks(solution).items()}
+    assert points == {name: of for solution in solutions for name, (_, of) in marks(solution).items()}
