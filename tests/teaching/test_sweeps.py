@@ -69,7 +69,8 @@ def test_no_run_is_lost_when_its_worker_is_killed(swept):
         assert json.loads((folder / "out" / "runs" / f"{result['name']}.json").read_text()) == result
         assert result["parameters"]["epochs"] == 2
         executed = nbformat.read(folder / "out" / "runs" / f"{result['name']}.ipynb", as_version=4)
-        assert ("too fast" in str(executed.cells)) == (result["status"] == "failed")
+        errors = [out for cell in executed.cells for out in cell.outputs if out.output_type == "error"]
+        assert [error.evalue for error in errors] == ["too fast"] * (result["status"] == "failed")
     assert [r["metrics"]["val_accuracy"] for r in results[:2]] == pytest.approx([0.51, 0.52])
     assert [r["metrics"]["threads"] for r in results[:2]] == [1, 1]
     assert not list((folder / "out" / "runs").glob(".*"))
