@@ -16,8 +16,8 @@ from course_utils.data.folders import FolderOfClasses
 from course_utils.errors import CheckpointError
 from course_utils.models.saving import save_model
 from course_utils.scale import train_command as train_run
-from course_utils.teaching.lessons import run_lessons
 from course_utils.teaching import sweep
+from course_utils.teaching.lessons import run_lessons
 from course_utils.training import feature_cache as feature_store
 
 MB = 2**20
