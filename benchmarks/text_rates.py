@@ -1,11 +1,11 @@
-"""Which learning rate suits each start of lesson 10?
+"""Learning rates for each way to initialise the network of lesson 10.
 
     python benchmarks/text_rates.py [--target sentiment] [--texts-per-class 50] [--steps 60]
     python benchmarks/text_rates.py --target topic --texts-per-class 10
 
 Each start is tried with several rates, on one seed that no reported run uses, and judged on validation texts,
-which are about the topics of training. The rates in `course_utils/text_comparison.py` were chosen by this
-table, `results/text_rates.csv`, which every run adds to. No test review is looked at.
+which are about the topics of training. The rates in `course_utils/text/comparison.py` were chosen by this
+table, `results/text_rates.csv`, which every run adds to. No test review is used.
 """
 
 import argparse
@@ -34,19 +34,19 @@ def main() -> None:
     parser.add_argument("--texts-per-class", type=int, default=50)
     parser.add_argument("--steps", type=int, default=60)
     options = parser.parse_args()
-    asked = Settings(images_per_class=options.texts_per_class, seed=SEED)
-    splits = TARGETS[options.target](asked, load_tokenizer(asked))
-    epochs = math.ceil(options.steps / math.ceil(len(splits.train) / asked.batch_size))
+    base = Settings(images_per_class=options.texts_per_class, seed=SEED)
+    splits = TARGETS[options.target](base, load_tokenizer(base))
+    epochs = math.ceil(options.steps / math.ceil(len(splits.train) / base.batch_size))
     rows = []
-    for start in INIT_STRATEGIES:
-        for decay in DECAYS[start.name]:
-            for lr in RATES[start.name]:
+    for strategy in INIT_STRATEGIES:
+        for decay in DECAYS[strategy.name]:
+            for lr in RATES[strategy.name]:
                 own = {"lr": lr, "layer_lr_decay": decay, "epochs": epochs}
-                settings = asked.model_copy(update=own)
+                settings = base.model_copy(update=own)
                 set_seed(SEED)
-                model = start.prepare(settings, len(splits.classes))
+                model = strategy.build(settings, len(splits.classes))
                 best = fit(model, splits.train, splits.val, settings).best
-                row = {"target": options.target, "start": start.name, "lr": lr, "layer_lr_decay": decay}
+                row = {"target": options.target, "start": strategy.name, "lr": lr, "layer_lr_decay": decay}
                 rows.append({**row, "val_loss": best.val_loss, "val_accuracy": best.val_accuracy})
                 add_rows("text_rates.csv", rows[-1:], COMMAND)
     print(pd.DataFrame(rows).round(4).to_string(index=False))

@@ -1,14 +1,15 @@
-"""Does transfer pay? Three starts, two targets, few and many images: the full table of lesson 07.
+"""Transfer with few and many images, two targets and three starts: the full table of lesson 07.
 
     python benchmarks/transfer_grid.py [--steps 300] [--seeds 0 1 2]
 
 Every run is one row of `results/transfer_grid.csv`, every epoch one of `results/transfer_epochs.csv`; a run
 that is there already is not made again, so the work can be stopped at any time. Both sides get the same
-network, images and steps. The first lines of each file, which begin with #, say when, where and how.
+network, images and steps. Each file begins with its date, machine and command, in lines with a #.
 """
 
 import argparse
 import datetime
+import itertools
 import os
 import platform
 from pathlib import Path
@@ -24,7 +25,7 @@ COUNTS = {"clipart": (5, 20, None), "fashion_mnist_sample": (5, 20, 100, None)}
 
 
 def add_rows(name: str, rows: list[dict], command: str) -> None:
-    """Append rows to a table of results; begin it with what a reader must know."""
+    """Append rows to a table of results, which begins with its date, machine and command."""
     path = RESULTS / name
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
@@ -33,8 +34,16 @@ def add_rows(name: str, rows: list[dict], command: str) -> None:
     pd.DataFrame(rows).round(4).to_csv(path, mode="a", header=False, index=False)
 
 
+def runs_done(name: str) -> set[tuple]:
+    """Return the runs that a table of results has: dataset, number of images asked for, start and seed."""
+    if not (RESULTS / name).exists():
+        return set()
+    table = pd.read_csv(RESULTS / name, comment="#", dtype={"asked": str})
+    return set(zip(table.dataset, table.asked, table.start, table.seed, strict=True))
+
+
 def this_machine() -> str:
-    """Return what a reader must know of the machine: cores, processor, system and version of torch."""
+    """Return the machine's cores, processor and system, and the version of torch."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -61,27 +70,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     command = f"python benchmarks/transfer_grid.py --steps {options.steps}"
-    path = RESULTS / "transfer_grid.csv"
-    done = (
-        pd.read_csv(path, comment="#", dtype={"asked": str})
-        if path.exists()
-        else pd.DataFrame(columns=["dataset"])
-    )
-    known = set() if done.empty else set(zip(done.dataset, done.asked, done.start, done.seed, strict=True))
-    for seed in options.seeds:
-        for dataset, counts in COUNTS.items():
-            for count in counts:
-                for start in INIT_STRATEGIES:
-                    asked = "all" if count is None else str(count)
-                    if (dataset, asked, start.name, seed) in known:
-                        continue
-                    settings = Settings(dataset=dataset, images_per_class=count, seed=seed)
-                    run = train_from(start, settings, options.steps)
-                    row = {name: value for name, value in run._asdict().items() if name != "history"}
-                    row = {"asked": asked, "steps": options.steps, **row}
-                    add_rows("transfer_epochs.csv", epochs_of(run), command)
-                    add_rows("transfer_grid.csv", [row], command)
-                    print(*row.values(), flush=True)
+    done = runs_done("transfer_grid.csv")
+    targets = [(dataset, count) for dataset, counts in COUNTS.items() for count in counts]
+    for seed, (dataset, count), strategy in itertools.product(options.seeds, targets, INIT_STRATEGIES):
+        asked = "all" if count is None else str(count)
+        if (dataset, asked, strategy.name, seed) in done:
+            continue
+        settings = Settings(dataset=dataset, images_per_class=count, seed=seed)
+        run = train_from(strategy, settings, options.steps)
+        row = {name: value for name, value in run._asdict().items() if name != "history"}
+        row = {"asked": asked, "steps": options.steps, **row}
+        add_rows("transfer_epochs.csv", epochs_of(run), command)
+        add_rows("transfer_grid.csv", [row], command)
+        print(*row.values(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Which learning rate suits each start of lesson 07?
+"""Learning rates for each way to initialise the network of lesson 07.
 
     python benchmarks/transfer_rates.py [--dataset clipart] [--images-per-class 20] [--steps 100]
 
 Each start is tried with several rates, on one seed that no reported run uses, and judged on validation
-images. The rates in `course_utils/comparison.py` were chosen by this table.
+images. The rates in `course_utils/evaluation/comparison.py` were chosen by this table.
 """
 
 import argparse
@@ -26,12 +26,12 @@ def main() -> None:
     options = parser.parse_args()
     settings = Settings(dataset=options.dataset, images_per_class=options.images_per_class, seed=SEED)
     rows = []
-    for start in INIT_STRATEGIES:
-        for decay in DECAYS[start.name]:
-            for lr in RATES[start.name]:
-                run = train_from(start._replace(lr=lr, layer_lr_decay=decay), settings, options.steps)
+    for strategy in INIT_STRATEGIES:
+        for decay in DECAYS[strategy.name]:
+            for lr in RATES[strategy.name]:
+                run = train_from(strategy._replace(lr=lr, layer_lr_decay=decay), settings, options.steps)
                 best = run.history.best
-                rows.append([start.name, lr, decay, best.val_loss, best.val_accuracy, run.seconds])
+                rows.append([strategy.name, lr, decay, best.val_loss, best.val_accuracy, run.seconds])
                 print(*rows[-1], flush=True)
     columns = ["start", "lr", "layer_lr_decay", "val_loss", "val_accuracy", "seconds"]
     print(pd.DataFrame(rows, columns=columns).round(4).to_string(index=False))

@@ -1,7 +1,7 @@
-"""Evaluation: how good is a network, and can the result be trusted? (lessons 05, 07 and 08)
+"""Evaluation: how good a network is, and how far the result can be trusted (lessons 05, 07 and 08).
 
-Metrics with their intervals; calibration; explanations; fair comparisons of ways to train; what a wrong
-preprocessing costs; the card that goes with a model.
+Metrics with their intervals; calibration; explanations; fair comparisons of ways to train; the cost of faulty
+preprocessing; the card that goes with a model.
 """
 
 from course_utils.evaluation.calibration import (
@@ -16,10 +16,16 @@ from course_utils.evaluation.comparison import (
     Run,
     aggregate_runs,
     mean_interval,
-    settings_for,
+    train_and_test,
     train_from,
 )
-from course_utils.evaluation.explanations import as_grid, grad_cam, gradcam_layer, tsne_embedding
+from course_utils.evaluation.explanations import (
+    as_grid,
+    check_target,
+    grad_cam,
+    gradcam_layer,
+    tsne_embedding,
+)
 from course_utils.evaluation.metrics import (
     Evaluation,
     accuracy_interval,
@@ -31,7 +37,7 @@ from course_utils.evaluation.metrics import (
 )
 from course_utils.evaluation.model_card import model_card, write_new_file
 from course_utils.evaluation.preprocessing_ablation import (
-    WAYS,
+    FAULT_SCOPES,
     TransformedDataset,
     alters_images,
     channel_statistics,
@@ -46,8 +52,8 @@ from course_utils.evaluation.preprocessing_ablation import (
 )
 
 __all__ = [
+    "FAULT_SCOPES",
     "INIT_STRATEGIES",
-    "WAYS",
     "Evaluation",
     "InitStrategy",
     "Run",
@@ -58,6 +64,7 @@ __all__ = [
     "as_grid",
     "calibration_error",
     "channel_statistics",
+    "check_target",
     "confusion_matrix",
     "costs_table",
     "evaluate",
@@ -76,7 +83,7 @@ __all__ = [
     "reliability_table",
     "resized",
     "right_steps",
-    "settings_for",
+    "train_and_test",
     "train_from",
     "tsne_embedding",
     "with_steps",

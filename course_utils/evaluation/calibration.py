@@ -1,8 +1,7 @@
-"""How far can you trust its confidence?
+"""Calibration: how far a network's confidence can be trusted (lesson 05).
 
-A network is *calibrated* if, of the answers that it is 80 % sure of, 80 % are right. Whether that is so can
-be measured on images with labels; where it is not, one number, the temperature, can often mend it (Guo et
-al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599).
+A network is *calibrated* if, of the predictions that it is 80 % sure of, 80 % are right. Where it is not, one
+number, the temperature, can often mend it (Guo et al., 2017, arXiv:1706.04599).
 """
 
 import math
@@ -14,35 +13,29 @@ from torch import nn
 from course_utils.errors import ConfigError
 from course_utils.evaluation.metrics import Evaluation
 
-# Below this a probability counts as this (the smallest normal float32, about 1e-38): the logarithm of a
-# probability that was rounded to 0 would be minus infinity, and with it the loss at every temperature.
-SMALLEST_PROBABILITY = torch.finfo(torch.float32).tiny
-
-# Where a temperature is looked for. Without a mistake among the validation images the loss falls as the
-# temperature does, for ever; the lowest one is then the answer.
+# Where a temperature is searched for. Without a mistake among the validation images the loss falls as the
+# temperature does, without end; the lowest one is then returned.
 TEMPERATURES = 0.05, 20.0
 
 
 def reliability_table(result: Evaluation, bins: int = 15) -> pd.DataFrame:
-    """Compare how sure the network was with how often it was right.
-
-    The answers are sorted by their confidence (the probability of the answer) into bins of equal width.
+    """Compare confidence with accuracy, in bins of equal width.
 
     Returns:
-        One row for each bin that holds an answer: `low` and `high` (the bin; `high` belongs to the next
+        One row for each bin that holds a prediction: `low` and `high` (the bin; `high` belongs to the next
         one, 1 to the last), `confidence` (mean), `accuracy`, and `images`. All but the last from 0 to 1.
     """
     confidence = result.probabilities.max(dim=1).values
     edges = torch.linspace(0, 1, bins + 1)
-    answers = pd.DataFrame(
+    predictions = pd.DataFrame(
         {
             "bin": (torch.bucketize(confidence, edges, right=True) - 1).clamp(max=bins - 1),
             "confidence": confidence.double(),
-            "right": result.predictions == result.labels,
+            "correct": result.predictions == result.labels,
         }
     )
-    table = answers.groupby("bin").agg(
-        confidence=("confidence", "mean"), accuracy=("right", "mean"), images=("right", "size")
+    table = predictions.groupby("bin").agg(
+        confidence=("confidence", "mean"), accuracy=("correct", "mean"), images=("correct", "size")
     )
     table.insert(0, "low", edges.numpy()[table.index])
     table.insert(1, "high", edges.numpy()[table.index + 1])
@@ -55,25 +48,22 @@ def calibration_error(result: Evaluation, bins: int = 15) -> float:
     It is the mean, over images, of the distance between the confidence and the accuracy of their bin.
     It is never quite 0: in a bin with few images the accuracy is off by chance.
     """
-    # torchmetrics would give a confidence of exactly 1 a bin of its own.
-    probabilities = result.probabilities.clamp(max=1 - torch.finfo(torch.float32).eps)
     from torchmetrics.functional.classification import multiclass_calibration_error  # a second
 
-    error = multiclass_calibration_error(
-        probabilities, result.labels, num_classes=len(result.classes), n_bins=bins, norm="l1"
-    )
-    return float(error)
+    # Without the clamp, torchmetrics gives a confidence of exactly 1 a bin of its own.
+    probabilities = result.probabilities.clamp(max=1 - torch.finfo(torch.float32).eps)
+    options = {"num_classes": len(result.classes), "n_bins": bins, "norm": "l1"}
+    return float(multiclass_calibration_error(probabilities, result.labels, **options))
 
 
 def fit_temperature(result: Evaluation) -> float:
-    """Return the temperature with which the probabilities explain the labels best.
+    """Return the temperature that gives the labels the lowest mean cross-entropy.
 
-    It is the one with the lowest mean cross-entropy. Above 1: the network was too sure; below 1: not sure
-    enough. Give it answers to *validation* images: a temperature is a setting, and the test set is not
-    there to choose settings.
+    Above 1: the network was too sure; below 1: not sure enough. Give it predictions for *validation* images:
+    a temperature is a setting, and the test set is not there to choose settings.
 
     Returns:
-        A number from 0.05 to 20; 0.05 if there is no mistake among the answers.
+        A number from 0.05 to 20; 0.05 if there is no mistake among the predictions.
     """
     from scipy.optimize import minimize_scalar  # half a second: only where it is needed
 
@@ -83,16 +73,16 @@ def fit_temperature(result: Evaluation) -> float:
         scaled = log_probabilities / math.exp(log_temperature)
         return nn.functional.cross_entropy(scaled, result.labels).item()
 
-    # The loss has one lowest point: it is convex in 1/temperature.
+    # There is one minimum: the loss is convex in 1/temperature.
     bounds = tuple(math.log(bound) for bound in TEMPERATURES)
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return math.exp(found.x)
 
 
 def with_temperature(result: Evaluation, temperature: float) -> Evaluation:
-    """Return the same answers as the network would give if its logits were divided by a temperature.
+    """Return the evaluation as if the network's logits were divided by a temperature.
 
-    Above 1 every answer becomes less sure, below 1 surer. The order of the classes stays, and with it
+    Above 1 every prediction becomes less sure, below 1 surer. The order of the classes stays, and with it
     every prediction and the accuracy.
 
     Raises:
@@ -111,5 +101,8 @@ def with_temperature(result: Evaluation, temperature: float) -> Evaluation:
 
 
 def _log_probabilities(result: Evaluation) -> torch.Tensor:
-    """Return the logits but for a constant in each row, which softmax does not see: float64."""
-    return result.probabilities.double().clamp(min=SMALLEST_PROBABILITY).log()
+    """Return the logits but for a constant in each row, which softmax ignores: float64.
+
+    A probability that was rounded to 0 counts as the smallest float32, since its logarithm is not finite.
+    """
+    return result.probabilities.double().clamp(min=torch.finfo(torch.float32).tiny).log()

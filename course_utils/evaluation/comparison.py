@@ -1,8 +1,8 @@
-"""Does transfer pay? The same network, images and number of steps, from three different starts.
+"""Fair comparisons of three ways to initialise a network (lesson 07).
 
-Lesson 07 asks this, and `benchmarks/transfer_grid.py` asks it of every number of images. Two runs that are
-compared differ in their start, and in the learning rate that suits it: each start's rate was chosen by
-itself, on validation images and with a seed that no reported run uses (`benchmarks/transfer_rates.py`).
+The network, the images and the number of steps are the same. Runs that are compared differ in how they begin,
+and in the learning rate that suits it: each was chosen by itself, on validation images and with a seed that
+no reported run uses (`benchmarks/transfer_rates.py`).
 """
 
 import math
@@ -17,8 +17,8 @@ from torch import nn
 from torch.utils.data import Subset
 from torchvision.transforms import v2
 
-from course_utils.data import backbone_transform, backbone_weights, build_backbone, load_splits
-from course_utils.evaluation.metrics import evaluate
+from course_utils.data import Splits, backbone_transform, backbone_weights, build_backbone, load_splits
+from course_utils.evaluation.metrics import Evaluation, evaluate
 from course_utils.models import freeze, load_backbone, replace_head
 from course_utils.settings import Settings, set_seed
 from course_utils.training import History, fit
@@ -46,10 +46,10 @@ def fine_tuned(settings: Settings, num_classes: int) -> nn.Module:
 
 
 class InitStrategy(NamedTuple):
-    """Where training begins, and how large its steps are."""
+    """How a network is initialised, and the learning rates that suit it."""
 
     name: str
-    prepare: Callable[[Settings, int], nn.Module]
+    build: Callable[[Settings, int], nn.Module]
     lr: float
     layer_lr_decay: float = 1.0
     augmented: bool = True
@@ -64,9 +64,10 @@ INIT_STRATEGIES = (
 
 
 class Run(NamedTuple):
-    """What one training run gave."""
+    """The result of one training run."""
 
     start: str
+    """The name of the `InitStrategy`."""
     dataset: str
     images_per_class: int
     """How many labelled images of each class there were, those for validation among them."""
@@ -78,74 +79,66 @@ class Run(NamedTuple):
 
 
 def augment(settings: Settings) -> v2.Transform:
-    """Return the preprocessing of the settings, and after it a random mirror image and a shift.
+    """Return the preprocessing of the settings, followed by a random mirror image and a shift.
 
     The shift is up to a tenth of the picture. What it uncovers mirrors the picture at its edge, so that it
     looks like more of the same: white beside a drawing on white, grass beside a photograph of grass.
     """
     transform = backbone_transform(backbone_weights(settings), settings.image_size)
-    return v2.Compose([transform, v2.RandomHorizontalFlip(), v2.Lambda(_shifted)])
+    return v2.Compose([transform, v2.RandomHorizontalFlip(), v2.Lambda(_shift)])
 
 
-def _shifted(image: torch.Tensor) -> torch.Tensor:
-    size = image.shape[-2:]
-    return v2.RandomCrop(size, padding=[size[1] // 10, size[0] // 10], padding_mode="reflect")(image)
+def _shift(image: torch.Tensor) -> torch.Tensor:
+    height, width = image.shape[-2:]
+    return v2.RandomCrop((height, width), [width // 10, height // 10], padding_mode="reflect")(image)
 
 
-def settings_for(start: InitStrategy, settings: Settings, samples: int, steps: int) -> Settings:
-    """Return the settings with the rates of a start, and epochs for at least so many steps over `samples`."""
-    batches = math.ceil(samples / settings.batch_size)
-    own = {"lr": start.lr, "layer_lr_decay": start.layer_lr_decay, "epochs": math.ceil(steps / batches)}
-    return settings.model_copy(update=own)
-
-
-def train_from(start: InitStrategy, settings: Settings, steps: int, test_images: int | None = None) -> Run:
-    """Train for (at least) so many steps, and measure on the test images once, at the end.
+def train_from(strategy: InitStrategy, settings: Settings, steps: int, test_images: int | None = None) -> Run:
+    """Train on images for (at least) so many steps, and evaluate on the test images once, at the end.
 
     Args:
-        start: One of `INIT_STRATEGIES`.
-        settings: `lr`, `layer_lr_decay` and `epochs` are replaced: by the start's, and by the steps.
+        strategy: One of `INIT_STRATEGIES`.
+        settings: `lr`, `layer_lr_decay` and `epochs` are replaced: by the strategy's, and by the steps.
         steps: Batches that the network learns from; a last epoch that has begun is finished.
-        test_images: How many to measure on, spread evenly over the test set. None: all.
+        test_images: How many to evaluate on, spread evenly over the test set. None: all.
     """
-    splits = load_splits(settings, train_transform=augment(settings) if start.augmented else None)
-    settings = settings_for(start, settings, len(splits.train), steps)
+    splits = load_splits(settings, train_transform=augment(settings) if strategy.augmented else None)
+    every = max(1, len(splits.test) // (test_images or len(splits.test)))
+    splits = splits._replace(test=Subset(splits.test, range(0, len(splits.test), every)))
+    return train_and_test(strategy, splits, settings, steps, settings.dataset)[0]
+
+
+def train_and_test(
+    strategy: InitStrategy, splits: Splits, settings: Settings, steps: int, dataset: str
+) -> tuple[Run, Evaluation]:
+    """Train on any splits, as `train_from` does; return the run and the evaluation on the test samples."""
+    epochs = math.ceil(steps / math.ceil(len(splits.train) / settings.batch_size))
+    own = {"lr": strategy.lr, "layer_lr_decay": strategy.layer_lr_decay, "epochs": epochs}
+    settings = settings.model_copy(update=own)
     set_seed(settings.seed)
-    model = start.prepare(settings, len(splits.classes))
+    model = strategy.build(settings, len(splits.classes))
     started = time.perf_counter()
     # Seconds are compared: features that an earlier run has kept would be unfair.
     history = fit(model, splits.train, splits.val, settings, cache_features=False)
     seconds = time.perf_counter() - started
-    images = (len(splits.train) + len(splits.val)) // len(splits.classes)
-    every = max(1, len(splits.test) // (test_images or len(splits.test)))
-    accuracy = evaluate(model, Subset(splits.test, range(0, len(splits.test), every))).accuracy
-    return Run(start.name, settings.dataset, images, settings.seed, accuracy, seconds, history)
-
-
-def seconds_until(run: Run, val_accuracy: float) -> float:
-    """Return after how many seconds of training the validation accuracy was first reached, or infinity.
-
-    What came before the first epoch (the features of a frozen network) is counted.
-    """
-    epochs = run.history.to_frame()
-    before = run.seconds - epochs.seconds.sum()
-    reached = np.flatnonzero(epochs.val_accuracy >= val_accuracy)
-    return before + epochs.seconds.iloc[: reached[0] + 1].sum() if len(reached) else math.inf
+    result = evaluate(model, splits.test)
+    labelled = (len(splits.train) + len(splits.val)) // len(splits.classes)
+    return Run(strategy.name, dataset, labelled, settings.seed, result.accuracy, seconds, history), result
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Return the mean of some runs and the limits of its Student-t interval (Student, 1908).
+    """Return the mean of some runs and the ends of its Student-t interval (Student, 1908).
 
     With three runs the interval is 2.5 times their standard deviation to either side: few runs prove
     little. It assumes that runs scatter as a normal distribution does.
     """
-    values = np.asarray(values, dtype=float)
+    mean = float(np.mean(values))
     if len(values) < 2:
-        return float(values.mean()), -math.inf, math.inf
+        return mean, -math.inf, math.inf
     from scipy import stats  # half a second: only where it is needed
 
-    spread = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean()), float(values.mean() - spread), float(values.mean() + spread)
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values))
+    return mean, mean - half, mean + half
 
 
 def aggregate_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -157,9 +150,7 @@ def aggregate_runs(runs: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns dataset, images_per_class, start, accuracy, low, high (0 to 1) and seeds.
     """
-    rows = []
-    for keys, group in runs.groupby(["dataset", "images_per_class", "start"], sort=False):
-        accuracy, low, high = mean_interval(group.test_accuracy)
-        rows.append([*keys, accuracy, low, high, len(group)])
+    groups = runs.groupby(["dataset", "images_per_class", "start"], sort=False).test_accuracy
+    rows = [[*keys, *mean_interval(values), len(values)] for keys, values in groups]
     columns = ["dataset", "images_per_class", "start", "accuracy", "low", "high", "seeds"]
     return pd.DataFrame(rows, columns=columns)

@@ -1,7 +1,7 @@
-"""What did it look at, and how does it arrange the pictures?
+"""Grad-CAM heatmaps, and embeddings of features in the plane (lesson 05).
 
-Two ways to see inside a trained network. Grad-CAM marks the places of one picture that spoke for a class;
-a map of the features shows which pictures the network takes to be alike.
+Two ways to see inside a trained network: a heatmap marks the regions of one picture that speak for a class; a
+t-SNE embedding shows which pictures have similar features.
 """
 
 import math
@@ -18,62 +18,73 @@ FEWEST_POSITIONS = 4  # rows and columns: the four fields of a 2 × 2 map say ne
 
 
 def grad_cam(model: nn.Module, image: torch.Tensor, target: int) -> torch.Tensor:
-    """Mark the places of a picture that spoke for a class (Selvaraju et al., 2017, arXiv:1610.02391).
+    """Mark the regions of a picture that speak for a class (Selvaraju et al., 2017, arXiv:1610.02391).
 
     The channels of a deep layer that still has rows and columns are added up, each weighted by how much
-    the class's logit rises with it (its mean gradient). A place where the sum is below 0 spoke against
-    the class, and is set to 0. No parameter has to be trainable: a frozen network is asked like any other.
+    the class's logit rises with it (its mean gradient). Where the sum is below 0, the picture speaks against
+    the class, and the heatmap is 0. No parameter has to be trainable.
 
     Args:
-        model: A network that gives logits; used in eval mode on the device where it is, and given back
-            in the mode in which it came, with its parameters as they were.
-        image: float32, [3, height, width], as the network is given it.
+        model: A network that gives logits; used in eval mode on the device where it is. Its mode is
+            restored, and its parameters stay as they are.
+        image: float32, [3, height, width], preprocessed for the network.
         target: The number of the class.
 
     Returns:
-        float32, [height, width] of the image, on the CPU: 1 at the strongest place, and 0 everywhere if
-        no place spoke for the class.
+        float32, [height, width] of the image, on the CPU: 1 at the strongest position, and 0 everywhere if
+        nothing speaks for the class.
 
     Raises:
-        ConfigError: If there is no such class, or no layer to ask: a small picture leaves none in a deep
+        ConfigError: If there is no such class, or no suitable layer: a small picture leaves none in a deep
             network.
     """
     batch = image.detach().unsqueeze(0).to(next(model.parameters()).device)
     with eval_mode(model):
         shapes = _output_shapes(model, batch)
-        _check_target(target, num_classes=shapes[""][1])
+        check_target(target, num_classes=shapes[""][1])
         name = _last_layer_with_positions(model, shapes, image)
-        heat = (_heat_of_tokens if len(shapes[name]) == 3 else _heat)(model, name, batch, target)
+        heat = (_token_heatmap if len(shapes[name]) == 3 else _channel_heatmap)(model, name, batch, target)
     heat = nn.functional.interpolate(heat, size=tuple(image.shape[1:]), mode="bilinear")
     heat = heat[0, 0].detach().float().cpu()
     return heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)
 
 
-def _heat(model: nn.Module, name: str, batch: torch.Tensor, target: int) -> torch.Tensor:
-    # captum takes half a second to import: only where a heatmap is really made.
-    from captum.attr import LayerGradCam
+def check_target(target: int, num_classes: int) -> None:
+    """Raise a ConfigError if there is no class of this number."""
+    if not 0 <= target < num_classes:
+        raise ConfigError(
+            "The network does not know this class.",
+            where="target",
+            expected=f"a whole number from 0 to {num_classes - 1}",
+            found=repr(target),
+            do="Give the number of a class: classes.index(name).",
+        )
+
+
+def _channel_heatmap(model: nn.Module, name: str, batch: torch.Tensor, target: int) -> torch.Tensor:
+    from captum.attr import LayerGradCam  # half a second: only where it is needed
 
     cam = LayerGradCam(model, model.get_submodule(name))
     return cam.attribute(batch, target=target, relu_attributions=True)
 
 
-def _heat_of_tokens(model: nn.Module, name: str, batch: torch.Tensor, target: int) -> torch.Tensor:
+def _token_heatmap(model: nn.Module, name: str, batch: torch.Tensor, target: int) -> torch.Tensor:
     """Return what captum would, if it did not take tokens for channels: [1, 1, rows, columns]."""
-    kept = []
+    outputs = []
     hook = model.get_submodule(name).register_forward_hook(
-        lambda _module, _inputs, output: kept.append(output.requires_grad_())
+        lambda _module, _inputs, output: outputs.append(output.requires_grad_())
     )
     try:
         logits = model(batch)
     finally:
         hook.remove()
-    (gradient,) = torch.autograd.grad(logits[0, target], kept[0])
+    (gradient,) = torch.autograd.grad(logits[0, target], outputs[0])
     weights = as_grid(gradient).mean(dim=(2, 3), keepdim=True)
-    return (weights * as_grid(kept[0])).sum(dim=1, keepdim=True).relu()
+    return (weights * as_grid(outputs[0])).sum(dim=1, keepdim=True).relu()
 
 
 def as_grid(output: torch.Tensor) -> torch.Tensor:
-    """Lay the tokens of a vision transformer out in rows and columns; leave the output of a convolution.
+    """Arrange the tokens of a vision transformer in rows and columns; leave a convolution's output as it is.
 
     Args:
         output: [batch, tokens, channels], with a token for each field of a square picture, row by row, and
@@ -89,11 +100,11 @@ def as_grid(output: torch.Tensor) -> torch.Tensor:
 
 
 def gradcam_layer(model: nn.Module, image: torch.Tensor) -> str:
-    """Return the name of the layer that `grad_cam` asks, for example "layer4" in a ResNet at 224 pixels.
+    """Return the name of the layer that `grad_cam` uses, for example "layer4" in a ResNet at 224 pixels.
 
     It is the last one with at least four rows and columns: the deeper a layer, the more it knows about
-    what is seen, and the less about where. In a vision transformer it is the last stage but one: the head
-    reads one token, so that nothing hangs on what the last stage says about the others.
+    what is in the picture, and the less about where. In a vision transformer it is the last stage but one:
+    the head reads one token, so that it does not depend on the last stage's output for the others.
 
     Args:
         model: As for `grad_cam`.
@@ -108,19 +119,15 @@ def gradcam_layer(model: nn.Module, image: torch.Tensor) -> str:
 
 
 def _output_shapes(model: nn.Module, batch: torch.Tensor) -> dict[str, tuple[int, ...]]:
-    """Run the network once; return the shape of each stage's output, in order; the last is its own ("")."""
+    """Return the shape of each stage's output, in order; the last is that of the network itself, ""."""
     shapes, hooks = {}, []
+    for name, module in [*_stages(model), ("", model)]:
 
-    def note(name: str):
-        def hook(_module, _inputs, output):
+        def hook(_module, _inputs, output, name=name):
             shapes[name] = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
 
-        return hook
-
+        hooks.append(module.register_forward_hook(hook))
     try:
-        for name, module in _stages(model):
-            hooks.append(module.register_forward_hook(note(name)))
-        hooks.append(model.register_forward_hook(note("")))
         with torch.no_grad():
             model(batch)
     finally:
@@ -130,9 +137,9 @@ def _output_shapes(model: nn.Module, batch: torch.Tensor) -> dict[str, tuple[int
 
 
 def _stages(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Give the parts that follow one another, but not what lies inside a block, where paths run in parallel.
+    """Yield the parts that follow one another, but not those inside a block, where paths run in parallel.
 
-    An adaptive pool is left out: it gives as many rows as it was told to, however few it is given.
+    An adaptive pool is left out: the number of its rows does not depend on its input.
     """
     for name, child in module.named_children():
         if not isinstance(child, nn.AdaptiveAvgPool2d):
@@ -151,7 +158,7 @@ def _last_layer_with_positions(
         if len(shape) == 3 and math.isqrt(shape[1]) >= FEWEST_POSITIONS:
             return stage_names(model)[-2]
         if len(shape) != 4 or shape[2] > height or shape[3] > width:
-            break  # rows and columns in another order: which place is which is not known
+            break  # rows and columns in another order: it is not known which is which
         if min(shape[2:]) >= FEWEST_POSITIONS:
             return name
     raise ConfigError(
@@ -164,36 +171,24 @@ def _last_layer_with_positions(
     )
 
 
-def _check_target(target: int, num_classes: int) -> None:
-    if not 0 <= target < num_classes:
-        raise ConfigError(
-            "The network does not know this class.",
-            where="target",
-            expected=f"a whole number from 0 to {num_classes - 1}",
-            found=repr(target),
-            do="Give the number of a class: classes.index(name).",
-        )
-
-
 def tsne_embedding(features: torch.Tensor, seed: int = 0) -> np.ndarray:
-    """Put similar features close to each other in the plane (t-SNE: van der Maaten and Hinton, 2008).
+    """Embed features in the plane, similar ones close to each other (t-SNE: van der Maaten and Hinton, 2008).
 
-    Only who is whose neighbour carries over. How far two groups lie from each other, how large one is and
-    which way is up mean little.
+    Only neighbourhoods are preserved. How far two groups lie from each other, how large one is and which way
+    is up mean little.
 
     Args:
         features: [images, features], at least two images.
-        seed: The map follows from this number. Little hangs on it: points start on the two main axes of the
-            features (PCA), unless there is only one feature, or all images are alike.
+        seed: Of the embedding. It matters little: points start on the two main axes of the features (PCA),
+            unless there is only one feature, or all images are alike.
 
     Returns:
-        float32, [images, 2]: a place for each image, in no unit.
+        float32, [images, 2]: a position for each image, in no unit.
 
     Raises:
         ConfigError: If there are fewer than two images.
     """
-    # scikit-learn takes most of a second to import: only where a map is really made.
-    from sklearn.manifold import TSNE
+    from sklearn.manifold import TSNE  # most of a second: only where it is needed
 
     features = features.detach().flatten(1).float().cpu().numpy()
     if len(features) < 2:
@@ -204,12 +199,12 @@ def tsne_embedding(features: torch.Tensor, seed: int = 0) -> np.ndarray:
             found=f"a tensor of {list(features.shape)}",
             do="Give more images.",
         )
-    # scikit-learn divides by the spread along the main axis; where that is 0, the whole process dies. What
-    # a network gives that has learned nothing may be so small that its squares are 0, or always the same.
+    # scikit-learn divides by the spread along the main axis; where that is 0, the whole process dies. The
+    # features of an untrained network may be so small that their squares are 0, or always the same.
     spread = np.ptp(features, axis=0).max()
     if 0 < spread < 1e-6:
         features = (features - features[0]) / spread
     # The perplexity is about the number of neighbours that each image has; there must be more images.
     perplexity = min(30, (len(features) - 1) / 3)
-    start = "pca" if min(features.shape) > 1 and spread > 0 else "random"
-    return TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(features)
+    init = "pca" if min(features.shape) > 1 and spread > 0 else "random"
+    return TSNE(perplexity=perplexity, init=init, random_state=seed).fit_transform(features)

@@ -1,7 +1,7 @@
-"""How good is it, how sure can you be of that, and where is it wrong?
+"""Predictions on a dataset, and metrics with their intervals (lesson 05).
 
-Everything starts from one `Evaluation`: what the network said about each image of a dataset, and what was
-right. The figures are made from it without running the network again.
+Everything starts from one `Evaluation`: the network's probabilities for each image of a dataset, and the
+labels. The figures are made from it without running the network again.
 """
 
 import io
@@ -23,12 +23,12 @@ from course_utils.training import batches_with_bar, check_batch_labels, share_am
 
 
 class Evaluation(NamedTuple):
-    """What a network said about every image of a dataset, in the dataset's order."""
+    """A network's probabilities for every sample of a dataset, in the dataset's order."""
 
     probabilities: torch.Tensor
-    """float32, [images, classes], each row sums to 1."""
+    """float32, [images, classes]; each row sums to 1."""
     labels: torch.Tensor
-    """int64, [images]: the right answers."""
+    """int64, [images]: the true classes."""
     classes: list[str]
 
     @property
@@ -38,49 +38,49 @@ class Evaluation(NamedTuple):
 
     @property
     def correct(self) -> int:
-        """How many images were named right."""
+        """The number of images that were classified correctly."""
         return int((self.predictions == self.labels).sum())
 
     @property
     def accuracy(self) -> float:
-        """The share of images that were named right, from 0 to 1."""
+        """The share of images that were classified correctly, from 0 to 1."""
         return self.correct / len(self.labels)
 
 
 def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Evaluation:
-    """Ask the network about every image of a dataset, learning nothing.
+    """Run a network on every image of a dataset, without training it.
+
+    If several processes were launched, each takes a part of the dataset and all get the whole result: every
+    one of them must call this.
 
     Args:
-        model: Used in eval mode on the device where it is, and given back in the mode in which it came.
+        model: Used in eval mode on the device where it is; its mode is restored.
         dataset: Pairs of an image (float32, [3, height, width]) and a label (int).
         num_workers: Extra processes that read images.
-
-    If several processes were launched, each asks about a part, and all get the whole answer: every one of
-    them must call this.
 
     Raises:
         DataError: If the dataset is empty, its classes have no names, or a label is not that of a class.
     """
     device = next(model.parameters()).device
 
-    def ask(part: Dataset) -> list[torch.Tensor]:
-        found = []
+    def predict_part(part: Dataset) -> list[torch.Tensor]:
+        batches = []
         for images, labels in batches_with_bar(part, device, num_workers, "evaluate"):
-            found.append((model(images).softmax(dim=1).cpu(), labels))
-            check_batch_labels(labels, found[-1][0].shape[1], "evaluate")
-        return [torch.cat(tensors) for tensors in zip(*found, strict=True)]
+            batches.append((model(images).softmax(dim=1).cpu(), labels))
+            check_batch_labels(labels, batches[-1][0].shape[1], "evaluate")
+        return [torch.cat(tensors) for tensors in zip(*batches, strict=True)]
 
     with eval_mode(model), torch.inference_mode():
-        return Evaluation(*share_among_processes(ask, dataset, device), classes_of(dataset))
+        return Evaluation(*share_among_processes(predict_part, dataset, device), classes_of(dataset))
 
 
 def predict(
     model: nn.Module, picture: str | Path | bytes | Image.Image, transform: Callable, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Ask the network about one picture.
+    """Classify one picture.
 
     Args:
-        model: Used in eval mode on the device where it is, and given back in the mode in which it came.
+        model: Used in eval mode on the device where it is; its mode is restored.
         picture: A path, the bytes of a picture file, or a PIL picture; of any kind that `load_rgb` reads.
         transform: From a PIL picture to what the network was trained with (float32, [3, height, width]).
         classes: The names of the network's outputs, in order.
@@ -120,16 +120,6 @@ def accuracy_interval(correct: int, images: int, confidence: float = 0.95) -> tu
     return float(interval.low), float(interval.high)
 
 
-class Difference(NamedTuple):
-    """How much more often one thing was right than another on the same images, and how sure that is."""
-
-    mean: float
-    """The difference of the two accuracies, from -1 to 1."""
-    low: float
-    high: float
-    """The ends of its confidence interval."""
-
-
 def paired_difference(
     first: Sequence[Evaluation],
     second: Sequence[Evaluation],
@@ -137,47 +127,44 @@ def paired_difference(
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> Difference:
-    """Return by how much the accuracy of `first` is higher than that of `second`, with an interval.
+) -> tuple[float, float, float]:
+    """Return by how much the accuracy of `first` is higher than that of `second`, and the interval's ends.
 
-    Both were asked about the same images, so that an image which both name right, or both wrong, says
-    nothing about the difference; two separate intervals would count its luck twice. The interval is a
-    percentile bootstrap (Efron, 1979, doi:10.1214/aos/1176344552). Where there are several training runs,
-    runs and images are both drawn anew (Owen, 2007, doi:10.1214/07-AOAS122), so that it covers the choice
-    of either. Few runs show little of how runs scatter: with three it is rather too narrow in that respect.
+    Both saw the same images, so that an image which both classify correctly, or both wrongly, says nothing
+    about the difference; two separate intervals would count its luck twice. The interval is a percentile
+    bootstrap (Efron, 1979, doi:10.1214/aos/1176344552). Where there are several training runs, runs and
+    images are both resampled (Owen, 2007, doi:10.1214/07-AOAS122), so that it covers the choice of either.
+    Few runs show little of how runs scatter: with three it is rather too narrow in that respect.
 
     Args:
         first: One `Evaluation` for each training run.
         second: As many, of the same images in the same order; run by run with the same seed.
         resamples: How often runs and images are drawn.
         confidence: The share of intervals that hold the true difference, if all is repeated often.
-        seed: The draws follow from it.
+        seed: Of the draws.
 
     Raises:
-        DataError: If the runs are not as many, or their images are not the same in the same order, as far
+        DataError: If the numbers of runs differ, or their images are not the same in the same order, as far
             as the labels tell.
     """
     if not first or len(first) != len(second):
         raise _not_paired("as many training runs on both sides", f"{len(first)} and {len(second)}")
     labels = first[0].labels
-    for run, result in enumerate([*first, *second]):
-        if not torch.equal(result.labels, labels):
-            side, number = ("first", run) if run < len(first) else ("second", run - len(first))
-            raise _not_paired(
-                f"the {len(labels)} labels of first[0], in the same order",
-                f"{len(result.labels)} other labels, or another order, in {side}[{number}]",
-            )
-    right = [
-        np.stack([(run.predictions == run.labels).numpy() for run in runs]).astype(float)
-        for runs in (first, second)
-    ]
-    difference = right[0] - right[1]  # [runs, images]: -1, 0 or 1
-    random, means = np.random.default_rng(seed), []
+    for side, runs in {"first": first, "second": second}.items():
+        for number, run in enumerate(runs):
+            if not torch.equal(run.labels, labels):
+                raise _not_paired(
+                    f"the {len(labels)} labels of first[0], in the same order",
+                    f"{len(run.labels)} other labels, or another order, in {side}[{number}]",
+                )
+    correct = [torch.stack([run.predictions == labels for run in runs]).int() for runs in (first, second)]
+    difference = (correct[0] - correct[1]).double().numpy()  # [runs, images]: -1, 0 or 1
+    rng, means = np.random.default_rng(seed), []
     for _ in range(resamples):
-        runs, images = (random.integers(count, size=count) for count in difference.shape)
+        runs, images = (rng.integers(count, size=count) for count in difference.shape)
         means.append(difference[runs][:, images].mean())
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Difference(float(difference.mean()), float(low), float(high))
+    return float(difference.mean()), float(low), float(high)
 
 
 def _not_paired(expected: str, found: str) -> DataError:
@@ -191,7 +178,7 @@ def _not_paired(expected: str, found: str) -> DataError:
 
 
 def confusion_matrix(result: Evaluation) -> torch.Tensor:
-    """Return how often each true class (row) was given each name (column): int64, [classes, classes]."""
+    """Return how often each true class (row) was predicted as each (column): int64, [classes, classes]."""
     from torchmetrics.functional import classification  # a second: only where it is needed
 
     return classification.multiclass_confusion_matrix(
@@ -202,39 +189,32 @@ def confusion_matrix(result: Evaluation) -> torch.Tensor:
 def per_class(result: Evaluation) -> pd.DataFrame:
     """Return one row for each class: precision, recall and F1 (0 to 1), and the number of images.
 
-    Precision: of the images that were given this name, the share that deserved it. Recall: of the images
-    of this class, the share that were given its name. F1: the harmonic mean of the two.
+    Precision: of the images that were predicted to be of this class, the share that are. Recall: of the
+    images of this class, the share that were predicted to be. F1: the harmonic mean of the two.
     """
-    from torchmetrics.functional import classification
+    from sklearn.metrics import precision_recall_fscore_support  # a second: only where it is needed
 
-    asked = {"num_classes": len(result.classes), "average": "none"}
-    answers = result.predictions, result.labels
-    return pd.DataFrame(
-        {
-            "precision": classification.multiclass_precision(*answers, **asked).numpy(),
-            "recall": classification.multiclass_recall(*answers, **asked).numpy(),
-            "f1": classification.multiclass_f1_score(*answers, **asked).numpy(),
-            "images": torch.bincount(result.labels, minlength=len(result.classes)).numpy(),
-        },
-        index=pd.Index(result.classes, name="class"),
-    )
+    pair, numbers = (result.labels.numpy(), result.predictions.numpy()), range(len(result.classes))
+    columns = precision_recall_fscore_support(*pair, labels=numbers, zero_division=0)
+    table = dict(zip(("precision", "recall", "f1", "images"), columns, strict=True))
+    return pd.DataFrame(table, index=pd.Index(result.classes, name="class"))
 
 
 def most_confident_mistakes(result: Evaluation, count: int) -> pd.DataFrame:
-    """Return the wrong answers that the network was surest of, the surest first.
+    """Return the mistakes with the highest confidence, the highest first.
 
     Returns:
-        One row for each mistake: `image` (its index in the dataset), `truth`, `answer` and `confidence`
-        (the probability of the answer, 0 to 1). Fewer than `count` rows if there are fewer mistakes.
+        One row for each mistake: `image` (its index in the dataset), `truth`, `answer` (the predicted class)
+        and `confidence` (its probability, 0 to 1). Fewer than `count` rows if there are fewer mistakes.
     """
-    confidence, answers = result.probabilities.max(dim=1)
-    wrong = (answers != result.labels).nonzero().flatten()
+    confidence, predictions = result.probabilities.max(dim=1)
+    wrong = (predictions != result.labels).nonzero().flatten()
     wrong = wrong[confidence[wrong].argsort(descending=True, stable=True)][:count]
     return pd.DataFrame(
         {
             "image": wrong.numpy(),
             "truth": [result.classes[label] for label in result.labels[wrong]],
-            "answer": [result.classes[label] for label in answers[wrong]],
+            "answer": [result.classes[label] for label in predictions[wrong]],
             "confidence": confidence[wrong].numpy(),
         }
     )

@@ -1,8 +1,7 @@
-"""What is a trained network for, how good is it, and what must it not be used for?
+"""Model cards: what a network is for, how good it is, and what it must not be used for (lesson 09).
 
-A *model card* says so in a page that goes wherever the network goes (Mitchell and others, "Model cards for
-model reporting", 2019, arXiv:1810.03993). What can be known from the run is filled in from the run itself;
-what only you know, the purpose, you say in your own words.
+A model card is a page that goes wherever the network goes (Mitchell et al., 2019, arXiv:1810.03993). It is
+filled in from the run's own results; only the purpose is in your own words.
 """
 
 import platform
@@ -30,46 +29,47 @@ def model_card(
     purpose: str,
     not_for: str = "anything else; and nothing where a wrong answer harms somebody",
 ) -> str:
-    """Return a model card in Markdown, written from the run's own results.
+    """Return a model card in Markdown.
 
     Args:
-        settings: What the run was asked for.
-        splits: The images, as they were given to `fit` and `evaluate`.
-        history: What `fit` returned.
-        result: What `evaluate` returned for the test images.
+        settings: Those of the run.
+        splits: The images that were given to `fit` and `evaluate`.
+        history: As `fit` returned it.
+        result: As `evaluate` returned it for the test images.
         purpose: What the network is for, and for whom.
         not_for: What it must not be used for.
     """
-    name = f"{settings.backbone} for {len(splits.classes)} classes"
+    transform = splits.test
+    while hasattr(transform, "indices"):
+        transform = transform.dataset
     sections = {
-        f"Model card: {name}": _model_details(settings, history),
         "Intended use": f"For: {purpose}\n\nNot for: {not_for}",
         "Data": _data(settings, splits),
-        "Preprocessing": f"`{' '.join(repr(_transform_of(splits.test)).split())}`",
+        "Preprocessing": f"`{' '.join(repr(transform.transform).split())}`",
         "Results on the test images": _results(result),
         "Limits": _limits(splits, result),
     }
-    (title, details), *others = sections.items()
-    parts = [f"# {title}\n\n{details}", *(f"## {heading}\n\n{text}" for heading, text in others)]
+    title = f"# Model card: {settings.backbone} for {len(splits.classes)} classes"
+    parts = [title, _model_details(settings, history)]
+    parts += [f"## {heading}\n\n{text}" for heading, text in sections.items()]
     return "\n\n".join(parts) + "\n"
 
 
 def _model_details(settings: Settings, history: History) -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pillow"))
     trained = f"{len(history.epochs)} epochs{' (interrupted)' if history.interrupted else ''}"
-    facts = {
-        "Backbone": f"{settings.backbone}, weights `{Path(settings.weights).name}`",
-        "Training": f"{trained}, batches of {settings.batch_size}, learning rate {settings.lr:g}",
-        "Kept": f"epoch {history.best.epoch}, with the lowest validation loss; "
-        f"validation accuracy {history.best.val_accuracy:.3f}",
-        "Seed": settings.seed,
-        "Made with": f"Python {platform.python_version()}, {packages}",
-    }
-    return "\n".join(f"- {fact}: {value}" for fact, value in facts.items())
+    return (
+        f"- Backbone: {settings.backbone}, weights `{Path(settings.weights).name}`\n"
+        f"- Training: {trained}, batches of {settings.batch_size}, learning rate {settings.lr:g}\n"
+        f"- Kept: epoch {history.best.epoch}, with the lowest validation loss; "
+        f"validation accuracy {history.best.val_accuracy:.3f}\n"
+        f"- Seed: {settings.seed}\n"
+        f"- Made with: Python {platform.python_version()}, {packages}"
+    )
 
 
 def _data(settings: Settings, splits: Splits) -> str:
-    # The name of a folder, not its place: a card travels further than you may want your paths to.
+    # The name of a folder, not its path: a card travels further than you may want your paths to.
     name = Path(settings.dataset.removeprefix("folder:")).name
     parts = {"training": splits.train, "validation": splits.val, "test": splits.test}
     counts = {
@@ -78,10 +78,6 @@ def _data(settings: Settings, splits: Splits) -> str:
     table = pd.DataFrame(counts, index=pd.Index(splits.classes, name="class"))
     table.loc["all"] = table.sum()
     return f"`{name}`, number of images:\n\n{_as_markdown(table)}"
-
-
-def _transform_of(images: object) -> object:
-    return _transform_of(images.dataset) if hasattr(images, "indices") else images.transform
 
 
 def _results(result: Evaluation) -> str:
@@ -98,7 +94,7 @@ def _results(result: Evaluation) -> str:
     return (
         f"Accuracy {result.accuracy:.3f}, 95 % Wilson interval {low:.3f} to {high:.3f} ({result.correct} of "
         f"{images} images). Naming always the most frequent class would give {frequent:.3f}.\n\n"
-        f"{_as_markdown(table.astype({score: float for score in ('precision', 'recall', 'f1')}).round(2))}"
+        f"{_as_markdown(table.round(2))}"
     )
 
 
@@ -116,14 +112,14 @@ def _limits(splits: Splits, result: Evaluation) -> str:
 
 
 def _as_markdown(table: pd.DataFrame) -> str:
-    """Return a table in Markdown (pandas' own way needs one more package)."""
+    """Return a table in Markdown (pandas' own `to_markdown` needs one more package)."""
     rows = [[table.index.name, *table.columns], ["---"] * (len(table.columns) + 1)]
-    rows += [[row.Index, *row[1:]] for row in table.itertuples(name="Row")]
+    rows += table.reset_index().astype(object).to_numpy().tolist()
     return "\n".join(f"| {' | '.join(str(value).replace('|', '/') for value in row)} |" for row in rows)
 
 
 def write_new_file(path: str | Path, text: str) -> None:
-    """Write a text to a new file, at once or not at all; an existing file is never replaced.
+    """Write a text to a new file, completely or not at all; an existing file is never replaced.
 
     Raises:
         CheckpointError: If there is a file of this name, or none can be written.

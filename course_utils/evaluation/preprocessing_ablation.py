@@ -1,8 +1,8 @@
-"""What does it cost if pictures are not prepared as the pretrained weights were trained?
+"""The cost of faulty preprocessing: pictures not prepared as the pretrained weights were trained (lesson 08).
 
-Lesson 08 takes the weights' own preprocessing apart into named steps, exchanges one step at a time for a
-wrong one, and measures the accuracy that this costs; `benchmarks/preprocessing.py` does so with all images.
-A fault can be made in two ways: while the head is trained *and* when it is used, or only when it is used.
+The weights' own preprocessing is taken apart into named steps, one step at a time is exchanged for a wrong
+one, and the accuracy that this costs is measured; `benchmarks/preprocessing.py` does so with all images. A
+fault can be made while the head is trained *and* when it is used, or only when it is used.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,15 +18,15 @@ from torchvision.transforms import v2
 from course_utils.data import ImageClassification
 from course_utils.evaluation.metrics import Evaluation, paired_difference
 
-WAYS = ("trained and used", "used only")
-"""Where the fault is: in training and in use, or in use alone, of a head that was trained rightly."""
+FAULT_SCOPES = ("trained and used", "used only")
+"""Where a fault is: in training and in use, or only in the use of a head that was trained correctly."""
 
 
 class TransformedDataset(Dataset):
-    """Pictures of another dataset, each put through a preprocessing when it is asked for.
+    """Another dataset's pairs of a PIL picture and a label, each picture preprocessed on access.
 
     Args:
-        pictures: Pairs of a PIL picture and a label (int), from `load_splits` with `nn.Identity()`.
+        pictures: From `load_splits` with `nn.Identity()`.
         preprocess: From a PIL picture to a tensor (float32, [3, height, width]).
     """
 
@@ -42,14 +42,7 @@ class TransformedDataset(Dataset):
 
 
 def right_steps(own: ImageClassification) -> dict[str, Callable]:
-    """Return the four steps of torchvision's preprocessing for classifiers, by name.
-
-    Args:
-        own: The weights' own preprocessing, `weights.transforms()`.
-
-    Returns:
-        RGB, Resize, ToTensor and Normalize. One after the other they give exactly what `own` gives.
-    """
+    """Return the steps of `weights.transforms()` by name: RGB, Resize, ToTensor and Normalize."""
     resize = v2.Resize(own.resize_size, interpolation=own.interpolation, antialias=own.antialias)
     return {
         "RGB": v2.RGB(),
@@ -60,29 +53,28 @@ def right_steps(own: ImageClassification) -> dict[str, Callable]:
 
 
 def with_steps(right: Mapping[str, Callable], **exchanged: Callable) -> v2.Compose:
-    """Return the steps as one transform, those that are named here in place of the right ones."""
+    """Return the steps as one transform, with the given ones in place of the right ones."""
     return v2.Compose(list({**right, **exchanged}.values()))
 
 
-def swap_red_and_blue(picture: Image.Image) -> Image.Image:
-    """Return an RGB picture with its channels in the order in which OpenCV reads them: blue, green, red."""
-    return Image.merge("RGB", picture.split()[::-1])
-
-
-def resized(own: ImageClassification, times: float = 1, **options: object) -> v2.Compose:
+def resized(own: ImageClassification, scale: float = 1, **options: object) -> v2.Compose:
     """Return the step Resize with another size, or with other `options` of `v2.Resize`.
 
     It resizes a tensor of whole numbers, not a PIL picture, because PIL cannot leave antialiasing out.
     """
-    size, crop = (round(pixels[0] * times) for pixels in (own.resize_size, own.crop_size))
+    size, crop = (round(pixels[0] * scale) for pixels in (own.resize_size, own.crop_size))
     options = {"interpolation": own.interpolation, **options}
     return v2.Compose([v2.ToImage(), v2.Resize(size, **options), v2.CenterCrop(crop)])
+
+
+def _swap_red_and_blue(picture: Image.Image) -> Image.Image:
+    return Image.merge("RGB", picture.split()[::-1])
 
 
 def faulty_preprocessings(
     own: ImageClassification, mean: Sequence[float], std: Sequence[float]
 ) -> dict[str, v2.Compose]:
-    """Return the common faults by name, each with one wrong step.
+    """Return the common faults by name, each with one wrong step; BGR is the order of OpenCV's channels.
 
     Args:
         own: The weights' own preprocessing, `weights.transforms()`.
@@ -100,30 +92,30 @@ def faulty_preprocessings(
         "0 to 255": with_steps(right, ToTensor=unscaled),
         "not normalised": with_steps(right, Normalize=nn.Identity()),
         "own mean and std": with_steps(right, Normalize=v2.Normalize(mean, std)),
-        "BGR": with_steps(right, RGB=v2.Compose([v2.RGB(), swap_red_and_blue])),
+        "BGR": with_steps(right, RGB=v2.Compose([v2.RGB(), _swap_red_and_blue])),
         "grey": with_steps(right, RGB=v2.Compose([v2.Grayscale(), v2.RGB()])),
     }
 
 
 def channel_statistics(pictures: Dataset, own: ImageClassification) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of red, green and blue (0 to 1) at the size of the network."""
-    prepared = TransformedDataset(pictures, with_steps(right_steps(own), Normalize=nn.Identity()))
-    sums, squares = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-    for image, _ in prepared:
-        sums += image.double().mean(dim=(1, 2)) / len(prepared)
-        squares += image.double().square().mean(dim=(1, 2)) / len(prepared)
-    return sums.tolist(), (squares - sums**2).sqrt().tolist()
+    images = TransformedDataset(pictures, with_steps(right_steps(own), Normalize=nn.Identity()))
+    mean, mean_square = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    for image, _ in images:
+        mean += image.double().mean(dim=(1, 2)) / len(images)
+        mean_square += image.double().square().mean(dim=(1, 2)) / len(images)
+    return mean.tolist(), (mean_square - mean**2).sqrt().tolist()
 
 
 def alters_images(preprocess: Callable, right: Callable, pictures: Iterable) -> bool:
-    """Return whether a preprocessing gives another image than the right one for any of the pictures.
+    """Return whether a preprocessing differs from the right one on any of the pictures.
 
     A difference of less than one grey level in 255, from another way to round, does not count.
     """
-    smallest = 1.1 / 255 / min(right.transforms[-1].std)
+    tolerance = 1.1 / 255 / min(right.transforms[-1].std)
     for picture, _ in pictures:
         wrong, image = preprocess(picture), right(picture)
-        if wrong.shape != image.shape or (wrong - image).abs().max() > smallest:
+        if wrong.shape != image.shape or (wrong - image).abs().max() > tolerance:
             return True
     return False
 
@@ -132,7 +124,7 @@ def linear_head(regularisation: float = 0.01):
     """Return scikit-learn's logistic regression on standardised features.
 
     Standardised, so that a preprocessing cannot win or lose merely because its features are larger or
-    smaller numbers: what counts is what can be read from them.
+    smaller numbers: what counts is the information in them.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -142,60 +134,55 @@ def linear_head(regularisation: float = 0.01):
 
 
 def predict_proba(head, features: TensorDataset, classes: Sequence[str]) -> Evaluation:
-    """Ask a head of scikit-learn about ready features."""
+    """Evaluate a head of scikit-learn on extracted features."""
     inputs, labels = features.tensors
     probabilities = torch.from_numpy(head.predict_proba(inputs.numpy())).float()
     return Evaluation(probabilities, labels, list(classes))
 
 
-def draw_training_images(labels: np.ndarray, seed: int, share: float = 0.8) -> np.ndarray:
-    """Return the numbers of a share of the labelled images, every class in proportion, drawn by the seed."""
-    from sklearn.model_selection import train_test_split
-
-    everything = np.arange(len(labels))
-    drawn, _ = train_test_split(everything, train_size=share, stratify=labels, random_state=seed)
-    return np.sort(drawn)
-
-
 def evaluate_heads(
     features: Mapping[str, tuple[TensorDataset, TensorDataset]], classes: Sequence[str], seeds: Iterable[int]
 ) -> dict[tuple[str, str], list[Evaluation]]:
-    """Train a head on the features of every preprocessing, once for each seed, and ask all about test images.
+    """Train a head on the features of every preprocessing, once for each seed, and evaluate all of them.
 
     Args:
         features: By name of the preprocessing, the features of the labelled and of the test images; one of
             the names is "right".
         classes: The names of the labels.
-        seeds: Each draws other training images: four fifths of the labelled ones.
+        seeds: Each draws other training images: four fifths of each class of the labelled ones.
 
     Returns:
-        For each pair of a name and a way (see `WAYS`), one `Evaluation` for each seed.
+        For each pair of a name and one of `FAULT_SCOPES`, one `Evaluation` for each seed.
     """
-    results = {(name, way): [] for name in features for way in WAYS}
+    from sklearn.model_selection import train_test_split
+
+    results = {(name, scope): [] for name in features for scope in FAULT_SCOPES}
+    labels = features["right"][0].tensors[1].numpy()
     for seed in seeds:
-        drawn = draw_training_images(features["right"][0].tensors[1].numpy(), seed)
+        drawn, _ = train_test_split(range(len(labels)), train_size=0.8, stratify=labels, random_state=seed)
         heads = {
-            name: linear_head().fit(*(tensor.numpy()[drawn] for tensor in labelled.tensors))
+            name: linear_head().fit(*(tensor.numpy()[sorted(drawn)] for tensor in labelled.tensors))
             for name, (labelled, _) in features.items()
         }
         for name, (_, test) in features.items():
-            results[name, WAYS[0]].append(predict_proba(heads[name], test, classes))
-            results[name, WAYS[1]].append(predict_proba(heads["right"], test, classes))
+            for scope, head in zip(FAULT_SCOPES, (heads[name], heads["right"]), strict=True):
+                results[name, scope].append(predict_proba(head, test, classes))
     return results
 
 
 def costs_table(results: Mapping[tuple[str, str], Sequence[Evaluation]]) -> pd.DataFrame:
-    """Return what each fault costs: right less wrong, in points of accuracy, with 95 % intervals.
+    """Return the cost of each fault: right less wrong, in points of accuracy, with 95 % intervals.
 
     Args:
-        results: What `evaluate_heads` returns.
+        results: As `evaluate_heads` returns them.
 
     Returns:
-        One row for each fault and way: fault, way, accuracy (mean of the runs, 0 to 1), cost, low, high.
+        One row for each fault and scope: fault, way (the scope), accuracy (mean of the runs, 0 to 1), cost,
+        low, high.
     """
     rows = []
-    for (fault, way), runs in results.items():
+    for (fault, scope), runs in results.items():
         if fault != "right":
-            cost = [100 * value for value in paired_difference(results["right", way], runs)]
-            rows.append([fault, way, np.mean([run.accuracy for run in runs]), *cost])
+            cost = [100 * value for value in paired_difference(results["right", scope], runs)]
+            rows.append([fault, scope, np.mean([run.accuracy for run in runs]), *cost])
     return pd.DataFrame(rows, columns=["fault", "way", "accuracy", "cost", "low", "high"])

@@ -1,33 +1,26 @@
-"""Every picture of the course: takes results, returns a figure that says in words what it shows.
+"""Figures of all lessons: from results to a `DescribedFigure`, whose description says what it shows.
 
-Each function returns a `DescribedFigure`. As the last line of a cell it is shown as a PNG picture whose
-alternative text, for those who listen to a notebook, stands in the output's metadata; outside a notebook,
-`figure.savefig("name.png")` works as for any matplotlib figure.
+As the last line of a cell it is shown as a PNG picture, whose alternative text, for those who listen to a
+notebook, is in the output's metadata; outside a notebook, `figure.savefig("name.png")` works as for any
+matplotlib figure. The `description` that some functions take is that text.
 """
 
-from course_utils.figures.comparisons import accuracy_over_time, transfer_curves
-from course_utils.figures.curves import learning_curves, loss_curves, lr_range, rates_over_steps
-from course_utils.figures.described import DescribedFigure
-from course_utils.figures.growing import growth
-from course_utils.figures.networks import residual_block
-from course_utils.figures.pictures import (
-    class_counts,
-    heatmaps,
-    image_grid,
-    mistakes,
-    value_histogram,
+from course_utils.figures.curves import (
+    accuracy_over_time,
+    growth,
+    learning_curves,
+    loss_curves,
+    lr_range,
+    rates_over_steps,
+    transfer_curves,
 )
-from course_utils.figures.results import (
-    bars,
-    confusion,
-    costs,
-    embedding,
-    interval_plot,
-    reliability,
-)
-from course_utils.figures.texts import token_heatmap
+from course_utils.figures.described import GREY, DescribedFigure
+from course_utils.figures.diagrams import residual_block, token_heatmap
+from course_utils.figures.images import class_counts, heatmaps, image_grid, mistakes, value_histogram
+from course_utils.figures.results import bars, confusion, costs, embedding, interval_plot, reliability
 
 __all__ = [
+    "GREY",
     "DescribedFigure",
     "accuracy_over_time",
     "bars",

@@ -1,9 +1,15 @@
-"""Pictures of training: how losses, accuracies and learning rates go over steps and epochs."""
+"""Line charts: losses, accuracies, learning rates, time and memory over steps, epochs, seconds and images."""
 
+import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator
 
 from course_utils.figures.described import BLUE, GREEN, GREY, ORANGE, DescribedFigure, literal
 from course_utils.training import History
+
+FOUR_COLOURS = (BLUE, ORANGE, GREEN, GREY)
+STYLES = {"from scratch": (GREY, "s", "--"), "frozen": (ORANGE, "o", "-"), "fine-tuned": (BLUE, "^", "-")}
+"""Colour, marker and line of each way to initialise a network."""
 
 
 def learning_curves(history: History) -> DescribedFigure:
@@ -16,69 +22,49 @@ def learning_curves(history: History) -> DescribedFigure:
         f"{best.val_accuracy:.3f}.",
         figsize=(8, 3),
     )
-    for axes, (quantity, unit) in zip(
-        figure.subplots(1, 2), {"loss": "loss (nats)", "accuracy": "accuracy"}.items(), strict=True
-    ):
+    labels = {"loss": "loss (nats)", "accuracy": "accuracy"}
+    for axes, (quantity, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
         axes.plot(table.index, table[f"train_{quantity}"], "o--", color=BLUE, label="training")
         axes.plot(table.index, table[f"val_{quantity}"], "o-", color=ORANGE, label="validation")
         axes.axvline(best.epoch, color=GREY, linestyle=":", label="best epoch")
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(unit)
+        axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     return figure
 
 
 def loss_curves(histories: dict[str, History]) -> DescribedFigure:
-    """Draw the validation loss of several training runs.
-
-    Args:
-        histories: The name of each run and its history, at most four.
-    """
+    """Draw the validation loss of at most four training runs, by name."""
     losses = {name: history.to_frame().val_loss for name, history in histories.items()}
     words = "; ".join(f"{name}: {', '.join(f'{loss:.2f}' for loss in run)}" for name, run in losses.items())
     figure = DescribedFigure(f"Line chart of the validation loss after each epoch. {words}.", figsize=(6, 3))
-    axes = figure.add_subplot()
-    for (name, run), colour, marker in zip(losses.items(), (BLUE, ORANGE, GREEN, GREY), "os^v", strict=False):
+    axes = figure.add_subplot(xlabel="epoch", ylabel="validation loss (nats)")
+    for (name, run), colour, marker in zip(losses.items(), FOUR_COLOURS, "os^v", strict=False):
         axes.plot(run, f"{marker}-", color=colour, label=literal(name))
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("validation loss (nats)")
     axes.legend()
     return figure
 
 
 def lr_range(table: pd.DataFrame) -> DescribedFigure:
-    """Draw the loss of a learning-rate range test.
-
-    Args:
-        table: As `learning_rates.lr_range_test` returns it.
-    """
+    """Draw the loss over the learning rate, a table that `lr_range_test` returns."""
     smooth = table.loss.rolling(3, center=True).mean().fillna(table.loss)
-    lowest = table.lr[smooth.idxmin()]
     figure = DescribedFigure(
         f"Line chart of the loss while the learning rate grows from {table.lr.iloc[0]:.0e} to "
         f"{table.lr.iloc[-1]:.0e}. It begins at {table.loss.iloc[0]:.2f}, is lowest near a rate of "
-        f"{lowest:.0e}, and ends at {table.loss.iloc[-1]:.2f}.",
+        f"{table.lr[smooth.idxmin()]:.0e}, and ends at {table.loss.iloc[-1]:.2f}.",
         figsize=(6, 3),
     )
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(xlabel="learning rate of the head", ylabel="loss (nats)", xscale="log")
     axes.plot(table.lr, table.loss, ".", color=GREY, label="each batch")
     axes.plot(table.lr, smooth, color=BLUE, label="mean of three")
-    axes.set_xscale("log")
     axes.set_ylim(0, min(table.loss.max(), 2.5 * table.loss.iloc[0]) * 1.05)
-    axes.set_xlabel("learning rate of the head")
-    axes.set_ylabel("loss (nats)")
     axes.legend()
     return figure
 
 
 def rates_over_steps(rates: pd.DataFrame) -> DescribedFigure:
-    """Draw how the learning rate of some stages rises and falls.
-
-    Args:
-        rates: One row for each step, one column for each stage, at most four.
-    """
+    """Draw the learning rate of at most four stages (columns) over the steps (rows)."""
     tops = ", ".join(f"{name} {values.max():.1e}" for name, values in rates.items())
     figure = DescribedFigure(
         f"Line chart of learning rates over {len(rates)} steps. They rise for "
@@ -86,12 +72,118 @@ def rates_over_steps(rates: pd.DataFrame) -> DescribedFigure:
         f"The highest of each stage: {tops}.",
         figsize=(6, 3),
     )
-    axes = figure.add_subplot()
-    for (name, values), colour, dashes in zip(
-        rates.items(), (BLUE, ORANGE, GREEN, GREY), ("-", "--", "-.", ":"), strict=False
+    axes = figure.add_subplot(xlabel="step", ylabel="learning rate")
+    for (name, values), colour, line in zip(
+        rates.items(), FOUR_COLOURS, ("-", "--", "-.", ":"), strict=False
     ):
-        axes.plot(values, dashes, color=colour, label=name)
-    axes.set_xlabel("step")
-    axes.set_ylabel("learning rate")
+        axes.plot(values, line, color=colour, label=name)
     axes.legend(title="stage")
+    return figure
+
+
+def transfer_curves(table: pd.DataFrame, unit: str = "images") -> DescribedFigure:
+    """Draw the accuracy of each start over the number of samples of each class, one panel for a dataset.
+
+    Args:
+        table: As `aggregate_runs` returns it.
+        unit: What the samples are.
+    """
+    datasets = list(dict.fromkeys(table.dataset))
+    words = [
+        f"{row.dataset}, {row.images_per_class} {unit}, {row.start}: {100 * row.accuracy:.0f} % "
+        f"({100 * row.low:.0f} to {100 * row.high:.0f})"
+        for row in table.itertuples()
+    ]
+    figure = DescribedFigure(
+        f"Test accuracy with 95 % interval over the number of {unit} of each class. {'; '.join(words)}.",
+        figsize=(4.2 * len(datasets), 3.6),
+    )
+    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
+    for axes, dataset in zip(panels, datasets, strict=True):
+        part = table[table.dataset == dataset]
+        for number, (start, (colour, marker, line)) in enumerate(STYLES.items()):
+            own = part[part.start == start].sort_values("images_per_class")
+            spread = [100 * (own.accuracy - own.low).clip(0), 100 * (own.high - own.accuracy).clip(0)]
+            # A little to the side, so that the intervals of the three do not hide each other.
+            x = own.images_per_class * 1.05 ** (number - 1)
+            look = {"fmt": marker + line, "color": colour, "capsize": 3, "label": start}
+            axes.errorbar(x, 100 * own.accuracy, spread, **look)
+        axes.set(xscale="log", xlabel=f"labelled {unit} of each class")
+        _only_ticks_at(axes, part.images_per_class)
+        axes.set_title(literal(dataset), fontsize=10)
+        axes.grid(axis="y", alpha=0.4)
+    panels[0].set_ylabel("test accuracy (%), 95 % interval")
+    panels[-1].legend(loc="lower right")
+    return figure
+
+
+def _only_ticks_at(axes, counts: pd.Series) -> None:
+    ticks = sorted(set(counts))
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+
+
+def accuracy_over_time(epochs: pd.DataFrame, level: float) -> DescribedFigure:
+    """Draw the validation accuracy over the seconds of training, on a logarithmic scale.
+
+    Args:
+        epochs: One row for each epoch, with the columns `start`, `seed`, `seconds` (since training began)
+            and `val_accuracy` (0 to 1).
+        level: An accuracy to be marked by a line (0 to 1).
+    """
+    last = epochs.groupby(["start", "seed"], sort=False)[["seconds", "val_accuracy"]].last()
+    words = "; ".join(
+        f"{row.Index} ends at {100 * row.val_accuracy:.0f} % after {row.seconds:.1f} s"
+        for row in last.groupby("start", sort=False).mean().itertuples()
+    )
+    figure = DescribedFigure(
+        f"Validation accuracy over seconds of training. {words}. A line marks {100 * level:.0f} %.",
+        figsize=(6.5, 3.4),
+    )
+    axes = figure.add_subplot(xlabel="seconds of training", ylabel="validation accuracy (%)", xscale="log")
+    for start, (colour, marker, line) in STYLES.items():
+        look = {"color": colour, "markersize": 3, "alpha": 0.8, "label": start}
+        for _, run in epochs[epochs.start == start].groupby("seed"):
+            axes.plot(run.seconds, 100 * run.val_accuracy, marker + line, **look)
+            look["label"] = None  # one entry in the legend for all seeds
+    axes.axhline(100 * level, color="black", linestyle=":", label="level of scratch")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.legend(loc="lower right", fontsize=9)
+    return figure
+
+
+def growth(table: pd.DataFrame) -> DescribedFigure:
+    """Draw time and memory over the number of files, on logarithmic scales (lesson 11).
+
+    Args:
+        table: One row for each measurement, with the columns `from` (what was read), `files`,
+            `seconds, median` and `memory at most, MB`.
+    """
+    words = "; ".join(
+        f"{kind}, {files:,} files: {seconds:.1f} s, {memory:.0f} MB"
+        for kind, files, seconds, memory in table[
+            ["from", "files", "seconds, median", "memory at most, MB"]
+        ].itertuples(index=False)
+    )
+    figure = DescribedFigure(
+        f"Time and highest memory of an extraction over the number of files. {words}.", figsize=(8, 3.4)
+    )
+    time, memory = figure.subplots(1, 2)
+    for (kind, rows), colour, marker in zip(table.groupby("from"), (BLUE, ORANGE), "o^", strict=False):
+        look = {"color": colour, "marker": marker, "label": kind}
+        time.plot(rows["files"], rows["seconds, median"], **look)
+        memory.plot(rows["files"], rows["memory at most, MB"], **look)
+    files = np.array([table["files"].min(), table["files"].max()])
+    first = table[table["files"] == files[0]]["seconds, median"].min()
+    time.plot(files, first * files / files[0], ":", color=GREY, label="in proportion")
+    time.set(xscale="log", yscale="log", xlabel="files", ylabel="seconds")
+    memory.set(xscale="log", xlabel="files", ylabel="highest memory (MB)")
+    memory.set_ylim(0, 1.25 * table["memory at most, MB"].max())
+    time.legend()
+    time.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    time.yaxis.set_major_formatter("{x:g}")
+    for axes in (time, memory):
+        _only_ticks_at(axes, table["files"])
+        axes.grid(alpha=0.4)
     return figure

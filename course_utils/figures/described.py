@@ -1,4 +1,4 @@
-"""What every picture of the course is made of: a figure that says in words what it shows, and colours.
+"""Figures with an alternative text, and the colours of all figures.
 
 Colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers can tell
 apart; matrices use viridis, whose brightness rises evenly.
@@ -12,17 +12,14 @@ from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
 
-# For many classes: a colour and a marker for each. Their numbers share no factor, so that the pair comes
-# round only after 56 classes. Yellow, the eighth colour, is too pale on white.
+# A colour and a marker for each of many classes: seven and eight, so that no pair returns before the 57th.
+# Yellow, the eighth colour, is too pale on white.
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 MARKERS = ("o", "^", "s", "X", "v", "D", "P", "<")
 
 
 def literal(name: object) -> str:
-    r"""Return a name for a label of a figure, in which matplotlib reads no formula.
-
-    It takes what stands between two dollars for mathematics, and refuses a class that is called `$\frac{$`.
-    """
+    r"""Escape a name: matplotlib takes the text between two dollars, as in `$\frac{$`, for a formula."""
     return str(name).replace("$", r"\$")
 
 
@@ -35,7 +32,7 @@ class DescribedFigure(Figure):
         FigureCanvasAgg(self)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
-        # IPython asks an object for its pictures by this name; the second part is the metadata.
+        # IPython's name for the method that returns an object's pictures and their metadata.
         png = io.BytesIO()
         self.savefig(png, format="png", dpi=100)
         data = {

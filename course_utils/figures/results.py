@@ -1,4 +1,4 @@
-"""Pictures of what was measured: curves, bars, matrices and intervals."""
+"""Figures of measurements: bars, matrices, intervals and scatter plots."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,27 +19,21 @@ from course_utils.figures.described import BLUE, COLOURS, GREY, MARKERS, Describ
 def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
     """Draw one horizontal bar for each entry of a series, with its value at its end.
 
-    Args:
-        values: Names and numbers.
-        label: What the numbers are, with their unit.
-        description: The alternative text.
+    The label says what the numbers are, with their unit.
     """
     figure = DescribedFigure(description, figsize=(6.5, 0.36 * len(values) + 0.9))
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(xlabel=label)
     drawn = axes.barh([literal(name) for name in values.index], values.to_numpy(), color=BLUE)
     axes.bar_label(drawn, fmt=lambda value: f"{value:,.3g}" if value < 100 else f"{value:,.0f}", padding=3)
     axes.margins(x=0.15)
     axes.invert_yaxis()
-    axes.set_xlabel(label)
     return figure
 
 
 def confusion(result: Evaluation, unit: str = "images") -> DescribedFigure:
-    """Draw how often each true class (row) was given each name (column).
+    """Draw the confusion matrix: how often each true class (row) was predicted as each (column).
 
-    Args:
-        result: What the network said.
-        unit: What it was asked about.
+    The unit says what was classified.
     """
     matrix = confusion_matrix(result).numpy()
     wrong = matrix.copy()
@@ -54,21 +48,15 @@ def confusion(result: Evaluation, unit: str = "images") -> DescribedFigure:
         f"diagonal. {frequent}",
         figsize=(0.5 * size + 2, 0.45 * size + 1.6),
     )
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(xlabel="answer of the network", ylabel="true class")
     picture = axes.imshow(matrix, cmap="viridis")
-    for row in range(size):
-        for column in range(size):
-            if matrix[row, column]:
-                dark = matrix[row, column] < matrix.max() / 2
-                colour = "white" if dark else "black"
-                axes.text(
-                    column, row, matrix[row, column], ha="center", va="center", color=colour, fontsize=8
-                )
+    for row, column in np.argwhere(matrix):
+        count = matrix[row, column]
+        colour = "white" if count < matrix.max() / 2 else "black"
+        axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
     labels = [literal(name) for name in names]
     axes.set_xticks(range(size), labels, rotation=45, ha="right")
     axes.set_yticks(range(size), labels)
-    axes.set_xlabel("answer of the network")
-    axes.set_ylabel("true class")
     figure.colorbar(picture, label=unit, shrink=0.8)
     return figure
 
@@ -84,11 +72,10 @@ def interval_plot(
         label: What the numbers are, with their unit.
     """
     figure = DescribedFigure(description, figsize=(6.5, 0.4 * len(table) + 0.9))
-    axes = figure.add_subplot()
-    spread = np.stack([table.accuracy - table.low, table.high - table.accuracy])
+    axes = figure.add_subplot(xlabel=label)
+    spread = np.stack([table.accuracy - table.low, table.high - table.accuracy]).clip(0)
     names = [literal(name) for name in table.index]
-    axes.errorbar(table.accuracy, names, xerr=spread.clip(0), fmt="o", color=BLUE, capsize=4)
-    axes.set_xlabel(label)
+    axes.errorbar(table.accuracy, names, xerr=spread, fmt="o", color=BLUE, capsize=4)
     axes.margins(y=0.2)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.4)
@@ -96,11 +83,9 @@ def interval_plot(
 
 
 def reliability(results: Mapping[str, Evaluation], bins: int = 15) -> DescribedFigure:
-    """Draw how often answers of each confidence are right, with 95 % intervals; below, how many there are.
+    """Draw reliability diagrams, one panel for each result by name, with 95 % intervals.
 
-    Args:
-        results: One panel for each: its name, and what the network said.
-        bins: As for `calibration.reliability_table`.
+    Accuracy over confidence; below, the number of predictions. `bins` is that of `reliability_table`.
     """
     errors = {name: calibration_error(result, bins) for name, result in results.items()}
     words = "; ".join(
@@ -114,8 +99,8 @@ def reliability(results: Mapping[str, Evaluation], bins: int = 15) -> DescribedF
     panels = figure.subplots(2, len(results), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1))
     for above, below, (name, result) in zip(*panels, results.items(), strict=True):
         table = reliability_table(result, bins)
-        right = (table.accuracy * table.images).round().astype(int)
-        bounds = np.array([accuracy_interval(*row) for row in zip(right, table.images, strict=True)])
+        correct = (table.accuracy * table.images).round().astype(int)
+        bounds = np.array([accuracy_interval(*row) for row in zip(correct, table.images, strict=True)])
         spread = np.abs(bounds.T - table.accuracy.to_numpy())
         above.plot([0, 1], [0, 1], "--", color=GREY, label="calibrated")
         above.errorbar(table.confidence, table.accuracy, spread, fmt="o", color=BLUE, label="measured")
@@ -128,60 +113,55 @@ def reliability(results: Mapping[str, Evaluation], bins: int = 15) -> DescribedF
 
 
 def embedding(
-    maps: Mapping[str, np.ndarray], labels: torch.Tensor, classes: Sequence[str]
+    points: Mapping[str, np.ndarray], labels: torch.Tensor, classes: Sequence[str]
 ) -> DescribedFigure:
-    """Draw each image as a point, one panel for each map, with a colour and a marker for each class.
+    """Draw each image as a point, one panel for each embedding, with a colour and marker for each class.
 
     Args:
-        maps: Title of the panel, and the places of the images: [images, 2].
+        points: By title of the panel, as `tsne_embedding` returns them: [images, 2].
         labels: int64, [images]: the true classes.
         classes: Their names.
     """
-    titles = "; ".join(" ".join(title.split()) for title in maps)
+    titles = "; ".join(" ".join(title.split()) for title in points)
     figure = DescribedFigure(
         f"Maps by t-SNE of {len(labels)} images of {len(classes)} classes: a point for each. {titles}.",
-        figsize=(3.5 * len(maps), 4.4),
+        figsize=(3.5 * len(points), 4.4),
     )
-    panels = figure.subplots(1, len(maps), squeeze=False)[0]
-    for axes, (title, places) in zip(panels, maps.items(), strict=True):
+    panels = figure.subplots(1, len(points), squeeze=False)[0]
+    for axes, (title, positions) in zip(panels, points.items(), strict=True):
         for label, name in enumerate(classes):
-            x, y = places[labels.numpy() == label].T
+            x, y = positions[labels.numpy() == label].T
             look = {"color": COLOURS[label % len(COLOURS)], "marker": MARKERS[label % len(MARKERS)]}
             axes.scatter(x, y, s=16, linewidths=0, alpha=0.8, label=literal(name), **look)
         axes.set_title(literal(title), fontsize=10)
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=1.6
-    )
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=5, markerscale=1.6)
     return figure
 
 
 def costs(table: pd.DataFrame, description: str) -> DescribedFigure:
-    """Draw what faults cost, with intervals: a panel for each dataset, a bar for each way to make a fault.
+    """Draw the costs of faults, with intervals: a panel for each dataset, a bar for each way to make a fault.
 
     Args:
         table: One row for each bar, with the columns `dataset`, `fault`, `way`, `cost`, `low` and `high`,
             the last three in points of accuracy. A fault that has no row in a dataset was not measured there.
         description: The alternative text.
     """
-    datasets, faults, ways = (list(table[column].unique()) for column in ("dataset", "fault", "way"))
+    datasets, faults, scopes = (list(table[column].unique()) for column in ("dataset", "fault", "way"))
     figure = DescribedFigure(description, figsize=(8, 0.42 * len(faults) + 1.4))
-    thickness = 0.8 / len(ways)
-    for axes, dataset in zip(
-        figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0], datasets, strict=True
-    ):
-        here = table[table.dataset == dataset]
-        for number, (way, colour) in enumerate(zip(ways, COLOURS, strict=False)):
-            rows = here[here.way == way]
-            places = [
-                faults.index(fault) + (number - (len(ways) - 1) / 2) * thickness for fault in rows.fault
-            ]
+    thickness = 0.8 / len(scopes)
+    panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+    for axes, dataset in zip(panels, datasets, strict=True):
+        part = table[table.dataset == dataset]
+        for number, (scope, colour) in enumerate(zip(scopes, COLOURS, strict=False)):
+            rows = part[part.way == scope]
+            y = rows.fault.map(faults.index) + (number - (len(scopes) - 1) / 2) * thickness
             spread = np.stack([rows.cost - rows.low, rows.high - rows.cost]).clip(0)
-            axes.barh(places, rows.cost, thickness, color=colour, label=way)
-            axes.errorbar(rows.cost, places, xerr=spread, fmt="none", ecolor="black", elinewidth=1, capsize=2)
-        for place, fault in enumerate(faults):
-            if fault not in set(here.fault):
-                axes.text(1, place, "not measured", va="center", fontsize=8, color=GREY)
+            axes.barh(y, rows.cost, thickness, color=colour, label=scope)
+            axes.errorbar(rows.cost, y, xerr=spread, fmt="none", ecolor="black", elinewidth=1, capsize=2)
+        for fault in set(faults) - set(part.fault):
+            axes.text(1, faults.index(fault), "not measured", va="center", fontsize=8, color=GREY)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_title(literal(dataset), fontsize=10)
         axes.set_xlabel("cost in points of accuracy")
@@ -189,5 +169,5 @@ def costs(table: pd.DataFrame, description: str) -> DescribedFigure:
         axes.set_axisbelow(True)
     axes.set_yticks(range(len(faults)), faults)
     axes.invert_yaxis()  # shared: the first fault is at the top of every panel
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(ways))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(scopes))
     return figure

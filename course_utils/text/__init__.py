@@ -1,6 +1,6 @@
-"""Text: the same recipe for words (lesson 10).
+"""Text: transfer learning with language models (lesson 10).
 
-Tokenized data, encoders and decoders, names in sentences, and which tokens a prediction rests on.
+Tokenized datasets, encoders and decoders, named entities, and which tokens a prediction rests on.
 """
 
 from course_utils.text.attributions import AttributedText, token_attributions
@@ -17,16 +17,16 @@ from course_utils.text.data import (
 from course_utils.text.decoders import (
     few_shot_classify,
     generate,
-    last_token_counts,
     load_smollm2,
     next_token_loss,
+    pool_last_token,
     prompt_for,
     small_decoder,
     smollm2_file,
     train_decoder,
 )
 from course_utils.text.encoders import TextNetwork, load_encoder, load_tokenizer
-from course_utils.text.entities import by_type, entity_f1, extract_entities, labels_by_sentence, per_type
+from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, merge_bio, per_type
 
 __all__ = [
     "INIT_STRATEGIES",
@@ -35,21 +35,21 @@ __all__ = [
     "WORD_LABELS",
     "AttributedText",
     "TextNetwork",
-    "by_type",
     "encode_words",
     "entity_f1",
     "extract_entities",
     "few_shot_classify",
     "generate",
     "labels_by_sentence",
-    "last_token_counts",
     "load_encoder",
     "load_reviews",
     "load_smollm2",
     "load_tokenizer",
     "load_topics",
+    "merge_bio",
     "next_token_loss",
     "per_type",
+    "pool_last_token",
     "prompt_for",
     "read_reviews",
     "small_decoder",

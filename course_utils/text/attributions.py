@@ -1,7 +1,6 @@
-"""Which pieces of a text spoke for an answer?
+"""Token attributions: which tokens of a text a prediction rests on (lesson 10).
 
-What Grad-CAM is for pictures, integrated gradients over the embeddings are for text: each piece gets a
-number, and all of them together are the difference that the text makes.
+What Grad-CAM is for pictures, integrated gradients over the embeddings are for text.
 """
 
 from collections.abc import Sequence
@@ -9,67 +8,58 @@ from typing import NamedTuple
 
 import torch
 
-from course_utils.errors import ConfigError
+from course_utils.evaluation import check_target
 from course_utils.models import eval_mode
 from course_utils.text.encoders import TextNetwork, pool
 
 
 class AttributedText(NamedTuple):
-    """A text in pieces, with a number for each."""
+    """A text in tokens, with an attribution for each."""
 
     title: str
-    pieces: Sequence[str]
-    weights: Sequence[float]
-    """Above 0: the piece spoke for the answer. Below 0: against it."""
+    tokens: Sequence[str]
+    attributions: Sequence[float]
+    """Above 0: the token speaks for the prediction. Below 0: against it."""
 
 
 def token_attributions(
     model: TextNetwork, text: torch.Tensor, target: int, *, keep: tuple[int, ...] = (), steps: int = 50
 ) -> torch.Tensor:
-    """Share out the logit of a class among the pieces (Sundararajan et al., 2017, arXiv:1703.01365).
+    """Distribute the logit of a class over the tokens (Sundararajan et al., 2017, arXiv:1703.01365).
 
-    The text is compared with an empty one of the same length: padding in the place of every piece. On the
-    way from the one to the other, the gradients of the logit with respect to each piece's embedding are
-    summed up. A number above 0 spoke for the class, one below 0 against it; their sum is the logit of the
-    text less that of the empty one. No parameter has to be trainable.
+    The text is compared with an empty one of the same length: padding in the place of every token. On the
+    way from the one to the other, the gradients of the logit with respect to each token's embedding are
+    summed up. The sum of the attributions is the logit of the text less that of the empty one. No parameter
+    has to be trainable.
 
     Args:
-        model: A text network; used in eval mode on the device where it is.
-        text: One sample as in `Texts`: int64, [2, pieces].
+        model: Used in eval mode on the device where it is; its mode is restored.
+        text: One sample as in `TextDataset`: int64, [2, tokens].
         target: The number of the class.
-        keep: Numbers of pieces that the empty text has, too, such as those for begin and end.
+        keep: Ids of tokens that the empty text has, too, such as those for begin and end.
         steps: Of the sum; more are more exact.
 
     Returns:
-        float32, [pieces without padding], on the CPU.
+        float32, [tokens without padding], on the CPU.
 
     Raises:
         ConfigError: If there is no such class.
     """
-    # captum takes half a second to import: only where pieces are really weighed.
-    from captum.attr import LayerIntegratedGradients
+    from captum.attr import LayerIntegratedGradients  # half a second: only where it is needed
 
-    if not 0 <= target < model.fc.out_features:
-        raise ConfigError(
-            "The network does not know this class.",
-            where="target",
-            expected=f"a whole number from 0 to {model.fc.out_features - 1}",
-            found=repr(target),
-            do="Give the number of a class: classes.index(name).",
-        )
+    check_target(target, model.fc.out_features)
     device = next(model.parameters()).device
     length = int((text[0] != model.pad).sum())
-    ids, counted = (row[:length].unsqueeze(0).to(device) for row in text)
-    kept = torch.isin(ids, torch.tensor(keep, dtype=ids.dtype, device=device))
-    empty = torch.where(kept, ids, model.pad)
+    ids, mask = (row[:length].unsqueeze(0).to(device) for row in text)
+    empty = torch.where(torch.isin(ids, torch.tensor(keep, dtype=ids.dtype, device=device)), ids, model.pad)
 
-    def logits(ids: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-        # The mask is that of the text throughout: an empty piece is looked at like any other.
-        return model.fc(pool(model.encode(ids, torch.ones_like(ids)), counted))
+    def logits(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        # The attention mask is that of the text throughout: the network attends to an empty token, too.
+        return model.fc(pool(model.encode(ids, torch.ones_like(ids)), mask))
 
     with eval_mode(model):
         attribution = LayerIntegratedGradients(logits, model.encoder.get_input_embeddings())
         shares = attribution.attribute(
-            ids, baselines=empty, additional_forward_args=(counted,), target=target, n_steps=steps
+            ids, baselines=empty, additional_forward_args=(mask,), target=target, n_steps=steps
         )
     return shares.sum(dim=2)[0].detach().float().cpu()

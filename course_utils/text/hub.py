@@ -1,15 +1,13 @@
-"""Where do the texts of the `full` profile come from? Two public datasets of the Hugging Face hub.
+"""Text datasets of the `full` profile, from the Hugging Face hub.
 
-They are downloaded when they are first asked for, and kept where `huggingface_hub` keeps its files
-(`HF_HOME`). Nothing here is needed, or reached, in the `quick` profile.
+They are downloaded on first use, to where `huggingface_hub` keeps its files (`HF_HOME`). The `quick` profile
+uses nothing of this.
 """
-
-from pathlib import Path
 
 import pandas as pd
 
 from course_utils.errors import DataError
-from course_utils.text.data import Sentence
+from course_utils.text.data import SENTIMENTS, Sentence
 
 SST2 = {"repo_id": "stanfordnlp/sst2", "revision": "main"}
 CONLL2003 = {"repo_id": "eriktks/conll2003", "revision": "refs/convert/parquet"}
@@ -29,7 +27,7 @@ def sst2() -> pd.DataFrame:
     parts = []
     for split, name in {"train": "train", "test": "validation"}.items():
         table = _parquet(SST2, f"data/{name}-00000-of-00001.parquet")
-        label = table["label"].map({0: "negative", 1: "positive"})
+        label = table["label"].map(dict(enumerate(SENTIMENTS)))
         columns = {"text": table["sentence"].str.strip(), "label": label, "split": split}
         parts.append(pd.DataFrame({**columns, "topic": "film", "kind": "any"}))
     return pd.concat(parts, ignore_index=True)
@@ -53,15 +51,11 @@ def conll2003() -> dict[str, list[Sentence]]:
 
 
 def _parquet(source: dict, name: str) -> pd.DataFrame:
-    """Download one file of a dataset, unless it is there already, and read it as a table."""
     try:
         import huggingface_hub
 
-        path = huggingface_hub.hf_hub_download(**source, filename=name, repo_type="dataset")
-        return pd.read_parquet(Path(path))
-    except (
-        Exception
-    ) as error:  # whatever the hub's client raises without a network, and pandas without pyarrow
+        return pd.read_parquet(huggingface_hub.hf_hub_download(**source, filename=name, repo_type="dataset"))
+    except Exception as error:  # whatever the hub's client raises offline, and pandas without pyarrow
         raise DataError(
             "A text dataset of the full profile could not be had.",
             where=f"{source['repo_id']}: {name}",

@@ -1,26 +1,30 @@
-"""How good is the network, how sure can you be, and where is it wrong?"""
+"""Tests of predictions on a dataset and on one picture, and of metrics with their intervals."""
 
+import io
 import math
 
 import pytest
 import torch
+from PIL import ExifTags, Image
 from sklearn.metrics import precision_recall_fscore_support
+from small_evaluations import CLASSES, an_evaluation
 from torch import nn
 from torch.utils.data import Dataset
+from torchvision.transforms import v2
 
-from course_utils.errors import DataError
+from course_utils.errors import ConfigError, DataError
 from course_utils.evaluation.metrics import (
-    Evaluation,
     accuracy_interval,
     confusion_matrix,
     evaluate,
     most_confident_mistakes,
     paired_difference,
     per_class,
+    predict,
 )
-from course_utils.training import features
 
-CLASSES = ["cat", "dog", "ship"]
+COLOURS = ["red", "green", "blue"]
+TRANSFORM = v2.Compose([v2.Resize((8, 8)), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
 
 
 class Pictures(Dataset):
@@ -53,151 +57,152 @@ class SmallNet(nn.Module):
         return self.fc(self.dropout(self.norm(self.conv(images)).relu().mean(dim=(2, 3))))
 
 
-class WrongAtTheEnd(nn.Module):
-    """Says the right class of `Pictures`, but for the last image of 33, which it reads from a corner."""
+class MeanColour(nn.Module):
+    """Predicts which colour a picture has most of; its dropout shows whether it is in eval mode."""
 
-    def __init__(self, dataset):
+    def __init__(self):
         super().__init__()
-        self.fc = nn.Linear(1, 3)  # only so that the network has a device
-        answers = torch.tensor(dataset.targets)
-        answers[-1] = (answers[-1] + 1) % 3
-        self.answers = {
-            float(image[0, 0, 0]): int(a) for image, a in zip(dataset.images, answers, strict=True)
-        }
+        self.scale = nn.Parameter(torch.tensor(5.0))
+        self.dropout = nn.Dropout(0.9)
 
     def forward(self, images):
-        answers = torch.tensor([self.answers[float(image[0, 0, 0])] for image in images])
-        return nn.functional.one_hot(answers, 3).float()
+        return self.dropout(images.mean(dim=(2, 3)) * self.scale)
 
 
 @pytest.fixture
 def model():
+    """Return a network in train mode, but for its BatchNorm."""
     torch.manual_seed(0)
-    return SmallNet()
-
-
-def an_evaluation(truth, answers, confidences=None, classes=CLASSES):
-    """Return an `Evaluation` with these answers, each given with its confidence (default 0.9)."""
-    truth, answers = torch.tensor(truth), torch.tensor(answers)
-    sure = torch.tensor(confidences or [0.9] * len(answers))
-    rest = (1 - sure) / (len(classes) - 1)
-    probabilities = rest.unsqueeze(1).repeat(1, len(classes))
-    probabilities[torch.arange(len(answers)), answers] = sure
-    return Evaluation(probabilities, truth, classes)
-
-
-@pytest.mark.parametrize("batch_size", [1, 4, 32, 64])
-def test_accuracy_is_the_share_of_all_samples_whatever_the_batch_size(monkeypatch, batch_size):
-    monkeypatch.setattr(features, "EXTRACTION_BATCH", batch_size)
-    dataset = Pictures(33)
-    result = evaluate(WrongAtTheEnd(dataset), dataset)
-    assert result.correct == 32
-    assert result.accuracy == 32 / 33
-
-
-def test_evaluation_holds_every_image_in_the_order_of_the_dataset(model):
-    dataset = Pictures(150)
-    result = evaluate(model, dataset)
-    assert result.probabilities.shape == (150, 3)
-    assert result.labels.tolist() == dataset.targets
-    assert result.labels.dtype == torch.int64
-    assert result.classes == CLASSES
-    with torch.no_grad():
-        torch.testing.assert_close(result.probabilities, model.eval()(dataset.images).softmax(dim=1))
-
-
-def test_probabilities_of_every_image_sum_to_one(model):
-    probabilities = evaluate(model, Pictures(33)).probabilities
-    assert probabilities.min() >= 0
-    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(33))
-
-
-def test_probabilities_do_not_depend_on_the_batch_size(monkeypatch, model):
-    results = []
-    for batch_size in (2, 64):
-        monkeypatch.setattr(features, "EXTRACTION_BATCH", batch_size)
-        results.append(evaluate(model.train(), Pictures(33)).probabilities)
-    torch.testing.assert_close(results[0], results[1])
-
-
-def test_evaluation_gives_every_module_its_own_mode_back(model):
-    model.train()
+    model = SmallNet().train()
     model.norm.eval()
-    evaluate(model, Pictures(5))
-    assert model.training and model.dropout.training and not model.norm.training
+    return model
 
 
-def test_evaluation_learns_nothing_and_keeps_no_gradient(model):
+def test_evaluation_is_that_of_all_images_at_once_whatever_the_batches(model):
+    dataset = Pictures(150)  # more than two batches
+    result = evaluate(model, dataset)
+    with torch.no_grad():
+        expected = model.eval()(dataset.images).softmax(dim=1)
+    torch.testing.assert_close(result.probabilities, expected)
+    torch.testing.assert_close(result.probabilities.sum(dim=1), torch.ones(150))
+    assert result.labels.tolist() == dataset.targets and result.labels.dtype == torch.int64
+    assert result.classes == CLASSES
+    right = sum(int(row.argmax()) == label for row, label in zip(expected, dataset.targets, strict=True))
+    assert result.correct == right and result.accuracy == right / 150
+
+
+def test_evaluation_trains_nothing_and_restores_every_mode(model):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    result = evaluate(model.train(), Pictures(33))
-    assert not result.probabilities.requires_grad
+    assert not evaluate(model, Pictures(33)).probabilities.requires_grad
+    assert model.training and model.dropout.training and not model.norm.training
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_an_empty_dataset_is_an_error(model):
-    with pytest.raises(DataError, match="nothing to load"):
-        evaluate(model, Pictures(0))
+@pytest.mark.parametrize(
+    ("dataset", "message"), [(Pictures(0), "nothing to load"), (Pictures(3, classes=None), "no names")]
+)
+def test_a_dataset_that_cannot_be_evaluated_is_an_error(model, dataset, message):
+    with pytest.raises(DataError, match=message):
+        evaluate(model, dataset)
 
 
-def test_a_dataset_whose_classes_have_no_names_is_an_error(model):
-    with pytest.raises(DataError, match="no names"):
-        evaluate(model, Pictures(3, classes=None))
+@pytest.fixture
+def picture():
+    return Image.new("RGB", (20, 10), (20, 200, 90))
+
+
+def as_file(image, file_type="PNG", **options):
+    content = io.BytesIO()
+    image.save(content, file_type, **options)
+    return content.getvalue()
+
+
+def test_path_bytes_and_pil_picture_get_the_same_prediction_in_eval_mode(picture, tmp_path):
+    path, model = tmp_path / "a.png", MeanColour().train()
+    picture.save(path)
+    forms = [path, str(path), as_file(picture), picture]
+    tables = [predict(model, form, TRANSFORM, COLOURS) for form in forms]
+    assert list(tables[0].columns) == ["class", "probability"]
+    assert list(tables[0]["class"]) == ["green", "blue", "red"]
+    expected = (torch.tensor([20, 200, 90]) / 255 * 5).softmax(dim=0)[[1, 2, 0]]
+    assert tables[0].probability.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+    assert all(table.equals(tables[0]) for table in tables[1:])
+    assert model.training and model.dropout.training and model.scale.grad is None
+
+
+def seen_by_the_transform(picture):
+    """Return what `predict` gives its transform."""
+    seen = []
+    predict(MeanColour(), picture, lambda rgb: seen.append(rgb) or TRANSFORM(rgb), COLOURS)
+    return seen[0]
+
+
+@pytest.mark.parametrize("form", [lambda image: image, as_file], ids=["PIL", "bytes"])
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16"])
+def test_picture_of_any_mode_is_read_as_the_training_pictures_were(form, mode):
+    rgb = seen_by_the_transform(form(Image.new(mode, (9, 9))))
+    assert rgb.mode == "RGB"
+    assert rgb.getpixel((0, 0)) == ((255, 255, 255) if mode == "RGBA" else (0, 0, 0))  # transparent
+
+
+def test_uploaded_photograph_is_turned_upright(picture):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    assert seen_by_the_transform(as_file(picture, "JPEG", exif=exif)).size == (10, 20)
+
+
+@pytest.mark.parametrize(
+    ("content", "classes", "error"),
+    [
+        (b"", COLOURS, DataError),
+        (b"<html>", COLOURS, DataError),
+        (b"\x89PNG\r\n\x1a\n", COLOURS, DataError),
+        (Image.new("RGB", (9, 9)), COLOURS[:2], ConfigError),
+        (Image.new("RGB", (9, 9)), [*COLOURS, "grey"], ConfigError),
+    ],
+)
+def test_what_cannot_be_predicted_is_an_error(content, classes, error, assert_says_four_things):
+    with pytest.raises(error) as caught:
+        predict(MeanColour(), content, TRANSFORM, classes)
+    assert_says_four_things(caught.value)
 
 
 def test_wilson_interval_is_the_one_in_the_book():
     # 8 of 10, worked out by hand: centre (0.8 + z²/20) / (1 + z²/10), with z = 1.959964.
-    low, high = accuracy_interval(8, 10)
-    assert (low, high) == pytest.approx((0.49016, 0.94331), abs=1e-5)
-
-
-@pytest.mark.parametrize("images", [1, 10, 2000])
-def test_wilson_interval_stays_between_0_and_1_where_every_answer_is_wrong_or_right(images):
     z = 1.959964
-    assert accuracy_interval(0, images) == pytest.approx((0, z**2 / (images + z**2)), abs=1e-6)
-    assert accuracy_interval(images, images) == pytest.approx((images / (images + z**2), 1), abs=1e-6)
-    bounds = [*accuracy_interval(0, images), *accuracy_interval(images, images)]
-    assert all(0 <= bound <= 1 for bound in bounds)
+    assert accuracy_interval(8, 10) == pytest.approx((0.49016, 0.94331), abs=1e-5)
+    for images in (1, 10, 2000):
+        assert accuracy_interval(0, images) == pytest.approx((0, z**2 / (images + z**2)), abs=1e-6)
+        assert accuracy_interval(images, images) == pytest.approx((images / (images + z**2), 1), abs=1e-6)
 
 
-def test_interval_narrows_with_more_images_and_widens_with_more_confidence():
-    def width(*arguments):
-        low, high = accuracy_interval(*arguments)
-        return high - low
-
-    assert width(800, 1000) < width(80, 100)
-    assert width(80, 100, 0.99) > width(80, 100, 0.95)
-    assert math.isclose(width(80, 100), width(80, 100, 0.95))
+def test_wilson_interval_widens_with_more_confidence():
+    (low, high), (lower, higher) = accuracy_interval(80, 100), accuracy_interval(80, 100, 0.99)
+    assert lower < low < 0.8 < high < higher
 
 
-def test_rows_of_the_confusion_matrix_are_the_truth_and_columns_the_answers():
-    matrix = confusion_matrix(an_evaluation(truth=[0, 0, 0, 1, 2], answers=[0, 1, 1, 1, 0]))
-    assert matrix.tolist() == [[1, 2, 0], [0, 1, 0], [1, 0, 0]]
+def test_rows_of_the_confusion_matrix_are_the_truth_and_columns_the_predictions():
+    matrix = confusion_matrix(an_evaluation(truth=[0, 0, 0, 1, 1], predicted=[0, 1, 1, 1, 0]))
+    assert matrix.tolist() == [[1, 2, 0], [1, 1, 0], [0, 0, 0]]  # no image of a ship
     assert matrix.dtype == torch.int64
-
-
-def test_confusion_matrix_has_a_row_for_a_class_without_images():
-    matrix = confusion_matrix(an_evaluation(truth=[0, 0], answers=[0, 0]))
-    assert matrix.tolist() == [[2, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
 def test_per_class_table_agrees_with_scikit_learn():
     draw = torch.Generator().manual_seed(3)
-    truth = torch.randint(0, 3, (60,), generator=draw).tolist()
-    answers = torch.randint(0, 2, (60,), generator=draw).tolist()  # never says "ship"
-    table = per_class(an_evaluation(truth, answers))
-    precision, recall, f1, images = precision_recall_fscore_support(truth, answers, zero_division=0)
+    truth = torch.randint(0, 3, (60,), generator=draw)
+    predicted = torch.randint(0, 2, (60,), generator=draw)  # never "ship"
+    table = per_class(an_evaluation(truth, predicted))
+    columns = precision_recall_fscore_support(truth, predicted, zero_division=0)
     assert list(table.index) == CLASSES
-    assert table["precision"].to_numpy() == pytest.approx(precision)
-    assert table["recall"].to_numpy() == pytest.approx(recall)
-    assert table["f1"].to_numpy() == pytest.approx(f1)
-    assert table["images"].tolist() == images.tolist()
+    for name, values in zip(("precision", "recall", "f1", "images"), columns, strict=True):
+        assert table[name].tolist() == pytest.approx(values.tolist())
+    missing = per_class(an_evaluation([0, 1], [0, 1])).loc["ship"]
+    assert missing.tolist() == [0, 0, 0, 0]
 
 
 def test_most_confident_mistakes_come_with_the_surest_first():
-    result = an_evaluation(
-        truth=[0, 1, 2, 0, 1], answers=[1, 1, 0, 2, 0], confidences=[0.6, 0.99, 0.9, 0.7, 0.8]
-    )
+    result = an_evaluation([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], confidence=[0.6, 0.99, 0.9, 0.7, 0.8])
     table = most_confident_mistakes(result, 3)
     assert table["image"].tolist() == [2, 4, 3]
     assert table["truth"].tolist() == ["ship", "dog", "cat"]
@@ -205,78 +210,60 @@ def test_most_confident_mistakes_come_with_the_surest_first():
     assert table["confidence"].tolist() == pytest.approx([0.9, 0.8, 0.7])
 
 
-def test_mistakes_of_equal_confidence_keep_the_order_of_the_images():
-    result = an_evaluation(truth=[0] * 40, answers=[1] * 40)
-    assert most_confident_mistakes(result, 40)["image"].tolist() == list(range(40))
-
-
-def test_there_are_fewer_rows_if_there_are_fewer_mistakes():
-    result = an_evaluation(truth=[0, 1], answers=[0, 2])
-    assert most_confident_mistakes(result, 10)["image"].tolist() == [1]
-    perfect = most_confident_mistakes(an_evaluation(truth=[0, 1], answers=[0, 1]), 10)
+def test_mistakes_of_equal_confidence_keep_their_order_and_may_be_fewer():
+    tied = an_evaluation(truth=[0] * 40, predicted=[1] * 40)
+    assert most_confident_mistakes(tied, 99)["image"].tolist() == list(range(40))
+    perfect = most_confident_mistakes(an_evaluation([0, 1], [0, 1]), 10)
     assert len(perfect) == 0
     assert list(perfect.columns) == ["image", "truth", "answer", "confidence"]
 
 
-def test_difference_of_a_result_from_itself_is_zero_with_an_interval_of_no_width():
-    result = an_evaluation(truth=[0, 1, 2, 0], answers=[0, 1, 0, 1])
-    assert paired_difference([result, result], [result, result]) == (0, 0, 0)
+def named(right, images):
+    """Return an evaluation of pictures of cats, so many of which are right, those at the beginning."""
+    return an_evaluation([0] * images, [0] * right + [1] * (images - right))
 
 
 def test_difference_counts_first_less_second_and_lies_inside_its_interval():
-    truth = [0] * 100
-    better = an_evaluation(truth, answers=[0] * 80 + [1] * 20)
-    worse = an_evaluation(truth, answers=[0] * 70 + [1] * 30)
-    difference = paired_difference([better], [worse])
-    assert difference.mean == pytest.approx(0.10)
-    assert 0 < difference.low < 0.10 < difference.high < 0.20
-    swapped = paired_difference([worse], [better])
-    assert swapped == pytest.approx((-difference.mean, -difference.high, -difference.low))
+    better, worse = named(80, 100), named(70, 100)
+    mean, low, high = paired_difference([better], [worse])
+    assert mean == pytest.approx(0.10)
+    assert 0 < low < 0.10 < high < 0.20
+    assert paired_difference([worse], [better]) == pytest.approx((-mean, -high, -low))
+    assert paired_difference([better] * 2, [better] * 2) == (0, 0, 0)
 
 
 def test_difference_is_known_better_when_the_same_images_are_missed():
     # Ten images apart in both cases; but once 20 of the mistakes are shared, and once none is.
-    truth = [0] * 100
-    first = an_evaluation(truth, answers=[0] * 80 + [1] * 20)
-    same_missed = an_evaluation(truth, answers=[0] * 70 + [1] * 30)
-    others_missed = an_evaluation(truth, answers=[1] * 30 + [0] * 70)
-    paired, unrelated = (paired_difference([first], [other]) for other in (same_missed, others_missed))
-    assert paired.mean == pytest.approx(unrelated.mean)
-    # By hand: the variances of one image's difference are 0.1 - 0.01 and 0.5 - 0.01.
-    assert paired.high - paired.low == pytest.approx(2 * 1.96 * math.sqrt(0.09 / 100), rel=0.15)
-    assert unrelated.high - unrelated.low == pytest.approx(2 * 1.96 * math.sqrt(0.49 / 100), rel=0.15)
+    others_missed = an_evaluation([0] * 100, [1] * 30 + [0] * 70)
+    for other, variance in ((named(70, 100), 0.1 - 0.01), (others_missed, 0.5 - 0.01)):  # of one difference
+        mean, low, high = paired_difference([named(80, 100)], [other])
+        assert mean == pytest.approx(0.1)
+        assert high - low == pytest.approx(2 * 1.96 * math.sqrt(variance / 100), rel=0.15)
 
 
 def test_runs_that_disagree_widen_the_interval_of_their_difference():
-    truth = [0] * 400
-    base = an_evaluation(truth, answers=[0] * 300 + [1] * 100)
-    steady = [an_evaluation(truth, answers=[0] * 280 + [1] * 120)] * 3
-    scattered = [an_evaluation(truth, answers=[0] * right + [1] * (400 - right)) for right in (240, 280, 320)]
-    alike, apart = (paired_difference([base] * 3, runs) for runs in (steady, scattered))
-    assert alike.mean == pytest.approx(apart.mean) == pytest.approx(0.05)
-    assert apart.high - apart.low > 2 * (alike.high - alike.low)
+    alike, apart = (
+        paired_difference([named(300, 400)] * 3, [named(right, 400) for right in runs])
+        for runs in ((280, 280, 280), (240, 280, 320))
+    )
+    assert alike[0] == pytest.approx(apart[0]) == pytest.approx(0.05)
+    assert apart[2] - apart[1] > 2 * (alike[2] - alike[1])
 
 
 def test_interval_of_a_difference_follows_from_its_seed_and_its_confidence():
-    truth, random = [0] * 50, torch.Generator().manual_seed(4)
-    first, second = (
-        an_evaluation(truth, torch.randint(0, 2, (50,), generator=random).tolist()) for _ in range(2)
-    )
-    again = [paired_difference([first], [second], seed=seed, resamples=50) for seed in (1, 1, 2)]
+    pair = [named(30, 50)], [an_evaluation([0] * 50, [0, 1] * 25)]
+    again = [paired_difference(*pair, seed=seed, resamples=50) for seed in (1, 1, 2)]
     assert again[0] == again[1] != again[2]
-    narrow = paired_difference([first], [second], seed=1, resamples=50, confidence=0.5)
-    assert narrow.high - narrow.low < again[0].high - again[0].low
+    _, low, high = paired_difference(*pair, seed=1, resamples=50, confidence=0.5)
+    assert high - low < again[0][2] - again[0][1]
+
+
+ONE, TURNED, LONGER = (an_evaluation(truth, truth) for truth in ([0, 1], [1, 0], [0, 1, 1]))
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [
-        ([an_evaluation([0, 1], [0, 1])], [an_evaluation([1, 0], [0, 1])]),
-        ([an_evaluation([0, 1], [0, 1])], [an_evaluation([0, 1, 1], [0, 1, 1])]),
-        ([an_evaluation([0, 1], [0, 1])] * 2, [an_evaluation([0, 1], [0, 1])]),
-        ([an_evaluation([0, 1], [0, 1]), an_evaluation([1, 0], [0, 1])], [an_evaluation([0, 1], [0, 1])] * 2),
-        ([], []),
-    ],
+    [([ONE], [TURNED]), ([ONE], [LONGER]), ([ONE] * 2, [ONE]), ([ONE, TURNED], [ONE] * 2), ([], [])],
     ids=["another order", "other images", "fewer runs", "a run of other images", "no run"],
 )
 def test_results_that_are_not_of_the_same_images_cannot_be_paired(first, second, assert_says_four_things):

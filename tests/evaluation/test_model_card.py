@@ -1,6 +1,5 @@
 """A model card says what the run says, and replaces nobody's file."""
 
-import math
 import re
 
 import pytest
@@ -9,7 +8,7 @@ from torchvision.transforms import v2
 
 from course_utils.data.splits import load_splits
 from course_utils.errors import CheckpointError
-from course_utils.evaluation.metrics import Evaluation
+from course_utils.evaluation.metrics import Evaluation, accuracy_interval
 from course_utils.evaluation.model_card import model_card, write_new_file
 from course_utils.settings import Settings
 from course_utils.training.history import EpochMetrics, History
@@ -32,17 +31,9 @@ def run(tmp_path, write_class_folders):
     return settings, splits, history, result
 
 
-def wilson(correct, images):
-    """The formula of Wilson (1927), written out."""
-    z, share = 1.959964, correct / images
-    centre = (share + z * z / (2 * images)) / (1 + z * z / images)
-    half = z * math.sqrt(share * (1 - share) / images + z * z / (4 * images**2)) / (1 + z * z / images)
-    return centre - half, centre + half
-
-
 def test_card_says_what_the_run_says(run):
     card = model_card(*run, purpose="telling pets apart in the hall", not_for="wild animals")
-    low, high = wilson(12, 15)
+    low, high = accuracy_interval(12, 15)
     for fact in (
         "# Model card: resnet18 for 3 classes",
         "For: telling pets apart in the hall",
@@ -61,17 +52,17 @@ def test_card_says_what_the_run_says(run):
         "Resize(size=[8, 8]",
     ):
         assert fact in card, fact
-    low, high = wilson(1, 4)
+    low, high = accuracy_interval(1, 4)
     assert re.search(rf"\| cat \| 1\.0 \| 0\.25 \| 0\.4 \| 4 \| {low:.2f} to {high:.2f} \|", card)
 
 
-def test_card_tells_no_path(run, tmp_path):
-    assert str(tmp_path) not in model_card(*run, purpose="a test")
-
-
-def test_card_says_that_training_was_interrupted(run):
+def test_card_says_that_training_was_interrupted_and_names_no_path(run, tmp_path):
     run[2].interrupted = True
-    assert "2 epochs (interrupted)" in model_card(*run, purpose="a test")
+    card = model_card(*run, purpose="a test")
+    assert "2 epochs (interrupted)" in card
+    assert str(tmp_path) not in card
+    with pytest.raises(TypeError, match="purpose"):
+        model_card(*run)
 
 
 def test_class_without_a_test_image_has_no_interval(run):
@@ -80,11 +71,6 @@ def test_class_without_a_test_image_has_no_interval(run):
     card = model_card(settings, splits, history, result, purpose="a test")
     assert re.search(r"\| cat \| .* \| 0 \| no image \|", card)
     assert "cat (" not in card
-
-
-def test_purpose_must_be_given(run):
-    with pytest.raises(TypeError, match="purpose"):
-        model_card(*run)
 
 
 def test_new_file_is_written_and_an_old_one_is_kept(tmp_path, assert_says_four_things):

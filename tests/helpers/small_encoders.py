@@ -3,9 +3,9 @@
 import torch
 
 from course_utils.settings import set_seed
-from course_utils.text.data import Texts
+from course_utils.text.data import TextDataset
 
-PIECES = 40
+VOCABULARY = 40
 PAD, BEGIN, END = 0, 1, 2
 
 
@@ -14,19 +14,19 @@ def small_bert(layers=3, seed=0):
     from transformers import BertConfig, BertModel
 
     set_seed(seed)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "vocab_size": PIECES}
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "vocab_size": VOCABULARY}
     config = BertConfig(num_hidden_layers=layers, max_position_embeddings=32, **sizes)
     return BertModel(config, add_pooling_layer=False)
 
 
 def some_texts(count=24, longest=12, seed=1):
-    """Return texts of random pieces; those with piece 5 in the place of the first are of class 1."""
+    """Return texts of random tokens; those whose first token after the begin is 5 are of class 1."""
     random = torch.Generator().manual_seed(seed)
-    ids = torch.randint(6, PIECES, (count, longest), generator=random)
+    ids = torch.randint(6, VOCABULARY, (count, longest), generator=random)
     lengths = torch.randint(4, longest + 1, (count,), generator=random)
     labels = torch.arange(count) % 2
     ids[:, 0] = BEGIN
     ids[labels == 1, 1] = 5
     ids[torch.arange(longest) >= lengths.unsqueeze(1)] = PAD
     ids[torch.arange(count), lengths - 1] = END
-    return Texts(torch.stack([ids, (ids != PAD).long()], dim=1), labels, ["without", "with"])
+    return TextDataset(torch.stack([ids, (ids != PAD).long()], dim=1), labels, ["without", "with"])

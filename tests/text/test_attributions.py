@@ -1,4 +1,4 @@
-"""The pieces of a text share out its logit, and the piece that decides gets most of it."""
+"""Tests of token attributions: they add up to the logit, and the token that decides gets most of it."""
 
 import pytest
 import torch
@@ -22,37 +22,32 @@ def network():
     return network
 
 
-def test_shares_add_up_to_what_the_text_changes(network):
+def test_attributions_add_up_to_what_the_text_changes(network):
     text = some_texts(1, seed=5).tensors[0][0]
     text = text[:, : int(text[1].sum())]
-    shares = token_attributions(network, text, 1, steps=200)
-    empty = torch.where(text[0] >= 0, PAD, 0)
+    attributions = token_attributions(network, text, 1, steps=200)
     with torch.inference_mode():
-        states = [network.encode(ids.unsqueeze(0), torch.ones_like(text[:1])) for ids in (text[0], empty)]
-        logits = [network.fc(state.mean(dim=1))[0, 1] for state in states]
-    assert shares.shape == (text.shape[1],)
-    assert float(shares.sum()) == pytest.approx(float(logits[0] - logits[1]), abs=0.02)
+        ids = torch.stack([text[0], torch.full_like(text[0], PAD)])
+        full, empty = network.fc(network.encode(ids, torch.ones_like(ids)).mean(dim=1))[:, 1]
+    assert attributions.shape == (text.shape[1],)
+    assert float(attributions.sum()) == pytest.approx(float(full - empty), abs=0.02)
 
 
-def test_the_piece_that_decides_gets_most(network):
-    texts = some_texts(20, seed=6)
-    firsts = [
-        int(token_attributions(network, text, 1, keep=(BEGIN, END)).argmax())
-        for text, label in zip(*texts.tensors, strict=True)
-        if label == 1
-    ]
-    assert firsts.count(1) >= 8
+def test_the_token_that_decides_gets_most(network):
+    inputs, labels = some_texts(20, seed=6).tensors
+    attributions = [token_attributions(network, text, 1, keep=(BEGIN, END)) for text in inputs[labels == 1]]
+    assert sum(int(own.argmax()) == 1 for own in attributions) >= 8
 
 
 def test_padding_changes_nothing_and_what_is_kept_gets_nothing(network):
     text = some_texts(1, seed=7).tensors[0][0]
     longer = torch.nn.functional.pad(text, (0, 5))
-    shares = token_attributions(network, text, 0, keep=(BEGIN, END))
-    torch.testing.assert_close(shares, token_attributions(network, longer, 0, keep=(BEGIN, END)))
-    assert shares[0] == 0 and shares[-1] == 0
+    attributions = token_attributions(network, text, 0, keep=(BEGIN, END))
+    torch.testing.assert_close(attributions, token_attributions(network, longer, 0, keep=(BEGIN, END)))
+    assert attributions[0] == 0 and attributions[-1] == 0
 
 
-def test_a_frozen_network_is_asked_alike_and_left_as_it_was(network):
+def test_a_frozen_network_gives_the_same_and_is_left_as_it_was(network):
     text = some_texts(1, seed=8).tensors[0][0]
     thawed = token_attributions(network, text, 1)
     freeze(network)

@@ -1,4 +1,4 @@
-"""The texts that ship are what their card says, and become samples like any other."""
+"""Tests of the texts that ship, which are what their card says, and of the samples that are made of them."""
 
 import csv
 import json
@@ -15,11 +15,11 @@ from course_utils.errors import DataError
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.text import data as text_data
 from course_utils.text.data import (
-    NAME_TYPES,
+    ENTITY_TYPES,
     SENTIMENTS,
     WORD_LABELS,
     Sentence,
-    Texts,
+    TextDataset,
     encode_texts,
     encode_words,
     load_reviews,
@@ -42,26 +42,14 @@ def words(text):
     return re.findall(r"[a-z']+", text.lower())
 
 
-def test_there_are_as_many_reviews_as_the_card_says():
-    assert len(REVIEWS) == 640
-    assert Counter(zip(REVIEWS.split, REVIEWS.label, strict=True)) == {
-        ("train", "positive"): 220, ("train", "negative"): 220,
-        ("test", "positive"): 100, ("test", "negative"): 100,
-    }  # fmt: skip
+def test_there_are_as_many_reviews_of_each_topic_label_and_kind_as_the_card_says():
     assert list(REVIEWS.columns) == ["id", "split", "topic", "label", "kind", "text"]
     assert REVIEWS.id.is_unique
-
-
-def test_every_topic_is_balanced_in_label_and_kind():
     counts = REVIEWS.groupby(["topic", "label", "kind"]).size()
-    for (_, _, kind), count in counts.items():
-        assert count == KINDS[kind]
     assert len(counts) == 16 * 2 * 4
-
-
-def test_the_test_has_topics_of_its_own():
+    assert all(count == KINDS[kind] for (*_, kind), count in counts.items())
     assert set(REVIEWS[REVIEWS.split == "test"].topic) == TEST_TOPICS
-    assert not TEST_TOPICS & set(REVIEWS[REVIEWS.split == "train"].topic)
+    assert set(REVIEWS[REVIEWS.split == "train"].topic) == set(REVIEWS.topic) - TEST_TOPICS
 
 
 def test_no_review_is_there_twice_or_nearly_so():
@@ -129,7 +117,7 @@ def test_there_are_as_many_names_as_the_card_says():
         split: Counter(kind for s in sentences for _, kind in extract_entities(*s))
         for split, sentences in ENTITIES.items()
     }
-    for kind in NAME_TYPES:
+    for kind in ENTITY_TYPES:
         (row,) = re.findall(rf"^\| {kind} \| .* \| (\d+) \| (\d+) \|$", card, flags=re.MULTILINE)
         assert (int(row[0]), int(row[1])) == (counts["train"][kind], counts["test"][kind])
     assert f"| {len(ENTITIES['train'])} | {len(ENTITIES['test'])} |" in card
@@ -157,7 +145,7 @@ def test_texts_that_were_changed_are_an_error(tmp_path, monkeypatch, assert_says
 
 
 class SmallTokenizer:
-    """Stands in for a fast tokenizer of `transformers`: one piece for every two letters of a word."""
+    """Stands in for a fast tokenizer of `transformers`: one token for every two letters of a word."""
 
     pad_token_id = 0
 
@@ -165,10 +153,10 @@ class SmallTokenizer:
         rows, words_of = [], []
         for text in texts:
             own = text if is_split_into_words else text.split()
-            pieces = [(n, word[k : k + 2]) for n, word in enumerate(own) for k in range(0, len(word), 2)]
-            pieces = pieces[: max_length - 2]
-            rows.append([1, *(3 + sum(map(ord, piece)) % 90 for _, piece in pieces), 2])
-            words_of.append([None, *(n for n, _ in pieces), None])
+            tokens = [(n, word[k : k + 2]) for n, word in enumerate(own) for k in range(0, len(word), 2)]
+            tokens = tokens[: max_length - 2]
+            rows.append([1, *(3 + sum(map(ord, token)) % 90 for _, token in tokens), 2])
+            words_of.append([None, *(n for n, _ in tokens), None])
         longest = max(map(len, rows))
         coded = Coded()
         coded["input_ids"] = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
@@ -182,16 +170,16 @@ class Coded(dict):
         return self.words_of[number]
 
 
-def test_whole_texts_become_samples_in_which_all_pieces_count():
+def test_whole_texts_become_samples_that_pool_all_tokens():
     texts = encode_texts(SmallTokenizer(), ["good food", "bad"], [1, 0], SENTIMENTS)
-    assert isinstance(texts, Texts) and texts.tensors[0].shape == (2, 2, 6)
+    assert isinstance(texts, TextDataset) and texts.tensors[0].shape == (2, 2, 6)
     assert texts.tensors[0][:, 1].tolist() == [[1] * 6, [1, 1, 1, 1, 0, 0]]
     assert classes_of(texts) == SENTIMENTS and labels_of(texts).tolist() == [1, 0]
     inputs, labels = next(iter(make_loader(texts, 2)))
     assert inputs.dtype == labels.dtype == torch.int64
 
 
-def test_words_become_samples_in_which_their_own_pieces_count():
+def test_words_become_samples_that_pool_their_own_tokens():
     sentence = Sentence(["Anna", "is", "in", "Riga"], ["B-PER", "O", "O", "B-LOC"])
     rows, labels = encode_words(SmallTokenizer(), [sentence, Sentence(["no"], ["O"])]).tensors
     assert rows.shape == (5, 2, 8)
@@ -204,16 +192,16 @@ def test_words_become_samples_in_which_their_own_pieces_count():
 
 
 @pytest.mark.parametrize(
-    ("sentence", "told"),
+    ("sentence", "message"),
     [
         (Sentence(["Anna"], ["B-PERSON"]), "B-PERSON"),
         (Sentence(["Anna", "sings"], ["B-PER"]), "1 labels"),
-        (Sentence(["word"] * 100, ["O"] * 100), "no more than 128 pieces"),
+        (Sentence(["word"] * 100, ["O"] * 100), "no more than 128 tokens"),
         (Sentence(["a", ""], ["O", "O"]), "word 2"),
     ],
 )
-def test_a_sentence_that_cannot_be_used_is_named(sentence, told, assert_says_four_things):
-    with pytest.raises(DataError, match=told) as error:
+def test_a_sentence_that_cannot_be_used_is_named(sentence, message, assert_says_four_things):
+    with pytest.raises(DataError, match=message) as error:
         encode_words(SmallTokenizer(), [sentence])
     assert_says_four_things(error.value)
 

@@ -1,10 +1,10 @@
-"""A decoder reads from left to right, learns to foretell, and can be asked by a prompt."""
+"""Tests of decoders: they read from left to right, learn to predict the next token, and answer a prompt."""
 
 import math
 
 import pytest
 import torch
-from small_encoders import PAD, PIECES, some_texts
+from small_encoders import PAD, VOCABULARY, some_texts
 
 from course_utils.errors import WeightsError
 from course_utils.settings import Settings
@@ -12,9 +12,9 @@ from course_utils.text import decoders
 from course_utils.text.decoders import (
     few_shot_classify,
     generate,
-    last_token_counts,
     load_smollm2,
     next_token_loss,
+    pool_last_token,
     prompt_for,
     small_decoder,
     train_decoder,
@@ -25,24 +25,24 @@ from course_utils.training import acceleration
 pytest.importorskip("transformers", reason="lesson 10 is not installed: pip install -e '.[text]'")
 
 
-class FewPieces:
-    """What `small_decoder` asks a tokenizer for."""
+class SmallVocabulary:
+    """What `small_decoder` needs of a tokenizer."""
 
     pad_token_id, cls_token_id, sep_token_id = PAD, 1, 2
 
     def __len__(self):
-        return PIECES
+        return VOCABULARY
 
 
 @pytest.fixture
 def decoder():
-    return small_decoder(FewPieces(), width=32, layers=2).eval()
+    return small_decoder(SmallVocabulary(), width=32, layers=2).eval()
 
 
 def test_a_decoder_does_not_see_what_comes_later(decoder):
     ids = some_texts(1).tensors[0][:, 0]
     changed = ids.clone()
-    changed[0, 3] = (ids[0, 3] + 1) % PIECES
+    changed[0, 3] = (ids[0, 3] + 1) % VOCABULARY
     with torch.inference_mode():
         states = [decoder.transformer(input_ids=own).last_hidden_state[0] for own in (ids, changed)]
     assert torch.equal(states[0][:3], states[1][:3])
@@ -51,19 +51,18 @@ def test_a_decoder_does_not_see_what_comes_later(decoder):
 
 def test_it_begins_by_guessing_and_learns(decoder):
     texts = some_texts(64)
-    assert next_token_loss(decoder, texts) == pytest.approx(math.log(PIECES), rel=0.05)
+    loss = next_token_loss(decoder, texts)
+    assert loss == pytest.approx(math.log(VOCABULARY), rel=0.05)
+    assert loss == pytest.approx(next_token_loss(decoder, texts, batch_size=3))  # a mean over tokens
     losses = train_decoder(decoder, texts, epochs=6, lr=1e-2)
     assert len(losses) == 6 and losses[-1] < losses[0]
-    assert next_token_loss(decoder, texts) < math.log(PIECES) - 0.2
-
-
-def test_the_loss_is_a_mean_over_pieces_whatever_the_batch(decoder):
-    texts = some_texts(10)
-    assert next_token_loss(decoder, texts, batch_size=3) == pytest.approx(next_token_loss(decoder, texts))
+    assert next_token_loss(decoder, texts) < loss - 0.2
 
 
 def test_the_same_seed_trains_the_same_decoder():
-    losses = [train_decoder(small_decoder(FewPieces(), width=32), some_texts(), epochs=1) for _ in range(2)]
+    losses = [
+        train_decoder(small_decoder(SmallVocabulary(), width=32), some_texts(), epochs=1) for _ in range(2)
+    ]
     assert losses[0] == losses[1]
 
 
@@ -75,20 +74,16 @@ def test_small_gradients_survive_in_float16(decoder, monkeypatch):
     assert decoder.transformer.h[0].mlp.c_fc.weight.grad.abs().max() > 0
 
 
-def test_only_the_last_piece_counts():
+def test_a_decoder_gets_a_head_that_reads_the_last_token(decoder):
     texts = some_texts(6)
-    counted = last_token_counts(texts, PAD).tensors[0]
-    assert torch.equal(counted[:, 0], texts.tensors[0][:, 0])
-    assert counted[:, 1].sum(dim=1).tolist() == [1] * 6
-    assert (counted[:, 0][counted[:, 1] == 1] == 2).all()
-
-
-def test_a_decoder_gets_a_head_like_an_encoder(decoder):
+    last = pool_last_token(texts, PAD).tensors[0]
+    assert torch.equal(last[:, 0], texts.tensors[0][:, 0])
+    assert last[:, 1].sum(dim=1).tolist() == [1] * 6
+    assert (last[:, 0][last[:, 1] == 1] == 2).all()
     network = TextNetwork(decoder.transformer, 2, PAD).eval()
-    texts = last_token_counts(some_texts(), PAD).tensors[0]
     with torch.inference_mode():
-        together, alone = network(texts), torch.cat([network(text.unsqueeze(0)) for text in texts])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+        separate = torch.cat([network(text.unsqueeze(0)) for text in last])
+        torch.testing.assert_close(network(last), separate, atol=1e-5, rtol=1e-4)
 
 
 def test_a_prompt_is_examples_and_a_question():
@@ -97,18 +92,41 @@ def test_a_prompt_is_examples_and_a_question():
     assert shown == "Review: Bad.\nSentiment: negative\n\nReview: Good.\nSentiment:"
 
 
-def test_asking_and_going_on_train_nothing_and_can_be_repeated():
+@pytest.fixture(scope="module")
+def writer():
+    """Return a decoder with the vocabulary of the lesson's encoder, and its tokenizer."""
     tokenizer = load_tokenizer(Settings())
-    model = small_decoder(tokenizer, width=16, layers=1)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    asked = [few_shot_classify(model, tokenizer, ["a good tent", "a bad one"], [1, 0]) for _ in range(2)]
-    assert torch.equal(asked[0].probabilities, asked[1].probabilities)
-    assert asked[0].probabilities.shape == (2, 2) and asked[0].classes == ["negative", "positive"]
-    torch.testing.assert_close(asked[0].probabilities.sum(dim=1), torch.ones(2))
-    written = [generate(model, tokenizer, "the soup", pieces=5, seed=seed) for seed in (0, 0, 1)]
-    assert written[0] == written[1] != written[2]
-    assert all(text.startswith("the soup") for text in written)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    return small_decoder(tokenizer, width=16, layers=1).train(), tokenizer
+
+
+def test_a_prompt_classifies_and_trains_nothing(writer):
+    before = {name: value.clone() for name, value in writer[0].state_dict().items()}
+    first, again = (few_shot_classify(*writer, ["a good tent", "a bad one"], [1, 0]) for _ in range(2))
+    assert torch.equal(first.probabilities, again.probabilities)
+    assert first.classes == ["negative", "positive"] and first.labels.tolist() == [1, 0]
+    torch.testing.assert_close(first.probabilities.sum(dim=1), torch.ones(2))
+    assert writer[0].training
+    assert all(torch.equal(value, before[name]) for name, value in writer[0].state_dict().items())
+
+
+def test_a_text_is_continued_by_the_seed_alone(writer):
+    state = torch.get_rng_state()
+    texts = [generate(*writer, "the soup", max_new_tokens=5, seed=seed) for seed in (0, 0, 1)]
+    assert texts[0] == texts[1] != texts[2]
+    assert all(text.startswith("the soup") for text in texts)
+    assert torch.equal(torch.get_rng_state(), state) and writer[0].training
+
+
+def test_a_low_temperature_appends_the_most_probable_tokens_until_the_end(writer):
+    model, tokenizer = writer
+    ids = tokenizer("the soup", return_tensors="pt")["input_ids"][:, :-1]
+    with torch.inference_mode():
+        first = int(model.eval()(input_ids=ids).logits[0, -1].argmax())
+        model.train()
+    text = generate(model, tokenizer, "the soup", max_new_tokens=1, temperature=1e-5)
+    assert text == tokenizer.decode([*ids[0][1:], first])
+    tokenizer.eos_token_id = first  # it ends there, long before the twentieth token
+    assert generate(model, tokenizer, "the soup", temperature=1e-5) == text
 
 
 def test_smollm2_that_is_not_installed_says_what_to_install(monkeypatch, assert_says_four_things):

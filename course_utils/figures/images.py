@@ -1,0 +1,122 @@
+"""Figures of images: what a dataset holds, and what a network predicts for it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from course_utils.evaluation import Evaluation
+from course_utils.figures.described import BLUE, GREEN, ORANGE, DescribedFigure, literal
+
+Images = Sequence[Image.Image | torch.Tensor]
+"""PIL pictures, or tensors of [3, height, width] or [height, width]. A tensor is stretched from its own
+lowest to its own highest value, since a normalised image has no colours."""
+
+
+def image_grid(images: Images, titles: Sequence[str], description: str, columns: int = 5) -> DescribedFigure:
+    """Draw images side by side, each with a title."""
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    width, height = (1.6, 1.85) if any(titles) else (0.55, 0.55)
+    figure = DescribedFigure(description, figsize=(width * columns, height * rows))
+    for number, (image, title) in enumerate(zip(images, titles, strict=True), start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        axes.imshow(_pixels(image), cmap="gray", interpolation="nearest")
+        axes.set_title(literal(title), fontsize=9)
+        axes.set_axis_off()
+    return figure
+
+
+def _pixels(image: Image.Image | torch.Tensor) -> np.ndarray:
+    if isinstance(image, Image.Image):
+        return np.asarray(image)
+    image = image.detach().float()
+    image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-8)
+    return (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
+
+
+def mistakes(table: pd.DataFrame, images: Images) -> DescribedFigure:
+    """Draw misclassified images with their true class, the prediction and its confidence.
+
+    Args:
+        table: As `most_confident_mistakes` returns it.
+        images: Those of its rows, in order.
+    """
+    rows = list(table.itertuples())
+    if not rows:
+        return DescribedFigure("An empty picture: there is no mistake to show.", figsize=(2, 1))
+    titles = [f"{row.truth}\nsaid: {row.answer}\n{row.confidence:.0%} sure" for row in rows]
+    words = "; ".join(f"{row.truth} taken for {row.answer} ({row.confidence:.0%})" for row in rows)
+    figure = image_grid(images, titles, f"The {len(rows)} most confident mistakes: {words}.")
+    columns = min(5, len(rows))
+    figure.set_size_inches(1.75 * columns, 2.3 * -(-len(rows) // columns))
+    return figure
+
+
+def class_counts(counts: pd.DataFrame) -> DescribedFigure:
+    """Draw the number of images of each class (row) in each split (column)."""
+    words = "; ".join(f"{name}: {', '.join(map(str, row))}" for name, *row in counts.itertuples())
+    figure = DescribedFigure(
+        f"Bar chart of images in each class, in the order {', '.join(counts.columns)}. {words}.",
+        figsize=(7, 3.4),
+    )
+    axes = figure.add_subplot()
+    names, left = [literal(name) for name in counts.index], np.zeros(len(counts))
+    for (split, values), colour in zip(counts.items(), (BLUE, ORANGE, GREEN), strict=False):
+        axes.barh(names, values, left=left, color=colour, label=split)
+        left += values.to_numpy()
+    axes.invert_yaxis()
+    axes.set_xlabel("images")
+    axes.legend(title="split", loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def value_histogram(values: dict[str, torch.Tensor], description: str) -> DescribedFigure:
+    """Draw the distribution of the pixel values of several batches (of any shape), one panel each."""
+    figure = DescribedFigure(description, figsize=(3.6 * len(values), 2.6))
+    panels = figure.subplots(1, len(values), squeeze=False)[0]
+    for axes, (name, batch) in zip(panels, values.items(), strict=True):
+        axes.hist(batch.float().flatten().numpy(), bins=50, color=BLUE)
+        axes.set_title(name, fontsize=10)
+        axes.set(xlabel="pixel value", ylabel="pixels")
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    return figure
+
+
+def heatmaps(
+    result: Evaluation, indices: Sequence[int], images: Images, maps: Sequence[torch.Tensor]
+) -> DescribedFigure:
+    """Draw images, each beside itself under its heatmap, with its true class and the prediction.
+
+    Args:
+        result: The evaluation of the dataset that the images are from.
+        indices: Where in the dataset they are.
+        images: In the order of `indices`.
+        maps: As `grad_cam` returns them: [height, width], from 0 to 1.
+    """
+    titles, words = [], []
+    for index in indices:
+        answer, truth = (result.classes[labels[index]] for labels in (result.predictions, result.labels))
+        sure = f"{result.probabilities[index].max():.0%}"
+        titles.append(f"{truth}\n{'right' if answer == truth else 'WRONG'}, said: {answer} ({sure})")
+        words.append(f"{truth} called {answer} ({sure})")
+    columns = min(2, len(titles))
+    rows = -(-len(titles) // columns)
+    figure = DescribedFigure(
+        f"{len(titles)} pictures, each beside itself with what Grad-CAM marks: {'; '.join(words)}.",
+        figsize=(3.7 * columns, 2.3 * rows + 0.6),
+    )
+    pairs, margin = figure.subfigures(2, 1, height_ratios=(2.3 * rows, 0.6))
+    panels = pairs.subfigures(rows, columns, squeeze=False).flat[: len(titles)]
+    for panel, title, image, heat in zip(panels, titles, images, maps, strict=True):
+        panel.suptitle(literal(title), fontsize=9)
+        extent = (0, 1, 0, 1)  # image and map may differ in size; they cover the same square
+        for axes in panel.subplots(1, 2):
+            axes.imshow(_pixels(image), cmap="gray", extent=extent)
+            axes.set_axis_off()
+        marked = axes.imshow(heat.numpy(), cmap="viridis", vmin=0, vmax=1, alpha=0.6, extent=extent)
+    scale = margin.colorbar(marked, cax=margin.subplots(), orientation="horizontal")
+    scale.set_label("speaks for the answer (1: the strongest place)")
+    return figure

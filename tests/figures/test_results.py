@@ -1,0 +1,101 @@
+"""Tests of figures of measurements and of training: what is drawn are the numbers that were given."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small_evaluations import CLASSES, an_evaluation
+from torchvision.models import resnet50
+
+from course_utils import figures
+from course_utils.evaluation.metrics import accuracy_interval
+from course_utils.training.history import EpochMetrics, History
+
+
+def test_bars_carry_their_values():
+    axes = figures.bars(pd.Series({"a": 0.5, "b": 1234.0}), "parts", "a 0.5, b 1234").axes[0]
+    assert {text.get_text() for text in axes.texts} == {"0.5", "1,234"}
+
+
+def test_confusion_writes_the_counts_with_the_truth_in_rows():
+    axes = figures.confusion(an_evaluation([0, 0, 0, 1, 2, 2], [0, 1, 1, 1, 2, 0])).axes[0]
+    written = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
+    assert written == {(0, 0): "1", (0, 1): "2", (1, 1): "1", (2, 2): "1", (2, 0): "1"}
+    assert "true" in axes.get_ylabel() and "answer" in axes.get_xlabel()
+    assert [text.get_text() for text in axes.get_yticklabels()] == CLASSES
+
+
+def test_confusion_without_a_mistake_names_none():
+    description = figures.confusion(an_evaluation([0, 1, 2], [0, 1, 2])).description
+    assert "3 of 3" in description and "taken for" not in description
+
+
+def test_reliability_shows_each_bin_with_its_interval_and_its_images():
+    six = an_evaluation([0, 1] * 3, [0] * 6)  # three right, all 90 % sure
+    above, below = figures.reliability({"before": six}).axes
+    assert above.get_title() == "before\nECE 0.400"
+    points, _, (bars,) = above.containers[0]
+    assert points.get_xydata() == pytest.approx(np.array([[0.9, 0.5]]))
+    low, high = bars.get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx(accuracy_interval(3, 6))
+    assert [bar.get_height() for bar in below.patches] == [6]
+    assert below.patches[0].get_x() == pytest.approx(13 / 15)
+
+
+def test_embedding_puts_each_class_where_its_images_are():
+    points, labels = np.array([[0.0, 1], [2, 3], [4, 5]]), torch.tensor([0, 0, 1])
+    figure = figures.embedding({"one\nway": points, "another": -points}, labels, ["cat", "dog"])
+    first, second = figure.axes
+    assert [axes.get_title() for axes in (first, second)] == ["one\nway", "another"]
+    for label, drawn in enumerate(first.collections):
+        assert np.array_equal(drawn.get_offsets(), points[labels.numpy() == label])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "dog"]
+
+
+def test_no_two_of_many_classes_look_the_same():
+    names = [str(number) for number in range(50)]
+    axes = figures.embedding({"map": np.zeros((50, 2))}, torch.arange(50), names).axes[0]
+    looks = {
+        (tuple(points.get_facecolor()[0]), points.get_paths()[0].vertices.tobytes())
+        for points in axes.collections
+    }
+    assert len(looks) == 50
+
+
+def test_costs_have_a_bar_and_an_interval_for_each_way_or_were_not_measured():
+    rows = [
+        ["clothes", "no scale", "used only", 2.0, 1.0, 3.0],
+        ["drawings", "no scale", "used only", -1.0, -4.0, 2.0],
+        ["drawings", "BGR", "used only", 5.0, 0.0, 9.0],
+        ["drawings", "BGR", "trained and used", 1.0, -2.0, 4.0],
+    ]
+    columns = ["dataset", "fault", "way", "cost", "low", "high"]
+    figure = figures.costs(pd.DataFrame(rows, columns=columns), "Costs.")
+    clothes, drawings = figure.axes
+    assert [axes.get_title() for axes in (clothes, drawings)] == ["clothes", "drawings"]
+    bars = [container for container in drawings.containers if container.get_label()[0] != "_"]
+    widths = {container.get_label(): [bar.get_width() for bar in container] for container in bars}
+    assert widths == {"used only": [-1, 5], "trained and used": [1]}
+    ends = [segment[:, 0].tolist() for lines in drawings.collections for segment in lines.get_segments()]
+    assert sorted(ends) == [[-4, 2], [-2, 4], [0, 9]]
+    assert [text.get_text() for text in clothes.texts] == ["not measured"]
+    assert not drawings.texts
+    assert clothes.yaxis_inverted() and drawings.yaxis_inverted()
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == set(widths)
+
+
+def test_learning_curves_show_the_losses_and_mark_the_best_epoch():
+    history = History([EpochMetrics(1, 0.5, 0.5, 0.25, 0.5, 0.1), EpochMetrics(2, 2.0, 0.5, 1.0, 0.5, 0.1)])
+    figure = figures.learning_curves(history)
+    loss, accuracy = figure.axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in loss.lines}
+    assert lines["training"] == [0.5, 2.0] and lines["validation"] == [0.25, 1.0]
+    marked = next(line for line in accuracy.lines if line.get_label() == "best epoch")
+    assert set(marked.get_xdata()) == {1}
+    assert "falls" not in figure.description
+
+
+def test_residual_block_of_a_bottleneck_has_its_three_convolutions():
+    description = figures.residual_block(resnet50().layer1[0]).description
+    parts = ["1×1 convolution, 64 channels", "3×3 convolution, 64 channels", "1×1 convolution, 256 channels"]
+    assert "; ".join(parts) in description
