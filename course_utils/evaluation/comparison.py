@@ -96,11 +96,9 @@ def _shift(image: torch.Tensor) -> torch.Tensor:
 def train_from(strategy: InitStrategy, settings: Settings, steps: int, test_images: int | None = None) -> Run:
     """Train on images for (at least) so many steps, and evaluate on the test images once, at the end.
 
-    Args:
-        strategy: One of `INIT_STRATEGIES`.
-        settings: `lr`, `layer_lr_decay` and `epochs` are replaced: by the strategy's, and by the steps.
-        steps: Batches that the network learns from; a last epoch that has begun is finished.
-        test_images: How many to evaluate on, spread evenly over the test set. None: all.
+    The settings' `lr`, `layer_lr_decay` and `epochs` are replaced: by the strategy's, and by the steps
+    (batches; a last epoch that has begun is finished). `test_images` is how many to evaluate on, spread
+    evenly over the test set; None: all.
     """
     splits = load_splits(settings, train_transform=augment(settings) if strategy.augmented else None)
     every = max(1, len(splits.test) // (test_images or len(splits.test)))
@@ -144,11 +142,8 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
 def aggregate_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each dataset, number of images and start: the mean accuracy and its interval.
 
-    Args:
-        runs: One row for each run, with the columns dataset, start, images_per_class and test_accuracy.
-
-    Returns:
-        The columns dataset, images_per_class, start, accuracy, low, high (0 to 1) and seeds.
+    `runs` has a row for each `Run`. The columns are dataset, images_per_class, start, accuracy, low, high
+    (0 to 1) and seeds.
     """
     groups = runs.groupby(["dataset", "images_per_class", "start"], sort=False).test_accuracy
     rows = [[*keys, *mean_interval(values), len(values)] for keys, values in groups]

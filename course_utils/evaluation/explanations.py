@@ -25,14 +25,12 @@ def grad_cam(model: nn.Module, image: torch.Tensor, target: int) -> torch.Tensor
     the class, and the heatmap is 0. No parameter has to be trainable.
 
     Args:
-        model: A network that gives logits; used in eval mode on the device where it is. Its mode is
-            restored, and its parameters stay as they are.
+        model: A network that gives logits. Its mode is restored, and its parameters stay as they are.
         image: float32, [3, height, width], preprocessed for the network.
         target: The number of the class.
 
     Returns:
-        float32, [height, width] of the image, on the CPU: 1 at the strongest position, and 0 everywhere if
-        nothing speaks for the class.
+        float32, [height, width], on the CPU: 1 at the strongest position; 0 if nothing speaks for the class.
 
     Raises:
         ConfigError: If there is no such class, or no suitable layer: a small picture leaves none in a deep
@@ -84,14 +82,10 @@ def _token_heatmap(model: nn.Module, name: str, batch: torch.Tensor, target: int
 
 
 def as_grid(output: torch.Tensor) -> torch.Tensor:
-    """Arrange the tokens of a vision transformer in rows and columns; leave a convolution's output as it is.
+    """Return [batch, channels, rows, columns]: a convolution's output, or a vision transformer's in a grid.
 
-    Args:
-        output: [batch, tokens, channels], with a token for each field of a square picture, row by row, and
-            before them those for the picture as a whole; or [batch, channels, rows, columns].
-
-    Returns:
-        [batch, channels, rows, columns].
+    A transformer gives [batch, tokens, channels], with a token for each field of a square picture, row by
+    row, and before them those for the picture as a whole.
     """
     if output.ndim == 4:
         return output
@@ -105,10 +99,6 @@ def gradcam_layer(model: nn.Module, image: torch.Tensor) -> str:
     It is the last one with at least four rows and columns: the deeper a layer, the more it knows about
     what is in the picture, and the less about where. In a vision transformer it is the last stage but one:
     the head reads one token, so that it does not depend on the last stage's output for the others.
-
-    Args:
-        model: As for `grad_cam`.
-        image: float32, [3, height, width].
 
     Raises:
         ConfigError: If there is none.
@@ -178,12 +168,12 @@ def tsne_embedding(features: torch.Tensor, seed: int = 0) -> np.ndarray:
     is up mean little.
 
     Args:
-        features: [images, features], at least two images.
-        seed: Of the embedding. It matters little: points start on the two main axes of the features (PCA),
-            unless there is only one feature, or all images are alike.
+        features: [images, features].
+        seed: It matters little: points start on the two main axes of the features (PCA), unless there is
+            only one feature, or all images are alike.
 
     Returns:
-        float32, [images, 2]: a position for each image, in no unit.
+        float32, [images, 2], in no unit.
 
     Raises:
         ConfigError: If there are fewer than two images.

@@ -48,13 +48,13 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Evaluation:
-    """Run a network on every image of a dataset, without training it.
+    """Run a network on every image of a dataset in eval mode, and restore its mode.
 
     If several processes were launched, each takes a part of the dataset and all get the whole result: every
     one of them must call this.
 
     Args:
-        model: Used in eval mode on the device where it is; its mode is restored.
+        model: On any device.
         dataset: Pairs of an image (float32, [3, height, width]) and a label (int).
         num_workers: Extra processes that read images.
 
@@ -77,10 +77,10 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
 def predict(
     model: nn.Module, picture: str | Path | bytes | Image.Image, transform: Callable, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Classify one picture.
+    """Classify one picture in eval mode, and restore the model's mode.
 
     Args:
-        model: Used in eval mode on the device where it is; its mode is restored.
+        model: On any device.
         picture: A path, the bytes of a picture file, or a PIL picture; of any kind that `load_rgb` reads.
         transform: From a PIL picture to what the network was trained with (float32, [3, height, width]).
         classes: The names of the network's outputs, in order.
@@ -136,12 +136,7 @@ def paired_difference(
     images are both resampled (Owen, 2007, doi:10.1214/07-AOAS122), so that it covers the choice of either.
     Few runs show little of how runs scatter: with three it is rather too narrow in that respect.
 
-    Args:
-        first: One `Evaluation` for each training run.
-        second: As many, of the same images in the same order; run by run with the same seed.
-        resamples: How often runs and images are drawn.
-        confidence: The share of intervals that hold the true difference, if all is repeated often.
-        seed: Of the draws.
+    Both have one `Evaluation` for each training run, run by run with the same seed.
 
     Raises:
         DataError: If the numbers of runs differ, or their images are not the same in the same order, as far

@@ -29,15 +29,9 @@ def model_card(
     purpose: str,
     not_for: str = "anything else; and nothing where a wrong answer harms somebody",
 ) -> str:
-    """Return a model card in Markdown.
+    """Return a model card in Markdown, from what `fit` and `evaluate` were given and returned.
 
-    Args:
-        settings: Those of the run.
-        splits: The images that were given to `fit` and `evaluate`.
-        history: As `fit` returned it.
-        result: As `evaluate` returned it for the test images.
-        purpose: What the network is for, and for whom.
-        not_for: What it must not be used for.
+    `result` is that of the test images; `purpose` is what the network is for, and for whom.
     """
     transform = splits.test
     while hasattr(transform, "indices"):

@@ -23,12 +23,7 @@ FAULT_SCOPES = ("trained and used", "used only")
 
 
 class TransformedDataset(Dataset):
-    """Another dataset's pairs of a PIL picture and a label, each picture preprocessed on access.
-
-    Args:
-        pictures: From `load_splits` with `nn.Identity()`.
-        preprocess: From a PIL picture to a tensor (float32, [3, height, width]).
-    """
+    """A dataset of PIL pictures, from `load_splits` with `nn.Identity()`, that are preprocessed on access."""
 
     def __init__(self, pictures: Dataset, preprocess: Callable):
         self.pictures, self.preprocess = pictures, preprocess
@@ -76,10 +71,7 @@ def faulty_preprocessings(
 ) -> dict[str, v2.Compose]:
     """Return the common faults by name, each with one wrong step; BGR is the order of OpenCV's channels.
 
-    Args:
-        own: The weights' own preprocessing, `weights.transforms()`.
-        mean: The mean of red, green and blue of your own pictures (0 to 1).
-        std: Their standard deviation.
+    `own` is `weights.transforms()`; `mean` and `std` are those of your pictures, from `channel_statistics`.
     """
     right = right_steps(own)
     nearest = resized(own, interpolation=v2.InterpolationMode.NEAREST)
@@ -173,12 +165,8 @@ def evaluate_heads(
 def costs_table(results: Mapping[tuple[str, str], Sequence[Evaluation]]) -> pd.DataFrame:
     """Return the cost of each fault: right less wrong, in points of accuracy, with 95 % intervals.
 
-    Args:
-        results: As `evaluate_heads` returns them.
-
-    Returns:
-        One row for each fault and scope: fault, way (the scope), accuracy (mean of the runs, 0 to 1), cost,
-        low, high.
+    `results` is what `evaluate_heads` returns. There is one row for each fault and scope, with the columns
+    fault, way (the scope), accuracy (mean of the runs, 0 to 1), cost, low and high.
     """
     rows = []
     for (fault, scope), runs in results.items():

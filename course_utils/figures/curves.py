@@ -82,12 +82,7 @@ def rates_over_steps(rates: pd.DataFrame) -> DescribedFigure:
 
 
 def transfer_curves(table: pd.DataFrame, unit: str = "images") -> DescribedFigure:
-    """Draw the accuracy of each start over the number of samples of each class, one panel for a dataset.
-
-    Args:
-        table: As `aggregate_runs` returns it.
-        unit: What the samples are.
-    """
+    """Draw a table of `aggregate_runs`: accuracy over the samples of each class, one panel for a dataset."""
     datasets = list(dict.fromkeys(table.dataset))
     words = [
         f"{row.dataset}, {row.images_per_class} {unit}, {row.start}: {100 * row.accuracy:.0f} % "
@@ -126,10 +121,8 @@ def _only_ticks_at(axes, counts: pd.Series) -> None:
 def accuracy_over_time(epochs: pd.DataFrame, level: float) -> DescribedFigure:
     """Draw the validation accuracy over the seconds of training, on a logarithmic scale.
 
-    Args:
-        epochs: One row for each epoch, with the columns `start`, `seed`, `seconds` (since training began)
-            and `val_accuracy` (0 to 1).
-        level: An accuracy to be marked by a line (0 to 1).
+    There is one row for each epoch, with the columns `start`, `seed`, `seconds` (since training began) and
+    `val_accuracy` (0 to 1); a line marks the accuracy `level` (0 to 1).
     """
     last = epochs.groupby(["start", "seed"], sort=False)[["seconds", "val_accuracy"]].last()
     words = "; ".join(
@@ -156,9 +149,7 @@ def accuracy_over_time(epochs: pd.DataFrame, level: float) -> DescribedFigure:
 def growth(table: pd.DataFrame) -> DescribedFigure:
     """Draw time and memory over the number of files, on logarithmic scales (lesson 11).
 
-    Args:
-        table: One row for each measurement, with the columns `from` (what was read), `files`,
-            `seconds, median` and `memory at most, MB`.
+    The columns are `from` (what was read), `files`, `seconds, median` and `memory at most, MB`.
     """
     words = "; ".join(
         f"{kind}, {files:,} files: {seconds:.1f} s, {memory:.0f} MB"

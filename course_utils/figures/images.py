@@ -38,12 +38,7 @@ def _pixels(image: Image.Image | torch.Tensor) -> np.ndarray:
 
 
 def mistakes(table: pd.DataFrame, images: Images) -> DescribedFigure:
-    """Draw misclassified images with their true class, the prediction and its confidence.
-
-    Args:
-        table: As `most_confident_mistakes` returns it.
-        images: Those of its rows, in order.
-    """
+    """Draw the images of a table of `most_confident_mistakes`, with truth, prediction and confidence."""
     rows = list(table.itertuples())
     if not rows:
         return DescribedFigure("An empty picture: there is no mistake to show.", figsize=(2, 1))
@@ -90,11 +85,7 @@ def heatmaps(
 ) -> DescribedFigure:
     """Draw images, each beside itself under its heatmap, with its true class and the prediction.
 
-    Args:
-        result: The evaluation of the dataset that the images are from.
-        indices: Where in the dataset they are.
-        images: In the order of `indices`.
-        maps: As `grad_cam` returns them: [height, width], from 0 to 1.
+    `indices` is where they are in the dataset that was evaluated; `maps` are those of `grad_cam`.
     """
     titles, words = [], []
     for index in indices:

@@ -64,12 +64,9 @@ def confusion(result: Evaluation, unit: str = "images") -> DescribedFigure:
 def interval_plot(
     table: pd.DataFrame, description: str, label: str = "accuracy, with 95 % interval"
 ) -> DescribedFigure:
-    """Draw accuracies, or other numbers, with their intervals.
+    """Draw accuracies, or other numbers, by name: the columns `accuracy`, `low` and `high`.
 
-    Args:
-        table: One row for each name, with the columns `accuracy`, `low` and `high` (0 to 1).
-        description: The alternative text.
-        label: What the numbers are, with their unit.
+    The label says what the numbers are, with their unit.
     """
     figure = DescribedFigure(description, figsize=(6.5, 0.4 * len(table) + 0.9))
     axes = figure.add_subplot(xlabel=label)
@@ -115,12 +112,9 @@ def reliability(results: Mapping[str, Evaluation], bins: int = 15) -> DescribedF
 def embedding(
     points: Mapping[str, np.ndarray], labels: torch.Tensor, classes: Sequence[str]
 ) -> DescribedFigure:
-    """Draw each image as a point, one panel for each embedding, with a colour and marker for each class.
+    """Draw each image as a point, with a colour and a marker for its class (`labels`: int64, [images]).
 
-    Args:
-        points: By title of the panel, as `tsne_embedding` returns them: [images, 2].
-        labels: int64, [images]: the true classes.
-        classes: Their names.
+    There is one panel for each title, with points as `tsne_embedding` returns them: [images, 2].
     """
     titles = "; ".join(" ".join(title.split()) for title in points)
     figure = DescribedFigure(
@@ -143,10 +137,8 @@ def embedding(
 def costs(table: pd.DataFrame, description: str) -> DescribedFigure:
     """Draw the costs of faults, with intervals: a panel for each dataset, a bar for each way to make a fault.
 
-    Args:
-        table: One row for each bar, with the columns `dataset`, `fault`, `way`, `cost`, `low` and `high`,
-            the last three in points of accuracy. A fault that has no row in a dataset was not measured there.
-        description: The alternative text.
+    The columns are `dataset`, `fault`, `way`, `cost`, `low` and `high`, the last three in points of accuracy.
+    A fault that has no row in a dataset was not measured there.
     """
     datasets, faults, scopes = (list(table[column].unique()) for column in ("dataset", "fault", "way"))
     figure = DescribedFigure(description, figsize=(8, 0.42 * len(faults) + 1.4))

@@ -183,10 +183,7 @@ def load_reviews(settings: Settings, tokenizer) -> Splits:
     Validation texts are drawn from the training texts as `load_splits` draws images: by the seed, with the
     same share of every class. In the reviews that ship, test texts are about topics of their own.
 
-    Args:
-        settings: `images_per_class` (here: texts of each class), `val_fraction` and `seed` are used, and
-            `profile` decides which reviews.
-        tokenizer: That of the encoder, from `load_tokenizer`.
+    `profile` decides which reviews; `images_per_class` is here the number of texts of each class.
 
     Raises:
         DataError: If the texts cannot be had, or are too few to be split.

@@ -50,18 +50,10 @@ def train_decoder(
     lr: float = 2e-3,
     seed: int = 0,
 ) -> list[float]:
-    """Train a decoder to predict each next token of some texts. Their labels are not used.
+    """Train a causal model of `transformers`, in place, to predict each next token of whole texts.
 
-    Args:
-        model: A causal model of `transformers`, changed in place.
-        texts: Samples of whole texts.
-        epochs: How often training goes over them.
-        batch_size: Texts in a batch.
-        lr: The learning rate of AdamW, which decays linearly to 0.
-        seed: Of the order of the texts.
-
-    Returns:
-        The mean loss of a token in each epoch, in nats, during training.
+    Their labels are not used. The optimizer is AdamW, whose learning rate decays linearly to 0; the order of
+    the texts follows from the seed. Returns the mean loss of a token in each epoch, in nats.
     """
     ids, device = texts.tensors[0][:, 0], next(model.parameters()).device
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
@@ -109,15 +101,10 @@ def _summed_loss(model: nn.Module, ids: torch.Tensor) -> tuple[torch.Tensor, int
 def generate(
     model: nn.Module, tokenizer, prompt: str, *, max_new_tokens: int = 20, temperature=0.8, seed: int = 0
 ) -> str:
-    """Continue a text: sample a next token, append it, and repeat.
+    """Continue a text with a causal model of `transformers`: sample a next token, append it, and repeat.
 
-    Args:
-        model: A causal model of `transformers`.
-        tokenizer: That of the model.
-        prompt: The beginning of the text.
-        max_new_tokens: Fewer are added if the token that means the end comes first.
-        temperature: Logits are divided by it before a token is drawn; near 0 it is the most probable one.
-        seed: Of the draws. The state of torch's random numbers is restored.
+    Logits are divided by the temperature before a token is drawn; near 0 it is the most probable one. Draws
+    follow from the seed, and the state of torch's random numbers is restored.
     """
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(next(model.parameters()).device)
     if ids[0, -1] == tokenizer.sep_token_id:
@@ -143,17 +130,10 @@ def prompt_for(text: str, examples: Sequence[tuple[str, str]] = ()) -> str:
 def few_shot_classify(
     model: nn.Module, tokenizer, texts: Sequence[str], labels: Sequence[int], examples: Sequence[tuple] = ()
 ) -> Evaluation:
-    """Classify reviews by a prompt: the sentiment that is the more probable next token.
+    """Classify reviews with a causal model: the sentiment that is the more probable next token.
 
-    Args:
-        model: A causal model of `transformers`; used in eval mode, nothing is trained.
-        tokenizer: That of the model.
-        texts: The reviews.
-        labels: Their true classes, as numbers.
-        examples: Reviews with their sentiments, as for `prompt_for`.
-
-    Returns:
-        An `Evaluation` whose probabilities are those of the two sentiments alone.
+    Nothing is trained. `labels` are the true classes, and `examples` as for `prompt_for`. The probabilities
+    are those of the two sentiments alone.
     """
     device, rows = next(model.parameters()).device, []
     options = {"add_special_tokens": False}

@@ -72,11 +72,7 @@ def load_tokenizer(settings: Settings):
 
 
 def load_encoder(settings: Settings, pretrained: bool = True) -> nn.Module:
-    """Return the encoder of the settings: float32, on the CPU, every parameter trainable.
-
-    Args:
-        settings: `profile` and `encoder` are used.
-        pretrained: Whether with its weights, or with random ones.
+    """Return the encoder of the settings, pretrained or random: float32, on the CPU, all of it trainable.
 
     Raises:
         WeightsError: If it cannot be loaded.
@@ -121,12 +117,7 @@ class TextNetwork(nn.Module):
 
     The hidden states of the tokens in the pooling mask are averaged (Reimers and Gurevych, 2019,
     arXiv:1908.10084). With all tokens of a text in it, the prediction is about the text; with only those of
-    one word, about that word in its text.
-
-    Args:
-        encoder: A model of `transformers` that gives a `last_hidden_state`.
-        num_classes: From 2.
-        pad: The id of the padding token.
+    one word, about that word in its text. `pad` is the id of the padding token.
 
     Raises:
         ConfigError: If there are fewer than two classes.
@@ -176,12 +167,7 @@ class TextNetwork(nn.Module):
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean hidden state of the tokens in a mask: [batch, hidden].
-
-    Args:
-        hidden: [batch, tokens, hidden].
-        mask: [batch, tokens], 1 or 0; at least one 1 in each row.
-    """
+    """Return the mean of hidden states ([batch, tokens, hidden]) over a mask (1 or 0, [batch, tokens])."""
     weights = mask.to(hidden.dtype).unsqueeze(dim=2)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 

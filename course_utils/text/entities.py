@@ -20,11 +20,7 @@ Labels = Sequence[Sequence[str]]
 
 
 def labels_by_sentence(result: Evaluation, sentences: Sequence[Sentence]) -> tuple[Labels, Labels]:
-    """Return the true and the predicted labels, sentence by sentence.
-
-    Args:
-        result: The evaluation of all words of the sentences, in order.
-        sentences: Those sentences.
+    """Return the true and the predicted labels, sentence by sentence, from the evaluation of all words.
 
     Raises:
         DataError: If there are not as many predictions as words, or their true labels are others.
@@ -66,13 +62,6 @@ def entity_f1(
     Whole sentences are drawn with replacement (Efron, 1979, doi:10.1214/aos/1176344552), since the entities
     of one sentence are found or missed together. The interval is about other sentences of this kind, and says
     nothing about another training run.
-
-    Args:
-        truth: The true labels.
-        predicted: As many.
-        resamples: How often sentences are drawn.
-        confidence: The share of intervals that hold the true F1, if all is repeated often.
-        seed: Of the draws.
     """
     from seqeval.metrics.sequence_labeling import get_entities  # a second: only where it is needed
 
