@@ -13,15 +13,12 @@ from course_utils.teaching.address import HOST, set_repository
 def local_remote(folder, name):
     """Commit the course as it is here, with an address, and return the environment in which git finds it.
 
-    Args:
-        folder: An empty folder.
-        name: OWNER/NAME; https://github.com/OWNER/NAME leads to the copy, anything else there leads nowhere.
+    https://github.com/NAME leads to the copy in the empty folder, and anything else there leads nowhere.
     """
     copy = copy_course(folder / "github" / name)
     set_repository(name, copy)
     commit(copy)
-    place = f"file://{folder / 'github'}/"
-    key = f"url.{place}.insteadOf"
+    key = f"url.file://{folder / 'github'}/.insteadOf"
     return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": f"{HOST}/"}
 
 
@@ -45,7 +42,7 @@ def commit(folder):
 
 
 def git(arguments, folder, check=True):
-    own = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
     return subprocess.run(
-        ["git", *arguments], cwd=folder, env=own, capture_output=True, text=True, check=check
+        ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=check
     )
