@@ -35,9 +35,8 @@ def small_decoder(tokenizer, *, width: int = 128, layers: int = 2, seed: int = 0
 
     set_seed(seed)
     sizes = {"n_positions": 256, "n_embd": width, "n_layer": layers, "n_head": 4}
-    config = GPT2Config(vocab_size=len(tokenizer), **sizes)
-    config.pad_token_id, config.bos_token_id = tokenizer.pad_token_id, tokenizer.cls_token_id
-    config.eos_token_id = tokenizer.sep_token_id
+    ends = {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
+    config = GPT2Config(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **ends, **sizes)
     return GPT2LMHeadModel(config)
 
 

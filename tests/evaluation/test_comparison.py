@@ -66,15 +66,21 @@ def test_all_strategies_get_the_same_images_steps_and_seed(monkeypatch, settings
 
 @pytest.mark.parametrize(("test_images", "used"), [(None, 8), (4, 4)])
 def test_the_test_set_is_evaluated_once_after_training(monkeypatch, settings, test_images, used):
-    events, fit, evaluate = [], comparison.fit, comparison.evaluate
-    monkeypatch.setattr(
-        comparison, "fit", lambda *given, **options: events.append("fit") or fit(*given, **options)
-    )
-    monkeypatch.setattr(
-        comparison, "evaluate", lambda model, part: events.append(len(part)) or evaluate(model, part)
-    )
+    events = []
+
+    def spy(name):
+        function = getattr(comparison, name)
+
+        def called(model, *given, **options):
+            events.append((name, len(given[0])))
+            return function(model, *given, **options)
+
+        monkeypatch.setattr(comparison, name, called)
+
+    spy("fit")
+    spy("evaluate")
     train_from(INIT_STRATEGIES[1], settings, 1, test_images)
-    assert events == ["fit", used]
+    assert events == [("fit", 16), ("evaluate", used)]
 
 
 def test_the_same_seed_gives_the_same_run(settings):
