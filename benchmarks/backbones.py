@@ -90,7 +90,7 @@ def _is_refused(executed: Path, cell: int) -> bool:
     """Return whether it was the checking cell that failed, in the course's own words."""
     source = nbformat.read(executed, as_version=4).cells[cell - 1]
     raised = [out.ename for out in source.outputs if out.output_type == "error"]
-    return "check_parameters(" in source.source and raised == ["ConfigError"]
+    return "settings_from_notebook(" in source.source and raised == ["ConfigError"]
 
 
 def table(rows: pd.DataFrame) -> str:

@@ -1,10 +1,9 @@
-"""What a run may ask for, and what a student is told about everything else."""
+"""Settings: what is valid, and the error for everything else."""
 
 import random
+from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
-import IPython
 import numpy as np
 import pytest
 import torch
@@ -20,9 +19,9 @@ from course_utils.settings import (
     DATASETS,
     REPOSITORY_FOLDER,
     Settings,
-    check_parameters,
     downloads_folder,
     set_seed,
+    settings_from_notebook,
 )
 
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
@@ -190,49 +189,71 @@ def test_any_value_gives_settings_or_a_config_error(name, value):
         assert type(settings.lr) is float and 0 < settings.lr <= 10
 
 
-class TestCheckParameters:
-    """`check_parameters` in a notebook, whose kernel keeps every executed cell in `In`."""
+PARAMETERS = "epochs: int = 5  # from 1\nlr: float = 0.02"
 
-    @pytest.fixture
-    def run_cells(self, monkeypatch):
-        def run(*sources):
-            shell = SimpleNamespace(user_ns={"In": ["", *sources]})
-            monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
 
-        return run
+def run_cells(*sources, **names):
+    """Return what a notebook's kernel has in `globals()` after these cells."""
+    namespace = {"In": ["", *sources], **names}
+    for source in sources:
+        with suppress(SyntaxError):
+            exec(source, namespace)
+    return namespace
 
-    def test_gives_settings_outside_a_notebook(self, monkeypatch):
-        monkeypatch.setattr(IPython, "get_ipython", lambda: None)
-        assert check_parameters(epochs=3) == Settings(epochs=3)
 
-    def test_wrong_type_is_refused(self):
-        with pytest.raises(ConfigError, match="without quotes"):
-            check_parameters(epochs="3")
+def test_the_parameters_cell_becomes_settings_and_nothing_else_does():
+    notebook = run_cells("import sys", PARAMETERS, "seed, weights, notes = 7, [], 'mine'")
+    assert settings_from_notebook(notebook) == Settings(epochs=5, lr=0.02)
 
-    def test_injected_names_that_the_lesson_has_are_fine(self, run_cells):
-        run_cells("epochs = 5\nlr = 0.02", "# Parameters\nepochs = 3\nlr = 0.1\n", "check_parameters()")
-        assert check_parameters(epochs=3, lr=0.1).epochs == 3
 
-    def test_injected_typo_is_refused_with_a_did_you_mean(self, run_cells, assert_says_four_things):
-        run_cells("epochs = 5", "# Parameters\nepoch = 3\n")
-        with pytest.raises(ConfigError, match="Did you mean 'epochs'") as caught:
-            check_parameters(epochs=5)
-        assert_says_four_things(caught.value)
+def test_parameters_are_read_from_a_script_too():
+    notebook = run_cells(PARAMETERS, "seed = 7")
+    del notebook["In"]
+    assert settings_from_notebook(notebook) == Settings(epochs=5, lr=0.02)
 
-    def test_injected_name_that_only_other_lessons_have_is_refused(self, run_cells):
-        run_cells("# Parameters\nbatch_size = 8\n")
-        with pytest.raises(ConfigError, match="no parameter 'batch_size'"):
-            check_parameters(epochs=5)
 
-    def test_running_cells_again_is_harmless(self, run_cells):
-        run_cells(
-            "# Parameters\nepochs = 3\n", "check()", "# Parameters\nepochs = 3\n", "epoch = 1", "check()"
-        )
-        assert check_parameters(epochs=3) == check_parameters(epochs=3)
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["epochs = 3\nlr: float = 0.1"],
+        ["lr: float = 0.1\nepochs, note = 3, 'mine'\nfolds = {}\nfolds[0] = 1", "del note, folds"][:0]
+        or ["lr: float = 0.1\nepochs = 3"],
+        [PARAMETERS, "# Parameters\nepochs = 3\nlr = 0.1\n"],
+        [PARAMETERS, "# Parameters\nepochs = 3\nlr = 0.1\n", "epoch = 1"],
+        [PARAMETERS, "epochs: int = 3", "lr = 0.1"],
+        ["epoch: int = 3\nlr: float = 0.1", "epochs: int = 3\nlr: float = 0.1"],
+        ["epochs: int = = 3", "epochs: int = 3\nlr: float = 0.1"],
+        ["epochs: int = 3\nlr: float = 0.1", "count: int = 7"],
+    ],
+)
+def test_parameters_may_be_changed_and_cells_run_again(cells):
+    assert settings_from_notebook(run_cells(*cells)) == Settings(epochs=3, lr=0.1)
 
-    def test_a_students_own_cell_of_parameters_is_harmless(self, run_cells):
-        run_cells("# Parameters\nepochs = 3\nepochs, lr = 4, 0.1\nnotes[0] = 1\n")
-        assert check_parameters(epochs=4, lr=0.1).epochs == 4
+
+@pytest.mark.parametrize(
+    ("cells", "answer"),
+    [
+        ([PARAMETERS.replace("5", '"3"')], "without quotes"),
+        (["epoch: int = 5\nlr: float = 0.02"], "Did you mean 'epochs'"),
+        (["epochs: int = 5\nlearning_rate = 0.02"], "no parameter 'learning_rate'"),
+        ([PARAMETERS, "# Parameters\nepoch = 3\n"], "Did you mean 'epochs'"),
+        # Other lessons have it.
+        ([PARAMETERS, "# Parameters\nbatch_size = 8\n"], "no parameter 'batch_size'"),
+    ],
+)
+def test_wrong_parameters_of_a_notebook_are_refused(cells, answer, assert_says_four_things):
+    with pytest.raises(ConfigError, match=answer) as caught:
+        settings_from_notebook(run_cells(*cells))
+    assert_says_four_things(caught.value)
+
+
+@pytest.mark.parametrize(("gpu", "wanted"), [(True, False), (False, True)])
+def test_full_profile_advises_a_gpu_where_there_is_none(monkeypatch, capsys, gpu, wanted):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    settings_from_notebook(run_cells('profile: str = "full"'))
+    assert ("wants a GPU" in capsys.readouterr().out) == wanted
+    settings_from_notebook(run_cells('profile: str = "quick"'))
+    assert not capsys.readouterr().out
 
 
 def test_downloads_go_to_course_data_if_it_is_set(monkeypatch, tmp_path):

@@ -21,7 +21,6 @@ from course_utils.teaching.lessons import (
     run_lesson,
     run_lessons,
 )
-from course_utils.teaching.packages import install_missing
 from course_utils.teaching.stored_outputs import refresh_outputs, write_front_picture
 from course_utils.teaching.student_files import students_repository
 from course_utils.teaching.sweep_results import draw_means, means_over_seeds
@@ -34,7 +33,6 @@ __all__ = [
     "draw_means",
     "generate_exercises",
     "grade",
-    "install_missing",
     "lesson_notebooks",
     "limits_of",
     "means_over_seeds",

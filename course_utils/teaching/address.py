@@ -1,4 +1,4 @@
-"""Where do people find this course, and what do they see first? One address, and all that repeats it."""
+"""The course's address on GitHub, and all that repeats it: notebooks, README and pyproject.toml."""
 
 import re
 import tomllib
@@ -33,8 +33,9 @@ OPEN_IT = "**Open it elsewhere:** "
 
 # The first code cell of every notebook. In Colab there is nothing else yet, so it cannot import any of this.
 FIRST_CELL = """\
-# Colab starts without the course: this cell gets it. Anywhere else it does nothing.
+# @title Get the course (in Colab; anywhere else this cell does nothing)
 import importlib.util
+import runpy
 import subprocess
 import sys
 
@@ -43,15 +44,13 @@ REPOSITORY = "{repository}"  # OWNER/NAME on GitHub; `python -m course_utils set
 if "google.colab" in sys.modules and importlib.util.find_spec("course_utils") is None:
     if not REPOSITORY:
         raise RuntimeError("This copy of the course has no address yet: see set-repository in its README.")
-    address, folder = f"https://github.com/{{REPOSITORY}}", REPOSITORY.split("/")[1]
-    command = ["git", "clone", "--quiet", "--depth", "1", address, folder]
-    cloned = subprocess.run(command, capture_output=True, text=True)
+    clone = ["git", "clone", "--quiet", "--depth", "1", f"https://github.com/{{REPOSITORY}}", "course"]
+    cloned = subprocess.run(clone, capture_output=True, text=True)
     if cloned.returncode and "already exists" not in cloned.stderr:
-        raise RuntimeError(f"The course could not be cloned from {{address}}: {{cloned.stderr}}")
-    sys.path.insert(0, folder)
-    from course_utils.teaching.packages import install_missing
-
-    install_missing()"""
+        raise RuntimeError(f"The course could not be cloned from {{clone[-2]}}: {{cloned.stderr}}")
+    runpy.run_path("course/notebooks/colab.py", run_name="__main__")"""
+# Its source is collapsed: in Colab, in JupyterLab, and on the site.
+COLLAPSED = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
 
 
 def repository(folder: Path = REPOSITORY_FOLDER) -> str:
@@ -64,14 +63,14 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER) -> list[Path]:
     """Write an address wherever the course repeats it: notebooks, README and pyproject.toml.
 
     Args:
-        name: OWNER/NAME on GitHub, or "" to take it away.
+        name: OWNER/NAME on GitHub, or "" to remove it.
         folder: The course's own folder.
 
     Returns:
         The paths of the files that have changed.
 
     Raises:
-        ConfigError: If GitHub could not have such a name, or a file cannot be written.
+        ConfigError: If GitHub does not allow such a name, or a file cannot be written.
     """
     if name:
         check_address(name)
@@ -96,7 +95,7 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER) -> list[Path]:
 
 
 def check_address(name: str) -> None:
-    """Refuse what GitHub would not take as OWNER/NAME.
+    """Raise an error if GitHub does not allow a name as OWNER/NAME.
 
     Raises:
         ConfigError: If an owner or a repository cannot have this name.
@@ -126,15 +125,14 @@ def write_address(notebook: nbformat.NotebookNode, name: str, path: str) -> None
     # A lesson says last what to know first; an exercise ends with how to work on it.
     place = next((n for n, part in enumerate(parts) if part.startswith("**Know first:**")), len(parts))
     first.source = "\n\n".join([*parts[:place], OPEN_IT + launch_links(name, path), *parts[place:]])
-    source = FIRST_CELL.format(repository=name)
-    if second.cell_type == "code" and second.source.startswith(FIRST_CELL.split("\n")[0]):
-        second.source = source
-    else:
-        notebook.cells.insert(1, new_code_cell(source))
-        notebook.cells[1]["id"] = "get-the-course"
+    if second.get("id") != "get-the-course":
+        second = new_code_cell(id="get-the-course")
+        notebook.cells.insert(1, second)
         if "/exercises/" in path:
             grade_id = f"lesson{Path(path).name[:2]}-get-the-course"
-            notebook.cells[1].metadata["nbgrader"] = {**LOCKED, "grade_id": grade_id}
+            second.metadata["nbgrader"] = {**LOCKED, "grade_id": grade_id}
+    second.source = FIRST_CELL.format(repository=name)
+    second.metadata.update(COLLAPSED)
 
 
 def launch_links(name: str, path: str) -> str:

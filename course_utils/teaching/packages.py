@@ -1,9 +1,9 @@
-"""Which packages do the lessons need, and are they here?"""
+"""Packages that the lessons need, and wheels of them for a classroom without a network."""
 
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import distributions
 from pathlib import Path
 
 from course_utils.errors import ConfigError
@@ -19,31 +19,6 @@ def package_floors() -> dict[str, str]:
     text = (REPOSITORY_FOLDER / "requirements.txt").read_text(encoding="utf-8")
     lines = text.split(LESSONS)[1].split("\n#")[0].splitlines()
     return dict(line.split(">=") for line in lines if ">=" in line)
-
-
-def install_missing() -> list[str]:
-    """Install the packages that the lessons need and this Python lacks; change none that is here.
-
-    The first cell of each notebook calls this in Colab, once it has cloned the course. Colab brings
-    its own torch, made for its own graphics cards: an upgrade would cost minutes, and may break it.
-
-    Returns:
-        The names of the packages that were missing.
-
-    Raises:
-        ConfigError: If pip cannot install one, for example because something here is too old for it.
-    """
-    missing = [f"{name}>={floor}" for name, floor in package_floors().items() if not _is_here(name)]
-    if not missing:
-        return []
-    _pip(
-        ["install", "--quiet", *missing],
-        {one.metadata["Name"]: one.version for one in distributions() if one.metadata["Name"]},
-        "Read what pip says; in Colab, try Runtime > Disconnect and delete runtime, and begin again.",
-    )
-    names = [one.split(">=")[0] for one in missing]
-    print(f"Installed: {', '.join(names)}. Everything else is as it was.")
-    return names
 
 
 def fill_wheelhouse(folder: Path) -> Path:
@@ -94,11 +69,3 @@ def _pip(arguments: list[str], here: dict[str, str], do: str) -> None:
             found=done.stderr.strip()[-800:] or f"pip ended with {done.returncode}",
             do=do,
         )
-
-
-def _is_here(name: str) -> bool:
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True

@@ -1,0 +1,122 @@
+"""The first cell of each notebook: in Colab it gets the course and what is missing, elsewhere nothing."""
+
+import os
+import re
+import runpy
+import site
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from importlib.metadata import version
+
+import pytest
+from local_remote import local_remote
+
+from course_utils.errors import ConfigError
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching.address import FIRST_CELL
+from course_utils.teaching.packages import package_floors
+
+IN_COLAB = 'import sys, types; sys.modules["google.colab"] = types.ModuleType("google.colab")\n'
+AND_THEN = "\nimport course_utils; print(course_utils.__path__[0])"
+COURSES_OWN = f"import sys; sys.path.insert(0, {str(REPOSITORY_FOLDER)!r})\n"
+COLAB = REPOSITORY_FOLDER / "notebooks" / "colab.py"
+REQUIREMENTS = "# The lessons\nnumpy>=99\nSmall.Thing>={}\n\n# Teaching\nother-thing>=1\n"
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory):
+    return local_remote(tmp_path_factory.mktemp("remote"), "jane/lessons")
+
+
+@pytest.fixture
+def run(tmp_path, remote):
+    """Return a function that runs the cell where the packages are installed, but not the course."""
+
+    def run_cell(address="jane/lessons", before=IN_COLAB, after=AND_THEN):
+        folders = [sysconfig.get_path("purelib"), *site.getsitepackages()]
+        own = {**os.environ, **remote, "PYTHONPATH": os.pathsep.join(folders)}
+        # Without -S, a file among the installed packages would put the course on the path.
+        code = before + FIRST_CELL.format(repository=address) + after
+        command = [sys.executable, "-S", "-W", "ignore", "-c", code]
+        return subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True)
+
+    return run_cell
+
+
+def test_the_cell_gets_the_course_in_colab_and_may_run_again(run, tmp_path):
+    for _ in range(2):
+        done = run()
+        assert done.returncode == 0, done.stderr
+        # All that the lessons need is here, so nothing was installed.
+        assert done.stdout.splitlines() == [str(tmp_path / "course" / "course_utils")]
+
+
+def test_the_cell_does_nothing_elsewhere(run, tmp_path):
+    assert "No module named 'course_utils'" in run(before="").stderr
+    done = run(before=COURSES_OWN + IN_COLAB, after="")
+    assert done.returncode == 0 and not done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("address", "answer"),
+    [("", "no address yet"), ("jane/other", "could not be cloned from https://github.com/jane/other")],
+)
+def test_the_cell_says_what_is_wrong(run, address, answer):
+    done = run(address)
+    assert done.returncode == 1
+    assert answer in done.stderr
+
+
+def test_what_colab_runs_imports_no_package_that_may_be_missing():
+    code = f"import runpy, sys; runpy.run_path({str(COLAB)!r}, run_name='__main__'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not {"torch", "numpy", "pydantic", "nbformat", "course_utils.settings"} & {*done.stdout.split()}
+
+
+@pytest.fixture
+def colab():
+    """The names that notebooks/colab.py defines."""
+    path = list(sys.path)
+    yield runpy.run_path(str(COLAB))
+    sys.path[:] = path
+
+
+@pytest.fixture
+def wheels(tmp_path, monkeypatch):
+    """A folder with one small package, from which alone pip installs, to the returned folder."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "small_thing-2.0-py3-none-any.whl", "w") as wheel:
+        about = "small_thing-2.0.dist-info"
+        wheel.writestr("small_thing.py", "")
+        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: small-thing\nVersion: 2.0\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
+    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "TARGET": str(tmp_path / "in")}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    return tmp_path / "in"
+
+
+def test_what_is_missing_is_installed_and_what_is_old_is_left_alone(colab, wheels, capsys):
+    missing = colab["missing_packages"](REQUIREMENTS.format("1.5"))
+    assert missing == ["Small.Thing>=1.5"]
+    colab["install"](missing)
+    assert (wheels / "small_thing.py").exists() and not (wheels / "numpy").exists()
+    assert capsys.readouterr().out == "Installed: Small.Thing. Everything else is as it was.\n"
+
+
+def test_what_cannot_be_installed_is_an_error(colab, wheels, assert_says_four_things):
+    with pytest.raises(ConfigError, match="small-thing>=3") as caught:
+        colab["install"](["small-thing>=3"])
+    assert_says_four_things(caught.value)
+
+
+def test_students_need_the_first_part_of_the_requirements(colab):
+    floors = package_floors()
+    assert {"torch", "torchvision", "captum", "ipywidgets"} <= set(floors)
+    assert not {"jupyterlab", "papermill", "pytest", "nbgrader"} & set(floors)
+    assert all(version(name) and re.fullmatch(r"[\d.]+", floor) for name, floor in floors.items())
+    assert colab["missing_packages"]((REPOSITORY_FOLDER / "requirements.txt").read_text("utf-8")) == []
