@@ -13,11 +13,23 @@ import torch
 from papermill import inspect_notebook
 from torch import nn
 from torch.utils.data import TensorDataset
+from torchvision import models
 
-from course_utils.data.loaders import make_loader
-from course_utils.settings import Settings, settings_from_notebook
-from course_utils.teaching.lessons import lesson_notebooks
-from course_utils.training.loop import train_one_epoch
+from course_utils import evaluation, training
+from course_utils.data import backbone_weights, build_backbone, make_loader
+from course_utils.evaluation import comparison
+from course_utils.models import (
+    freeze,
+    load_backbone,
+    replace_head,
+    set_train_mode,
+    stage_parameters,
+    thaw,
+)
+from course_utils.settings import REPOSITORY_FOLDER, Settings, settings_from_notebook
+from course_utils.teaching import lesson_notebooks
+from course_utils.text.encoders import pool
+from course_utils.training.learning_rates import parameter_groups
 
 LESSONS = lesson_notebooks()
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
@@ -82,6 +94,32 @@ def test_the_cell_after_the_parameters_checks_them(path):
 
 
 @each_lesson
+def test_no_other_cell_changes_a_parameter(path):
+    changed = {"parameters": set(), "others": set()}
+    for cell in cells(path, "code"):
+        tree = ast.parse(cell.source)
+        inner = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.Lambda, ast.comprehension))]
+        skipped = {id(node) for one in inner for node in ast.walk(one)}
+        stored = {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in skipped
+        }
+        changed["parameters" if "parameters" in cell.metadata.get("tags", []) else "others"] |= stored
+    assert not changed["parameters"] & changed["others"]
+
+
+@each_lesson
+def test_the_files_of_the_package_that_a_lesson_names_are_there(path):
+    text = "\n".join(cell.source for cell in cells(path, "markdown"))
+    folders = ["."]
+    for name in re.findall(r"`((?:course_utils|benchmarks)/[\w/.]+|\w+\.py)`", text):
+        assert any((REPOSITORY_FOLDER / folder / name).exists() for folder in folders), name
+        if "/" in name:
+            folders.append(name if not name.endswith(".py") else name.rpartition("/")[0])
+
+
+@each_lesson
 def test_stored_outputs_are_complete_and_clean(path):
     code = cells(path, "code")
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
@@ -126,15 +164,20 @@ def definition_in(lesson: str, name: str) -> str:
     raise AssertionError(f"lesson {lesson} does not define {name}")
 
 
-def test_the_training_loop_of_lesson_04_does_what_the_package_does():
-    from course_utils.models.freezing import set_train_mode
+def taught(lesson: str, name: str, **tools):
+    """Return a function that a lesson defines, with what it needs of the lesson's other cells."""
+    exec(definition_in(lesson, name), tools)
+    return tools[name]
 
-    taught = {"nn": nn, "set_train_mode": set_train_mode}
-    exec(definition_in("04", "train_one_epoch"), taught)
+
+def test_the_training_loop_of_lesson_04_does_what_the_package_does():
     random = torch.Generator().manual_seed(0)
     data = TensorDataset(torch.randn(33, 8, generator=random), torch.randint(3, (33,), generator=random))
     results, weights = [], []
-    for loop in (taught["train_one_epoch"], train_one_epoch):
+    for loop in (
+        taught("04", "train_one_epoch", nn=nn, set_train_mode=set_train_mode),
+        training.train_one_epoch,
+    ):
         torch.manual_seed(0)
         head = nn.Linear(8, 3)
         optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
@@ -144,73 +187,52 @@ def test_the_training_loop_of_lesson_04_does_what_the_package_does():
     assert torch.equal(*weights)
 
 
-def test_the_calibration_error_of_lesson_05_is_the_package_s():
-    from course_utils.evaluation.calibration import calibration_error
-    from course_utils.evaluation.metrics import Evaluation
-
-    taught = {}
-    exec(definition_in("05", "calibration_error"), taught)
+@pytest.mark.parametrize("bins", [1, 5, 15])
+def test_the_calibration_error_of_lesson_05_is_the_package_s(bins):
     random = torch.Generator().manual_seed(0)
     probabilities = (2 * torch.randn(500, 3, generator=random)).softmax(dim=1)
-    result = Evaluation(probabilities, torch.randint(3, (500,), generator=random), ["cat", "dog", "ship"])
-    for bins in (1, 5, 15):
-        assert taught["calibration_error"](result, bins) == pytest.approx(calibration_error(result, bins))
+    labels = torch.randint(3, (500,), generator=random)
+    result = evaluation.Evaluation(probabilities, labels, ["cat", "dog", "ship"])
+    own = taught("05", "calibration_error")
+    assert own(result, bins) == pytest.approx(evaluation.calibration_error(result, bins))
 
 
-def test_the_parameter_groups_of_lesson_06_are_those_of_the_package():
-    from torchvision.models import resnet18
-
-    from course_utils.models.freezing import stage_parameters, thaw
-    from course_utils.training.learning_rates import parameter_groups
-
-    taught = {"stage_parameters": stage_parameters}
-    exec(definition_in("06", "parameter_groups"), taught)
-    model = resnet18()
-    for down_to in ("layer4", "layer2", "conv1"):
-        model.requires_grad_(False)
-        thaw(model, down_to)
-        both = [
-            [
-                (group["name"], pytest.approx(group["lr"]), [id(p) for p in group["params"]])
-                for group in groups
-            ]
-            for groups in (taught["parameter_groups"](model, 0.1, 0.7), parameter_groups(model, 0.1, 0.7))
-        ]
-        assert both[0] == both[1]
+@pytest.mark.parametrize("down_to", ["layer4", "layer2", "conv1"])
+def test_the_parameter_groups_of_lesson_06_are_those_of_the_package(down_to):
+    model = models.resnet18()
+    freeze(model)
+    thaw(model, down_to)
+    own, packages = (
+        [(group["name"], pytest.approx(group["lr"]), [id(p) for p in group["params"]]) for group in groups]
+        for groups in (
+            taught("06", "parameter_groups", stage_parameters=stage_parameters)(model, 0.1, 0.7),
+            parameter_groups(model, 0.1, 0.7),
+        )
+    )
+    assert own == packages
 
 
 @pytest.mark.parametrize("name", ["from_scratch", "fine_tuned", "frozen"])
 def test_the_starts_of_lesson_07_are_those_of_the_package(name):
-    import course_utils.evaluation.comparison as comparison
-    from course_utils.data.backbone_inputs import build_backbone
-    from course_utils.data.weights import backbone_weights
-    from course_utils.models.backbones import load_backbone
-    from course_utils.models.freezing import freeze
-    from course_utils.models.heads import replace_head
-
-    tools = (build_backbone, freeze, load_backbone, replace_head, backbone_weights)
-    taught = {tool.__name__: tool for tool in tools}
-    for start in ("from_scratch", "fine_tuned", "frozen"):
-        exec(definition_in("07", start), taught)
-    models = []
-    for start in (taught[name], getattr(comparison, name)):
+    tools = {
+        tool.__name__: tool
+        for tool in (build_backbone, freeze, load_backbone, replace_head, backbone_weights)
+    }
+    tools |= {other: taught("07", other, **tools) for other in ("from_scratch", "fine_tuned")}
+    made = []
+    for start in (taught("07", name, **tools), getattr(comparison, name)):
         torch.manual_seed(0)
-        models.append(start(Settings(), 7))
-    ours, theirs = (model.state_dict() for model in models)
+        made.append(start(Settings(), 7))
+    ours, theirs = (model.state_dict() for model in made)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[entry], theirs[entry]) for entry in ours)
-    trainable = [[p.requires_grad for p in model.parameters()] for model in models]
-    assert trainable[0] == trainable[1]
+    assert len({tuple(p.requires_grad for p in model.parameters()) for model in made}) == 1
 
 
 def test_the_pooling_of_lesson_10_is_that_of_the_package():
-    from course_utils.text.encoders import pool
-
-    taught = {}
-    exec(definition_in("10", "pool"), taught)
     hidden = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
     counted = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 1, 0, 1]])
-    assert torch.equal(taught["pool"](hidden, counted), pool(hidden, counted))
+    assert torch.equal(taught("10", "pool")(hidden, counted), pool(hidden, counted))
 
 
 def beginning_of(lesson: str, last_cell_with: str, folder: Path) -> Path:
