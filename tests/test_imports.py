@@ -1,11 +1,16 @@
-"""A lesson starts fast because nothing heavy is imported before it is used."""
+"""Imports: none leads to a higher part of the package, and nothing heavy is imported before it is used."""
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from course_utils.settings import REPOSITORY_FOLDER
 
-ROOMS = sorted(f"course_utils.{path.stem}" for path in (REPOSITORY_FOLDER / "course_utils").glob("[a-z]*"))
+PARTS = sorted(f"course_utils.{path.stem}" for path in (REPOSITORY_FOLDER / "course_utils").glob("[a-z]*"))
 HEAVY = [
     "captum",
     "distributed",
@@ -33,11 +38,24 @@ def test_the_package_itself_imports_no_network():
     assert not {"torch", "torchvision", "pandas", "numpy"} & found
 
 
-def test_no_room_imports_what_only_some_of_its_functions_need():
-    found = imported_with(*ROOMS)
+def test_no_part_imports_what_only_some_of_its_functions_need():
+    found = imported_with(*PARTS)
     assert "torch" in found
     assert not set(HEAVY) & found
 
 
 def test_a_heavy_library_would_be_seen():
     assert {"scipy.stats", "matplotlib.pyplot"} <= imported_with("scipy.stats", "matplotlib.pyplot")
+
+
+@pytest.mark.parametrize("line", ["", "def later():\n    from course_utils.training import fit\n"])
+def test_no_part_imports_a_higher_one(tmp_path, line):
+    shutil.copyfile(REPOSITORY_FOLDER / "pyproject.toml", tmp_path / "pyproject.toml")
+    shutil.copytree(REPOSITORY_FOLDER / "course_utils", tmp_path / "course_utils")
+    changed = tmp_path / "course_utils" / "models" / "heads.py"
+    changed.write_text(changed.read_text("utf-8") + line, "utf-8")
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    own = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True)
+    assert done.returncode == bool(line), done.stdout + done.stderr
+    assert not line or "course_utils.models.heads -> course_utils.training" in done.stdout

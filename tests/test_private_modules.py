@@ -49,7 +49,7 @@ def test_torchvisions_preset_is_still_what_the_course_takes_it_for():
     }
     assert type(preset) is ImageClassification and not missing, (
         f"torchvision's preprocessing of classifiers has changed: it lacks {missing or 'its one class'}. "
-        "What to do: in course_utils/preprocessing.py, write a class ImageClassification that has these "
+        "What to do: in course_utils/data/preprocessing.py, write a class ImageClassification that has these "
         "parameters and attributes (resize, centre crop, scale to [0, 1], normalise), and let "
         "backbone_transform return it."
     )

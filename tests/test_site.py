@@ -1,14 +1,17 @@
-"""What the site is made from: each lesson, exercise, document and room is on it, nothing of this machine."""
+"""Sources of the site: each lesson, exercise, document and part of the package is on it."""
 
 import fnmatch
+import importlib
+import inspect
 import re
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from course_utils.teaching import address as repository
+from course_utils.teaching import address
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [ROOT / "index.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.py")]
@@ -20,8 +23,8 @@ def configuration(monkeypatch):
     """Return a function that reads docs/conf.py as Sphinx does, for a course with this address."""
     monkeypatch.setattr(sys, "path", list(sys.path))
 
-    def read(address=""):
-        monkeypatch.setattr(repository, "repository", lambda: address)
+    def read(name=""):
+        monkeypatch.setattr(address, "repository", lambda: name)
         return runpy.run_path(str(ROOT / "docs" / "conf.py"))
 
     return read
@@ -53,16 +56,23 @@ def test_what_the_site_lists_is_there():
         assert files(f"{entry}.md", f"{entry}.ipynb"), entry
 
 
-def test_every_room_of_the_package_has_its_page():
+def test_every_part_of_the_package_has_its_page_in_the_order_of_the_imports():
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    rooms = [
-        path.relative_to(ROOT).with_suffix("").as_posix().removesuffix("/__init__").replace("/", ".")
-        for path in (ROOT / "course_utils").rglob("*.py")
-        if path.stem != "__main__"
-    ]
-    rooms.remove("course_utils")
-    named = re.findall(r"^   (course_utils\.[\w.]+)$", text, re.MULTILINE)
-    assert sorted(named) == sorted(rooms)
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    layers = " | ".join(reversed(tools["importlinter"]["contracts"][0]["layers"])).split(" | ")
+    named = re.findall(r"^   course_utils\.([\w.]+)$", text, re.MULTILINE)
+    assert [*named, "__main__"] == layers
+
+
+@pytest.mark.parametrize("part", [path.parent.name for path in (ROOT / "course_utils").glob("*/__init__.py")])
+def test_a_page_shows_what_the_front_door_lists(part):
+    """autodoc leaves out what has no docstring."""
+    module = importlib.import_module(f"course_utils.{part}")
+    assert module.__doc__ and module.__all__
+    for name in module.__all__:
+        listed_object = getattr(module, name)
+        if inspect.isfunction(listed_object) or inspect.isclass(listed_object):
+            assert inspect.getdoc(listed_object), f"course_utils.{part}.{name} has no docstring"
 
 
 def test_links_between_the_pages_lead_to_files():
@@ -88,7 +98,7 @@ def test_without_an_address_there_are_no_buttons_and_a_sentence_says_so(configur
 
 def test_buttons_lead_to_the_address_of_the_course(configuration):
     options = configuration("jane/course")["html_theme_options"]
-    assert options["repository_url"] == f"{repository.HOST}/jane/course"
+    assert options["repository_url"] == f"{address.HOST}/jane/course"
     assert {"colab_url", "binderhub_url"} <= options["launch_buttons"].keys()
     assert "extra_footer" not in options
 

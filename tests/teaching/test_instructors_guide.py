@@ -1,4 +1,4 @@
-"""The instructors' guide is followed to the letter, in a copy of the repository."""
+"""The guides for instructors and contributors are followed to the letter, in a copy of the repository."""
 
 import json
 import os
@@ -15,8 +15,11 @@ from course_utils import checks
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import SOLUTIONS_FOLDER, marks
 
-GUIDE = (REPOSITORY_FOLDER / "docs" / "instructors.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+) tested\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
+GUIDE, CONTRIBUTING = (
+    (REPOSITORY_FOLDER / "docs" / name).read_text(encoding="utf-8")
+    for name in ("instructors.md", "contributing.md")
+)
+BLOCKS = re.findall(r"^```(\w+) tested\n(.*?)^```$", GUIDE + CONTRIBUTING, flags=re.MULTILINE | re.DOTALL)
 TRIED = [
     *REPOSITORY_FOLDER.glob("tests/helpers/wrong_answers*.py"),
     *REPOSITORY_FOLDER.glob("tests/checks/*.py"),
