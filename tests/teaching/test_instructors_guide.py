@@ -20,10 +20,8 @@ GUIDE, CONTRIBUTING = (
     for name in ("instructors.md", "contributing.md")
 )
 BLOCKS = re.findall(r"^```(\w+) tested\n(.*?)^```$", GUIDE + CONTRIBUTING, flags=re.MULTILINE | re.DOTALL)
-TRIED = [
-    *REPOSITORY_FOLDER.glob("tests/helpers/wrong_answers*.py"),
-    *REPOSITORY_FOLDER.glob("tests/checks/*.py"),
-]
+TESTS = REPOSITORY_FOLDER / "tests"
+TRIED = [*(TESTS / "helpers").glob("wrong_answers*.py"), *(TESTS / "checks").glob("*.py")]
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "runs", "downloads", "features", "*.egg-info"
 )
