@@ -46,7 +46,7 @@ myst_heading_anchors = 3
 smartquotes = False  # text stays as it was written, `--flags` above all
 html_math_renderer = "mathml"
 
-# API pages: one for each room, from its docstrings
+# API pages: one for each part of the package, from its docstrings
 templates_path = [str(HERE / "_templates")]
 autosummary_generate = True
 autodoc_member_order = "bysource"
