@@ -9,15 +9,12 @@ import papermill
 import pytest
 import torch
 
-from course_utils.data.splits import load_splits
-from course_utils.data.weights import backbone_weights
-from course_utils.evaluation.metrics import evaluate
-from course_utils.models.backbones import load_backbone
-from course_utils.models.freezing import freeze
-from course_utils.models.heads import replace_head
+from course_utils.data import backbone_weights, load_splits
+from course_utils.evaluation import evaluate
+from course_utils.models import freeze, load_backbone, replace_head
 from course_utils.settings import Settings, set_seed
-from course_utils.teaching.lessons import lesson_notebooks
-from course_utils.training.loop import fit
+from course_utils.teaching import lesson_notebooks
+from course_utils.training import fit
 
 pytestmark = pytest.mark.kernels
 

@@ -5,7 +5,6 @@ import tomllib
 from pathlib import Path
 
 import nbformat
-from nbformat.v4 import new_code_cell
 
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
@@ -20,15 +19,6 @@ ADDRESS = re.compile(
 )
 ENTRY = re.compile(r'^repository = ".*"$', re.MULTILINE)
 README_PART = re.compile(r"(<!-- address -->\n).*?(<!-- /address -->)", re.DOTALL)
-# nbgrader's metadata of a cell that students do not change.
-LOCKED = {
-    "cell_type": "code",
-    "grade": False,
-    "locked": True,
-    "schema_version": 3,
-    "solution": False,
-    "task": False,
-}
 OPEN_IT = "**Open it elsewhere:** "
 
 # The first code cell of every notebook. In Colab there is nothing else yet, so it cannot import any of this.
@@ -75,15 +65,16 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER) -> list[Path]:
     if name:
         check_address(name)
     texts = {}
-    for path in folder.glob("notebooks/*.ipynb"):
+    for path in [*folder.glob("notebooks/*.ipynb"), *folder.glob("notebooks/exercises/solutions/*.ipynb")]:
         notebook = nbformat.read(path, as_version=4)
-        write_address(notebook, name, f"notebooks/{path.name}")
+        student = folder / "notebooks" / "exercises" / path.name
+        is_solution = (
+            path.parent.name == "solutions"
+        )  # links, also in its source, lead to the student's version
+        write_address(notebook, name, (student if is_solution else path).relative_to(folder).as_posix())
         texts[path] = nbformat.writes(notebook) + "\n"
-    for path in folder.glob("notebooks/exercises/solutions/*.ipynb"):
-        solution = nbformat.read(path, as_version=4)
-        write_address(solution, name, f"notebooks/exercises/{path.name}")  # the student's, also in its source
-        texts[path] = nbformat.writes(solution) + "\n"
-        texts[path.parents[1] / path.name] = nbformat.writes(students_version(solution)) + "\n"
+        if is_solution:
+            texts[student] = nbformat.writes(students_version(notebook)) + "\n"
     path = folder / "pyproject.toml"
     texts[path] = ENTRY.sub(f'repository = "{name}"', path.read_text("utf-8"))
     path = folder / "README.md"
@@ -113,10 +104,10 @@ def check_address(name: str) -> None:
 
 
 def write_address(notebook: nbformat.NotebookNode, name: str, path: str) -> None:
-    """Put an address into the first text and the first code cell of a notebook, in place.
+    """Write an address into the first text and the cell for Colab of a notebook, in place.
 
     Args:
-        notebook: It begins with a Markdown cell. If no cell gets the course in Colab yet, it gets one.
+        notebook: It begins with a Markdown cell, and the cell for Colab, whose id is "get-the-course".
         name: OWNER/NAME, or "".
         path: Of the notebook in the repository, for example notebooks/00_start_here.ipynb.
     """
@@ -125,14 +116,9 @@ def write_address(notebook: nbformat.NotebookNode, name: str, path: str) -> None
     # A lesson says last what to know first; an exercise ends with how to work on it.
     place = next((n for n, part in enumerate(parts) if part.startswith("**Know first:**")), len(parts))
     first.source = "\n\n".join([*parts[:place], OPEN_IT + launch_links(name, path), *parts[place:]])
-    if second.get("id") != "get-the-course":
-        second = new_code_cell(id="get-the-course")
-        notebook.cells.insert(1, second)
-        if "/exercises/" in path:
-            grade_id = f"lesson{Path(path).name[:2]}-get-the-course"
-            second.metadata["nbgrader"] = {**LOCKED, "grade_id": grade_id}
-    second.source = FIRST_CELL.format(repository=name)
-    second.metadata.update(COLLAPSED)
+    if second.get("id") == "get-the-course":
+        second.source = FIRST_CELL.format(repository=name)
+        second.metadata.update(COLLAPSED)
 
 
 def launch_links(name: str, path: str) -> str:

@@ -45,6 +45,7 @@ def texts(folder):
 def test_every_notebook_begins_with_links_and_the_cell_for_colab(path):
     text, code = nbformat.read(path, as_version=4).cells[:2]
     assert code.source == FIRST_CELL.format(repository=repository())
+    assert code.metadata["cellView"] == "form" and code.metadata["jupyter"]["source_hidden"]
     assert text.source.count(OPEN_IT) == 1
     if not repository():
         assert "no address yet" in text.source and not ADDRESS.search(text.source)
