@@ -4,6 +4,7 @@ import ast
 import re
 import statistics
 import subprocess
+import symtable
 import sys
 from pathlib import Path
 
@@ -95,18 +96,12 @@ def test_the_cell_after_the_parameters_checks_them(path):
 
 @each_lesson
 def test_no_other_cell_changes_a_parameter(path):
-    changed = {"parameters": set(), "others": set()}
+    """The checking cell can be run again at any time."""
+    parameters = set(inspect_notebook(str(path)))
     for cell in cells(path, "code"):
-        tree = ast.parse(cell.source)
-        inner = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.Lambda, ast.comprehension))]
-        skipped = {id(node) for one in inner for node in ast.walk(one)}
-        stored = {
-            node.id
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in skipped
-        }
-        changed["parameters" if "parameters" in cell.metadata.get("tags", []) else "others"] |= stored
-    assert not changed["parameters"] & changed["others"]
+        if "parameters" not in cell.metadata.get("tags", []):
+            names = symtable.symtable(cell.source, path.name, "exec").get_symbols()
+            assert not parameters & {name.get_name() for name in names if name.is_assigned()}
 
 
 @each_lesson
@@ -154,19 +149,12 @@ def test_the_old_spelling_of_weights_is_shown_once_and_used_nowhere():
     assert 'simplefilter("error")' in code["02_inspect_resnet"]
 
 
-def definition_in(lesson: str, name: str) -> str:
-    """Return the source of a function that a lesson defines."""
-    path = next(path for path in LESSONS if path.stem.startswith(lesson))
-    for cell in cells(path, "code"):
-        for node in ast.parse(cell.source).body:
-            if isinstance(node, ast.FunctionDef) and node.name == name:
-                return ast.get_source_segment(cell.source, node)
-    raise AssertionError(f"lesson {lesson} does not define {name}")
-
-
 def taught(lesson: str, name: str, **tools):
     """Return a function that a lesson defines, with what it needs of the lesson's other cells."""
-    exec(definition_in(lesson, name), tools)
+    (path,) = (path for path in LESSONS if path.stem.startswith(lesson))
+    nodes = [node for cell in cells(path, "code") for node in ast.parse(cell.source).body]
+    (definition,) = (node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == name)
+    exec(ast.unparse(definition), tools)
     return tools[name]
 
 
