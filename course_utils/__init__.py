@@ -1,7 +1,7 @@
-"""The package behind the transfer-learning course. These modules carry the lessons; read them in this order:
+"""The package behind the transfer-learning course. Its parts, in the order in which they import each other:
 
-settings -> data -> backbones -> features -> checkpoints -> training -> evaluation -> figures -> runs
+errors, settings -> data -> models -> training -> evaluation -> text, scale -> figures -> checks, teaching
 
-docs/api.md lists all modules, by subject. Nothing is imported here, so that `import course_utils` costs
-nothing: a notebook imports each name from the module that it lives in, and you see at once where to read on.
+docs/contributing.md says what is in each of them. A part's `__init__.py` lists what notebooks import from it.
+Nothing is imported here, so that `import course_utils` costs nothing.
 """
