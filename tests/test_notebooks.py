@@ -1,6 +1,7 @@
 """The lessons as a reader finds them: whole, short, checked, and in step with the package."""
 
 import ast
+import importlib
 import re
 import statistics
 import subprocess
@@ -141,6 +142,29 @@ def test_nbval_has_something_to_compare(path):
         if cell.outputs and "nbval-ignore-output" not in cell.metadata.get("tags", [])
     ]
     assert len(compared) >= 2
+
+
+def source_of(path: Path) -> str:
+    if path.suffix == ".py":
+        return path.read_text(encoding="utf-8")
+    return "\n".join(cell.source for cell in cells(path, "code"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(REPOSITORY_FOLDER / "notebooks").rglob("[0-9]*.ipynb"),
+        *(REPOSITORY_FOLDER / "benchmarks").glob("*.py"),
+    ],
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
+)
+def test_notebooks_and_benchmarks_import_what_the_front_doors_list(path):
+    for node in ast.walk(ast.parse(source_of(path))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("course_utils."):
+            module = importlib.import_module(node.module)
+            listed = getattr(module, "__all__", vars(module))  # settings and errors list nothing
+            assert node.module.count(".") == 1, f"{node.module} is not a front door"
+            assert not {alias.name for alias in node.names} - set(listed), node.module
 
 
 def test_the_old_spelling_of_weights_is_shown_once_and_used_nowhere():
