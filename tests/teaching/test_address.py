@@ -13,6 +13,7 @@ from course_utils.teaching.address import (
     FIRST_CELL,
     OPEN_IT,
     check_address,
+    front_picture,
     readme_part,
     repository,
     set_repository,

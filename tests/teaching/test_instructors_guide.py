@@ -20,8 +20,10 @@ GUIDE, CONTRIBUTING = (
     for name in ("instructors.md", "contributing.md")
 )
 BLOCKS = re.findall(r"^```(\w+) tested\n(.*?)^```$", GUIDE + CONTRIBUTING, flags=re.MULTILINE | re.DOTALL)
-TESTS = REPOSITORY_FOLDER / "tests"
-TRIED = [*(TESTS / "helpers").glob("wrong_answers*.py"), *(TESTS / "checks").glob("*.py")]
+TRIED = [
+    *REPOSITORY_FOLDER.glob("tests/helpers/wrong_answers*.py"),
+    *REPOSITORY_FOLDER.glob("tests/checks/*.py"),
+]
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "runs", "downloads", "features", "*.egg-info"
 )
