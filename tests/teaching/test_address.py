@@ -13,7 +13,6 @@ from course_utils.teaching.address import (
     FIRST_CELL,
     OPEN_IT,
     check_address,
-    front_picture,
     readme_part,
     repository,
     set_repository,
