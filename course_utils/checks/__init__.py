@@ -1,18 +1,96 @@
-"""Is the answer to an exercise right, and if not, where is the mistake?
+"""Checks: is the answer to an exercise right, and if not, where is the mistake?
 
 `from course_utils import checks as check` gives every check of every lesson. Each takes the answer first,
-prints what it finds and returns a `Verdict`. A module names its checks in `__all__`.
+prints what it finds and returns a `Verdict`.
 """
 
-import importlib
-import pkgutil
-
+from course_utils.checks.comparison import (
+    cases_without_gain,
+    epochs_for_budget,
+    student_interval,
+    told_apart,
+    unfair_differences,
+)
+from course_utils.checks.evaluation import (
+    accuracy_over_samples,
+    half_the_width,
+    precision_and_recall,
+    surest_mistakes,
+    wilson_interval,
+)
+from course_utils.checks.fine_tuning import batchnorm_kept, choose_run, learning_parts, three_rates
+from course_utils.checks.handing_over import card_purpose, handed_over, weakest_class
+from course_utils.checks.images import (
+    few_images,
+    own_transform,
+    reused_or_learned,
+    set_sizes,
+    shared_pictures,
+    worn_on_feet,
+)
+from course_utils.checks.networks import (
+    diagnosis,
+    head_parameters,
+    new_head,
+    output_shape,
+    parameter_count,
+    task_layer,
+)
+from course_utils.checks.own_images import held_out_probabilities, left_out_files, suspicious_labels
+from course_utils.checks.preprocessing import fault_found, paired_interval, rgb_restored, way_of_fault
+from course_utils.checks.scale import gradient_together, images_for_one, shards_left, slowest_step
+from course_utils.checks.text import aligned_labels, counted_names, padding_mask, pooled_by_hand
+from course_utils.checks.training import compare_rates, frozen_by_hand, mean_loss, optimizer_holds
 from course_utils.checks.verdict import Verdict
 
-__all__ = ["Verdict"]
-
-for _module in pkgutil.iter_modules(__path__):
-    if _module.name != "verdict":
-        _checks = importlib.import_module(f"{__name__}.{_module.name}")
-        globals().update({name: getattr(_checks, name) for name in _checks.__all__})
-        __all__ += _checks.__all__
+__all__ = [
+    "Verdict",
+    "accuracy_over_samples",
+    "aligned_labels",
+    "batchnorm_kept",
+    "card_purpose",
+    "cases_without_gain",
+    "choose_run",
+    "compare_rates",
+    "counted_names",
+    "diagnosis",
+    "epochs_for_budget",
+    "fault_found",
+    "few_images",
+    "frozen_by_hand",
+    "gradient_together",
+    "half_the_width",
+    "handed_over",
+    "head_parameters",
+    "held_out_probabilities",
+    "images_for_one",
+    "learning_parts",
+    "left_out_files",
+    "mean_loss",
+    "new_head",
+    "optimizer_holds",
+    "output_shape",
+    "own_transform",
+    "padding_mask",
+    "paired_interval",
+    "parameter_count",
+    "pooled_by_hand",
+    "precision_and_recall",
+    "reused_or_learned",
+    "rgb_restored",
+    "set_sizes",
+    "shards_left",
+    "shared_pictures",
+    "slowest_step",
+    "student_interval",
+    "surest_mistakes",
+    "suspicious_labels",
+    "task_layer",
+    "three_rates",
+    "told_apart",
+    "unfair_differences",
+    "way_of_fault",
+    "weakest_class",
+    "wilson_interval",
+    "worn_on_feet",
+]

@@ -1,26 +1,34 @@
-"""Checks for the exercises of lesson 05: count images, read a matrix, find mistakes, give an interval.
-
-Each answer is a function of the student's. A check calls it with small numbers of its own, of which every
-usual mistake gives another result, so that the hint can say which mistake it was.
-"""
+"""Checks of lesson 05: the accuracy, the confusion matrix, the surest mistakes, and an interval."""
 
 import math
 
 import numpy as np
 import torch
 
-from course_utils.checks.verdict import AnswerFailed, Right, as_number, ask, check, close
+from course_utils.checks.verdict import (
+    Right,
+    Wrong,
+    as_number,
+    as_numbers,
+    ask,
+    ask_value,
+    check,
+    close,
+    known_mistake,
+)
 from course_utils.evaluation import accuracy_interval
 
-__all__ = [
-    "accuracy_over_samples",
-    "half_the_width",
-    "precision_and_recall",
-    "surest_mistakes",
-    "wilson_interval",
-]
-
-NO_RETURN = "Your function gives back None. Does its last line begin with `return`?"
+_ACCURACY_MISTAKES = {
+    "That is the mean of the three batches' accuracies. The last batch has 2 images and counts as much as "
+    "one with 8: count images, not batches.": 2 / 3,
+    "You divided by 3 × 8 = 24 images, but the last batch is smaller: there are 18.": 13 / 24,
+    "So many are right. By what do you have to divide to get a share?": 13,
+    "You divided by the number of batches. Divide by the number of images.": 13 / 3,
+    "That is in per cent. The course writes accuracies as a share from 0 to 1.": 1300 / 18,
+    "That is the share of the wrong ones.": 5 / 18,
+    "That is the last batch alone. Is a sum set back to 0 inside the loop?": 1 / 2,
+    "That is the first batch alone. Does `return` stand inside the loop?": 7 / 8,
+}
 
 
 @check(
@@ -28,24 +36,25 @@ NO_RETURN = "Your function gives back None. Does its last line begin with `retur
     expects="a function from a list of batches to a number from 0 to 1",
 )
 def accuracy_over_samples(answer):
-    """Check a function from batches, pairs of predictions and labels, to the accuracy over images."""
-    value = ask(answer, _batches((7, 8), (5, 8), (1, 2)))
+    """Lesson 05: the accuracy over images, from batches of predictions and labels."""
+    value = ask_value(answer, _batches((7, 8), (5, 8), (1, 2)))
     number = as_number(value)
-    if value is None:
-        yield NO_RETURN
-    elif number is None:
-        yield f"Your function gives {type(value).__name__}, where one number is asked for."
-    elif not close(number, 13 / 18):
-        yield _accuracy_mistake(number)
-    else:
-        other = as_number(ask(answer, _batches((0, 4), (1, 1))))
-        if other is None or not close(other, 1 / 5):
-            yield (
-                "The first three batches are right, but for two others (0 of 4 and 1 of 1 right) you "
-                f"give {other}. Does the function count anything but its argument?"
-            )
-        else:
-            yield Right("Every image counts once, in whatever batch it is.")
+    if number is None:
+        raise Wrong(f"Your function gives {type(value).__name__}, where one number is asked for.")
+    if hint := known_mistake(number, _ACCURACY_MISTAKES):
+        raise Wrong(f"For 7 of 8, 5 of 8 and 1 of 2 right you give {number:.4g}. {hint}")
+    if not close(number, 13 / 18):
+        raise Wrong(
+            f"For batches with 7 of 8, 5 of 8 and 1 of 2 right you give {number:.4g}. Count by hand: how "
+            "many images are there, and how many of them are right?"
+        )
+    other = as_number(ask(answer, _batches((0, 4), (1, 1))))
+    if other is None or not close(other, 1 / 5):
+        raise Wrong(
+            "The first three batches are right, but for two others (0 of 4 and 1 of 1 right) you give "
+            f"{other}. Does the function count anything but its argument?"
+        )
+    yield Right("Every image counts once, in whatever batch it is.")
 
 
 def _batches(*counts: tuple[int, int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -57,45 +66,19 @@ def _batches(*counts: tuple[int, int]) -> list[tuple[torch.Tensor, torch.Tensor]
     return batches
 
 
-def _accuracy_mistake(number: float) -> str:
-    hints = {
-        2 / 3: "That is the mean of the three batches' accuracies. The last batch has 2 images and counts "
-        "as much as one with 8: count images, not batches.",
-        13 / 24: "You divided by 3 × 8 = 24 images, but the last batch is smaller: there are 18.",
-        13: "So many are right. By what do you have to divide to get a share?",
-        13 / 3: "You divided by the number of batches. Divide by the number of images.",
-        1300 / 18: "That is in per cent. The course writes accuracies as a share from 0 to 1.",
-        5 / 18: "That is the share of the wrong ones.",
-        1 / 2: "That is the last batch alone. Is a sum set back to 0 inside the loop?",
-        7 / 8: "That is the first batch alone. Does `return` stand inside the loop?",
-    }
-    for mistake, hint in hints.items():
-        if close(number, mistake):
-            return f"For 7 of 8, 5 of 8 and 1 of 2 right you give {number:.4g}. {hint}"
-    return (
-        f"For batches with 7 of 8, 5 of 8 and 1 of 2 right you give {number:.4g}. Count by hand: how many "
-        "images are there, and how many of them are right?"
-    )
-
-
 @check(
     begin="find the row of the class, its column, and the number where they cross.",
     expects="a function from a matrix and the number of a class to two numbers",
 )
 def precision_and_recall(answer):
-    """Check a function from a confusion matrix and a class to the precision and recall of that class."""
+    """Lesson 05: the precision and recall of a class, from a confusion matrix."""
     matrix = torch.tensor([[6, 3, 1], [2, 4, 0], [5, 0, 9]])
     pair = as_numbers(ask(answer, matrix.clone(), 0), 2)
-    if isinstance(pair, str):
-        yield pair
-        return
-    rows, columns = [6 / 10, 4 / 6, 9 / 14], [6 / 13, 4 / 7, 9 / 10]
-    if not _alike(pair, (columns[0], rows[0])):
-        yield _matrix_mistake(pair, rows, columns)
-        return
-    if not _alike(as_numbers(ask(answer, matrix.clone(), 1), 2), (columns[1], rows[1])):
-        yield "Class 0 is right, but class 1 is not. Do you use the number of the class everywhere?"
-        return
+    if not _alike(pair, (6 / 13, 6 / 10)):
+        given = f"For class 0 of {matrix.tolist()} you give {pair[0]:.3g} and {pair[1]:.3g}."
+        raise Wrong(f"{given} {_matrix_mistake(pair)}")
+    if not _alike(ask(answer, matrix.clone(), 1), (4 / 7, 4 / 6)):
+        raise Wrong("Class 0 is right, but class 1 is not. Do you use the number of the class everywhere?")
     yield Right("Precision looks down a column, recall along a row.")
     for counts, number, why in (
         ([[0, 3], [0, 5]], 0, "is never named, so its column sums to 0: call the precision 0 then"),
@@ -103,33 +86,35 @@ def precision_and_recall(answer):
     ):
         try:
             pair = as_numbers(ask(answer, torch.tensor(counts), number), 2)
-        except AnswerFailed as error:
-            pair = str(error)
+        except Wrong as error:
+            pair = error
         if not _alike(pair, (0, 0)):
-            yield f"In {counts} class {number} {why}, and do not divide by 0. You give: {pair}"
-            return
+            raise Wrong(f"In {counts} class {number} {why}, and do not divide by 0. You give: {pair}")
 
 
-def _matrix_mistake(pair: tuple[float, float], rows: list[float], columns: list[float]) -> str:
-    precision, recall = columns[0], rows[0]
-    found = f"For class 0 of [[6, 3, 1], [2, 4, 0], [5, 0, 9]] you give {pair[0]:.3g} and {pair[1]:.3g}. "
-    if _alike(pair, (recall, precision)):
-        return found + (
-            "The two are interchanged. A row holds the images that are of the class, a column those "
-            "that were called so; and precision comes first."
-        )
-    if _alike(pair, (100 * precision, 100 * recall)):
-        return found + "Those are per cent; give shares from 0 to 1."
-    for number in (1, 2):
-        if _alike(pair, (columns[number], rows[number])):
-            return found + f"That is class {number}: classes are numbered from 0."
-    if _alike(pair, (6 / 7, 6 / 4)):
-        return found + "You divide by the mistakes alone. The right ones belong to row and column, too."
+def _matrix_mistake(pair: tuple[float, float]) -> str:
+    mistakes = {
+        "The two are interchanged. A row holds the images that are of the class, a column those that were "
+        "called so; and precision comes first.": (6 / 10, 6 / 13),
+        "Those are per cent; give shares from 0 to 1.": (600 / 13, 600 / 10),
+        "That is class 1: classes are numbered from 0.": (4 / 7, 4 / 6),
+        "That is class 2: classes are numbered from 0.": (9 / 10, 9 / 14),
+        "You divide by the mistakes alone. The right ones belong to row and column, too.": (6 / 7, 6 / 4),
+    }
+    if hint := known_mistake(pair, mistakes, _alike):
+        return hint
     if any(close(number, 19 / 30) for number in pair):
-        return found + "One of them is the accuracy of all classes, which hides the one you look at."
+        return "One of them is the accuracy of all classes, which hides the one you look at."
     if any(close(number, 6 / 30) for number in pair):
-        return found + "You divide by all 30 images. Divide by one row, and by one column."
-    return found + "13 images were called class 0, and 10 are of it. How many are both?"
+        return "You divide by all 30 images. Divide by one row, and by one column."
+    return "13 images were called class 0, and 10 are of it. How many are both?"
+
+
+def _alike(value: object, wanted: tuple[float, float]) -> bool:
+    try:
+        return all(map(close, as_numbers(value, 2), wanted))
+    except Wrong:
+        return False
 
 
 @check(
@@ -137,45 +122,40 @@ def _matrix_mistake(pair: tuple[float, float], rows: list[float], columns: list[
     expects="a function from probabilities, labels and a count to the numbers of images",
 )
 def surest_mistakes(answer):
-    """Check a function that gives the numbers of the wrong answers with the highest confidence."""
+    """Lesson 05: the numbers of the wrongly named images, the one with the highest confidence first."""
     random = torch.Generator().manual_seed(6)
     probabilities = (1.5 * torch.randn(40, 4, generator=random)).softmax(dim=1)
     labels = torch.randint(4, (40,), generator=random)
     confidence, named = probabilities.max(dim=1)
     wrong = (named != labels).nonzero().flatten()
     surest = wrong[confidence[wrong].argsort(descending=True)].tolist()
-    value = ask(answer, probabilities.clone(), labels.clone(), 5)
-    if value is None:
-        yield NO_RETURN
-        return
+    wrong = wrong.tolist()
+    value = ask_value(answer, probabilities.clone(), labels.clone(), 5)
     numbers = [as_number(number) for number in value]
     if any(number is None or number != int(number) for number in numbers):
-        yield f"You give {value!r:.60}. Asked are the numbers of images, not how sure the answers are."
-        return
+        raise Wrong(f"You give {value!r:.60}. Asked are the numbers of images, not how sure the answers are.")
     numbers = [int(number) for number in numbers]
     right = [number for number in numbers if number in range(40) and number not in wrong]
-    rank = wrong.tolist()
-    unlikely = probabilities[torch.arange(40), labels].argsort().tolist()
     if len(numbers) != 5:
         yield f"Five images were asked for, and you give {len(numbers)}."
-    elif numbers == [rank.index(number) for number in surest[:5]]:
+    elif numbers == [wrong.index(number) for number in surest[:5]]:
         yield (
-            "You count places among the mistakes. The first mistake is image "
-            f"{rank[0]}, not image 0: translate the places back into numbers of images."
+            f"You count places among the mistakes. The first mistake is image {wrong[0]}, not image 0: "
+            "translate the places back into numbers of images."
         )
     elif numbers == surest[::-1][:5]:
         yield "Those are the mistakes that it was least sure of. Which order does your sorting give?"
-    elif numbers == unlikely[:5]:
+    elif numbers == probabilities[torch.arange(40), labels].argsort()[:5].tolist():
         yield (
-            "You sort by how unlikely the right class was. Asked is how sure the network was of "
-            "the answer that it gave: its highest probability."
+            "You sort by how unlikely the right class was. Asked is how sure the network was of the answer "
+            "that it gave: its highest probability."
         )
     elif right:
         yield (
-            f"{len(right)} of your 5 images were named right, for example image {right[0]}. "
-            "Drop the right answers before you take the first ones."
+            f"{len(right)} of your 5 images were named right, for example image {right[0]}. Drop the right "
+            "answers before you take the first ones."
         )
-    elif numbers != surest[:5] and sorted(numbers) == sorted(surest[:5]):
+    elif sorted(numbers) == sorted(surest[:5]) and numbers != surest[:5]:
         yield "The right five, in another order: the surest comes first."
     elif numbers != surest[:5]:
         yield (
@@ -193,47 +173,41 @@ def surest_mistakes(answer):
     expects="a function from two whole numbers to the two ends of an interval",
 )
 def wilson_interval(answer):
-    """Check a function from the number of right answers and of images to the 95 % Wilson interval."""
+    """Lesson 05: the 95 % Wilson interval, from the number of right answers and of images."""
     for correct, images in ((178, 200), (20, 20), (3, 10)):
-        ends = as_numbers(ask(answer, correct, images), 2)
-        if isinstance(ends, str):
-            yield ends
-            return
+        low, high = as_numbers(ask(answer, correct, images), 2)
         true = accuracy_interval(correct, images)
-        if not all(math.isclose(own, end, abs_tol=2e-4) for own, end in zip(ends, true, strict=True)):
-            yield _interval_mistake(ends, correct, images)
-            return
-        yield Right(f"{correct} of {images} right: {ends[0]:.3f} to {ends[1]:.3f}.")
+        if not np.allclose((low, high), true, rtol=0, atol=2e-4):
+            hint = _interval_mistake(low, high, correct, images)
+            raise Wrong(f"With {correct} of {images} right you give {low:.3f} to {high:.3f}. {hint}")
+        yield Right(f"{correct} of {images} right: {low:.3f} to {high:.3f}.")
 
 
-def _interval_mistake(ends: tuple[float, float], correct: int, images: int) -> str:
-    low, high = ends
+def _interval_mistake(low: float, high: float, correct: int, images: int) -> str:
     width, share = high - low, correct / images
     true = -np.subtract(*accuracy_interval(correct, images))
-    found = f"With {correct} of {images} right you give {low:.3f} to {high:.3f}. "
-    normal = 2 * 1.96 * math.sqrt(share * (1 - share) / images)
     if low > high:
-        return found + "The lower end comes first."
+        return "The lower end comes first."
     if high > 1.5:
-        return found + "Give shares from 0 to 1, not per cent or numbers of images."
+        return "Give shares from 0 to 1, not per cent or numbers of images."
     if width < 1e-9:
-        return found + (
-            "That interval has no width, as if you were certain. The plain formula p ± z·√(p(1−p)/n) "
-            "does that at 0 and 1; Wilson's does not."
+        return (
+            "That interval has no width, as if you were certain. The plain formula p ± z·√(p(1−p)/n) does "
+            "that at 0 and 1; Wilson's does not."
         )
-    if math.isclose(width, normal, rel_tol=1e-3):
-        return found + (
+    if math.isclose(width, 2 * 1.96 * math.sqrt(share * (1 - share) / images), rel_tol=1e-3):
+        return (
             f"That is p ± z·√(p(1−p)/n). It is centred on {share:.3f}; Wilson's interval is centred a little "
             "nearer to one half, and stays between 0 and 1."
         )
     for z, kind in ((1.0, 68), (1.645, 90), (2.576, 99)):
         start, end = accuracy_interval(correct, images, confidence=math.erf(z / math.sqrt(2)))
         if math.isclose(width, end - start, rel_tol=2e-3):
-            return found + f"That is a {kind} % interval: it comes from z = {z:g}, and 95 % asks for another."
+            return f"That is a {kind} % interval: it comes from z = {z:g}, and 95 % asks for another."
     if math.isclose(width, true, rel_tol=1e-2):
-        return found + "Its width is right, but its middle is not. Look at the first half of the formula."
+        return "Its width is right, but its middle is not. Look at the first half of the formula."
     needed = "wider" if width < true else "narrower"
-    return found + f"The interval is {width:.3f} wide; with {images} images it must be {needed}."
+    return f"The interval is {width:.3f} wide; with {images} images it must be {needed}."
 
 
 @check(
@@ -241,54 +215,31 @@ def _interval_mistake(ends: tuple[float, float], correct: int, images: int) -> s
     expects="a function from two whole numbers to a whole number of images",
 )
 def half_the_width(answer):
-    """Check a function that says how many test images make the interval half as wide."""
+    """Lesson 05: how many test images make the interval half as wide."""
     for correct, images in ((178, 200), (60, 100)):
-        value = ask(answer, correct, images)
+        value = ask_value(answer, correct, images)
         number = as_number(value)
-        if value is None or number is None:
-            yield NO_RETURN if value is None else f"You give {value}: one number of images is asked for."
-            return
+        if number is None:
+            raise Wrong(f"You give {value}: one number of images is asked for.")
         if number != int(number) or number < 1:
-            yield f"You give {number:g}. Nobody can test on that many images: give a whole number."
-            return
+            raise Wrong(f"You give {number:g}. Nobody can test on that many images: give a whole number.")
         before, after = (_width(correct / images, count) for count in (images, int(number)))
         found = (
             f"With {correct} of {images} right the interval is {before:.3f} wide; with {number:,.0f} images "
             f"of the same accuracy it is {after:.3f}, which is {after / before:.2f} times as wide. "
         )
         if math.isclose(number, 3 * images, rel_tol=0.03):
-            yield found + "Do you give how many images to add? Asked is how many there are in all."
-            return
+            raise Wrong(found + "Do you give how many images to add? Asked is how many there are in all.")
         if after > 0.505 * before:
-            yield found + "That is not half. Does the width fall as fast as the number of images rises?"
-            return
+            raise Wrong(
+                found + "That is not half. Does the width fall as fast as the number of images rises?"
+            )
         if after < 0.485 * before:
-            yield found + "That is more than enough: fewer images would do."
-            return
+            raise Wrong(found + "That is more than enough: fewer images would do.")
         yield Right(found + "Half the width.")
 
 
 def _width(accuracy: float, images: int) -> float:
-    # With a number of right answers that need not be whole, so that the width falls evenly.
+    """Return the width of Wilson's interval for a number of right answers that need not be whole."""
     z2, spread = 1.96**2, accuracy * (1 - accuracy)
     return 2 * math.sqrt(z2) * math.sqrt(images * spread + z2 / 4) / (images + z2)
-
-
-def as_numbers(value: object, count: int) -> tuple[float, ...] | str:
-    """Return so many numbers, or the hint for an answer that is not so many numbers."""
-    if value is None:
-        return NO_RETURN
-    try:
-        numbers = tuple(float("nan") if as_number(one) is None else as_number(one) for one in value)
-    except TypeError:
-        numbers = ()
-    if len(numbers) != count:
-        return f"Your function gives {value!r:.60}, where {count} numbers are asked for."
-    return numbers
-
-
-def _alike(numbers: object, wanted: tuple[float, ...]) -> bool:
-    """Return whether these are numbers, and the ones that are wanted."""
-    if not isinstance(numbers, tuple):
-        return False
-    return all(close(own, true) for own, true in zip(numbers, wanted, strict=True))

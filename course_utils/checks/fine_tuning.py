@@ -1,7 +1,7 @@
-"""Checks for the exercises of lesson 06: what learns, how fast, what stays, and which run is chosen.
+"""Checks of lesson 06: what learns, how fast, what stays, and which run is chosen.
 
-The networks that these checks hand to an answer are their own. Most of them have no numbers in them (torch's
-`meta` device), because only names and gradients are looked at: so they are built at once.
+The networks that an answer is given have no numbers in them (torch's `meta` device) where only names and
+gradients are looked at, so that they are built at once.
 """
 
 from collections.abc import Iterable
@@ -11,11 +11,18 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from course_utils.checks.evaluation import NO_RETURN
-from course_utils.checks.verdict import Right, as_number, ask, check, close
+from course_utils.checks.verdict import (
+    Right,
+    Wrong,
+    as_names,
+    as_number,
+    ask,
+    ask_value,
+    check,
+    close,
+    known_mistake,
+)
 from course_utils.models import freeze, freeze_batchnorm, thaw
-
-__all__ = ["batchnorm_kept", "choose_run", "learning_parts", "three_rates"]
 
 
 def _resnet(down_to: str | None = None) -> nn.Module:
@@ -33,50 +40,43 @@ def _resnet(down_to: str | None = None) -> nn.Module:
     expects="a function from a network to the names of its parts",
 )
 def learning_parts(answer):
-    """Check a function from a network to the names of the parts with something trainable in them."""
-    cases = {"thawed down to layer3": (_resnet("layer3"), {"layer3", "layer4", "fc"})}
-    cases["with a new head on a frozen backbone"] = (_resnet(), {"fc"})
-    kept = _resnet("conv1")
-    freeze_batchnorm(kept)
-    layers = {f"layer{number}" for number in range(1, 5)}
-    cases["thawed as a whole, with its BatchNorm frozen again"] = (kept, {"conv1", *layers, "fc"})
+    """Lesson 06: the names of the parts of a network with something trainable in them."""
+    partly = _resnet("conv1")
+    freeze_batchnorm(partly)
+    cases = {
+        "thawed down to layer3": (_resnet("layer3"), {"layer3", "layer4", "fc"}),
+        "with a new head on a frozen backbone": (_resnet(), {"fc"}),
+        "thawed as a whole, with its BatchNorm frozen again": (
+            partly, {"conv1", "layer1", "layer2", "layer3", "layer4", "fc"},
+        ),
+    }  # fmt: skip
     for words, (model, wanted) in cases.items():
         before = [parameter.requires_grad for parameter in model.parameters()]
-        value = ask(answer, model)
-        if value is None:
-            yield NO_RETURN
-            return
+        value = ask_value(answer, model)
         if before != [parameter.requires_grad for parameter in model.parameters()]:
-            yield f"A network {words} was changed by your function. It should look and change nothing."
-            return
-        names = {value} if isinstance(value, str) else set(value)
+            raise Wrong(f"A network {words} was changed by your function. It should look and change nothing.")
+        names = as_names(value)
         if any(not isinstance(name, str) for name in names):
-            yield f"Names are asked for, such as 'layer4'; you give {next(iter(names))!r:.50}."
-        elif any("." in name for name in names):
-            dotted = min(name for name in names if "." in name)
-            yield (
-                f"'{dotted}' is one parameter or layer inside a part. Give the parts: what stands before "
-                "the dot."
+            raise Wrong(f"Names are asked for, such as 'layer4'; you give {next(iter(names))!r:.50}.")
+        if dotted := [name for name in names if "." in name]:
+            raise Wrong(
+                f"'{min(dotted)}' is one parameter or layer inside a part. Give the parts: what stands "
+                "before the dot."
             )
-        elif extra := names - wanted:
-            yield (
+        if extra := names - wanted:
+            raise Wrong(
                 f"In a network {words}, {_listed(extra)} cannot learn: look at `requires_grad` of its "
                 "parameters."
             )
-        elif missing := wanted - names:
-            yield f"In a network {words}, {_listed(missing)} can learn, too. {_why_missing(missing, words)}"
-        else:
-            yield Right(f"A network {words}: {_listed(wanted)}.")
-            continue
-        return
-
-
-def _why_missing(missing: set[str], words: str) -> str:
-    if missing == {"fc"}:
-        return "The head is a part like any other."
-    if "BatchNorm" in words:
-        return "Some of its parameters are frozen and some are not: one that learns is enough."
-    return "Do you go over all the parts?"
+        if missing := wanted - names:
+            if missing == {"fc"}:
+                why = "The head is a part like any other."
+            elif model is partly:
+                why = "Some of its parameters are frozen and some are not: one that learns is enough."
+            else:
+                why = "Do you go over all the parts?"
+            raise Wrong(f"In a network {words}, {_listed(missing)} can learn, too. {why}")
+        yield Right(f"A network {words}: {_listed(wanted)}.")
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -88,23 +88,17 @@ def _listed(names: Iterable[str]) -> str:
     expects="a function from a ResNet and a learning rate to a list of parameter groups",
 )
 def three_rates(answer):
-    """Check a function that gives groups: the head with lr, layer3 and 4 with a tenth, below a hundredth."""
+    """Lesson 06: parameter groups: the head with lr, layer3 and 4 with a tenth, below with a hundredth."""
     for down_to in ("conv1", "layer4", None):
         model = _resnet(down_to)
-        value = ask(answer, model, 0.002)
-        if value is None:
-            yield NO_RETURN
-            return
+        value = ask_value(answer, model, 0.002)
         words = f"With a network thawed down to {down_to}" if down_to else "With all but the head frozen"
-        hint = _groups_mistake(model, value, 0.002)
-        if hint:
-            yield f"{words}: {hint}"
-            return
+        if hint := _groups_mistake(model, value, 0.002):
+            raise Wrong(f"{words}: {hint}")
         yield Right(f"{words}, each thawed parameter is in one group, with its rate.")
 
 
 def _groups_mistake(model: nn.Module, groups: list[dict], lr: float) -> str | None:
-    """Return what is wrong with parameter groups, or None."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     rates = {}
     for group in groups:
@@ -121,24 +115,20 @@ def _groups_mistake(model: nn.Module, groups: list[dict], lr: float) -> str | No
         return f"{len(frozen)} frozen parameters are in your groups, for example {frozen[0]}. Leave them out."
     if missing := [name for name in trainable if name not in rates]:
         return (
-            f"{len(missing)} thawed parameters are in no group, for example {missing[0]}: they would "
-            "never learn."
+            f"{len(missing)} thawed parameters are in no group, for example {missing[0]}: they would never "
+            "learn."
         )
-    if len(set(rates.values())) == 1 and len({_rate(name, lr) for name in rates}) > 1:
+    shares = {"fc": 1, "layer4": 0.1, "layer3": 0.1}
+    wanted = {name: lr * shares.get(name.split(".")[0], 0.01) for name in rates}
+    if len(set(rates.values())) == 1 and len(set(wanted.values())) > 1:
         return "all groups have the same rate. The lower a stage, the smaller its steps should be."
-    if rates["fc.weight"] is not None and rates["fc.weight"] < lr and "conv1.weight" in rates:
-        return (
-            f"the head learns with {rates['fc.weight']:g} and conv1 with {rates['conv1.weight']:g}: is "
-            "that upside down?"
-        )
+    head = rates["fc.weight"]
+    if head is not None and head < lr and "conv1.weight" in rates:
+        return f"the head learns with {head:g} and conv1 with {rates['conv1.weight']:g}: is that upside down?"
     for name, rate in rates.items():
-        if rate is None or not close(rate, _rate(name, lr)):
-            return f"{name} learns with {rate}, where {_rate(name, lr):g} was asked for."
+        if rate is None or not close(rate, wanted[name]):
+            return f"{name} learns with {rate}, where {wanted[name]:g} was asked for."
     return None
-
-
-def _rate(name: str, lr: float) -> float:
-    return lr * {"fc": 1, "layer4": 0.1, "layer3": 0.1}.get(name.split(".")[0], 0.01)
 
 
 class _Small(nn.Module):
@@ -166,48 +156,43 @@ class _Small(nn.Module):
     expects="a function that changes a network in place",
 )
 def batchnorm_kept(answer):
-    """Check a function that makes a network ready to train while every BatchNorm stays as it was."""
+    """Lesson 06: a network that is ready to train while every BatchNorm stays as it was."""
     model = _Small().eval()
     layers = [type(module) for module in model.modules()]
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     ask(answer, model)
     norms = {name: module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
     if layers != [type(module) for module in model.modules()]:
-        yield (
-            "After your function the network has other layers. Leave them where they are: only their "
-            "state changes."
+        raise Wrong(
+            "After your function the network has other layers. Leave them where they are: only their state "
+            "changes."
         )
-        return
     with torch.no_grad():
         images = 2 * torch.randn(4, 3, 12, 12)
-        together = model.features(images)
+        in_a_batch = model.features(images)
         moved = max(
-            (norm.running_mean - before[f"{name}.running_mean"]).abs().max() for name, norm in norms.items()
+            (n.running_mean - before[f"{name}.running_mean"]).abs().max() for name, n in norms.items()
         )
-        alone = model.features(images[:1])
+        by_itself = model.features(images[:1])
     trainable = [name for name, norm in norms.items() if any(p.requires_grad for p in norm.parameters())]
-    others = [
-        name for name, parameter in model.named_parameters()
-        if not parameter.requires_grad and name.split(".")[0] not in norms
-    ]  # fmt: skip
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    others = [name for name in frozen if name.split(".")[0] not in norms]
     if moved > 1e-6:
         yield (
             f"In one batch the running mean of a BatchNorm layer moved by {moved:.2f}. Switching its "
-            "gradients off "
-            "does not stop that: which mode is the layer in?"
+            "gradients off does not stop that: which mode is the layer in?"
         )
-    elif not torch.allclose(alone, together[:1], atol=1e-4):
+    elif not torch.allclose(by_itself, in_a_batch[:1], atol=1e-4):
         yield (
             "The running mean stays, but the answer for an image still changes with the other images of "
-            "its batch: "
-            "in train mode BatchNorm uses the mean of the batch."
+            "its batch: in train mode BatchNorm uses the mean of the batch."
         )
     if trainable:
         yield f"{_listed(trainable)}: weight and bias can still learn. An optimizer would change them."
     if others:
         yield (
-            f"{len(others)} parameters outside BatchNorm are frozen, too, for example {others[0]}. They "
-            "are to learn."
+            f"{len(others)} parameters outside BatchNorm are frozen, too, for example {others[0]}. They are "
+            "to learn."
         )
     if not model.dropout.training:
         yield (
@@ -227,48 +212,39 @@ RUNS = pd.DataFrame(
     columns=["name", "seed", "val_accuracy", "test_accuracy"],
 )  # fmt: skip
 
+_WRONG_CHOICE = {
+    "lucky on test": "It has the best test accuracy. If you choose by it, the test images have become "
+    "validation images, and the number you report is too good.",
+    "one lucky seed": "Its first seed has the best validation accuracy, its second one of the worst. "
+    "Choose by the mean over the seeds.",
+    "poor": "It is the worst of all. Do you sort from low to high?",
+}
+
 
 @check(
     begin="take the mean over the seeds for each name. Which of the two columns may you choose by?",
     expects="a function from a table of runs to a name and an accuracy",
 )
 def choose_run(answer):
-    """Check a function that chooses by the mean validation accuracy, and reports the mean test accuracy."""
-    value = ask(answer, RUNS.copy())
-    if value is None:
-        yield NO_RETURN
-        return
-    name, accuracy = value
+    """Lesson 06: a run that is chosen by its mean validation accuracy, with its mean test accuracy."""
+    name, accuracy = ask_value(answer, RUNS.copy())
     accuracy = as_number(accuracy)
-    by_name = {
-        "lucky on test": "It has the best test accuracy. If you choose by it, the test images have become "
-        "validation images, and the number you report is too good.",
-        "one lucky seed": "Its first seed has the best validation accuracy, its second one of the worst. "
-        "Choose by the mean over the seeds.",
-        "poor": "It is the worst of all. Do you sort from low to high?",
-    }
-    if name in by_name:
-        yield f"You choose '{name}'. {by_name[name]}"
-    elif name != "careful":
-        yield f"{name!r:.50} is not a name in the table. Give the name first, and then the accuracy."
-    elif accuracy is not None and close(accuracy, 0.80):
-        yield (
-            "Right choice, but 0.80 is its validation accuracy. That number chose it, and so it "
-            "flatters. Report another."
+    if name in _WRONG_CHOICE:
+        raise Wrong(f"You choose '{name}'. {_WRONG_CHOICE[name]}")
+    if name != "careful":
+        raise Wrong(f"{name!r:.50} is not a name in the table. Give the name first, and then the accuracy.")
+    if accuracy is None or not close(accuracy, 0.76):
+        hints = {
+            "0.80 is its validation accuracy. That number chose it, and so it flatters. Report another.": 0.8,
+            "0.77 is its better seed. Report the mean of both.": 0.77,
+        }
+        hint = known_mistake(accuracy or 0, hints)
+        raise Wrong(f"Right choice, but {hint or f'it does not have a mean test accuracy of {accuracy}.'}")
+    other = RUNS.assign(name=RUNS.name.str[::-1], test_accuracy=RUNS.test_accuracy - 0.1)
+    again = ask(answer, other.iloc[::-1].reset_index(drop=True))
+    if again is None or again[0] != "careful"[::-1] or not close(as_number(again[1]) or 0, 0.66):
+        raise Wrong(
+            f"With other names and another order your function gives {again!r:.60}. Is something written "
+            "down in it?"
         )
-    elif accuracy is not None and close(accuracy, 0.77):
-        yield "Right choice, but 0.77 is its better seed. Report the mean of both."
-    elif accuracy is None or not close(accuracy, 0.76):
-        yield f"Right choice, but it does not have a mean test accuracy of {accuracy}."
-    else:
-        other = RUNS.assign(
-            name=RUNS.name.map(lambda name: name[::-1]), test_accuracy=RUNS.test_accuracy - 0.1
-        )
-        again = ask(answer, other.iloc[::-1].reset_index(drop=True))
-        if again is None or again[0] != "careful"[::-1] or not close(as_number(again[1]) or 0, 0.66):
-            yield (
-                f"With other names and another order your function gives {again!r:.60}. Is something "
-                "written down in it?"
-            )
-        else:
-            yield Right("Chosen by validation, reported from test, both as means over the seeds.")
+    yield Right("Chosen by validation, reported from test, both as means over the seeds.")

@@ -1,11 +1,11 @@
-"""Checks for the exercises of lesson 09: a network that is handed over, and the card that goes with it.
+"""Checks of lesson 09: a network that is handed over, and the card that goes with it.
 
 The networks are the check's own and small, and the files are in a temporary folder that is gone afterwards.
 """
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,11 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from course_utils.checks.evaluation import NO_RETURN
-from course_utils.checks.verdict import Right, ask, check
+from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.data import ImageClassification, build_backbone
 from course_utils.errors import CheckpointError
 from course_utils.evaluation import Evaluation, predict
 from course_utils.models import load_model, replace_head
-
-__all__ = ["card_purpose", "handed_over", "weakest_class"]
 
 
 @check(
@@ -29,47 +26,38 @@ __all__ = ["card_purpose", "handed_over", "weakest_class"]
     answers=2,
 )
 def handed_over(keep, answer):
-    """Check two functions that save a network, and ask the saved one: the answers must be the same."""
+    """Lesson 09: two functions that save a network, and ask the saved one: the answers must be the same."""
     picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 12, 3), dtype=np.uint8))
     picture = picture.resize((80, 60), Image.Resampling.BICUBIC)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as folder:
         files = {}
         for classes in (["zebra", "apple", "moth"], ["tree", "shrub", "herb"]):
             model, transform = _small_network(len(classes)), _unusual_transform()
-            wanted = predict(model, picture, transform, classes)
-            path = Path(place) / f"{classes[0]}.safetensors"
+            path = Path(folder) / f"{classes[0]}.safetensors"
+            files[path] = predict(model, picture, transform, classes)
             ask(keep, model, path, "shufflenet_v2_x0_5", list(classes), transform)
-            hint = _file_mistake(path, classes)
-            if hint:
-                yield hint
-                return
-            files[path] = wanted
+            if hint := _file_mistake(path, classes):
+                raise Wrong(hint)
         yield Right("The files hold weights, names and preprocessing.")
-        for number, (path, wanted) in enumerate(files.items()):
-            table = ask(answer, path, picture)
-            if table is None:
-                yield NO_RETURN
-                return
-            given = dict(zip(table["class"], table["probability"], strict=True))
-            true = dict(zip(wanted["class"], wanted["probability"], strict=True))
+        for number, (path, wanted) in enumerate(files.items(), start=1):
+            table = ask_value(answer, path, picture)
+            given, true = (dict(zip(t["class"], t["probability"], strict=True)) for t in (table, wanted))
             if set(given) != set(true):
-                yield (
-                    f"The file is about {_listed(true)}, and the answer about {_listed(given)}. Do you "
-                    "read this path?"
+                raise Wrong(
+                    f"The file is about {_listed(true)}, and the answer about {_listed(given)}. Do you read "
+                    "this path?"
                 )
-                return
             off = max(abs(given[name] - true[name]) for name in true)
             if off > 1e-4:
-                yield (
-                    f"File {number + 1} is sound, but a probability is off by {off:.2f}. Is the picture "
-                    "prepared as "
-                    "the file says, by the network in the file, without a new head and in eval mode?"
+                raise Wrong(
+                    f"File {number} is sound, but a probability is off by {off:.2f}. Is the picture "
+                    "prepared as the file says, by the network in the file, without a new head and in eval "
+                    "mode?"
                 )
-                return
         yield Right("Both files answer as the networks did from which they were saved.")
 
 
-def _listed(names: object) -> str:
+def _listed(names: Iterable) -> str:
     return ", ".join(sorted(map(str, names)))
 
 
@@ -128,33 +116,32 @@ WARNINGS = (
     answers=2,
 )
 def card_purpose(purpose, not_for, classes):
-    """Check the two sentences of a model card that only a person can write."""
-    told = Right("Both texts can be read by a stranger. Whether they are true, only you know.")
-    yield from list(_card_mistakes(purpose, not_for, classes)) or [told]
+    """Lesson 09: the two sentences of a model card that only a person can write."""
+    mistakes = list(_card_mistakes(purpose, not_for, classes))
+    right = Right("Both texts can be read by a stranger. Whether they are true, only you know.")
+    yield from mistakes or [right]
 
 
 def _card_mistakes(purpose: str, not_for: str, classes: list[str]) -> Iterator[str]:
     for name, text in (("purpose", purpose), ("not_for", not_for)):
-        words = re.findall(r"\w+", text)
-        if len(set(words)) < 5:
-            yield (
-                f"{name} has {len(set(words))} different words. Write a sentence that a stranger can act on."
-            )
-            return
-    if set(re.findall(r"\w+", purpose.lower())) == set(re.findall(r"\w+", not_for.lower())):
+        count = len(set(re.findall(r"\w+", text)))
+        if count < 5:
+            raise Wrong(f"{name} has {count} different words. Write a sentence that a stranger can act on.")
+    purpose, not_for = purpose.lower(), not_for.lower()
+    words = set(re.findall(r"\w+", purpose))
+    if words == set(re.findall(r"\w+", not_for)):
         yield "Both texts say the same. What would you not use the network for?"
-    if found := re.search(PROMISES, purpose.lower()):
+    if found := re.search(PROMISES, purpose):
         yield f"'{found[0]}' is a promise that a test on some images cannot keep. Say what was measured on."
     kinds = {word for name in classes for word in re.findall(r"[a-z]{3,}", name.lower())}
-    kinds |= {"drawing", "drawings", "clip", "illustration", "illustrations"}
-    if not kinds & set(re.findall(r"\w+", purpose.lower())):
+    if not words & (kinds | {"drawing", "drawings", "clip", "illustration", "illustrations"}):
         yield "purpose does not say for which pictures: of what are they, and of which kind?"
-    if re.search(r"\banything else\b", not_for.lower()) and len(not_for.split()) < 12:
+    if re.search(r"\banything else\b", not_for) and len(not_for.split()) < 12:
         yield (
             "'Anything else' warns of nothing. Name one use that somebody might think of, and that would "
             "go wrong."
         )
-    elif not re.search(WARNINGS, not_for.lower()):
+    elif not re.search(WARNINGS, not_for):
         yield "not_for names neither other pictures (photographs?) nor people whom a wrong answer could harm."
 
 
@@ -163,37 +150,30 @@ def _card_mistakes(purpose: str, not_for: str, classes: list[str]) -> Iterator[s
     expects="a function from an Evaluation to a sentence",
 )
 def weakest_class(answer):
-    """Check a function that writes which class is found least often: its name, how many of how many."""
-    cases = (
+    """Lesson 09: which class is found least often, in a sentence: its name, how many of how many."""
+    for counts, weakest in (
         ({"owl": (9, 10), "fox": (3, 12), "elk": (4, 15), "eel": (0, 0)}, "fox"),
         ({"cup": (7, 8), "pan": (6, 9), "jug": (5, 7)}, "pan"),
-    )
-    for counts, weakest in cases:
-        text = ask(answer, _result(counts))
-        if text is None:
-            yield NO_RETURN
-            return
+    ):
+        text = ask_value(answer, _result(counts))
         words = re.findall(r"\w+", text)
         found, images = counts[weakest]
         named = [name for name in counts if name in words]
-        measured = ", ".join(f"{name} {right} of {of}" for name, (right, of) in counts.items())
         if not named:
-            yield f"'{text:.60}' names no class of {_listed(counts)}."
-        elif weakest not in named or len(named) > 1:
-            yield f"Found are {measured}. You name {_listed(named)}. {_why_not_weakest(named, counts)}"
-        elif str(images) not in words:
-            yield (
-                f"'{text:.60}' does not say how many images of {weakest} there were. With few, a share "
-                "says little."
+            raise Wrong(f"'{text:.60}' names no class of {_listed(counts)}.")
+        if named != [weakest]:
+            measured = ", ".join(f"{name} {right} of {of}" for name, (right, of) in counts.items())
+            raise Wrong(f"Found are {measured}. You name {_listed(named)}. {_why_not_weakest(named, counts)}")
+        if str(images) not in words:
+            raise Wrong(
+                f"'{text:.60}' does not say how many images of {weakest} there were. With few, a share says "
+                "little."
             )
-        elif str(found) not in words:
-            yield (
+        if str(found) not in words:
+            raise Wrong(
                 f"'{text:.60}' does not say how many images of {weakest} were found. A reader wants to count."
             )
-        else:
-            yield Right(text)
-            continue
-        return
+        yield Right(text)
 
 
 def _why_not_weakest(named: list[str], counts: dict[str, tuple[int, int]]) -> str:
@@ -202,7 +182,7 @@ def _why_not_weakest(named: list[str], counts: dict[str, tuple[int, int]]) -> st
     right, images = counts[named[0]]
     if images == 0:
         return "There is no image of it, so nothing was measured: leave such classes out."
-    if right / images == max(share[0] / share[1] for share in counts.values() if share[1]):
+    if right / images == max(right / of for right, of in counts.values() if of):
         return "It is the one that is found most often. Do you sort from high to low?"
     return "Recall is the share of its own images that were found. Is that what you compare?"
 

@@ -1,25 +1,15 @@
-"""The checks of lessons 00 and 01: what is reused, and how a picture becomes numbers."""
+"""Checks of lessons 00 and 01: what is reused, and how a picture becomes numbers."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from torchvision.models import WeightsEnum
 
-from course_utils.checks.verdict import Right, as_number, ask, check, describe
+from course_utils.checks.verdict import Right, Wrong, as_number, ask, ask_value, check, describe
 from course_utils.data import backbone_transform, load_splits
 from course_utils.settings import Settings
-
-__all__ = [
-    "few_images",
-    "own_transform",
-    "reused_or_learned",
-    "set_sizes",
-    "shared_pictures",
-    "worn_on_feet",
-]
 
 FOOTWEAR = ("Sandal", "Sneaker", "Ankle boot")
 
@@ -29,35 +19,33 @@ FOOTWEAR = ("Sandal", "Sneaker", "Ankle boot")
     "`torch.equal(before.conv1.weight, after.conv1.weight)`.",
     expects='a dictionary from the name of each part to "reused" or "learned"',
 )
-def reused_or_learned(answer: Mapping, before: nn.Module, after: nn.Module) -> Iterator[str]:
-    """Lesson 00: which parts of the network were kept, and which were trained?"""
-    changed = {}
+def reused_or_learned(answer, before, after):
+    """Lesson 00: which parts of a network were reused, and which were trained."""
+    truth = {}
     for name, part in after.named_children():
         new, old = list(part.parameters()), list(before.get_submodule(name).parameters())
         if new:
             same = all(torch.equal(*pair) for pair in zip(new, old, strict=True))
-            changed[name] = "reused" if same else "learned"
+            truth[name] = "reused" if same else "learned"
     answer = {str(name): value for name, value in answer.items()}
-    missing = [name for name in changed if name not in answer]
+    missing = [name for name in truth if name not in answer]
+    unknown = [name for name in answer if name not in truth]
     if missing:
         yield f"Say something about each part that has parameters: {', '.join(missing)} is missing."
-    unknown = [name for name in answer if name not in changed]
     for name in unknown:
         yield f"There is no part {name!r} with parameters: print(before) shows the names."
-    given = {name: answer[name] for name in changed if name in answer}
+    given = {name: answer[name] for name in truth if name in answer}
     for name, value in given.items():
         if value not in ("reused", "learned"):
-            yield f'For {name} write "reused" or "learned", and not {describe(value)}.'
-            return
-    wrong = [name for name, value in given.items() if value != changed[name]]
-    if wrong and len(wrong) == len(changed):
-        yield "Every part is the other way round: which word belongs to numbers that stayed the same?"
-        return
+            raise Wrong(f'For {name} write "reused" or "learned", and not {describe(value)}.')
+    wrong = [name for name, value in given.items() if value != truth[name]]
+    if wrong and len(wrong) == len(truth):
+        raise Wrong("Every part is the other way round: which word belongs to numbers that stayed the same?")
     for name in wrong:
-        moved = "are other ones" if changed[name] == "learned" else "are the very same"
+        moved = "are other ones" if truth[name] == "learned" else "are the very same"
         yield f"You say that {name} was {given[name]}, but its numbers {moved} after the training."
-    if not wrong and not missing and not unknown:
-        count = sum(value == "reused" for value in changed.values())
+    if not (wrong or missing or unknown):
+        count = list(truth.values()).count("reused")
         yield Right(f"{count} parts were reused as they were: the backbone. The head was learned.")
 
 
@@ -65,18 +53,17 @@ def reused_or_learned(answer: Mapping, before: nn.Module, after: nn.Module) -> I
     begin="let the function look up the name, `classes[label]`, and decide whether it is worn on the feet.",
     expects="a function from a label and the list of classes to 0 or 1",
 )
-def worn_on_feet(answer: Callable, classes: Sequence[str]) -> Iterator[str]:
-    """Lesson 00: does each old label get the right answer to the new question?"""
+def worn_on_feet(answer, classes):
+    """Lesson 00: the right answer to a new question, from an old label."""
     wanted = [int(name in FOOTWEAR) for name in classes]
     given = [ask(answer, label, list(classes)) for label in range(len(classes))]
     if None in given:
-        yield f"For {classes[given.index(None)]} nothing comes back: is there a `return` on every way?"
-        return
+        name = classes[given.index(None)]
+        raise Wrong(f"For {name} nothing comes back: is there a `return` on every way?")
     numbers = [float(value) if isinstance(value, bool) else as_number(value) for value in given]
-    if not set(numbers) <= {0.0, 1.0}:
-        other = next(value for value, number in zip(given, numbers, strict=True) if number not in (0.0, 1.0))
-        yield f"A network with two outputs needs the labels 0 and 1, and one of yours is {describe(other)}."
-        return
+    if strange := [value for value, number in zip(given, numbers, strict=True) if number not in (0.0, 1.0)]:
+        found = describe(strange[0])
+        raise Wrong(f"A network with two outputs needs the labels 0 and 1, and one of yours is {found}.")
     wrong = [name for name, number, right in zip(classes, numbers, wanted, strict=True) if number != right]
     if len(wrong) == len(classes):
         yield "Every answer is the other way round: 1 means yes, it is worn on the feet."
@@ -84,12 +71,10 @@ def worn_on_feet(answer: Callable, classes: Sequence[str]) -> Iterator[str]:
         yield f"Every class gets the answer {numbers[0]:.0f}: look at the name, `classes[label]`."
     elif wrong:
         yield f"Look again at these classes: {', '.join(wrong)}."
+    elif [int(ask(answer, n, list(classes)[::-1])) for n in range(len(classes))] != wanted[::-1]:
+        yield "It goes wrong when the classes stand in another order: use their names, not their numbers."
     else:
-        backwards = list(classes)[::-1]
-        if [int(ask(answer, label, backwards)) for label in range(len(classes))] != wanted[::-1]:
-            yield "It goes wrong when the classes stand in another order: use their names, not their numbers."
-        else:
-            yield Right(f"{sum(wanted)} of the {len(classes)} classes are worn on the feet.")
+        yield Right(f"{sum(wanted)} of the {len(classes)} classes are worn on the feet.")
 
 
 @check(
@@ -97,72 +82,58 @@ def worn_on_feet(answer: Callable, classes: Sequence[str]) -> Iterator[str]:
     expects="a dictionary from numbers of images to three accuracies each, and one of these numbers",
     answers=2,
 )
-def few_images(
-    results: Mapping,
-    fewest: int,
-    learn_from: Callable,
-    numbers: Sequence[int] = (2, 5, 20, 40),
-    wanted: float = 0.7,
-    seed: int = 0,
-) -> Iterator[str]:
-    """Lesson 00: how few images are enough? One run of each number of images is repeated."""
-    missing = [str(number) for number in numbers if number not in results]
-    if missing:
-        yield f"The dictionary has no entry for {', '.join(missing)} images of each class."
-        return
+def few_images(results, fewest, learn_from, numbers=(2, 5, 20, 40), wanted=0.7, seed=0):
+    """Lesson 00: how few images are enough. One run of each number of images is repeated."""
+    if missing := [str(number) for number in numbers if number not in results]:
+        raise Wrong(f"The dictionary has no entry for {', '.join(missing)} images of each class.")
     for number in numbers:
         given = [as_number(value) for value in results[number]]
         if len(given) != 3 or None in given:
-            yield f"{number} images need three accuracies, one for each seed: a single run is one draw."
-            return
+            raise Wrong(
+                f"{number} images need three accuracies, one for each seed: a single run is one draw."
+            )
         if any(not 0 <= value <= 1 for value in given):
-            yield f"The accuracies with {number} images should be shares from 0 to 1, not {max(given):g}."
-            return
+            raise Wrong(
+                f"The accuracies with {number} images should be shares from 0 to 1, not {max(given):g}."
+            )
         alike = len(set(given)) == 1  # that may be luck: then all three are learned again
         for one in range(3) if alike else [seed]:
             again = learn_from(number, one)
             if abs(again - given[one]) < 0.03:
                 continue
             if alike:
-                yield f"{number} images give the same accuracy three times: did each run get its own seed?"
-            else:
-                yield (
-                    f"learn_from({number}, seed={one}) gives {again:.2f}, but you have {given[one]:.2f}: is "
-                    "each accuracy in its place, for the seeds 0, 1 and 2 in this order?"
-                )
-            return
+                found = f"{number} images give the same accuracy three times"
+                raise Wrong(f"{found}: did each run get its own seed?")
+            raise Wrong(
+                f"learn_from({number}, seed={one}) gives {again:.2f}, but you have {given[one]:.2f}: is each "
+                "accuracy in its place, for the seeds 0, 1 and 2 in this order?"
+            )
     means = {number: sum(map(float, results[number])) / 3 for number in numbers}
     enough = min((number for number in numbers if means[number] >= wanted), default=None)
     if as_number(fewest) != enough:
         table = ", ".join(f"{number} images {mean:.2f}" for number, mean in means.items())
-        yield f"The means over your three seeds are: {table}. You wrote {describe(fewest)}."
-    else:
-        yield Right(
-            f"From {enough} images of each class on, the mean over three seeds is above {wanted:.0%}."
-        )
+        raise Wrong(f"The means over your three seeds are: {table}. You wrote {describe(fewest)}.")
+    yield Right(f"From {enough} images of each class on, the mean over three seeds is above {wanted:.0%}.")
 
 
 @check(
     begin="ten classes with `images_per_class` images each are shared by training and validation.",
     expects="a function from images_per_class and val_fraction to three whole numbers",
 )
-def set_sizes(answer: Callable, images_per_class: int = 25, val_fraction: float = 0.2) -> Iterator[str]:
-    """Lesson 01: how many images do training, validation and test get?"""
+def set_sizes(answer, images_per_class=25, val_fraction=0.2):
+    """Lesson 01: how many images training, validation and test get."""
     settings = Settings(images_per_class=images_per_class, val_fraction=val_fraction)
     train, val, test = (len(split) for split in load_splits(settings, transform=nn.Identity())[:3])
     given = ask(answer, images_per_class, val_fraction)
     numbers = [as_number(value) for value in given] if isinstance(given, tuple | list) else []
     if len(numbers) != 3 or None in numbers:
-        yield f"Three numbers should come back: training, validation, test. It was {describe(given)}."
-        return
+        raise Wrong(f"Three numbers should come back: training, validation, test. It was {describe(given)}.")
     case = f"with {images_per_class} images a class and a fraction of {val_fraction:g}"
     if any(number != int(number) for number in numbers):
-        yield f"There is no part of an image: {case} one of your numbers is {describe(given)}."
-        return
+        raise Wrong(f"There is no part of an image: {case} one of your numbers is {describe(given)}.")
     if numbers == [train, val, test]:
         yield Right(f"{train} + {val} = {train + val} images are shared; {test:,} are for the test, always.")
-        return
-    if numbers[:2] == [val, train] != [train, val]:
+    elif numbers[:2] == [val, train] != [train, val]:
         yield "Training and validation are swapped: which of the two is the smaller share?"
     elif numbers[0] == train + val:
         yield f"Training still has all {train + val} images: the validation images are taken out of them."
@@ -174,8 +145,8 @@ def set_sizes(answer: Callable, images_per_class: int = 25, val_fraction: float 
                 yield f"The {name} set is not right {case}: you say {number:g} images."
     if numbers[2] != test:
         yield (
-            f"You say {numbers[2]:g} test images. The test set is a set of its own, which neither of the "
-            "two settings makes smaller: ask it for its length."
+            f"You say {numbers[2]:g} test images. The test set is a set of its own, which neither of the two "
+            "settings makes smaller: ask it for its length."
         )
 
 
@@ -183,76 +154,65 @@ def set_sizes(answer: Callable, images_per_class: int = 25, val_fraction: float 
     begin="join the four steps of the lesson with `v2.Compose([...])`.",
     expects="a function from a picture to a tensor [3, height, width]",
 )
-def own_transform(answer: Callable, weights: WeightsEnum, seed: int = 0) -> Iterator[str]:
-    """Lesson 01: does a transform give the numbers that the weights were trained with?"""
-    random, wanted = np.random.default_rng(seed), backbone_transform(weights)
+def own_transform(answer, weights, seed=0):
+    """Lesson 01: a transform that gives the numbers that the weights were trained with."""
+    random, right_transform = np.random.default_rng(seed), backbone_transform(weights)
     for mode, shape in (("L", (28, 28)), ("RGB", (48, 48, 3))):
         picture = Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).resize((28, 28))
-        expected, given = wanted(picture), ask(answer, picture.copy())
-        size = list(expected.shape)
+        wanted, given = right_transform(picture), ask(answer, picture.copy())
         if not isinstance(given, torch.Tensor):
-            yield f"A tensor should come back, and it is {describe(given)}: `v2.ToImage()` makes one."
-        elif list(given.shape) in ([1, *size[1:]], size[1:]):
-            yield (
+            raise Wrong(f"A tensor should come back, and it is {describe(given)}: `v2.ToImage()` makes one.")
+        size, height, width = list(given.shape), *wanted.shape[1:]
+        if size in ([1, height, width], [height, width]):
+            raise Wrong(
                 f"A picture of the mode {mode} has {describe(given)} in the end: the network wants three "
                 "channels. Which step makes them?"
             )
-        elif list(given.shape) == [*size[1:], 3]:
-            yield f"The shape is {list(given.shape)}: the network wants the channels first."
-        elif list(given.shape) != size:
-            yield (
-                f"The shape is {list(given.shape)}; these weights were made for {size[1]} by {size[2]} "
-                "pixels and three channels."
+        if size == [height, width, 3]:
+            raise Wrong(f"The shape is {size}: the network wants the channels first.")
+        if size != [3, height, width]:
+            raise Wrong(
+                f"The shape is {size}; these weights were made for {height} by {width} pixels and three "
+                "channels."
             )
-        elif given.dtype != torch.float32:
-            yield f"The numbers are of the type {given.dtype}; the network wants torch.float32."
-        else:
-            line = _about_numbers(given, expected, ask(answer, picture.copy()), mode)
-            yield line
-            if isinstance(line, Right):
-                continue
-        return
-
-
-def _about_numbers(given: torch.Tensor, expected: torch.Tensor, again: torch.Tensor, mode: str) -> str:
-    """Return the first thing that is wrong with the numbers of a picture, or that they are right."""
-    low, high = given.min().item(), given.max().item()
-    reach = f"from {low:.2f} to {high:.2f}"
-    if not torch.equal(given, again):
-        return "The same picture gives other numbers the second time: leave out what happens by chance."
-    if high > 10:
-        return f"The numbers go {reach}: bring them to a scale from 0 to 1 before you normalise."
-    if low >= 0:
-        return f"The numbers go {reach}: they have not been normalised."
-    if (given - expected).abs().max() > 0.1:
-        shifts = [f"{shift:+.2f}" for shift in (given - expected).mean(dim=(1, 2)).tolist()]
-        return (
-            f"For a picture of the mode {mode} the numbers go {reach}, and red, green and blue lie "
-            f"{', '.join(shifts)} from where these weights want them. Take the mean and the standard "
-            "deviation from the weights, in the order red, green, blue."
-        )
-    return Right(f"A picture of the mode {mode} becomes {list(given.shape)}, {reach}.")
+        if given.dtype != torch.float32:
+            raise Wrong(f"The numbers are of the type {given.dtype}; the network wants torch.float32.")
+        low, high = given.min().item(), given.max().item()
+        reach = f"from {low:.2f} to {high:.2f}"
+        if not torch.equal(given, ask(answer, picture.copy())):
+            raise Wrong(
+                "The same picture gives other numbers the second time: leave out what happens by chance."
+            )
+        if high > 10:
+            raise Wrong(f"The numbers go {reach}: bring them to a scale from 0 to 1 before you normalise.")
+        if low >= 0:
+            raise Wrong(f"The numbers go {reach}: they have not been normalised.")
+        if (given - wanted).abs().max() > 0.1:
+            shifts = ", ".join(f"{shift:+.2f}" for shift in (given - wanted).mean(dim=(1, 2)).tolist())
+            raise Wrong(
+                f"For a picture of the mode {mode} the numbers go {reach}, and red, green and blue lie "
+                f"{shifts} from where these weights want them. Take the mean and the standard deviation "
+                "from the weights, in the order red, green, blue."
+            )
+        yield Right(f"A picture of the mode {mode} becomes {size}, {reach}.")
 
 
 @check(
     begin="make a fingerprint of every picture in `train`, then ask for each in `val` whether it is there.",
     expects="a function from two lists of pictures to a list of positions",
 )
-def shared_pictures(answer: Callable, pictures: Sequence[Image.Image], seed: int = 0) -> Iterator[str]:
-    """Lesson 01: does a function find the pictures that two sets share? The check hides some itself."""
+def shared_pictures(answer, pictures, seed=0):
+    """Lesson 01: the pictures that two sets share, some of which the check hides there itself."""
     train, val, copies, saved_again = _sets_that_leak(pictures, seed)
-    given = ask(answer, list(train), list(val))
-    if given is None:
-        yield "Nothing comes back: is there a `return`?"
-        return
+    given = ask_value(answer, list(train), list(val), none="Nothing comes back: is there a `return`?")
     positions = [as_number(value) for value in given]
     if None in positions:
-        yield f"It should give positions in `val`, whole numbers from 0, and not {describe(given)}."
-        return
-    found, leaked = {int(number) for number in positions}, set(copies) | set(saved_again)
+        raise Wrong(f"It should give positions in `val`, whole numbers from 0, and not {describe(given)}.")
+    found, leaked = {int(number) for number in positions}, copies | saved_again
     if len(positions) != len(found):
         yield "Some positions are there twice: name each picture of `val` once."
-    in_train = {number for number, one in enumerate(train) if any(_same(one, val[n]) for n in leaked)}
+    shared = {val[number].convert("RGB").tobytes() for number in leaked}
+    in_train = {number for number, one in enumerate(train) if one.convert("RGB").tobytes() in shared}
     if not found:
         yield f"It finds nothing, but {len(leaked)} of {len(val)} pictures in `val` are in `train`, too."
     elif found == in_train != leaked:
@@ -261,7 +221,7 @@ def shared_pictures(answer: Callable, pictures: Sequence[Image.Image], seed: int
         yield "It names every picture in `val`: compare the pixels, not something that all of them share."
     elif found - leaked:
         yield f"{len(found - leaked)} pictures that it names are not in `train`: compare all their pixels."
-    elif found & set(saved_again) != set(saved_again):
+    elif saved_again - found:
         yield (
             f"It misses {len(leaked - found)} pictures. Look at the modes: the same picture may have been "
             "saved a second time in another mode. Bring all to one mode before you compare."
@@ -274,25 +234,15 @@ def shared_pictures(answer: Callable, pictures: Sequence[Image.Image], seed: int
 
 def _sets_that_leak(
     pictures: Sequence[Image.Image], seed: int
-) -> tuple[list[Image.Image], list[Image.Image], list[int], list[int]]:
+) -> tuple[list[Image.Image], list[Image.Image], set[int], set[int]]:
     """Return two lists of pictures, and where in the second one copies lie: exact ones, and others."""
-    grey, seen = [], set()
-    for picture in pictures:
-        one = picture.convert("L")
-        if one.tobytes() not in seen:
-            seen.add(one.tobytes())
-            grey.append(one)
+    grey = list({picture.convert("L").tobytes(): picture.convert("L") for picture in pictures}.values())
     random = np.random.default_rng(seed)
     chosen = [grey[number] for number in random.permutation(len(grey))[:30]]
     train, others = chosen[:20], chosen[20:]
     twice = random.permutation(20)[:5]
     val = [*others, *(train[n].copy() for n in twice[:2]), *(train[n].convert("RGB") for n in twice[2:])]
-    order = random.permutation(len(val)).tolist()
-    count = len(others)
-    copies = [order.index(count), order.index(count + 1)]
-    saved_again = [order.index(number) for number in range(count + 2, len(val))]
+    order, count = random.permutation(len(val)).tolist(), len(others)
+    copies = {order.index(count), order.index(count + 1)}
+    saved_again = {order.index(number) for number in range(count + 2, len(val))}
     return train, [val[number] for number in order], copies, saved_again
-
-
-def _same(first: Image.Image, second: Image.Image) -> bool:
-    return first.convert("RGB").tobytes() == second.convert("RGB").tobytes()

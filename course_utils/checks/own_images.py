@@ -1,56 +1,43 @@
-"""Checks for the exercises of lesson 09: what a folder holds, and whose label is probably wrong.
+"""Checks of lesson 09: what a folder holds, and whose label is probably wrong.
 
 Folders and pictures are the check's own, in a temporary folder that is gone afterwards.
 """
 
-import hashlib
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from course_utils.checks.evaluation import NO_RETURN
-from course_utils.checks.verdict import Right, as_number, ask, check
+from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_number, ask, ask_value, check
 
-__all__ = ["held_out_probabilities", "left_out_files", "suspicious_labels"]
-
-
-@contextmanager
-def _spoiled_folder() -> Iterator[tuple[Path, dict[str, str]]]:
-    """Lend a folder with two classes and planted faults, and what is left out of it, with the reason."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "pictures"
-        cats, dogs = folder / "cats", folder / "dogs"
-        random = np.random.default_rng(5)
-        for number, class_folder in enumerate([cats, dogs, cats, dogs]):
-            class_folder.mkdir(parents=True, exist_ok=True)
-            pixels = random.integers(0, 256, (24, 24, 4), dtype=np.uint8)
-            Image.fromarray(pixels[..., :3].copy()).save(class_folder / f"{number}.png")
-            Image.fromarray(pixels).save(class_folder / f"see_through_{number}.png")
-        whole = (cats / "0.png").read_bytes()
-        (cats / "half.png").write_bytes(whole[: len(whole) // 2])
-        (cats / "notes.txt").write_text("to be sorted")
-        (dogs / "nothing.png").touch()
-        (dogs / "page.jpg").write_text("<html>Please log in</html>" * 20)
-        (dogs / "same.png").write_bytes(whole)
-        yield (
-            folder,
-            {
-                "cats/half.png": "its second half is missing",
-                "dogs/nothing.png": "it is empty",
-                "dogs/page.jpg": "it is a web page with another name",
-            },
-        )
+_LEFT_OUT = {
+    "cats/half.png": "its second half is missing",
+    "dogs/nothing.png": "it is empty",
+    "dogs/page.jpg": "it is a web page with another name",
+}
 
 
-def _fingerprints(folder: Path) -> dict[str, str]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-    }
+def _write_spoiled_folder(folder: Path) -> None:
+    """Write pictures of two classes, the unusable files of `_LEFT_OUT`, and two files that look so."""
+    cats, dogs = folder / "cats", folder / "dogs"
+    random = np.random.default_rng(5)
+    for number, class_folder in enumerate([cats, dogs, cats, dogs]):
+        class_folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (24, 24, 4), dtype=np.uint8)
+        Image.fromarray(pixels[..., :3].copy()).save(class_folder / f"{number}.png")
+        Image.fromarray(pixels).save(class_folder / f"see_through_{number}.png")
+    whole = (cats / "0.png").read_bytes()
+    (cats / "half.png").write_bytes(whole[: len(whole) // 2])
+    (cats / "notes.txt").write_text("to be sorted")
+    (dogs / "nothing.png").touch()
+    (dogs / "page.jpg").write_text("<html>Please log in</html>" * 20)
+    (dogs / "same.png").write_bytes(whole)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @check(
@@ -58,38 +45,36 @@ def _fingerprints(folder: Path) -> dict[str, str]:
     expects="a function from a folder to the paths of files",
 )
 def left_out_files(answer):
-    """Check a function that lists the files of a folder that cannot be used, and changes nothing in it."""
-    with _spoiled_folder() as (folder, left_out):
-        before = _fingerprints(folder)
+    """Lesson 09: the files of a folder that cannot be used, found without a change to any of them."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "pictures"
+        _write_spoiled_folder(folder)
+        before = _contents(folder)
         value = ask(answer, folder)
-        after = _fingerprints(folder)
+        after = _contents(folder)
         if before != after:
             name = next(name for name in {**before, **after} if before.get(name) != after.get(name))
-            yield (
+            raise Wrong(
                 f"{name} is no longer as it was. Look, and leave every file as it is: only you can decide "
                 "about it."
             )
-            return
         if value is None:
-            yield NO_RETURN
-            return
+            raise Wrong(NO_RETURN)
         names = {str(name) for name in ([value] if isinstance(value, str) else value)}
-        if extra := names - set(left_out):
-            yield _why_not_left_out(min(extra), folder)
-        elif missing := set(left_out) - names:
+        if extra := names - set(_LEFT_OUT):
+            raise Wrong(_why_not_left_out(min(extra), folder))
+        if missing := set(_LEFT_OUT) - names:
             name = min(missing)
-            yield (
-                f"{name} is not in your list of {len(names)}. It cannot be used: {left_out[name]}. Only "
-                "decoding "
-                "a picture to its end tells."
+            raise Wrong(
+                f"{name} is not in your list of {len(names)}. It cannot be used: {_LEFT_OUT[name]}. Only "
+                "decoding a picture to its end tells."
             )
-        else:
-            yield Right(f"{len(left_out)} files cannot be used, and all {len(before)} are as they were.")
+        yield Right(f"{len(_LEFT_OUT)} files cannot be used, and all {len(before)} are as they were.")
 
 
 def _why_not_left_out(name: str, folder: Path) -> str:
+    short = Path(name).name
     if name.startswith(("/", str(folder))) or "/" not in name:
-        short = Path(name).name
         return (
             f"You give {short} with another path. Write it from the folder on, with its class, as the "
             "report does."
@@ -99,7 +84,7 @@ def _why_not_left_out(name: str, folder: Path) -> str:
         "same.png": "It is the same picture twice. Both are kept: only you know which label is right.",
     }
     usable = "It can be used, if it is read with care: the course puts what is transparent on white."
-    return f"You name {name}. {reasons.get(Path(name).name, usable)}"
+    return f"You name {name}. {reasons.get(short, usable)}"
 
 
 @check(
@@ -107,42 +92,31 @@ def _why_not_left_out(name: str, folder: Path) -> str:
     expects="a function from features and labels to a table of probabilities",
 )
 def held_out_probabilities(answer):
-    """Check a function that says how probable each label is, by classifiers that have not seen the image."""
+    """Lesson 09: how probable each label is, by classifiers that have not seen the image."""
     features, given, spoiled = _spoiled_labels()
-    value = ask(answer, features.copy(), given.copy())
-    if value is None:
-        yield NO_RETURN
-        return
-    table = np.asarray(value, dtype=float)
+    table = np.asarray(ask_value(answer, features.copy(), given.copy()), dtype=float)
     if table.shape != (len(given), 4):
-        yield (
+        raise Wrong(
             f"For {len(given)} images of 4 classes you give the shape {list(table.shape)}. Asked are "
             "probabilities: a row for each image, a column for each class."
         )
-        return
     if not np.allclose(table.sum(axis=1), 1, atol=1e-3):
-        yield f"The first row sums to {table[0].sum():.2f}. Probabilities of all classes sum to 1."
-        return
-    said = table.argmax(axis=1)
-    believed = int((said == given)[spoiled].sum())
-    sound = np.delete(np.arange(len(given)), spoiled)
-    agrees = (said == given)[sound].mean()
+        raise Wrong(f"The first row sums to {table[0].sum():.2f}. Probabilities of all classes sum to 1.")
+    agrees = table.argmax(axis=1) == given
+    believed, sound = int(agrees[spoiled].sum()), np.delete(agrees, spoiled).mean()
     if believed > 0.3 * len(spoiled):
-        yield (
+        raise Wrong(
             f"{len(spoiled)} labels were spoiled on purpose, and your classifier believes {believed} of "
-            "them. It "
-            "has learned them by heart: ask one that has not seen the image."
+            "them. It has learned them by heart: ask one that has not seen the image."
         )
-    elif agrees < 0.6:
-        yield (
-            f"It agrees with {agrees:.0%} of the sound labels, where guessing gives 25 %. Does row 0 "
-            "belong to "
-            "image 0?"
+    if sound < 0.6:
+        raise Wrong(
+            f"It agrees with {sound:.0%} of the sound labels, where guessing gives 25 %. Does row 0 belong "
+            "to image 0?"
         )
-    else:
-        yield Right(
-            f"It believes {believed} of {len(spoiled)} spoiled labels, and {agrees:.0%} of the sound ones."
-        )
+    yield Right(
+        f"It believes {believed} of {len(spoiled)} spoiled labels, and {sound:.0%} of the sound ones."
+    )
 
 
 def _spoiled_labels() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -165,41 +139,35 @@ def _spoiled_labels() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     expects="a function from probabilities, labels and a count to the numbers of images",
 )
 def suspicious_labels(answer):
-    """Check a function that gives the images whose own label is believed least, the least first."""
+    """Lesson 09: the images whose own label is believed least, the least first."""
     random = np.random.default_rng(9)
     table = random.dirichlet([0.6, 0.6, 0.6], size=50)
     labels = random.integers(3, size=50)
     own = table[np.arange(50), labels]
-    least = own.argsort()[:6].tolist()
-    value = ask(answer, table.copy(), labels.copy(), 6)
-    if value is None:
-        yield NO_RETURN
-        return
-    numbers = [as_number(number) for number in value]
+    order = own.argsort().tolist()
+    numbers = [as_number(number) for number in ask_value(answer, table.copy(), labels.copy(), 6)]
     if any(number is None or number != int(number) for number in numbers):
         yield (
             f"You give {numbers[:2]} and more. Asked are the numbers of images, not how probable a label is."
         )
     elif len(numbers) != 6:
         yield f"6 images were asked for, and you give {len(numbers)}."
-    elif numbers == own.argsort()[::-1][:6].tolist():
+    elif numbers == order[::-1][:6]:
         yield "Those labels are believed most. Which end of the order do you take?"
     elif set(numbers) == set(table.max(axis=1).argsort()[:6].tolist()):
         yield (
             "Of those images it is least sure. Asked is what it thinks of their labels: a label is "
-            "suspicious if "
-            "something else is probable."
+            "suspicious if something else is probable."
         )
     elif set(numbers) == set(table.min(axis=1).argsort()[:6].tolist()):
         yield (
-            "You sort by the lowest probability of a row, whatever it belongs to. Take that of the "
-            "image's label."
+            "You sort by the lowest probability of a row, whatever it belongs to. Take that of the image's "
+            "label."
         )
-    elif numbers != least:
+    elif numbers != order[:6]:
         yield (
-            f"The label of image {least[0]} gets a probability of {own[least[0]]:.4f}, the lowest of all; "
-            "your first "
-            f"is image {numbers[0]:g}."
+            f"The label of image {order[0]} gets a probability of {own[order[0]]:.4f}, the lowest of all; "
+            f"your first is image {numbers[0]:g}."
         )
     else:
         yield Right("Each label is judged by its own probability, the least believed first.")

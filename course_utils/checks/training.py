@@ -1,30 +1,27 @@
-"""The checks of lesson 04: what is frozen, what is learned, and what may be said about it."""
+"""Checks of lesson 04: what is frozen, what is learned, and what may be said about it."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import nn
 
-from course_utils.checks.verdict import Right, as_number, ask, check, close, describe
-
-__all__ = ["compare_rates", "frozen_by_hand", "mean_loss", "optimizer_holds"]
+from course_utils.checks.verdict import Right, Wrong, as_number, ask, check, close, describe, known_mistake
 
 
 @check(
     begin="`torch.optim.Adam(...)` takes the parameters that it may change, and `lr`.",
     expects="a function from a network and a learning rate to an optimizer",
 )
-def optimizer_holds(answer: Callable, model: nn.Module, lr: float = 0.02) -> Iterator[str]:
-    """Lesson 04: does the optimizer hold the trainable parameters, and no other?"""
+def optimizer_holds(answer, model, lr=0.02):
+    """Lesson 04: an optimizer with the trainable parameters and no other."""
     optimizer = ask(answer, model, lr)
     if not isinstance(optimizer, torch.optim.Optimizer):
-        yield f"An optimizer should come back, and it is {describe(optimizer)}: is there a `return`?"
-        return
+        raise Wrong(f"An optimizer should come back, and it is {describe(optimizer)}: is there a `return`?")
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     own = {id(parameter) for parameter in model.parameters()}
     trainable = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     rates = {group["lr"] for group in optimizer.param_groups}
+    right_rate = all(close(rate, lr) for rate in rates)
     if held - own:
         yield f"{len(held - own)} of the parameters in the optimizer are not of this network."
     elif held - trainable:
@@ -34,9 +31,9 @@ def optimizer_holds(answer: Callable, model: nn.Module, lr: float = 0.02) -> Ite
         )
     elif trainable - held:
         yield f"{len(trainable - held)} trainable parameters are not in the optimizer: they will never learn."
-    if not all(close(rate, lr) for rate in rates):
+    if not right_rate:
         yield f"The function is given lr={lr:g}, and the optimizer has {', '.join(f'{r:g}' for r in rates)}."
-    if held == trainable and all(close(rate, lr) for rate in rates):
+    if held == trainable and right_rate:
         yield Right(f"The optimizer holds the {len(held)} trainable parameters, with lr={lr:g}.")
 
 
@@ -44,21 +41,19 @@ def optimizer_holds(answer: Callable, model: nn.Module, lr: float = 0.02) -> Ite
     begin="there are two halves: `requires_grad` of the parameters, and the mode of the frozen layers.",
     expects="a function from a network and its head that changes the network",
 )
-def frozen_by_hand(answer: Callable, model: nn.Module, head: str = "fc") -> Iterator[str]:
-    """Lesson 04: is the backbone frozen and still, and is the head ready to learn? A copy is tried."""
+def frozen_by_hand(answer, model, head="fc"):
+    """Lesson 04: a backbone that is frozen and still, with a head that is ready to learn. A copy is tried."""
     trial = copy.deepcopy(model).requires_grad_(True).train()
     before = {name: tensor.clone() for name, tensor in trial.state_dict().items()}
     ask(answer, trial, trial.get_submodule(head))
     now = trial.state_dict()
-    altered = [name for name in before if name not in now or not torch.equal(before[name], now[name])]
-    if altered:
-        yield f"Freezing should not change any numbers, and {altered[0]} has changed."
-        return
+    if altered := [name for name in before if name not in now or not torch.equal(before[name], now[name])]:
+        raise Wrong(f"Freezing should not change any numbers, and {altered[0]} has changed.")
     names = [name for name, parameter in trial.named_parameters() if parameter.requires_grad]
-    below = [name for name in names if not name.startswith(f"{head}.")]
     learns = [name for name in names if name.startswith(f"{head}.")]
+    below = [name for name in names if name not in learns]
     if below:
-        everything = len(below) + len(learns) == len(list(trial.parameters()))
+        everything = len(names) == len(list(trial.parameters()))
         typo = " Is the name spelled requires_grad, with its s?" if everything else ""
         yield f"{len(below)} parameters below the head are trainable, for example {below[0]}.{typo}"
     if not learns:
@@ -68,8 +63,8 @@ def frozen_by_hand(answer: Callable, model: nn.Module, head: str = "fc") -> Iter
     with torch.no_grad():
         for _ in range(2):
             trial(1 + torch.randn(4, 3, 32, 32))
-    buffers = [name for name, _ in trial.named_buffers()]
-    moved = [name for name in buffers if not torch.equal(before[name], trial.state_dict()[name])]
+    buffers = dict(trial.named_buffers())
+    moved = [name for name, buffer in buffers.items() if not torch.equal(before[name], buffer)]
     if moved:
         yield (
             f"Two batches have passed, and {len(moved)} of {len(buffers)} buffers changed, for example "
@@ -83,42 +78,35 @@ def frozen_by_hand(answer: Callable, model: nn.Module, head: str = "fc") -> Iter
     begin="how much does a batch of 8 images say, beside one of 32?",
     expects="a function from a list of losses and a list of batch sizes to a number",
 )
-def mean_loss(
-    answer: Callable,
-    losses: Sequence[float] = (1.0, 0.5, 3.0),
-    sizes: Sequence[int] = (32, 32, 4),
-) -> Iterator[str]:
-    """Lesson 04: is the loss of an epoch the mean over its images?"""
+def mean_loss(answer, losses=(1.0, 0.5, 3.0), sizes=(32, 32, 4)):
+    """Lesson 04: the loss of an epoch as the mean over its images."""
     given = ask(answer, list(losses), list(sizes))
-    value, images = as_number(given), sum(sizes)
-    weighted = sum(loss * size for loss, size in zip(losses, sizes, strict=True))
+    value, images, batches = as_number(given), sum(sizes), len(losses)
     if value is None:
-        yield f"A number should come back, and it is {describe(given)}."
-    elif close(value, weighted / images):
+        raise Wrong(f"A number should come back, and it is {describe(given)}.")
+    weighted = sum(loss * size for loss, size in zip(losses, sizes, strict=True))
+    if close(value, weighted / images):
         yield Right(f"The mean over {images} images is {value:.3f}.")
-    elif close(value, losses[-1]):
-        yield f"{value:.3f} is the loss of the last batch alone: an accident."
-    elif close(value, sum(losses) / len(losses)):
-        yield (
-            f"{value:.3f} is the mean over batches: there the last one, of {sizes[-1]} images, counts "
-            f"as much as one of {sizes[0]}."
-        )
-    elif close(value, weighted):
-        yield f"{value:.3f} is the sum over the images: divide it by how many there are."
-    elif close(value, weighted / len(losses)):
-        yield f"The sum over images is right, but you divide by {len(losses)}, the number of batches."
-    elif close(value, sum(losses) / images):
-        yield "Each loss is already the mean of its batch: weight it before you divide by all images."
-    else:
-        yield f"For the losses {list(losses)} and the sizes {list(sizes)} you give {value:.3f}."
+        return
+    unweighted, twice, per_batch = sum(losses) / batches, sum(losses) / images, weighted / batches
+    mistakes = {
+        f"{value:.3f} is the loss of the last batch alone: an accident.": losses[-1],
+        f"{value:.3f} is the mean over batches: there the last one, of {sizes[-1]} images, counts as much "
+        f"as one of {sizes[0]}.": unweighted,
+        f"{value:.3f} is the sum over the images: divide it by how many there are.": weighted,
+        f"The sum over images is right, but you divide by {batches}, the number of batches.": per_batch,
+        "Each loss is already the mean of its batch: weight it before you divide by all images.": twice,
+    }
+    other = f"For the losses {list(losses)} and the sizes {list(sizes)} you give {value:.3f}."
+    yield known_mistake(value, mistakes) or other
 
 
 @check(
     begin="call `train(lr, seed)` with each learning rate and each of the three seeds, and keep all six.",
     expects="a function that returns two lists of three accuracies and a verdict",
 )
-def compare_rates(answer: Callable, low: float = 0.001, high: float = 0.02) -> Iterator[str]:
-    """Lesson 04: are two learning rates compared fairly? A stand-in for training notes every call."""
+def compare_rates(answer, low=0.001, high=0.02):
+    """Lesson 04: a fair comparison of two learning rates. A stand-in for training notes every call."""
     cases = {
         "second": {low: (0.60, 0.62, 0.61), high: (0.80, 0.79, 0.81)},
         "first": {low: (0.75, 0.70, 0.72), high: (0.74, 0.65, 0.71)},
@@ -127,10 +115,8 @@ def compare_rates(answer: Callable, low: float = 0.001, high: float = 0.02) -> I
     for verdict, accuracies in cases.items():
         train = _StandIn(accuracies)
         given = ask(answer, train, low, high)
-        problem = _unfair(train.calls, low, high) or _wrong_verdict(given, train, verdict)
-        if problem:
-            yield problem
-            return
+        if hint := _unfair(train.calls, low, high) or _wrong_verdict(given, accuracies, verdict):
+            raise Wrong(hint)
     yield Right("Three seeds for each, the same for both, and no more said than they show.")
 
 
@@ -152,33 +138,34 @@ def _unfair(calls: list[tuple[float, int]], low: float, high: float) -> str:
     """Return what is unfair about the runs, or an empty text."""
     if not calls:
         return "Your function never calls `train`: every number has to come from a run."
-    seeds = {lr: [seed for rate, seed in calls if rate == lr] for lr in (low, high)}
-    if not all(seeds.values()):
+    first, second = ({seed for rate, seed in calls if rate == lr} for lr in (low, high))
+    fewest = min(len(first), len(second))
+    if fewest == 0:
         return "Only one of the two learning rates is tried."
-    if any(len(set(own)) < 3 for own in seeds.values()):
-        least = min(len(set(own)) for own in seeds.values())
-        return f"One learning rate has {least} different seed(s): one run is one draw, and three are asked."
-    if set(seeds[low]) != set(seeds[high]):
+    if fewest < 3:
+        return f"One learning rate has {fewest} different seed(s): one run is one draw, and three are asked."
+    if first != second:
+        first, second = (sorted(seed for rate, seed in calls if rate == lr) for lr in (low, high))
         return (
-            f"The seeds are {sorted(seeds[low])} for one and {sorted(seeds[high])} for the other: use the "
-            "same, so that both start from the same head and see the same order."
+            f"The seeds are {first} for one and {second} for the other: use the same, so that both start "
+            "from the same head and see the same order."
         )
     return ""
 
 
-def _wrong_verdict(given: object, train: _StandIn, verdict: str) -> str:
+def _wrong_verdict(given: object, accuracies: dict[float, Sequence[float]], verdict: str) -> str:
     """Return what is wrong with the result of a fair comparison, or an empty text."""
     if not isinstance(given, tuple | list) or len(given) != 3:
         return f"Three things should come back, two lists and a verdict. It was {describe(given)}."
-    for name, numbers, own in zip(("first", "second"), given, train.accuracies.values(), strict=False):
-        numbers = [as_number(number) for number in numbers] if hasattr(numbers, "__iter__") else []
-        if None in numbers or len(numbers) < 3 or set(numbers) != set(own):
+    for name, values, true in zip(("first", "second"), given, accuracies.values(), strict=False):
+        numbers = [as_number(number) for number in values] if hasattr(values, "__iter__") else []
+        if None in numbers or len(numbers) < 3 or set(numbers) != set(true):
             return f"The {name} list should hold each accuracy that `train` gave: {describe(given)}."
     if given[2] not in ("first", "second", "cannot tell"):
         return f'The verdict is "first", "second" or "cannot tell", and not {describe(given[2])}.'
     if given[2] == verdict:
         return ""
-    pairs = " and ".join(str(own) for own in train.accuracies.values())
+    pairs = " and ".join(map(str, accuracies.values()))
     if verdict == "cannot tell":
         return f"The accuracies were {pairs}: the seeds contradict each other, and you say {given[2]!r}."
     return f"The accuracies were {pairs}. Compare them seed by seed: you say {given[2]!r}."

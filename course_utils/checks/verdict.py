@@ -1,15 +1,17 @@
-"""What every check shares: a verdict, and the promise that a check helps and never harms.
+"""What every check shares: the verdict, and the rule that a check helps and never harms.
 
-A check is a function that looks at an answer and yields one hint for each thing that is wrong::
+A check is a function that looks at an answer. It yields `Right`, or a hint for each thing that is wrong.
+Where one hint is enough it raises `Wrong`, and looks no further::
 
     @check(begin="Begin with `len(splits.train)`.", expects="a whole number")
     def split_size(answer, splits):
         if as_number(answer) != len(splits.train):
-            yield "That is not how many images there are to train with: did you count the test images?"
-        else:
-            yield Right("You counted the training images.")
+            raise Wrong("That is not how many images there are to train with: did you count the test images?")
+        yield Right("You counted the training images.")
 
-`check` turns it into a function that prints and returns a `Verdict`, whatever arrives.
+Many answers are functions. A check calls them through `ask` or `ask_value` with small data of its own, for
+which every usual mistake gives another result, so that the hint can say which it was (`known_mistake`).
+`check` turns it all into a function that prints and returns a `Verdict`, whatever arrives.
 """
 
 import functools
@@ -29,6 +31,8 @@ from torch import nn
 
 from course_utils.settings import preserve_rng_state, set_seed
 
+NO_RETURN = "Your function gives back None. Does its last line begin with `return`?"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -45,12 +49,12 @@ class Verdict:
         """Show nothing under the cell: the check has printed it already."""
 
 
-class AnswerFailed(Exception):  # noqa: N818 (it is the student's function that failed)
-    """A function that a student wrote stopped with an error; the text is the hint."""
-
-
 class Right(str):
     """What a check yields to say that something is right, and why."""
+
+
+class Wrong(Exception):  # noqa: N818 (an answer is wrong; the program is not)
+    """The answer is wrong, and the check ends here; the text is the hint."""
 
 
 def check(begin: str, *, expects: str, answers: int = 1) -> Callable:
@@ -69,19 +73,16 @@ def check(begin: str, *, expects: str, answers: int = 1) -> Callable:
     def decorate(find_hints: Callable[..., Iterable[str]]) -> Callable[..., Verdict]:
         @functools.wraps(find_hints)
         def checked(*arguments: object, quiet: bool = False, **named: object) -> Verdict:
-            given = [*arguments, *named.values()]
-            own = given[:answers]
+            own = [*arguments, *named.values()][:answers]
             if not own or any(answer is None for answer in own):
                 found = [f"Nothing here yet: {begin}"]
             else:
                 with redirect_stdout(io.StringIO()) if quiet else nullcontext():
                     found = _find(find_hints, arguments, named, own, expects)
-            hints = [str(line) for line in found if not isinstance(line, Right)]
             if not quiet:
-                for line in found:
+                for line in found or [Right("Right.")]:
                     print("✓" if isinstance(line, Right) else "→", line)
-                if not found:
-                    print("✓ Right.")
+            hints = [str(line) for line in found if not isinstance(line, Right)]
             return Verdict(not hints, hints)
 
         return checked
@@ -93,22 +94,21 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
     """Return the lines that a check yields; an exception becomes a hint of its own."""
     found = []
     try:
-        with ExitStack() as kept, warnings.catch_warnings():
+        with ExitStack() as stack, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            kept.enter_context(redirect_stderr(io.StringIO()))  # nbgrader takes the points off for a bar
-            kept.enter_context(preserve_rng_state())
+            stack.enter_context(redirect_stderr(io.StringIO()))  # nbgrader takes the points off for a bar
+            stack.enter_context(preserve_rng_state())
             for value in [*arguments, *named.values()]:
                 if isinstance(value, nn.Module):
-                    kept.enter_context(_network_kept(value))
+                    stack.enter_context(_preserve_network(value))
             set_seed(0)
             for line in find_hints(*arguments, **named) or []:
                 found.append(line)
-    except AnswerFailed as error:
+    except Wrong as error:
         found.append(str(error))
     except (Exception, SystemExit) as error:  # whatever a student writes must end in a hint
         arrived = " and ".join(describe(answer) for answer in own)
-        reason = f"{type(error).__name__}: {_shortened(_text_of(error))}".rstrip(": ")
-        found.append(f"The check cannot use this: it wants {expects} and got {arrived} ({reason}).")
+        found.append(f"The check cannot use this: it wants {expects} and got {arrived} ({_in_words(error)}).")
     return found
 
 
@@ -116,10 +116,10 @@ def ask(function: Callable, *arguments: object) -> object:
     """Call a function that a student wrote.
 
     Raises:
-        AnswerFailed: If it is no function, or stops with an error; the text is a hint that names the line.
+        Wrong: If it is no function, or stops with an error; the text is a hint that names the line.
     """
     if not callable(function):
-        raise AnswerFailed(f"The answer should be a function, and this is {describe(function)}.")
+        raise Wrong(f"The answer should be a function, and this is {describe(function)}.")
     try:
         return function(*arguments)
     except (Exception, SystemExit) as error:
@@ -128,17 +128,34 @@ def ask(function: Callable, *arguments: object) -> object:
         lines = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
         where = f" in line {lines[-1]} of its cell" if lines else ""
         name = getattr(function, "__name__", type(function).__name__)
-        text = f"{type(error).__name__}: {_shortened(_text_of(error))}".rstrip(": ")
-        raise AnswerFailed(f"Your {name} stops{where} with {text}.") from error
+        raise Wrong(f"Your {name} stops{where} with {_in_words(error)}.") from error
+
+
+def ask_value(function: Callable, *arguments: object, none: str = NO_RETURN) -> object:
+    """Call a function that a student wrote and that must return something: `Wrong(none)` if it does not."""
+    value = ask(function, *arguments)
+    if value is None:
+        raise Wrong(none)
+    return value
+
+
+def close(value: float, target: float, tolerance: float = 1e-4) -> bool:
+    """Say whether two numbers agree, to a share of the larger one or, near zero, absolutely."""
+    return math.isclose(value, target, rel_tol=tolerance, abs_tol=tolerance)
+
+
+def known_mistake(value: object, mistakes: dict[str, object], agrees: Callable = close) -> str | None:
+    """Return the first hint whose result agrees with the value; `mistakes` has a result for each hint."""
+    return next((hint for hint, result in mistakes.items() if agrees(value, result)), None)
 
 
 @contextmanager
-def _network_kept(model: nn.Module) -> Iterator[None]:
+def _preserve_network(model: nn.Module) -> Iterator[None]:
     """Give a network back with the weights, running statistics, gradients and modes that it came with."""
-    modes = [(module, module.training) for module in model.modules()]
+    modules = [(module, module.training) for module in model.modules()]
     entries = [
         (held, dict(held))
-        for module in model.modules()
+        for module, _ in modules
         for held in (module._modules, module._parameters, module._buffers)
     ]
     tensors = [(tensor, tensor.detach().clone()) for tensor in [*model.parameters(), *model.buffers()]]
@@ -161,7 +178,7 @@ def _network_kept(model: nn.Module) -> Iterator[None]:
         for parameter, trainable, gradient in gradients:
             parameter.requires_grad_(trainable)
             parameter.grad = gradient
-        for module, training in modes:
+        for module, training in modules:
             module.training = training
 
 
@@ -184,11 +201,12 @@ def describe(value: object) -> str:
         return f"something of the type {name}"
 
 
-def _text_of(error: BaseException) -> str:
+def _in_words(error: BaseException) -> str:
     try:
-        return str(error)
-    except Exception:
-        return ""
+        text = _shortened(str(error))
+    except Exception:  # an error that cannot even say what it is
+        text = ""
+    return f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def _shortened(text: str, limit: int = 160) -> str:
@@ -200,18 +218,27 @@ def as_number(value: object) -> float | None:
     """Return a number of Python, numpy or torch as a float; None if it is not one finite number."""
     if isinstance(value, bool | str | bytes):
         return None
-    if isinstance(value, numbers.Real):
-        number = float(value)
-    elif hasattr(value, "item") and getattr(value, "size", None) is not None:
+    if hasattr(value, "item") and hasattr(value, "size"):
         count = value.numel() if isinstance(value, torch.Tensor) else value.size
-        if count != 1 or isinstance(value.item(), bool | str | bytes | complex):
-            return None
-        number = float(value.item())
-    else:
+        value = value.item() if count == 1 else None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         return None
-    return number if math.isfinite(number) else None
+    return float(value)
 
 
-def close(value: float, target: float, tolerance: float = 1e-4) -> bool:
-    """Say whether two numbers agree, to a share of the larger one or, near zero, absolutely."""
-    return math.isclose(value, target, rel_tol=tolerance, abs_tol=tolerance)
+def as_numbers(value: object, count: int) -> tuple[float, ...]:
+    """Return so many numbers, NaN for each that is none; `Wrong` if the value is not so many of anything."""
+    if value is None:
+        raise Wrong(NO_RETURN)
+    try:
+        found = tuple(math.nan if as_number(one) is None else as_number(one) for one in value)
+    except TypeError:
+        found = ()
+    if len(found) != count:
+        raise Wrong(f"Your function gives {value!r:.60}, where {count} numbers are asked for.")
+    return found
+
+
+def as_names(value: object) -> set:
+    """Return the names that an answer lists; one text is one name."""
+    return {value} if isinstance(value, str) else set(value)

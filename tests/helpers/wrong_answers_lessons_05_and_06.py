@@ -1,26 +1,10 @@
-"""Wrong answers to the exercises of lessons 05 and 06, and words of the hint that each must get.
-
-`RIGHT` has, for each check, the lesson and the names in its solution that are the answers; `WRONG` has the
-check, the answer, or a tuple of answers, and the words.
-"""
+"""Wrong answers to the exercises of lessons 05 and 06, and words of the hint that each must get."""
 
 import numpy as np
 import torch
 from torch import nn
 
 from course_utils.evaluation.metrics import accuracy_interval
-
-RIGHT = [
-    ("05", "accuracy_over_samples", ["accuracy"]),
-    ("05", "precision_and_recall", ["precision_and_recall"]),
-    ("05", "surest_mistakes", ["surest"]),
-    ("05", "wilson_interval", ["wilson"]),
-    ("05", "half_the_width", ["images_needed"]),
-    ("06", "learning_parts", ["learning_parts"]),
-    ("06", "three_rates", ["three_rates"]),
-    ("06", "batchnorm_kept", ["keep_batchnorm"]),
-    ("06", "choose_run", ["choose"]),
-]
 
 
 def wrong_batches(batches):
@@ -77,105 +61,88 @@ def chosen(runs, column="val_accuracy", report="test_accuracy"):
     return means[column].idxmax(), means[report][means[column].idxmax()]
 
 
-WRONG = [
-    ("accuracy_over_samples", mean_of_batches, "mean of the three batches"),
-    (
-        "accuracy_over_samples",
-        lambda b: sum(wrong_batches(b)[0]) / (len(b) * wrong_batches(b)[1][0]),
-        "there are 18",
-    ),
-    ("accuracy_over_samples", lambda b: sum(wrong_batches(b)[0]), "divide to get a share"),
-    (
-        "accuracy_over_samples",
-        lambda b: 100 * sum(wrong_batches(b)[0]) / sum(wrong_batches(b)[1]),
-        "per cent",
-    ),
-    ("accuracy_over_samples", lambda b: 13 / 18, "anything but its argument"),
-    ("precision_and_recall", lambda m, n: (m[n, n] / m[n].sum(), m[n, n] / m[:, n].sum()), "interchanged"),
-    ("precision_and_recall", lambda m, n: (m[n, n] / m.sum(), m[n, n] / m.sum()), "all 30 images"),
-    ("precision_and_recall", lambda m, n: (m[n, n] / m[:, n].sum(), m[n, n] / m[n].sum()), "never named, so"),
-    ("precision_and_recall", without_recall_of_nothing, "has no image"),
-    (
-        "precision_and_recall",
-        lambda m, n: (m[n - 1, n - 1] / m[:, n - 1].sum(), m[n - 1, n - 1] / m[n - 1].sum()),
-        "numbered from 0",
-    ),
-    (
-        "surest_mistakes",
-        lambda p, _, count: p.max(dim=1).values.argsort(descending=True)[:count],
-        "named right",
-    ),
-    ("surest_mistakes", mistakes_only, "places among the mistakes"),
-    ("surest_mistakes", least_sure_mistakes, "least sure"),
-    ("surest_mistakes", lambda p, y, count: p[torch.arange(len(y)), y].argsort()[:count], "right class was"),
-    ("surest_mistakes", lambda p, y, count: p.max(dim=1).values[:count], "not how sure"),
-    ("wilson_interval", normal_interval, "p ± z"),
-    ("wilson_interval", lambda c, n: accuracy_interval(c, n, confidence=0.9), "90 %"),
-    ("wilson_interval", lambda c, n: accuracy_interval(c, n)[::-1], "lower end comes first"),
-    (
-        "wilson_interval",
-        lambda c, n: (c / n - 0.06, c / n + 0.06),
-        "0.120 wide; with 200 images it must be narrower",
-    ),
-    ("half_the_width", lambda c, n: 2 * n, "not half"),
-    ("half_the_width", lambda c, n: 3 * n, "how many images to add"),
-    ("half_the_width", lambda c, n: 16 * n, "more than enough"),
-    ("half_the_width", lambda c, n: 1.5 * n + 0.5, "whole number"),
-    ("learning_parts", lambda m: {n for n, p in m.named_parameters() if p.requires_grad}, "before the dot"),
-    ("learning_parts", lambda m: {n for n, _ in m.named_children()}, "cannot learn"),
-    (
-        "learning_parts",
-        lambda m: {n for n, c in m.named_children() if all(p.requires_grad for p in c.parameters())},
-        "cannot learn",
-    ),
-    (
-        "learning_parts",
-        lambda m: {
-            n for n, c in m.named_children() if (ps := [*c.parameters()]) and all(p.requires_grad for p in ps)
-        },
-        "one that learns is enough",
-    ),
-    ("learning_parts", lambda m: {"layer3", "layer4"}, "head is a part"),
-    ("learning_parts", lambda m: (m.requires_grad_(True), {"fc"})[1], "was changed"),
-    ("three_rates", lambda m, lr: groups(m, lr, lr, lr), "same rate"),
-    ("three_rates", lambda m, lr: groups(m, lr / 100, lr / 10, lr), "upside down"),
-    (
-        "three_rates",
-        lambda m, lr: groups(m, lr, lr / 10, lr / 100, where=lambda *_: True),
-        "frozen parameters",
-    ),
-    (
-        "three_rates",
-        lambda m, lr: groups(
-            m, lr, lr / 10, lr / 100, where=lambda n, p: p.requires_grad and n[:2] in ("la", "fc")
+WRONG = {
+    "accuracy_over_samples": [
+        (mean_of_batches, "mean of the three batches"),
+        (lambda b: sum(wrong_batches(b)[0]) / (len(b) * wrong_batches(b)[1][0]), "there are 18"),
+        (lambda b: sum(wrong_batches(b)[0]), "divide to get a share"),
+        (lambda b: 100 * sum(wrong_batches(b)[0]) / sum(wrong_batches(b)[1]), "per cent"),
+        (lambda b: 13 / 18, "anything but its argument"),
+    ],
+    "precision_and_recall": [
+        (lambda m, n: (m[n, n] / m[n].sum(), m[n, n] / m[:, n].sum()), "interchanged"),
+        (lambda m, n: (m[n, n] / m.sum(), m[n, n] / m.sum()), "all 30 images"),
+        (lambda m, n: (m[n, n] / m[:, n].sum(), m[n, n] / m[n].sum()), "never named, so"),
+        (without_recall_of_nothing, "has no image"),
+        (
+            lambda m, n: (m[n - 1, n - 1] / m[:, n - 1].sum(), m[n - 1, n - 1] / m[n - 1].sum()),
+            "numbered from 0",
         ),
-        "conv1.weight: they would never",
-    ),
-    (
-        "three_rates",
-        lambda m, lr: [*groups(m, lr, lr / 10, lr / 100), *groups(m, lr, lr, lr)],
-        "in two groups",
-    ),
-    (
-        "batchnorm_kept",
-        lambda m: norms(m, lambda norm: norm.requires_grad_(False)),
-        "running mean of a BatchNorm",
-    ),
-    ("batchnorm_kept", lambda m: norms(m, nn.Module.eval), "can still learn"),
-    ("batchnorm_kept", lambda m: (norms(m, lambda norm: norm.requires_grad_(False)), m.eval()), "dropout"),
-    ("batchnorm_kept", lambda m: (m.requires_grad_(False), norms(m, nn.Module.eval)), "outside BatchNorm"),
-    (
-        "batchnorm_kept",
-        lambda m: norms(m, lambda norm: setattr(norm, "momentum", 0.0)),
-        "other images of its batch",
-    ),
-    ("choose_run", lambda runs: chosen(runs, column="test_accuracy"), "best test accuracy"),
-    ("choose_run", lambda runs: chosen(runs, report="val_accuracy"), "it flatters"),
-    (
-        "choose_run",
-        lambda runs: tuple(runs.loc[runs.val_accuracy.idxmax()][["name", "test_accuracy"]]),
-        "mean over the seeds",
-    ),
-    ("choose_run", lambda runs: ("careful", 0.77), "better seed"),
-    ("choose_run", lambda runs: ("careful", 0.76), "written down"),
-]
+    ],
+    "surest_mistakes": [
+        (lambda p, _, count: p.max(dim=1).values.argsort(descending=True)[:count], "named right"),
+        (mistakes_only, "places among the mistakes"),
+        (least_sure_mistakes, "least sure"),
+        (lambda p, y, count: p[torch.arange(len(y)), y].argsort()[:count], "right class was"),
+        (lambda p, y, count: p.max(dim=1).values[:count], "not how sure"),
+    ],
+    "wilson_interval": [
+        (normal_interval, "p ± z"),
+        (lambda c, n: accuracy_interval(c, n, confidence=0.9), "90 %"),
+        (lambda c, n: accuracy_interval(c, n)[::-1], "lower end comes first"),
+        (lambda c, n: (c / n - 0.06, c / n + 0.06), "0.120 wide; with 200 images it must be narrower"),
+    ],
+    "half_the_width": [
+        (lambda c, n: 2 * n, "not half"),
+        (lambda c, n: 3 * n, "how many images to add"),
+        (lambda c, n: 16 * n, "more than enough"),
+        (lambda c, n: 1.5 * n + 0.5, "whole number"),
+    ],
+    "learning_parts": [
+        (lambda m: {n for n, p in m.named_parameters() if p.requires_grad}, "before the dot"),
+        (lambda m: {n for n, _ in m.named_children()}, "cannot learn"),
+        (
+            lambda m: {n for n, c in m.named_children() if all(p.requires_grad for p in c.parameters())},
+            "cannot learn",
+        ),
+        (
+            lambda m: {
+                n
+                for n, c in m.named_children()
+                if (ps := [*c.parameters()]) and all(p.requires_grad for p in ps)
+            },
+            "one that learns is enough",
+        ),
+        (lambda m: {"layer3", "layer4"}, "head is a part"),
+        (lambda m: (m.requires_grad_(True), {"fc"})[1], "was changed"),
+    ],
+    "three_rates": [
+        (lambda m, lr: groups(m, lr, lr, lr), "same rate"),
+        (lambda m, lr: groups(m, lr / 100, lr / 10, lr), "upside down"),
+        (lambda m, lr: groups(m, lr, lr / 10, lr / 100, where=lambda *_: True), "frozen parameters"),
+        (
+            lambda m, lr: groups(
+                m, lr, lr / 10, lr / 100, where=lambda n, p: p.requires_grad and n[:2] in ("la", "fc")
+            ),
+            "conv1.weight: they would never",
+        ),
+        (lambda m, lr: [*groups(m, lr, lr / 10, lr / 100), *groups(m, lr, lr, lr)], "in two groups"),
+    ],
+    "batchnorm_kept": [
+        (lambda m: norms(m, lambda norm: norm.requires_grad_(False)), "running mean of a BatchNorm"),
+        (lambda m: norms(m, nn.Module.eval), "can still learn"),
+        (lambda m: (norms(m, lambda norm: norm.requires_grad_(False)), m.eval()), "dropout"),
+        (lambda m: (m.requires_grad_(False), norms(m, nn.Module.eval)), "outside BatchNorm"),
+        (lambda m: norms(m, lambda norm: setattr(norm, "momentum", 0.0)), "other images of its batch"),
+    ],
+    "choose_run": [
+        (lambda runs: chosen(runs, column="test_accuracy"), "best test accuracy"),
+        (lambda runs: chosen(runs, report="val_accuracy"), "it flatters"),
+        (
+            lambda runs: tuple(runs.loc[runs.val_accuracy.idxmax()][["name", "test_accuracy"]]),
+            "mean over the seeds",
+        ),
+        (lambda runs: ("careful", 0.77), "better seed"),
+        (lambda runs: ("careful", 0.76), "written down"),
+    ],
+}

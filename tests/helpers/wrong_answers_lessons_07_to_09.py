@@ -1,8 +1,4 @@
-"""Wrong answers to the exercises of lessons 07 to 09, and words of the hint that each must get.
-
-`RIGHT` has, for each check, the lesson and the names in its solution that are the answers; `WRONG` has the
-check, the answer, or a tuple of answers, and the words.
-"""
+"""Wrong answers to the exercises of lessons 07 to 09, and words of the hint that each must get."""
 
 from functools import partial
 
@@ -19,24 +15,6 @@ from course_utils.evaluation.metrics import per_class, predict
 from course_utils.models.heads import replace_head
 from course_utils.models.saving import load_model, model_transform, save_model
 
-RIGHT = [
-    ("07", "unfair_differences", ["unfair"]),
-    ("07", "epochs_for_budget", ["epochs_needed"]),
-    ("07", "student_interval", ["mean_and_interval"]),
-    ("07", "told_apart", ["verdict"]),
-    ("07", "cases_without_gain", ["no_gain"]),
-    ("08", "way_of_fault", ["way"]),
-    ("08", "rgb_restored", ["as_rgb"]),
-    ("08", "paired_interval", ["difference"]),
-    ("08", "fault_found", ["fault"]),
-    ("09", "left_out_files", ["unusable"]),
-    ("09", "handed_over", ["keep", "ask_file"]),
-    ("09", "card_purpose", ["purpose", "not_for"]),
-    ("09", "weakest_class", ["weakest"]),
-    ("09", "held_out_probabilities", ["held_out"]),
-    ("09", "suspicious_labels", ["suspects"]),
-]
-
 
 def grid() -> pd.DataFrame:
     """Return runs of which some show a gain and some do not."""
@@ -50,11 +28,10 @@ def grid() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "images_per_class", "start", "test_accuracy"])
 
 
-CLASSES = ["birds", "fruit", "vehicles"]
-
-
-# What a check is given besides the answers.
-GIVEN = {"cases_without_gain": (grid(),), "card_purpose": (CLASSES,)}
+GIVEN = {
+    "cases_without_gain": lambda: (grid(),),
+    "card_purpose": lambda: (["birds", "fruit", "vehicles"],),
+}
 
 
 def t_interval(values, t=None, ddof=1, root=True):
@@ -72,11 +49,6 @@ def by_every_run(transfer, scratch):
     if min(transfer) > max(scratch):
         return "transfer pays"
     return "scratch is better" if max(transfer) < min(scratch) else "not told apart"
-
-
-def swapped(images, mean, std):
-    """Exchange red and blue as if nothing had been normalised."""
-    return images.flip(1)
 
 
 def without_normalising(images, mean, std):
@@ -105,12 +77,11 @@ def fault_without(images, mean, std, size, leave_out=()):
     return "grey" if (pixels - pixels[:, :1]).abs().max() < 1e-3 else "right"
 
 
-def kept(model, path, backbone, classes, transform, **changes):
-    asked = {"backbone": backbone, "classes": classes, "image_size": None, "transform": transform, **changes}
-    save_model(model, path, **asked)
+def save(model, path, backbone, classes, transform):
+    save_model(model, path, backbone=backbone, classes=classes, image_size=None, transform=transform)
 
 
-def asked(path, picture, head=False, transform=None):
+def ask_file(path, picture, head=False, transform=None):
     network, card = load_model(path)
     if head:
         replace_head(network, len(card["classes"]))
@@ -133,7 +104,7 @@ def judged_by_half(features, labels):
     return half.predict_proba(features)
 
 
-def own(table, labels):
+def probability(table, labels):
     return table[np.arange(len(labels)), labels]
 
 
@@ -152,104 +123,110 @@ PURPOSE = "sorting drawings of birds and fruit, as an exercise for students"
 NOT_FOR = "photographs, and decisions that could do harm to somebody"
 
 
-WRONG = [
-    ("unfair_differences", lambda a, b: {n for n in a if a[n] != b[n]}, "it has to differ"),
-    ("unfair_differences", lambda a, b: {n for n in a if a[n] != b[n]} - {"start"}, "good for it"),
-    ("unfair_differences", lambda a, b: {n for n in ("network",) if a[n] != b[n]}, "you call that fair"),
-    ("unfair_differences", lambda a, b: set(a) - {"start", "lr"}, "the same on both sides"),
-    (
-        "epochs_for_budget",
-        lambda steps, images, batch: max(1, steps // -(-images // batch)),
-        "18 steps, fewer than 20",
-    ),
-    ("epochs_for_budget", lambda steps, images, batch: -(-steps // (images // batch)), "epochs would do"),
-    ("epochs_for_budget", lambda steps, images, batch: steps * batch / images, "epochs would do"),
-    ("epochs_for_budget", lambda steps, images, batch: 7, "where 6 epochs would do"),
-    ("student_interval", lambda values: t_interval(values, ddof=0), "divides by n"),
-    ("student_interval", lambda values: t_interval(values, t=1.96), "1.96, which is for many"),
-    ("student_interval", lambda values: t_interval(values, root=False), "root of n"),
-    (
-        "student_interval",
-        lambda values: t_interval(values, t=stats.t.ppf(0.975, len(values))),
-        "degrees of freedom",
-    ),
-    ("student_interval", lambda values: (mean_interval(values)[0], min(values), max(values)), "highest run"),
-    ("told_apart", by_means, "the intervals overlap"),
-    ("told_apart", by_every_run, "2.5 points"),
-    ("told_apart", lambda a, b: "transfer pays", "scratch above"),
-    ("told_apart", lambda a, b: "better", "is none of"),
-    ("cases_without_gain", lambda runs, start: [], "leave it out"),
-    (
-        "cases_without_gain",
-        lambda runs, start: {(r.dataset, r.images_per_class) for r in runs.itertuples()},
-        "do they touch",
-    ),
-    ("cases_without_gain", lambda runs, start: {("clothes", 5)}, "the intervals of so few seeds"),
-    ("way_of_fault", lambda p, t, u: "right" if t == u else "used only", "What about the pretraining?"),
-    ("way_of_fault", lambda p, t, u: "right" if p == u else "used only", "the pretraining"),
-    ("way_of_fault", lambda p, t, u: "trained and used" if p == t != u else "used only", "All three agree"),
-    ("way_of_fault", lambda p, t, u: "wrong", "is none of"),
-    ("rgb_restored", swapped, "numbers that are normalised"),
-    ("rgb_restored", without_normalising, "not normalised any more"),
-    ("rgb_restored", lambda images, mean, std: images, "Nothing has changed"),
-    ("rgb_restored", lambda images, mean, std: images.flip(3), "mirrored"),
-    ("rgb_restored", lambda images, mean, std: images.mul_(2), "work on a copy"),
-    ("rgb_restored", lambda images, mean, std: images[:, :1], "keep its shape"),
-    ("paired_interval", lambda a, b: bootstrap(a, b, paired=False), "its own images"),
-    ("paired_interval", lambda a, b: bootstrap(b, a), "sign is turned round"),
-    ("paired_interval", lambda a, b: [100 * number for number in bootstrap(a, b)], "in points"),
-    ("paired_interval", lambda a, b: (bootstrap(a, b)[0],) * 3, "no width"),
-    ("fault_found", partial(fault_without, leave_out=["undo"]), "undo it first"),
-    ("fault_found", partial(fault_without, leave_out=["size"]), "last two numbers of the shape"),
-    ("fault_found", partial(fault_without, leave_out=["large"]), "need not have both"),
-    ("fault_found", partial(fault_without, leave_out=["range"]), "need not have both"),
-    (
-        "fault_found",
-        lambda images, *_: "not normalised" if images.min() >= 0 else "right",
-        "need not have both",
-    ),
-    ("fault_found", lambda *_: "right", "How large can a number be"),
-    ("left_out_files", lambda folder: check_images(folder).path.tolist(), "ignored"),
-    ("left_out_files", lambda folder: [], "to its end tells"),
-    (
-        "left_out_files",
-        lambda folder: [p for p in folder.rglob("*.*") if not p.stat().st_size],
-        "from the folder on",
-    ),
-    ("left_out_files", lambda folder: ["dogs/nothing.png", "dogs/same.png"], "the same picture twice"),
-    ("left_out_files", lambda folder: ["dogs/nothing.png", "cats/see_through_0.png"], "read with care"),
-    ("left_out_files", deleted, "leave every file as it is"),
-    ("handed_over", (lambda *_: None, asked), "no file zebra"),
-    ("handed_over", (lambda m, p, b, c, t: kept(m, p, b, sorted(c), t), asked), "another name"),
-    ("handed_over", (lambda m, p, b, c, t: kept(m, p, b, c, None), asked), "how pictures are prepared"),
-    ("handed_over", (lambda m, p, *_: torch.save(m.state_dict(), p), asked), "Write it with save_model"),
-    ("handed_over", (kept, partial(asked, head=True)), "without a new head"),
-    (
-        "handed_over",
-        (kept, partial(asked, transform=ImageClassification(crop_size=64))),
-        "prepared as the file",
-    ),
-    ("handed_over", (kept, lambda path, picture: None), "`return`"),
-    ("card_purpose", ("many things", NOT_FOR), "different words"),
-    ("card_purpose", (PURPOSE, PURPOSE), "Both texts say the same"),
-    ("card_purpose", ("a network that always finds the birds in a picture", NOT_FOR), "promise"),
-    ("card_purpose", ("helping us with our daily work here", NOT_FOR), "for which pictures"),
-    ("card_purpose", (PURPOSE, "it is not for anything else at all"), "warns of nothing"),
-    ("card_purpose", (PURPOSE, "things that this was never made to do"), "neither other pictures"),
-    ("weakest_class", weakest_by("recall"), "no image of it"),
-    ("weakest_class", weakest_by("recall", smallest=False), "most often"),
-    ("weakest_class", weakest_by("images", smallest=False), "Is that what you compare"),
-    ("weakest_class", lambda result: "fox is hard to find", "how many images of fox there were"),
-    ("weakest_class", lambda result: "25 % of the 12 images of fox", "A reader wants to count"),
-    ("weakest_class", lambda result: f"accuracy {result.accuracy}", "names no class"),
-    ("held_out_probabilities", judged_by_itself, "by heart"),
-    ("held_out_probabilities", judged_by_half, "by heart"),
-    ("held_out_probabilities", lambda features, labels: labels, "a row for each image"),
-    ("held_out_probabilities", lambda features, labels: np.eye(4)[(labels + 1) % 4], "guessing gives 25 %"),
-    ("held_out_probabilities", lambda features, labels: np.ones((len(labels), 4)), "sum to 1"),
-    ("suspicious_labels", lambda p, y, count: own(p, y).argsort()[::-1][:count], "believed most"),
-    ("suspicious_labels", lambda p, y, count: p.max(axis=1).argsort()[:count], "least sure"),
-    ("suspicious_labels", lambda p, y, count: p.min(axis=1).argsort()[:count], "whatever it belongs to"),
-    ("suspicious_labels", lambda p, y, count: own(p, y)[:count], "not how probable"),
-    ("suspicious_labels", lambda p, y, count: own(p, y).argsort(), "6 images were asked for"),
-]
+WRONG = {
+    "unfair_differences": [
+        (lambda a, b: {n for n in a if a[n] != b[n]}, "it has to differ"),
+        (lambda a, b: {n for n in a if a[n] != b[n]} - {"start"}, "good for it"),
+        (lambda a, b: {n for n in ("network",) if a[n] != b[n]}, "you call that fair"),
+        (lambda a, b: set(a) - {"start", "lr"}, "the same on both sides"),
+    ],
+    "epochs_for_budget": [
+        (lambda steps, images, batch: max(1, steps // -(-images // batch)), "18 steps, fewer than 20"),
+        (lambda steps, images, batch: -(-steps // (images // batch)), "epochs would do"),
+        (lambda steps, images, batch: steps * batch / images, "epochs would do"),
+        (lambda steps, images, batch: 7, "where 6 epochs would do"),
+    ],
+    "student_interval": [
+        (lambda values: t_interval(values, ddof=0), "divides by n"),
+        (lambda values: t_interval(values, t=1.96), "1.96, which is for many"),
+        (lambda values: t_interval(values, root=False), "root of n"),
+        (lambda values: t_interval(values, t=stats.t.ppf(0.975, len(values))), "degrees of freedom"),
+        (lambda values: (mean_interval(values)[0], min(values), max(values)), "highest run"),
+    ],
+    "told_apart": [
+        (by_means, "the intervals overlap"),
+        (by_every_run, "2.5 points"),
+        (lambda a, b: "transfer pays", "scratch above"),
+        (lambda a, b: "better", "is none of"),
+    ],
+    "cases_without_gain": [
+        (lambda runs, start: [], "leave it out"),
+        (lambda runs, start: {(r.dataset, r.images_per_class) for r in runs.itertuples()}, "do they touch"),
+        (lambda runs, start: {("clothes", 5)}, "the intervals of so few seeds"),
+    ],
+    "way_of_fault": [
+        (lambda p, t, u: "right" if t == u else "used only", "What about the pretraining?"),
+        (lambda p, t, u: "right" if p == u else "used only", "the pretraining"),
+        (lambda p, t, u: "trained and used" if p == t != u else "used only", "All three agree"),
+        (lambda p, t, u: "wrong", "is none of"),
+    ],
+    "rgb_restored": [
+        (lambda images, mean, std: images.flip(1), "numbers that are normalised"),
+        (without_normalising, "not normalised any more"),
+        (lambda images, mean, std: images, "Nothing has changed"),
+        (lambda images, mean, std: images.flip(3), "mirrored"),
+        (lambda images, mean, std: images.mul_(2), "work on a copy"),
+        (lambda images, mean, std: images[:, :1], "keep its shape"),
+    ],
+    "paired_interval": [
+        (lambda a, b: bootstrap(a, b, paired=False), "its own images"),
+        (lambda a, b: bootstrap(b, a), "sign is turned round"),
+        (lambda a, b: [100 * number for number in bootstrap(a, b)], "in points"),
+        (lambda a, b: (bootstrap(a, b)[0],) * 3, "no width"),
+    ],
+    "fault_found": [
+        (partial(fault_without, leave_out=["undo"]), "undo it first"),
+        (partial(fault_without, leave_out=["size"]), "last two numbers of the shape"),
+        (partial(fault_without, leave_out=["large"]), "need not have both"),
+        (partial(fault_without, leave_out=["range"]), "need not have both"),
+        (lambda images, *_: "not normalised" if images.min() >= 0 else "right", "need not have both"),
+        (lambda *_: "right", "How large can a number be"),
+    ],
+    "left_out_files": [
+        (lambda folder: check_images(folder).path.tolist(), "ignored"),
+        (lambda folder: [], "to its end tells"),
+        (lambda folder: [p for p in folder.rglob("*.*") if not p.stat().st_size], "from the folder on"),
+        (lambda folder: ["dogs/nothing.png", "dogs/same.png"], "the same picture twice"),
+        (lambda folder: ["dogs/nothing.png", "cats/see_through_0.png"], "read with care"),
+        (deleted, "leave every file as it is"),
+    ],
+    "handed_over": [
+        ((lambda *_: None, ask_file), "no file zebra"),
+        ((lambda m, p, b, c, t: save(m, p, b, sorted(c), t), ask_file), "another name"),
+        ((lambda m, p, b, c, t: save(m, p, b, c, None), ask_file), "how pictures are prepared"),
+        ((lambda m, p, *_: torch.save(m.state_dict(), p), ask_file), "Write it with save_model"),
+        ((save, partial(ask_file, head=True)), "without a new head"),
+        ((save, partial(ask_file, transform=ImageClassification(crop_size=64))), "prepared as the file"),
+        ((save, lambda path, picture: None), "`return`"),
+    ],
+    "card_purpose": [
+        (("many things", NOT_FOR), "different words"),
+        ((PURPOSE, PURPOSE), "Both texts say the same"),
+        (("a network that always finds the birds in a picture", NOT_FOR), "promise"),
+        (("helping us with our daily work here", NOT_FOR), "for which pictures"),
+        ((PURPOSE, "it is not for anything else at all"), "warns of nothing"),
+        ((PURPOSE, "things that this was never made to do"), "neither other pictures"),
+    ],
+    "weakest_class": [
+        (weakest_by("recall"), "no image of it"),
+        (weakest_by("recall", smallest=False), "most often"),
+        (weakest_by("images", smallest=False), "Is that what you compare"),
+        (lambda result: "fox is hard to find", "how many images of fox there were"),
+        (lambda result: "25 % of the 12 images of fox", "A reader wants to count"),
+        (lambda result: f"accuracy {result.accuracy}", "names no class"),
+    ],
+    "held_out_probabilities": [
+        (judged_by_itself, "by heart"),
+        (judged_by_half, "by heart"),
+        (lambda features, labels: labels, "a row for each image"),
+        (lambda features, labels: np.eye(4)[(labels + 1) % 4], "guessing gives 25 %"),
+        (lambda features, labels: np.ones((len(labels), 4)), "sum to 1"),
+    ],
+    "suspicious_labels": [
+        (lambda p, y, count: probability(p, y).argsort()[::-1][:count], "believed most"),
+        (lambda p, y, count: p.max(axis=1).argsort()[:count], "least sure"),
+        (lambda p, y, count: p.min(axis=1).argsort()[:count], "whatever it belongs to"),
+        (lambda p, y, count: probability(p, y)[:count], "not how probable"),
+        (lambda p, y, count: probability(p, y).argsort(), "6 images were asked for"),
+    ],
+}

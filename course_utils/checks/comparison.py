@@ -1,0 +1,208 @@
+"""Checks of lesson 07: what is a fair comparison, how sure a mean is, and what was not shown."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from course_utils.checks.verdict import (
+    NO_RETURN,
+    Right,
+    Wrong,
+    as_names,
+    as_number,
+    as_numbers,
+    ask,
+    ask_value,
+    check,
+    close,
+    known_mistake,
+)
+from course_utils.evaluation import mean_interval
+
+SIDE = {
+    "start": "random", "network": "resnet18", "images_per_class": 20, "steps": 300, "lr": 0.0003,
+    "augmented": True, "seeds": (0, 1, 2), "lr_chosen_on": "validation",
+}  # fmt: skip
+
+
+@check(
+    begin="go over the names in one description, and compare the two values of each.",
+    expects="a function from two dictionaries to a set of names",
+)
+def unfair_differences(answer):
+    """Lesson 07: the names of what differs between two sides of a comparison and must not."""
+    cases = (
+        ({"start": "pretrained", "lr": 0.001}, set()),
+        ({"start": "pretrained", "lr": 0.001, "network": "resnet50", "steps": 3000}, {"network", "steps"}),
+        ({"start": "pretrained", "seeds": (0,), "augmented": False}, {"seeds", "augmented"}),
+        ({"start": "pretrained", "lr_chosen_on": "test"}, {"lr_chosen_on"}),
+        ({"start": "pretrained", "images_per_class": 100}, {"images_per_class"}),
+    )
+    for changes, wanted in cases:
+        names = as_names(ask_value(answer, dict(SIDE), {**SIDE, **changes}))
+        extra = names - wanted
+        if "start" in extra:
+            raise Wrong("You call the start unfair. It is what the comparison asks about: it has to differ.")
+        if "lr" in extra:
+            raise Wrong(
+                "You call the learning rate unfair. What suits random weights does not suit pretrained "
+                "ones: each side gets the rate that is good for it, if both were chosen with the same care."
+            )
+        if extra:
+            raise Wrong(
+                f"{', '.join(sorted(map(str, extra)))} is the same on both sides, and yet you name it."
+            )
+        if missing := wanted - names:
+            name = min(missing)
+            raise Wrong(
+                f"{name} is {SIDE[name]} on one side and {changes[name]} on the other, and you call that "
+                "fair."
+            )
+    yield Right("The start may differ, since it is the question, and so may the learning rate that suits it.")
+
+
+@check(
+    begin="how many batches are in one epoch? The last one may be smaller, and is a step, too.",
+    expects="a function from three whole numbers to a number of epochs",
+)
+def epochs_for_budget(answer):
+    """Lesson 07: a number of epochs, from steps, images and the batch size."""
+    for steps, images, batch_size in ((20, 80, 32), (300, 2400, 32), (300, 24, 32), (20, 3000, 32)):
+        batches = math.ceil(images / batch_size)
+        value = ask_value(answer, steps, images, batch_size)
+        number = as_number(value)
+        if number is None:
+            raise Wrong(f"You give {value!r:.50}: one number is asked for.")
+        found = (
+            f"For {steps} steps with {images} images in batches of {batch_size} you give {number:g} epochs. "
+        )
+        if number != int(number):
+            raise Wrong(found + "An epoch that has begun is finished: give a whole number.")
+        taken = number * batches
+        if taken < steps:
+            raise Wrong(found + f"That makes {taken:g} steps, fewer than {steps}: one side learns less.")
+        if taken - batches >= steps:
+            raise Wrong(
+                f"{found}An epoch has {batches} batches here, the last one smaller if need be; so {taken:g} "
+                f"steps are taken where {number - 1:g} epochs would do."
+            )
+    yield Right("Few images, many epochs; many images, few epochs: the steps are the same.")
+
+
+@check(
+    begin="you need the mean, the standard deviation of the runs, their number, and t for one run fewer.",
+    expects="a function from some accuracies to a mean and the two ends of an interval",
+)
+def student_interval(answer):
+    """Lesson 07: the mean of a few runs and its 95 % Student interval, from their accuracies."""
+    for values in ([0.60, 0.64, 0.71], [0.80, 0.81, 0.83, 0.79, 0.84]):
+        mean, low, high = as_numbers(ask(answer, list(values)), 3)
+        true_mean, true_low, true_high = mean_interval(values)
+        if not close(mean, true_mean):
+            raise Wrong(f"The mean of {values} is not {mean:.4g}. It comes first, before the two ends.")
+        if not np.allclose((low, high), (true_low, true_high), rtol=0, atol=5e-4):
+            found = (
+                f"For {values} your interval is {high - low:.3f} wide; it must be {true_high - true_low:.3f}."
+            )
+            raise Wrong(f"{found} {_interval_mistake(np.asarray(values), low, high)}")
+        yield Right(f"{len(values)} runs: {mean:.3f}, 95 % interval {low:.3f} to {high:.3f}.")
+
+
+def _interval_mistake(values: np.ndarray, low: float, high: float) -> str:
+    from scipy import stats  # half a second: only where it is needed
+
+    count, spread, biased = len(values), values.std(ddof=1), values.std()
+    error = spread / count**0.5
+    t, other_t, t90 = (stats.t.ppf(p, n) for p, n in ((0.975, count - 1), (0.975, count), (0.95, count - 1)))
+    mistakes = {
+        "It is a little too narrow. There are two standard deviations: np.std divides by n unless you ask "
+        "it to divide by n − 1.": t * biased / count**0.5,
+        "You use 1.96, which is for many runs. With so few, t is larger.": 1.96 * error,
+        "1.96 is for many runs; and np.std divides by n unless you ask for n − 1.": 1.96
+        * biased
+        / count**0.5,
+        "It is too wide: a mean scatters less than a single run. What about the root of n?": t * spread,
+        "That is one standard error to either side, which holds the truth far less often than 95 %.": error,
+        "That is the scatter of single runs, not an interval for their mean.": spread,
+        "Those are the lowest and the highest run, not an interval for the mean.": np.ptp(values) / 2,
+        "Which number of degrees of freedom does t have here?": other_t * error,
+        "Is that t for 90 %? Two tails share the 5 %.": t90 * error,
+    }
+    reach = (high - low) / 2
+    if hint := known_mistake(reach, mistakes, agrees=partial(math.isclose, rel_tol=2e-3)):
+        return hint
+    if math.isclose(reach, t * error, rel_tol=2e-3) or low > high:
+        return "The lower end is the mean less the reach, the upper end the mean plus it."
+    return "Put t, the standard deviation and the root of n together once more."
+
+
+PAYS, BEHIND, OPEN = "transfer pays", "scratch is better", "not told apart"
+
+
+@check(
+    begin="give each side its mean and interval. What does it mean if the two do not touch?",
+    expects=f"a function from two lists of accuracies to '{PAYS}', '{BEHIND}' or '{OPEN}'",
+)
+def told_apart(answer):
+    """Lesson 07: a verdict on two starts, from the accuracies of their runs."""
+    cases = (
+        ([0.80, 0.81, 0.82], [0.60, 0.61, 0.62], PAYS, "The intervals lie far apart, with transfer above."),
+        ([0.60, 0.61, 0.62], [0.80, 0.81, 0.82], BEHIND, "The intervals lie far apart, with scratch above."),
+        ([0.70, 0.76, 0.82], [0.67, 0.70, 0.72], OPEN, "Means six points apart, but the intervals overlap."),
+        (
+            [0.74, 0.75, 0.76], [0.71, 0.72, 0.73], OPEN,
+            "Every run of one side is above every run of the other. Yet each interval reaches 2.5 points to "
+            "either side, so they overlap: is yours Student's?",
+        ),
+    )  # fmt: skip
+    for transfer, scratch, wanted, why in cases:
+        none = f"{NO_RETURN} It was asked about {transfer} and {scratch}."
+        value = ask_value(answer, list(transfer), list(scratch), none=none)
+        if value not in (PAYS, BEHIND, OPEN):
+            raise Wrong(f"{value!r:.50} is none of '{PAYS}', '{BEHIND}' and '{OPEN}'.")
+        if value != wanted:
+            raise Wrong(f"Transfer {transfer}, scratch {scratch}: you say '{value}'. {why}")
+    yield Right("You say that two starts differ only if their intervals do not touch.")
+
+
+@check(
+    begin="go over the pairs of a data set and a number of images, and ask your function about each.",
+    expects="a function from a table of runs and the name of a start to pairs (dataset, images_per_class)",
+)
+def cases_without_gain(answer, runs):
+    """Lesson 07: where a start was not shown to be better than scratch, from a table of runs."""
+    for start in ("frozen", "fine-tuned"):
+        value = ask_value(answer, runs.copy(), start)
+        given = {(str(dataset), int(images)) for dataset, images in value}
+        wanted = _without_gain(runs, start)
+        if extra := given - wanted:
+            dataset, images = min(extra)
+            raise Wrong(
+                f"{start}, {dataset}, {images} images: you say that no gain was shown. Look at the two "
+                "intervals: do they touch?"
+            )
+        if missing := wanted - given:
+            dataset, images = min(missing)
+            means = [_accuracies(runs, dataset, images, name).mean() for name in (start, "from scratch")]
+            raise Wrong(
+                f"{start}, {dataset}, {images} images: you leave it out. The means are {means[0]:.3f} and "
+                f"{means[1]:.3f}, but what do the intervals of so few seeds say?"
+            )
+        yield Right(f"{start}: {len(wanted)} cases in which these runs have not shown a gain over scratch.")
+
+
+def _accuracies(runs: pd.DataFrame, dataset: str, images: int, start: str) -> pd.Series:
+    chosen = (runs.dataset == dataset) & (runs.images_per_class == images) & (runs.start == start)
+    return runs.test_accuracy[chosen]
+
+
+def _without_gain(runs: pd.DataFrame, start: str) -> set[tuple[str, int]]:
+    found = set()
+    for dataset, images in {(row.dataset, int(row.images_per_class)) for row in runs.itertuples()}:
+        _, low, _ = mean_interval(_accuracies(runs, dataset, images, start))
+        _, _, high = mean_interval(_accuracies(runs, dataset, images, "from scratch"))
+        if low <= high:
+            found.add((dataset, images))
+    return found

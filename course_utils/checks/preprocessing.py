@@ -1,0 +1,184 @@
+"""Checks of lesson 08: name a fault, mend one, find one, and compare on the same images."""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+
+from course_utils.checks.verdict import (
+    NO_RETURN,
+    Right,
+    Wrong,
+    as_numbers,
+    ask,
+    ask_value,
+    check,
+    close,
+    known_mistake,
+)
+
+MEAN, STD = (0.49, 0.48, 0.41), (0.23, 0.22, 0.25)
+SIZE = 32
+
+_WHERE_IT_BEGINS = {
+    "right": "All three agree. No format is wrong by itself.",
+    "used only": "The head was trained as the backbone was pretrained. Where does the difference begin?",
+    "trained and used": "Training and use agree with each other. What about the pretraining?",
+    "trained only": "The use agrees with the pretraining. Which of the three stands alone?",
+}
+
+
+@check(
+    begin="compare the three formats two by two: which of them agree?",
+    expects="a function from three names of formats to the name of a way",
+)
+def way_of_fault(answer):
+    """Lesson 08: the way in which a fault is made, from the formats that three programs work with."""
+    for pretrained, trained, used, wanted in (
+        ("RGB", "RGB", "RGB", "right"),
+        ("RGB", "RGB", "BGR", "used only"),
+        ("RGB", "BGR", "BGR", "trained and used"),
+        ("RGB", "BGR", "RGB", "trained only"),
+        ("BGR", "BGR", "BGR", "right"),
+        ("0 to 1", "0 to 1", "0 to 255", "used only"),
+    ):
+        case = f"Pretrained with {pretrained}, head trained with {trained}, used with {used}"
+        value = ask_value(answer, pretrained, trained, used, none=f"{NO_RETURN} {case}: there is no answer.")
+        if value not in set(_WHERE_IT_BEGINS):
+            raise Wrong(f"{value!r:.50} is none of {', '.join(sorted(_WHERE_IT_BEGINS))}.")
+        if value != wanted:
+            raise Wrong(f"{case}: you say '{value}'. {_WHERE_IT_BEGINS[wanted]}")
+    yield Right("You compare training and use with the pretraining, and not only with each other.")
+
+
+@check(
+    begin="undo the normalisation, exchange the channels, and normalise again.",
+    expects="a function from images, their mean and their std to images of the same shape",
+)
+def rgb_restored(answer):
+    """Lesson 08: normalised images whose red and blue were exchanged before, repaired."""
+    pixels = torch.rand(2, 3, 6, 5)
+    wanted, swapped = _normalised(pixels), _normalised(pixels.flip(1))
+    images = swapped.clone()
+    repaired = ask_value(answer, images, list(MEAN), list(STD))
+    if not isinstance(repaired, torch.Tensor) or repaired.shape != wanted.shape:
+        shape = list(getattr(repaired, "shape", ())) or type(repaired).__name__
+        raise Wrong(f"A tensor {list(wanted.shape)} goes in, and {shape} comes out: it must keep its shape.")
+    if not torch.equal(images, swapped):
+        raise Wrong("The images that were given are changed: work on a copy. Others may still need them.")
+    agrees = partial(torch.allclose, atol=1e-4)
+    if agrees(repaired, wanted):
+        yield Right("Undone, exchanged, normalised again: the images are as if they had been read as RGB.")
+        return
+    still_swapped = swapped.flip(1)
+    off = (still_swapped - wanted).abs().max()
+    mistakes = {
+        "Nothing has changed. Which dimension holds the channels?": swapped,
+        "You exchange the channels of numbers that are normalised. Red still has the mean and standard "
+        f"deviation of blue: it is off by up to {off:.2f}.": still_swapped,
+        "The colours are right, but the images are not normalised any more. One step is left.": pixels,
+        "The pictures are mirrored: you turn round the columns, and not the channels.": swapped.flip(3),
+        "The pictures are upside down: you turn round the rows, and not the channels.": swapped.flip(2),
+        "The channels have moved round by one. Green stays where it is.": _normalised(pixels.roll(1, 1)),
+    }
+    off = (repaired - wanted).abs().amax(dim=(0, 2, 3))
+    yield known_mistake(repaired, mistakes, agrees) or (
+        f"Red, green and blue are off by up to {off[0]:.2f}, {off[1]:.2f} and {off[2]:.2f}. Is the same "
+        "mean and standard deviation undone that was put in, channel by channel?"
+    )
+
+
+def _normalised(pixels: torch.Tensor) -> torch.Tensor:
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (MEAN, STD))
+    return (pixels - mean) / std
+
+
+# Each fault, and where to look for it.
+FAULTS = {
+    "right": "A right batch may have numbers below 0 and above 1, and need not have both. Look at the "
+    "smallest and the largest together.",
+    "another size": "Compare the last two numbers of the shape with the size.",
+    "0 to 255": "How large can a number be that was from 0 to 1 and then normalised?",
+    "not normalised": "What do the smallest and the largest number say together? Dark pictures need not "
+    "reach 1.",
+    "grey": "Its channels were equal. The normalisation shifted each by another amount: undo it first.",
+}
+
+
+@check(
+    begin="print the shape, the smallest and the largest value of a batch that is right. What would each "
+    "fault change?",
+    expects=f"a function from images, mean, std and size to one of {', '.join(FAULTS)}",
+)
+def fault_found(answer):
+    """Lesson 08: the fault that was made in preparing a batch, from its numbers."""
+    mistaken = {}
+    for darkest, brightest in ((0, 1), (0, 0.35), (0.6, 1)):
+        for fault, images in _prepared(darkest, brightest):
+            shape = list(images.shape)
+            none = f"{NO_RETURN} It does not for a batch {shape} that is '{fault}'."
+            value = ask_value(answer, images.clone(), list(MEAN), list(STD), SIZE, none=none)
+            if value not in list(FAULTS):
+                raise Wrong(f"{value!r:.50} is none of {', '.join(FAULTS)}.")
+            if value != fault:
+                numbers = f"{shape}, from {images.min():.1f} to {images.max():.1f}"
+                hint = f"A batch {numbers}, is '{fault}', and you call it '{value}'. {FAULTS[fault]}"
+                mistaken.setdefault(fault, hint)
+    yield from mistaken.values()
+    if not mistaken:
+        yield Right("Fifteen batches, bright and dark: each fault has left its mark in the numbers.")
+
+
+def _prepared(darkest: float, brightest: float) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield each fault and a batch of pictures that was prepared with it."""
+    size = (4, 3, SIZE, SIZE)
+    pixels = darkest + (brightest - darkest) * torch.rand(size)
+    yield "right", _normalised(pixels)
+    yield "another size", _normalised(pixels[..., : SIZE // 2, : SIZE // 2])
+    yield "0 to 255", _normalised((255 * pixels).round())
+    yield "not normalised", pixels
+    yield "grey", _normalised(pixels.mean(dim=1, keepdim=True).expand(size))
+
+
+@check(
+    begin="take the difference image by image first; then draw images, with replacement, again and again.",
+    expects="a function from two lists of True and False to a difference and the two ends of its interval",
+)
+def paired_interval(answer):
+    """Lesson 08: the difference of two heads and its 95 % interval, from which images each named right."""
+    random = np.random.default_rng(3)
+    for images, easy in ((400, 0.75), (150, 0.5)):
+        both = random.random(images) < easy
+        first, second = (both ^ (random.random(images) < share) for share in (0.04, 0.12))
+        mean, low, high = as_numbers(ask(answer, first.copy(), second.copy()), 3)
+        difference = first.astype(float) - second
+        width, true = high - low, difference.mean()
+        paired = 2 * 1.96 * difference.std() / math.sqrt(images)
+        separate = 2 * 1.96 * math.sqrt((first.var() + second.var()) / images)
+        found = f"On {images} images: difference {mean:.3f}, interval {low:.3f} to {high:.3f}. "
+        if not close(mean, true):
+            mistakes = {
+                "The sign is turned round: how much more often was the first right than the second?": -true,
+                "That is in points; give a share from −1 to 1.": 100 * true,
+            }
+            share = "It is the share that the first named right less the share that the second named right."
+            raise Wrong(found + (known_mistake(mean, mistakes) or share))
+        if not low <= mean <= high:
+            raise Wrong(
+                found + "The difference lies outside its own interval. Is one of the signs turned round?"
+            )
+        if width < 1e-9:
+            raise Wrong(found + "It has no width: were images drawn with replacement, each draw anew?")
+        if math.isclose(width, separate, rel_tol=0.15):
+            raise Wrong(
+                f"{found}It is {width:.3f} wide, as if each head had met its own images. Draw the same "
+                f"images for both: then it is about {paired:.2f} wide."
+            )
+        if not math.isclose(width, paired, rel_tol=0.15):
+            size = "wide" if width > paired else "narrow"
+            raise Wrong(
+                f"{found}Its width, {width:.3f}, is too {size}. How many images do you draw, and which 95 %?"
+            )
+        yield Right(found + f"Two separate intervals would have made it {separate:.3f} wide.")

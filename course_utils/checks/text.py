@@ -1,0 +1,172 @@
+"""Checks of lesson 10: padding, pooling, the labels of tokens, and names that were found."""
+
+from functools import partial
+
+import torch
+
+from course_utils.checks.verdict import Right, Wrong, ask_value, check, describe, known_mistake
+
+IDS = torch.tensor([[101, 7, 9, 102, 0, 0], [101, 5, 102, 0, 0, 0], [101, 4, 8, 3, 6, 102]])
+
+
+@check(
+    begin="which numbers in `ids` are not padding? Compare all of them with `pad` at once.",
+    expects="a function from a tensor of piece numbers and the padding's number to a tensor of 0 and 1",
+)
+def padding_mask(answer):
+    """Lesson 10: the attention mask of a padded batch."""
+    for pad in (0, 1):
+        ids = torch.where(IDS == 0, pad, IDS)
+        value = ask_value(answer, ids.clone(), pad)
+        if not isinstance(value, torch.Tensor) or value.shape != ids.shape:
+            raise Wrong(
+                f"A tensor of the shape {list(ids.shape)} is asked for, and this is {describe(value)}."
+            )
+        own, wanted = value.long(), (ids != pad).long()
+        if not torch.equal(own, wanted):
+            raise Wrong(_mask_mistake(own, wanted, pad))
+    yield Right("Each piece is looked at, and no padding, whatever its number is.")
+
+
+def _mask_mistake(own: torch.Tensor, wanted: torch.Tensor, pad: int) -> str:
+    if torch.equal(own, 1 - wanted):
+        return "It is turned round: 1 means that a piece is looked at, 0 that it is padding."
+    if pad != 0 and own.all():
+        return "Here the padding has the number 1, and you look at it: ask for `pad`, not for 0."
+    if torch.equal(own, wanted * (IDS != 101) * (IDS != 102)):
+        return "[CLS] and [SEP] are pieces like any other here; only padding is left out."
+    if own.all():
+        return "Everything is 1: then the network reads the padding as if somebody had written it."
+    row = int((own != wanted).any(dim=1).nonzero()[0])
+    return f"For the pieces {IDS[row].tolist()} your mask is {own[row].tolist()}."
+
+
+@check(
+    begin="multiply each hidden state by 1 or 0, add up over the pieces, and divide by how many there were.",
+    expects="a function from hidden states and a mask to one list of numbers for each text",
+)
+def pooled_by_hand(answer):
+    """Lesson 10: the mean of the hidden states of the tokens that count."""
+    hidden = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
+    agrees = partial(torch.allclose, atol=1e-5)
+    other_mask = torch.tensor([[0, 1, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0]])
+    for mask in ((IDS != 0).long(), other_mask):
+        value = ask_value(answer, hidden.clone(), mask.clone())
+        if not isinstance(value, torch.Tensor) or value.shape != (3, 4):
+            raise Wrong(
+                f"For hidden states [3, 6, 4], three texts, a tensor [3, 4] is asked for, and this is "
+                f"{describe(value)}."
+            )
+        weights = mask.unsqueeze(2).float()
+        weighted = hidden * weights
+        total, padded, count = weighted.sum(dim=1), weighted.mean(dim=1), weights.sum(dim=1)
+        mistakes = {
+            "That is the mean over all six pieces, padding too: where is the mask?": hidden.mean(dim=1),
+            "The padding is set to 0 and yet counted: divide by how many pieces count in each text.": padded,
+            "That is the sum. A long text would have larger features than a short one: divide.": total,
+            "That is the first piece alone, [CLS]. Some models are used so, not this one.": hidden[:, 0],
+            "You divide by the pieces of the whole batch. Each text has its own number.": total / count.sum(),
+            "That is the largest number of each column, not the mean.": weighted.amax(dim=1),
+        }
+        if not agrees(value.float(), total / count):
+            other = (
+                "Begin with one text: which of its pieces count, and what is the mean of their hidden states?"
+            )
+            raise Wrong(known_mistake(value.float(), mistakes, agrees) or other)
+    yield Right("The mean of what counts, and of nothing else.")
+
+
+IGNORED = -100
+
+
+@check(
+    begin="go over `word_ids`. The first piece of a word gets the word's label, all others -100.",
+    expects="a function from labels of words and the word of each piece to a label for each piece",
+)
+def aligned_labels(answer):
+    """Lesson 10: the labels of words, each on the first token of its word."""
+    for labels, word_ids in (
+        ([1, 2, 0], [None, 0, 0, 1, 2, 2, None]),
+        ([4, 4], [None, 0, 1, None]),
+        ([0, 3, 0, 5], [None, 0, 1, 1, 1, 2, 3, None, None, None]),
+    ):
+        value = ask_value(answer, list(labels), list(word_ids))
+        own = [int(label) if label is not None else None for label in value]
+        every = [IGNORED if word is None else labels[word] for word in word_ids]
+        if own != _where_changed(every, word_ids, [None, *word_ids]):
+            hint = _alignment_mistake(own, every, word_ids)
+            raise Wrong(f"Words of the pieces {word_ids}, labels {labels}: you give {own}. {hint}")
+    yield Right("One label for each word, on its first piece; nothing on [CLS], [SEP] and padding.")
+
+
+def _where_changed(labels: list, own: list, neighbours: list) -> list:
+    """Return the labels, but IGNORED where a token has what its neighbour has."""
+    changed = zip(labels, own, neighbours, strict=False)
+    return [IGNORED if one == neighbour else label for label, one, neighbour in changed]
+
+
+def _alignment_mistake(own: list, every: list, word_ids: list) -> str:
+    if len(own) != len(word_ids):
+        return f"One label for each of the {len(word_ids)} pieces is asked for."
+    if any(label != IGNORED for label, word in zip(own, word_ids, strict=True) if word is None):
+        return f"A piece of no word (None) has no label: it gets {IGNORED}, which the loss leaves out."
+    if own == every:
+        return "Every piece has its word's label, so that long words count more often than short ones."
+    if own == _where_changed(every, word_ids, [*word_ids[1:], None]):
+        return "That is the last piece of each word; the first is asked for."
+    wanted = _where_changed(every, word_ids, [None, *word_ids])
+    if any(mine == 0 and label == IGNORED for mine, label in zip(own, wanted, strict=True)):
+        return f"0 is a label: it means no name. A piece that has none gets {IGNORED}."
+    if own == _where_changed(wanted, wanted, [None, *wanted]):
+        return "Two neighbours may have the same label and still be two words: compare words, not labels."
+    return "Compare each piece's word with that of the piece before it."
+
+
+# What a case is about, the truth, the answer, and the right count: names found, answered and there
+NAMES = (
+    ("Both names, as they are", "B-PER I-PER O B-LOC O", "B-PER I-PER O B-LOC O", [2, 2, 2]),
+    ("Half of a name", "B-PER I-PER O O", "B-PER O O O", [0, 1, 1]),
+    ("A whole name with another type", "B-ORG I-ORG O", "B-LOC I-LOC O", [0, 1, 1]),
+    ("Two names without a word between them", "B-LOC B-LOC O", "B-LOC B-LOC O", [2, 2, 2]),
+    ("A name that was missed", "O B-PER O", "O O O", [0, 0, 1]),
+    ("A name where there is none", "O O O", "O B-ORG O", [0, 1, 0]),
+    ("A name at the end of the sentence", "O B-LOC I-LOC", "O B-LOC I-LOC", [1, 1, 1]),
+    ("The same type twice, once found", "B-LOC O B-LOC", "B-LOC O O", [1, 1, 2]),
+)
+_HINTS = {
+    "Two names without a word between them": "A second B begins a second name, even right behind the first.",
+    "A name at the end of the sentence": "Nothing comes after the last word to end the name: think of it "
+    "yourself.",
+    "The same type twice, once found": "Two names of one type are two names: does your list, or set, keep "
+    "where they stand?",
+}
+
+
+@check(
+    begin="first make a set of names out of labels: (type, first word, last word) for each.",
+    expects="a function from two lists of BIO labels to three whole numbers: found, answered, there",
+)
+def counted_names(answer):
+    """Lesson 10: how many names were found, answered and there in one sentence."""
+    for case, *texts, wanted in NAMES:
+        truth, answers = (text.split() for text in texts)
+        numbers = [int(number) for number in ask_value(answer, list(truth), list(answers))]
+        if len(numbers) != 3:
+            raise Wrong(
+                f"Three numbers are asked for (found, answered, there), and these are {len(numbers)}."
+            )
+        words = [sum(label != "O" for label in labels) for labels in (answers, truth)]
+        if numbers == wanted:
+            continue
+        if numbers[1:] == words != wanted[1:]:
+            hint = "Those are words. A name of two words is one name."
+        elif numbers[0] > wanted[0] and case == "Half of a name":
+            hint = "Half of a name is not found: first word, last word and type must be right."
+        elif numbers[0] > wanted[0] and case == "A whole name with another type":
+            hint = "The words are right, and the type is not: that is no find."
+        elif numbers == [wanted[0], wanted[2], wanted[1]]:
+            hint = "The last two are interchanged: first how many were answered, then how many are there."
+        else:
+            hint = _HINTS.get(case, f"{wanted[1]} were answered and {wanted[2]} are there.")
+        raise Wrong(f"{case}: true {truth}, answered {answers}. You count {numbers}. {hint}")
+    yield Right("A name is found when both of its ends and its type are right.")

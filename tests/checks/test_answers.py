@@ -1,0 +1,132 @@
+"""The checks of all lessons: solutions pass, and whatever else arrives gets the hint that it needs."""
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+import torch
+from judging import RIGHT, SOLUTIONS, WRONG, judged, right_answers
+
+from course_utils import checks
+
+each_check = pytest.mark.parametrize("check", WRONG)
+
+
+def test_every_check_has_a_solution_and_three_wrong_answers():
+    assert sorted(checks.__all__) == sorted(["Verdict", *WRONG]) == sorted(["Verdict", *RIGHT, *SOLUTIONS])
+    assert {check: len(cases) for check, cases in WRONG.items() if len(cases) < 3} == {}
+
+
+@each_check
+def test_a_check_says_what_it_is_about(check):
+    assert re.match(r"Lesson \d\d: ", inspect.getdoc(getattr(checks, check)))
+
+
+@each_check
+def test_a_right_answer_passes(check):
+    for right in right_answers(check):
+        assert judged(check, right).hints == []
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "words"),
+    [
+        pytest.param(check, answer, words, id=f"{check}: {words}")
+        for check, cases in WRONG.items()
+        for answer, words in cases
+    ],
+)
+def test_a_wrong_answer_gets_its_hint_twice(check, answer, words):
+    verdict = judged(check, answer)
+    assert words in " ".join(verdict.hints)
+    assert judged(check, answer, quiet=True) == verdict
+
+
+@each_check
+def test_a_blank_is_shown_where_to_begin(check):
+    (hint,) = judged(check, None).hints
+    assert hint.startswith("Nothing here yet: ")
+
+
+SIDES = {64: 4, 224: 14, 100: 7}
+INVENTED = RIGHT["few_images"][0][0] | {5: [0.6, 0.61, 0.62]}
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "hidden"),
+    [
+        ("set_sizes", lambda count, share: (200, 50, 2000), {"images_per_class": 40, "val_fraction": 0.25}),
+        ("output_shape", lambda size: [256, SIDES.get(size, 9), SIDES.get(size, 9)], {"sizes": (97,)}),
+        ("head_parameters", lambda features, n: {10: 5130, 37: 75813}.get(n), {"cases": ((9, 3),)}),
+        ("mean_loss", lambda losses, sizes: 60 / 68, {"losses": (2.5, 0.7), "sizes": (64, 1)}),
+        ("few_images", (INVENTED, 20), {"seed": 2}),
+    ],
+)
+def test_an_answer_made_for_what_the_check_shows_fails_on_other_data(check, answer, hidden):
+    assert judged(check, answer).passed
+    assert not judged(check, answer, **hidden).passed
+
+
+class Hostile:
+    """Whatever is done with it raises an error."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError(f"no {name}")
+
+    def __call__(self, *arguments):
+        raise SystemExit(3)
+
+    def refuse(self, *arguments):
+        raise ZeroDivisionError
+
+    __len__ = __iter__ = __eq__ = __hash__ = __repr__ = __bool__ = __getitem__ = __float__ = refuse
+
+
+class SilentError(Exception):
+    """An error that cannot even say what it is."""
+
+    def __str__(self):
+        raise ValueError
+
+
+def endless(*arguments):
+    return endless(*arguments)
+
+
+def wordless(*arguments):
+    raise SilentError
+
+
+STRANGE = {
+    "number": 7,
+    "not a number": float("nan"),
+    "empty text": "",
+    "text": "text",
+    "bytes": b"\xff",
+    "empty list": [],
+    "list": [1, 2],
+    "list of everything": [None, "x", {}, Hostile()],
+    "dictionary": {"pretrained": None, "random": "abc", 3: Hostile()},
+    "tensor": torch.full((3, 4), float("nan")),
+    "array of objects": np.array([None, "x"], dtype=object),
+    "class": Hostile,
+    "hostile object": Hostile(),
+    "network": torch.nn.Linear(3, 2),
+    "function without arguments": lambda: 1,
+    "function that gives nothing": lambda *arguments: None,
+    "function that gives an object": lambda *arguments: Hostile(),
+    "function that gives not a number": lambda *arguments: float("nan"),
+    "function that gives a text": lambda *arguments: "x",
+    "function that gives texts": lambda *arguments: ["a", "b", "c"],
+    "function that gives everything": lambda *arguments: [1, "x", None],
+    "function that ends the program": lambda *arguments: exit(1),
+    "endless recursion": endless,
+    "error without words": wordless,
+    "generator": (number for number in range(3)),
+}
+
+
+@each_check
+def test_whatever_arrives_becomes_a_hint(check):
+    assert [name for name, strange in STRANGE.items() if judged(check, strange).passed] == []

@@ -1,0 +1,153 @@
+"""Answers to the exercises of lessons 00 and 01: right ones, and wrong ones that students give.
+
+`GIVEN` has what a check is given after the answer, and `WRONG` the wrong answers with words of the hint that
+each must get. A tuple is what a check of several answers takes.
+"""
+
+import copy
+import functools
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+from wrong_answers_lessons_02_to_04 import network
+
+from course_utils.data.weights import ResNet18_64px_Weights
+
+CLASSES = ["Shirt", "Sandal", "Bag", "Sneaker", "Coat", "Ankle boot"]
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+@functools.cache
+def trained():
+    """Return a copy whose head has other numbers, as after a training."""
+    after = copy.deepcopy(network())
+    with torch.no_grad():
+        after.fc.weight.add_(1)
+    return after
+
+
+@functools.cache
+def pictures():
+    random = np.random.default_rng(3)
+    return [Image.fromarray(random.integers(0, 256, (28, 28), dtype=np.uint8)) for _ in range(40)]
+
+
+# Lesson 00
+PARTS = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+REUSED = dict.fromkeys(PARTS, "reused")
+LEARNED = {2: [0.5, 0.6, 0.55], 5: [0.6, 0.7, 0.65], 20: [0.7, 0.75, 0.8], 40: [0.8, 0.82, 0.8]}
+FEET = ("Sandal", "Sneaker", "Ankle boot")
+
+
+def learn_from(images, seed):
+    return LEARNED[images][seed]
+
+
+# Lesson 01
+def transform(*changes, size=64, mean=MEAN, std=STD):
+    """Return the right transform, with some of its steps left out or others put in their places."""
+    steps = {
+        "rgb": v2.RGB(),
+        "resize": v2.Resize((size, size)),
+        "image": v2.ToImage(),
+        "scale": v2.ToDtype(torch.float32, scale=True),
+        "normalise": v2.Normalize(mean=mean, std=std),
+    }
+    return v2.Compose([step for name, step in steps.items() if name not in changes])
+
+
+def shared(train, val, mode="RGB"):
+    train, val = (
+        [(picture.convert(mode) if mode else picture).tobytes() for picture in pictures]
+        for pictures in (train, val)
+    )
+    return [position for position, pixels in enumerate(val) if pixels in train]
+
+
+GIVEN = {
+    "reused_or_learned": lambda: (network(), trained()),
+    "worn_on_feet": lambda: (CLASSES,),
+    "few_images": lambda: (learn_from,),
+    "own_transform": lambda: (ResNet18_64px_Weights.DISTILLED_V1,),
+    "shared_pictures": lambda: (pictures(),),
+}
+RIGHT = {
+    "reused_or_learned": [REUSED | {"fc": "learned"}],
+    "worn_on_feet": [
+        lambda label, classes: int(classes[label] in FEET),
+        lambda label, classes: classes[label] in FEET,
+    ],
+    "few_images": [(LEARNED, 20)],
+    "set_sizes": [lambda count, share: (round(10 * count * (1 - share)), round(10 * count * share), 2000)],
+    "own_transform": [transform()],
+    "shared_pictures": [shared],
+}
+WRONG = {
+    "reused_or_learned": [
+        (dict.fromkeys([*PARTS, "fc"], "reused"), "fc was reused, but its numbers are other ones"),
+        (REUSED | {"layer4": "learned", "fc": "learned"}, "layer4 was learned, but its numbers are"),
+        (dict.fromkeys(PARTS, "learned") | {"fc": "reused"}, "other way round"),
+        (REUSED, "fc is missing"),
+        (REUSED | {"fc": "learned", "layer5": "reused"}, "no part 'layer5'"),
+        (REUSED | {"fc": True}, 'For fc write "reused" or "learned"'),
+        ("fc", "a dictionary"),
+    ],
+    "worn_on_feet": [
+        (lambda label, classes: int(classes[label] == "Sneaker"), "Sandal, Ankle boot"),
+        (lambda label, classes: int(label in (1, 3, 5)), "another order"),
+        (lambda label, classes: int(classes[label] not in FEET), "other way round"),
+        (lambda label, classes: classes[label], "labels 0 and 1"),
+        (lambda label, classes: 1 + (classes[label] in FEET), "labels 0 and 1"),
+        (lambda label, classes: int(label in FEET), "Every class gets the answer 0"),
+        (lambda label, classes: None, "`return`"),
+        (lambda label, classes: classes[str(label)], "stops in line"),
+        ([0, 1, 0, 1, 0, 1], "should be a function"),
+    ],
+    "few_images": [
+        ((LEARNED, 5), "The means over your three seeds"),
+        ((LEARNED | {2: LEARNED[5], 5: LEARNED[2]}, 20), "in its place"),
+        ((LEARNED | {5: [0.6] * 3}, 20), "the same accuracy three times"),
+        ((LEARNED | {5: [0.6]}, 20), "one draw"),
+        (({number: [100 * x for x in found] for number, found in LEARNED.items()}, 20), "from 0 to 1"),
+        (({2: LEARNED[2], 5: LEARNED[5]}, 20), "no entry for 20, 40"),
+        ((LEARNED, None), "Nothing here yet"),
+        ((0.6, 0.3), "a dictionary"),
+    ],
+    "set_sizes": [
+        (lambda count, share: (10 * count, 10 * count * share, 2000), "taken out of them"),
+        (lambda count, share: (count * (1 - share), count * share, 2000), "images of one class"),
+        (lambda count, share: (10 * count * share, 10 * count * (1 - share), 2000), "swapped"),
+        (lambda count, share: (200, 50, 250), "a set of its own"),
+        (lambda count, share: (200.5, 49.5, 2000), "part of an image"),
+        (lambda count, share: (200, 40, 2000), "validation set is not right"),
+        (lambda count, share: 250, "Three numbers"),
+    ],
+    "own_transform": [
+        (transform("normalise"), "not been normalised"),
+        (
+            v2.Compose([transform("scale", "normalise"), v2.ToDtype(torch.float32)]),
+            "to a scale from 0 to 1",
+        ),
+        (transform("rgb", "normalise"), "three channels"),
+        (transform("resize"), "64 by 64"),
+        (transform(size=32), "64 by 64"),
+        (transform("scale", "normalise"), "torch.uint8"),
+        (transform(mean=[0.5] * 3, std=[0.5] * 3), "Take the mean and the standard deviation"),
+        (transform(mean=MEAN[::-1], std=STD[::-1]), "in the order red, green, blue"),
+        (v2.Compose([transform(), v2.RandomErasing(p=1.0)]), "second time"),
+        (transform("image", "scale", "normalise"), "v2.ToImage"),
+        (lambda picture: transform()(picture).permute(1, 2, 0), "channels first"),
+    ],
+    "shared_pictures": [
+        (lambda train, val: shared(train, val, mode=None), "another mode"),
+        (lambda train, val: [], "finds nothing"),
+        (lambda train, val: shared(val, train), "positions in `train`"),
+        (lambda train, val: list(range(len(val))), "every picture in `val`"),
+        (lambda train, val: sorted({0, 1, 2, 3, 4, 5, *shared(train, val)}), "not in `train`"),
+        (lambda train, val: [val[position] for position in shared(train, val)], "whole numbers from 0"),
+        (lambda train, val: shared(train, val) * 2, "twice"),
+        (lambda train, val: print(shared(train, val)), "`return`"),
+    ],
+}

@@ -1,0 +1,220 @@
+"""Answers to the exercises of lessons 02 to 04, as in `wrong_answers_lessons_00_and_01`."""
+
+import functools
+
+import numpy as np
+import torch
+from torch import nn
+from torchvision import models
+
+from course_utils.models.freezing import freeze
+from course_utils.models.heads import replace_head
+
+
+@functools.cache
+def network():
+    """Return a ResNet-18 with random numbers, frozen but for a head with three outputs."""
+    torch.manual_seed(0)
+    model = models.resnet18()
+    replace_head(model, 3)
+    freeze(model)
+    return model.eval()
+
+
+def numbers_of(model, stage, keep=lambda module: True):
+    modules = [module for module in model.get_submodule(stage).modules() if keep(module)]
+    return sum(p.numel() for module in modules for p in module.parameters(recurse=False))
+
+
+# Lesson 02
+def shape_after(steps, channels=256, up=True):
+    def shape(size):
+        for _ in range(steps):
+            size = (size + 1) // 2 if up else size // 2
+        return [channels, size, size]
+
+    return shape
+
+
+# Lesson 03
+def head_at_the_end(model, classes):
+    model.classifier[-1] = nn.Linear(1024, classes)
+
+
+def head_and_lost_backbone(model, classes):
+    head_at_the_end(model, classes)
+    model.features[0][0].reset_parameters()
+
+
+def faults(*looked_for, head_by_id=True):
+    """Return a diagnosis that looks for some faults only."""
+
+    def diagnose(model, optimizer, num_classes):
+        key = id if head_by_id else (lambda parameter: parameter.shape)
+        held = {key(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        found = {
+            "outputs": model.fc.out_features != num_classes,
+            "frozen": sum(p.requires_grad for p in model.parameters()) > 2,
+            "optimizer": not set(map(key, model.fc.parameters())) <= held,
+        }
+        return [name for name in looked_for if found[name]]
+
+    return diagnose
+
+
+# Lesson 04
+def adam_of(choose, rate=None):
+    return lambda model, lr: torch.optim.Adam(choose(model), lr=rate or lr)
+
+
+def learning(model):
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def frozen(model, head, *, backbone=False, head_learns=True, mode="eval", name="requires_grad"):
+    for parameter in model.parameters():
+        setattr(parameter, name, backbone)
+    for parameter in head.parameters():
+        setattr(parameter, name, head_learns)
+    model.train(mode == "train")
+
+
+def frozen_and_emptied(model, head):
+    frozen(model, head)
+    nn.init.zeros_(next(model.parameters()))
+
+
+def compare(seeds=(0, 1, 2), other_seeds=None, decide=None, returned=lambda *found: found):
+    """Return a comparison with these seeds; `decide` is given the accuracies, and returns the verdict."""
+
+    def function(train, first, second):
+        ones = [train(first, seed) for seed in seeds]
+        others = [train(second, seed) for seed in other_seeds or seeds]
+        better = [one > other for one, other in zip(ones, others, strict=True)]
+        fair = "first" if all(better) else "cannot tell" if any(better) else "second"
+        return returned(ones, others, decide(ones, others) if decide else fair)
+
+    return function
+
+
+def better_by(number):
+    return lambda ones, others: "first" if number(ones) > number(others) else "second"
+
+
+GIVEN = dict.fromkeys(
+    ["task_layer", "parameter_count", "output_shape", "optimizer_holds", "frozen_by_hand"],
+    lambda: (network(),),
+)
+RIGHT = {
+    "task_layer": ["fc", "model.fc"],
+    "parameter_count": [lambda model, stage: sum(p.numel() for p in model.get_submodule(stage).parameters())],
+    "output_shape": [shape_after(4), lambda size: torch.Size(shape_after(4)(size))],
+    "head_parameters": [lambda features, classes: (features + 1) * classes],
+    "new_head": [head_at_the_end],
+    "diagnosis": [faults("outputs", "frozen", "optimizer")],
+    "optimizer_holds": [adam_of(learning), adam_of(lambda model: model.fc.parameters())],
+    "frozen_by_hand": [frozen],
+    "mean_loss": [lambda losses, sizes: float(np.average(losses, weights=sizes))],
+    "compare_rates": [compare(), compare(seeds=(4, 5, 6))],
+}
+WRONG = {
+    "task_layer": [
+        ("layer4", "edges or parts"),
+        ("avgpool", "no parameters"),
+        ("classifier", "no part 'classifier'"),
+        (3, "as text"),
+    ],
+    "parameter_count": [
+        (lambda model, stage: len(list(model.get_submodule(stage).parameters())), "how many tensors"),
+        (
+            lambda model, stage: sum(t.numel() for t in model.get_submodule(stage).state_dict().values()),
+            "running means",
+        ),
+        (lambda model, stage: sum(p.numel() for p in model.parameters()), "the whole network"),
+        (
+            lambda model, stage: numbers_of(model, stage, lambda module: isinstance(module, nn.Conv2d)),
+            "BatchNorm has parameters",
+        ),
+        (lambda model, stage: numbers_of(model, f"{stage}.0"), "first block"),
+        (
+            lambda model, stage: sum(
+                p.numel() for p in model.get_submodule(stage).parameters() if p.requires_grad
+            ),
+            "trainable",
+        ),
+        (lambda model, stage: 147_968, "layer3"),
+        (lambda model, stage: None, "`return`"),
+    ],
+    "output_shape": [
+        (shape_after(4, up=False), "rounds up"),
+        (shape_after(5, channels=512), "another stage"),
+        (shape_after(4, channels=512), "512 channels"),
+        (shape_after(3), "how many steps of 2"),
+        (lambda size: [1, *shape_after(4)(size)], "number of pictures"),
+        (lambda size: 256 * 4 * 4, "Three whole numbers"),
+    ],
+    "head_parameters": [
+        (lambda features, classes: features * classes, "add to each of its outputs"),
+        (lambda features, classes: features * classes + features, "belongs to an output"),
+        (lambda features, classes: features * classes + 1, "more than one bias"),
+        (lambda features, classes: 5130, "It is not 5,130 for 2,048"),
+        (lambda features, classes: None, "`return`"),
+        (5130, "should be a function"),
+    ],
+    "new_head": [
+        (lambda model, classes: setattr(model, "fc", nn.Linear(1024, classes)), "nothing ever calls it"),
+        (lambda model, classes: setattr(model, "classifier", nn.Linear(576, classes)), "its last one"),
+        (lambda model, classes: setattr(model, "classifier", nn.Linear(1024, classes)), "no longer runs"),
+        (lambda model, classes: nn.Linear(1024, classes), "still the old head"),
+        (lambda model, classes: model.classifier.append(nn.Linear(1000, classes)), "1 layers more"),
+        (head_and_lost_backbone, "backbone has changed"),
+        (lambda model: None, "stops with TypeError"),
+    ],
+    "diagnosis": [
+        (faults("frozen", "optimizer"), "does not say 'outputs'"),
+        (faults("outputs", "optimizer"), "requires_grad is true"),
+        (faults("outputs", "frozen"), "by `id`"),
+        (faults("outputs", "frozen", "optimizer", head_by_id=False), "by `id`"),
+        (lambda model, optimizer, classes: ["outputs"], "A false alarm: nothing is wrong"),
+        (lambda model, optimizer, classes: ["head"], "The names are"),
+        (lambda model, optimizer, classes: None, "`return`"),
+    ],
+    "optimizer_holds": [
+        (adam_of(nn.Module.parameters), "holds 62 parameters but only 2 are trainable"),
+        (adam_of(lambda model: [model.fc.weight]), "1 trainable parameters are not in"),
+        (adam_of(lambda model: nn.Linear(512, 3).parameters()), "2 of the parameters"),
+        (adam_of(learning, rate=0.5), "lr=0.02, and the optimizer has 0.5"),
+        (lambda model, lr: learning(model), "An optimizer should come back"),
+        (adam_of(lambda model: []), "stops"),
+    ],
+    "frozen_by_hand": [
+        (functools.partial(frozen, mode="train"), "60 of 60 buffers changed"),
+        (functools.partial(frozen, backbone=True), "60 parameters below the head are trainable"),
+        (functools.partial(frozen, name="require_grad"), "with its s"),
+        (functools.partial(frozen, head_learns=False), "nothing that can learn"),
+        (lambda model, head: None, "60 parameters below the head"),
+        (frozen_and_emptied, "should not change any numbers"),
+        (freeze, "60 of 60 buffers changed"),
+    ],
+    "mean_loss": [
+        (lambda losses, sizes: sum(losses) / len(losses), "the mean over batches"),
+        (lambda losses, sizes: losses[-1], "the last batch alone"),
+        (lambda losses, sizes: np.dot(losses, sizes), "the sum over the images"),
+        (lambda losses, sizes: np.dot(losses, sizes) / len(sizes), "the number of batches"),
+        (lambda losses, sizes: sum(losses) / sum(sizes), "already the mean of its batch"),
+        (lambda losses, sizes: 7, "you give 7"),
+        (lambda losses, sizes: losses, "A number should come back"),
+    ],
+    "compare_rates": [
+        (compare(seeds=(0,)), "one run is one draw"),
+        (compare(other_seeds=(3, 4, 5)), "use the same"),
+        (compare(decide=better_by(sum)), "contradict each other"),
+        (compare(decide=better_by(max)), "contradict each other"),
+        (compare(decide=lambda ones, others: "cannot tell"), "seed by seed"),
+        (compare(decide=lambda ones, others: "high"), 'The verdict is "first"'),
+        (compare(returned=lambda ones, others, verdict: verdict), "Three things"),
+        (compare(returned=lambda ones, others, verdict: (max(ones), max(others), verdict)), "each accuracy"),
+        (lambda train, first, second: ([0.7] * 3, [0.8] * 3, "second"), "never calls `train`"),
+        (lambda train, first, second: train(0.123, 0), "lr=0.123"),
+    ],
+}

@@ -1,0 +1,156 @@
+"""Wrong answers to the exercises of lessons 10 and 11, and words of the hint that each must get."""
+
+import math
+
+import torch
+
+
+def mean_with(divide):
+    def pooled(hidden, mask):
+        weights = mask.unsqueeze(2).float()
+        return (hidden * weights).sum(dim=1) / divide(weights)
+
+    return pooled
+
+
+def by_label(labels, word_ids):
+    """Give a label where it is another one than that of the token before."""
+    every = [-100 if word is None else labels[word] for word in word_ids]
+    return [-100 if n and every[n - 1] == label else label for n, label in enumerate(every)]
+
+
+def aligned(skip, skipped=-100, special=-100):
+    """Return an answer that gives words' labels to tokens, but `skipped` where `skip` says so."""
+    return lambda labels, word_ids: [
+        special if word is None else skipped if skip(word_ids, n) else labels[word]
+        for n, word in enumerate(word_ids)
+    ]
+
+
+def names_of(labels, ends=True, glued=False):
+    names, start = set(), None
+    for place, label in enumerate([*labels, "O"] if ends else labels):
+        if start is not None and (label == "O" or (label.startswith("B-") and not glued)):
+            names.add((labels[start][2:], start, place - 1))
+            start = None
+        if label.startswith("B-") and start is None:
+            start = place
+    return names
+
+
+def counted(names=names_of, alike=lambda name: name, turn=False):
+    def count(truth, answers):
+        there, named = names(truth), names(answers)
+        found = {alike(name) for name in there} & {alike(name) for name in named}
+        sizes = [len(named), len(there)]
+        return [len(found), *(sizes[::-1] if turn else sizes)]
+
+    return count
+
+
+def words(truth, answers):
+    right = sum(a == b != "O" for a, b in zip(truth, answers, strict=True))
+    return right, sum(a != "O" for a in answers), sum(a != "O" for a in truth)
+
+
+def weighted(gradients, images):
+    return sum(count * gradient for gradient, count in zip(gradients, images, strict=True))
+
+
+def rates(job, machine):
+    return {
+        "disk": machine["disk"] / job["bytes"],
+        "decode": machine["cores"] / job["decode"],
+        "network": machine["cards"] / job["network"],
+    }
+
+
+def rates_of_one(job, machine):
+    return rates(job, machine | {"cores": 1, "cards": 1})
+
+
+def rates_in_turn(job, machine):
+    return dict.fromkeys(["disk", "decode", "network"], 1 / sum(1 / r for r in rates(job, machine).values()))
+
+
+def planned(choose=min, named_by=rates, timed_by=rates, seconds=3600, price=1.0):
+    """Return a plan that names a step by some rates and takes the hours from others."""
+
+    def plan(images, job, machine):
+        named = named_by(job, machine)
+        name = choose(named, key=named.get)
+        hours = images / timed_by(job, machine)[name] / seconds
+        return name, hours, hours * machine["price"] * price
+
+    return plan
+
+
+WRONG = {
+    "padding_mask": [
+        (lambda ids, pad: (ids == pad).long(), "turned round"),
+        (lambda ids, pad: (ids != 0).long(), "ask for `pad`, not for 0"),
+        (lambda ids, pad: torch.ones_like(ids), "reads the padding"),
+        (lambda ids, pad: ((ids != pad) & (ids < 100)).long(), "only padding is left out"),
+        (lambda ids, pad: (ids != pad).sum(dim=1), "of the shape [3, 6]"),
+    ],
+    "pooled_by_hand": [
+        (lambda hidden, mask: hidden.mean(dim=1), "where is the mask?"),
+        (mean_with(lambda weights: weights.shape[1]), "set to 0 and yet counted"),
+        (mean_with(lambda weights: 1), "That is the sum"),
+        (mean_with(lambda weights: weights.sum()), "the whole batch"),
+        (lambda hidden, mask: hidden[:, 0], "the first piece alone"),
+        (lambda hidden, mask: hidden[mask == 1].mean(dim=0), "[3, 4] is asked for"),
+    ],
+    "aligned_labels": [
+        (aligned(lambda ids, n: False), "long words count more often"),
+        (aligned(lambda ids, n: ids[n] == ids[n + 1]), "the first is asked for"),
+        (by_label, "compare words, not labels"),
+        (aligned(lambda ids, n: False, special=0), "A piece of no word (None) has no label"),
+        (aligned(lambda ids, n: ids[n] == ids[n - 1], skipped=0), "0 is a label"),
+        (lambda labels, word_ids: labels, "for each of the 7 pieces"),
+    ],
+    "counted_names": [
+        (words, "Those are words"),
+        (counted(alike=lambda name: name[:2]), "Half of a name is not found"),
+        (counted(alike=lambda name: name[1:]), "the type is not"),
+        (counted(turn=True), "interchanged"),
+        (counted(lambda labels: names_of(labels, glued=True)), "A second B begins"),
+        (counted(lambda labels: names_of(labels, ends=False)), "Nothing comes after"),
+        (counted(lambda labels: {name[0] for name in names_of(labels)}), "Half of a name"),
+        (lambda truth, answers: (1, 1), "Three numbers"),
+    ],
+    "images_for_one": [
+        (lambda batch, processes, parts: batch, "what do the other processes do?"),
+        (lambda batch, processes, parts: batch * processes, "does not become larger"),
+        (lambda batch, processes, parts: math.ceil(batch / processes), "part by part"),
+        (lambda batch, processes, parts: math.ceil(batch / parts), "the other processes"),
+        (lambda batch, processes, parts: batch // processes // parts, "Round up"),
+        (lambda batch, processes, parts: batch / processes / parts, "Round up"),
+        (lambda batch, processes, parts: [batch], "A whole number should come back"),
+    ],
+    "gradient_together": [
+        (lambda gradients, images: sum(gradients) / len(gradients), "counts each process the same"),
+        (lambda gradients, images: sum(gradients), "the sum of the means"),
+        (weighted, "Divide by how many"),
+        (lambda gradients, images: weighted(gradients, images) / 3, "divided by the number of processes"),
+        (lambda gradients, images: gradients[0], "the first process alone"),
+        (lambda gradients, images: weighted(gradients, images).mean(), "like each of the gradients"),
+    ],
+    "shards_left": [
+        (lambda total, kept, process, of: list(range(process, total, of)), "is kept already"),
+        (lambda total, kept, process, of: set(range(total)) - kept, "once is enough"),
+        (lambda total, kept, process, of: set(range(process, total - 1, of)) - kept, "nobody makes shard 5"),
+        (lambda total, kept, process, of: set(range(process + 1, total + 1, of)) - kept, "counted from 0"),
+        (lambda total, kept, process, of: sorted(set(range(total)) - kept)[: total // of], "once is enough"),
+        (lambda total, kept, process, of: total - len(kept), "A list of numbers"),
+    ],
+    "slowest_step": [
+        (planned(choose=max), "which is the fastest"),
+        (planned(named_by=rates_of_one, timed_by=rates_of_one), "cores, and all"),
+        (planned(seconds=1), "are seconds"),
+        (planned(timed_by=rates_in_turn), "one after the other"),
+        (planned(timed_by=rates_of_one), "only one core"),
+        (planned(price=3600), "for every second"),
+        (lambda images, job, machine: "disk", "Three things should come back"),
+    ],
+}
