@@ -6,19 +6,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from course_utils.checks.verdict import (
-    NO_RETURN,
-    Right,
-    Wrong,
-    as_names,
-    as_number,
-    as_numbers,
-    ask,
-    ask_value,
-    check,
-    close,
-    known_mistake,
-)
+from course_utils.checks.values import as_names, as_number, close, known_mistake
+from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask, ask_value, check
 from course_utils.evaluation import mean_interval
 
 SIDE = {

@@ -5,17 +5,8 @@ import math
 import numpy as np
 import torch
 
-from course_utils.checks.verdict import (
-    Right,
-    Wrong,
-    as_number,
-    as_numbers,
-    ask,
-    ask_value,
-    check,
-    close,
-    known_mistake,
-)
+from course_utils.checks.values import as_number, close, known_mistake
+from course_utils.checks.verdict import Right, Wrong, as_numbers, ask, ask_value, check
 from course_utils.evaluation import accuracy_interval
 
 _ACCURACY_MISTAKES = {

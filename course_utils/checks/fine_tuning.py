@@ -11,17 +11,8 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from course_utils.checks.verdict import (
-    Right,
-    Wrong,
-    as_names,
-    as_number,
-    ask,
-    ask_value,
-    check,
-    close,
-    known_mistake,
-)
+from course_utils.checks.values import as_names, as_number, close, known_mistake
+from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.models import freeze, freeze_batchnorm, thaw
 
 

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from course_utils.checks.verdict import Right, Wrong, as_number, ask, ask_value, check, describe
+from course_utils.checks.values import as_number, describe
+from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.data import backbone_transform, load_splits
 from course_utils.settings import Settings
 

@@ -8,17 +8,8 @@ import torch
 from torch import nn
 from torchvision import models
 
-from course_utils.checks.verdict import (
-    Right,
-    Wrong,
-    as_names,
-    as_number,
-    ask,
-    ask_value,
-    check,
-    describe,
-    known_mistake,
-)
+from course_utils.checks.values import as_names, as_number, describe, known_mistake
+from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.models import find_head, freeze, replace_head, trainable_parameters
 
 NO_NUMBER = "A whole number should come back: is there a `return`?"

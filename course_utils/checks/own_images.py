@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_number, ask, ask_value, check
+from course_utils.checks.values import as_number
+from course_utils.checks.verdict import NO_RETURN, Right, Wrong, ask, ask_value, check
 
 _LEFT_OUT = {
     "cats/half.png": "its second half is missing",

@@ -7,17 +7,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from course_utils.checks.verdict import (
-    NO_RETURN,
-    Right,
-    Wrong,
-    as_numbers,
-    ask,
-    ask_value,
-    check,
-    close,
-    known_mistake,
-)
+from course_utils.checks.values import close, known_mistake
+from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask, ask_value, check
 
 MEAN, STD = (0.49, 0.48, 0.41), (0.23, 0.22, 0.25)
 SIZE = 32

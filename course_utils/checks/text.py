@@ -4,7 +4,8 @@ from functools import partial
 
 import torch
 
-from course_utils.checks.verdict import Right, Wrong, ask_value, check, describe, known_mistake
+from course_utils.checks.values import describe, known_mistake
+from course_utils.checks.verdict import Right, Wrong, ask_value, check
 
 IDS = torch.tensor([[101, 7, 9, 102, 0, 0], [101, 5, 102, 0, 0, 0], [101, 4, 8, 3, 6, 102]])
 

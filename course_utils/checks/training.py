@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
-from course_utils.checks.verdict import Right, Wrong, as_number, ask, check, close, describe, known_mistake
+from course_utils.checks.values import as_number, close, describe, known_mistake
+from course_utils.checks.verdict import Right, Wrong, ask, check
 
 
 @check(

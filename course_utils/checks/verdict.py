@@ -17,9 +17,6 @@ which every usual mistake gives another result, so that the hint can say which i
 import functools
 import io
 import math
-import numbers
-import re
-import reprlib
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +26,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from course_utils.checks.values import as_number, describe, in_words
 from course_utils.settings import preserve_rng_state, set_seed
 
 NO_RETURN = "Your function gives back None. Does its last line begin with `return`?"
@@ -108,7 +106,7 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
         found.append(str(error))
     except (Exception, SystemExit) as error:  # whatever a student writes must end in a hint
         arrived = " and ".join(describe(answer) for answer in own)
-        found.append(f"The check cannot use this: it wants {expects} and got {arrived} ({_in_words(error)}).")
+        found.append(f"The check cannot use this: it wants {expects} and got {arrived} ({in_words(error)}).")
     return found
 
 
@@ -128,7 +126,7 @@ def ask(function: Callable, *arguments: object) -> object:
         lines = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
         where = f" in line {lines[-1]} of its cell" if lines else ""
         name = getattr(function, "__name__", type(function).__name__)
-        raise Wrong(f"Your {name} stops{where} with {_in_words(error)}.") from error
+        raise Wrong(f"Your {name} stops{where} with {in_words(error)}.") from error
 
 
 def ask_value(function: Callable, *arguments: object, none: str = NO_RETURN) -> object:
@@ -137,16 +135,6 @@ def ask_value(function: Callable, *arguments: object, none: str = NO_RETURN) -> 
     if value is None:
         raise Wrong(none)
     return value
-
-
-def close(value: float, target: float, tolerance: float = 1e-4) -> bool:
-    """Say whether two numbers agree, to a share of the larger one or, near zero, absolutely."""
-    return math.isclose(value, target, rel_tol=tolerance, abs_tol=tolerance)
-
-
-def known_mistake(value: object, mistakes: dict[str, object], agrees: Callable = close) -> str | None:
-    """Return the first hint whose result agrees with the value; `mistakes` has a result for each hint."""
-    return next((hint for hint, result in mistakes.items() if agrees(value, result)), None)
 
 
 @contextmanager
@@ -182,50 +170,6 @@ def _preserve_network(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def describe(value: object) -> str:
-    """Say in a few words what a value is: its type, and its shape or the beginning of its text."""
-    name = type(value).__name__
-    try:
-        if isinstance(value, torch.Tensor) and value.ndim:
-            return f"a tensor {list(value.shape)} of {value.dtype}".replace("torch.", "")
-        if isinstance(value, nn.Module):
-            return f"a network of the class {name}"
-        if callable(value):
-            return f"the {name} {value.__name__!r}"
-        text = reprlib.repr(value)
-        if "<" in text and not isinstance(value, str):  # an address in memory helps nobody
-            count = f" with {len(value)} entries" if hasattr(value, "__len__") else ""
-            return f"something of the type {name}{count}"
-        return f"{_shortened(text)} (of the type {name})"
-    except (Exception, SystemExit):  # an object whose own methods raise
-        return f"something of the type {name}"
-
-
-def _in_words(error: BaseException) -> str:
-    try:
-        text = _shortened(str(error))
-    except Exception:  # an error that cannot even say what it is
-        text = ""
-    return f"{type(error).__name__}: {text}".rstrip(": ")
-
-
-def _shortened(text: str, limit: int = 160) -> str:
-    text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(text.split()))
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-def as_number(value: object) -> float | None:
-    """Return a number of Python, numpy or torch as a float; None if it is not one finite number."""
-    if isinstance(value, bool | str | bytes):
-        return None
-    if hasattr(value, "item") and hasattr(value, "size"):
-        count = value.numel() if isinstance(value, torch.Tensor) else value.size
-        value = value.item() if count == 1 else None
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
 def as_numbers(value: object, count: int) -> tuple[float, ...]:
     """Return so many numbers, NaN for each that is none; `Wrong` if the value is not so many of anything."""
     if value is None:
@@ -237,8 +181,3 @@ def as_numbers(value: object, count: int) -> tuple[float, ...]:
     if len(found) != count:
         raise Wrong(f"Your function gives {value!r:.60}, where {count} numbers are asked for.")
     return found
-
-
-def as_names(value: object) -> set:
-    """Return the names that an answer lists; one text is one name."""
-    return {value} if isinstance(value, str) else set(value)
