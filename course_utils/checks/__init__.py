@@ -1,7 +1,7 @@
-"""Checks: is the answer to an exercise right, and if not, where is the mistake?
+"""Checks: whether the answer to an exercise is right, and if not, where the mistake is.
 
 `from course_utils import checks as check` gives every check of every lesson. Each takes the answer first,
-prints what it finds and returns a `Verdict`.
+prints what it finds and returns a `Verdict`. `verdict.py` says how one is written; a new one is listed here.
 """
 
 from course_utils.checks.comparison import (
