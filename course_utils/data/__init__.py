@@ -10,7 +10,7 @@ from course_utils.data.downloads import KnownFile, download, is_intact
 from course_utils.data.files import check_room, make_folder, not_written, remove_leftovers, write_atomically
 from course_utils.data.folder_report import check_images
 from course_utils.data.folders import FolderOfClasses
-from course_utils.data.image_io import load_rgb, look_at
+from course_utils.data.image_io import load_rgb
 from course_utils.data.loaders import batches_of, classes_of, collate, labels_of, make_loader
 from course_utils.data.preprocessing import (
     ImageClassification,
@@ -81,7 +81,6 @@ __all__ = [
     "limit_per_class",
     "load_rgb",
     "load_splits",
-    "look_at",
     "make_folder",
     "make_loader",
     "normalise",

@@ -1,4 +1,4 @@
-"""What is wrong, or only odd, with a folder of pictures, and what does the course do about it?
+"""Report on a folder of pictures: what is wrong or odd in it, and what the course does about it.
 
 A folder that people have filled over years holds pictures that cannot be read, pictures in every mode, and
 files that are no pictures. `check_images` names them all and touches none of them. Lesson 09 shows it.
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 from PIL import ExifTags, Image
-from tqdm.auto import tqdm
 
-from course_utils.data.folders import list_entries, part_folders, pictures_of_classes
-from course_utils.data.image_io import is_animated, look_at, why_undecodable
+from course_utils.data.folders import list_entries, pictures_by_class, split_folders
+from course_utils.data.image_io import decoding_problem, is_animated, load_rgb
+from course_utils.data.progress import progress_bar
 from course_utils.errors import DataError, printable
 
 MODES = {
@@ -27,42 +27,45 @@ MODES = {
 
 
 def check_images(folder: str | Path) -> pd.DataFrame:
-    """Decode every picture of a folder once, and tell what is worth telling. Nothing is changed.
+    """Decode every picture of a folder once, and list whatever is wrong or odd. Nothing is changed.
 
     Args:
         folder: A folder of class folders, or of the folders train and test (and val) with class folders.
 
     Returns:
-        One row for each thing worth telling (a picture may have several, a plain one has none): `path`
-        (from `folder` on), `finding`, `detail` and `action`, what the course does about it. "left out"
-        stands for `Settings(skip_bad_images=True)`; without it, `load_splits` raises an error instead.
+        One row for each finding (a picture may have several, a plain one has none): `path` (from `folder`
+        on), `finding`, `detail` and `action`, what the course does about it. "left out" stands for
+        `Settings(skip_bad_images=True)`; without it, `load_splits` raises an error instead.
 
     Raises:
         DataError: If there is no such folder, or it has no folder in it.
     """
     root = Path(folder).expanduser().resolve()
-    parts = part_folders(root)
-    depth = 1 if parts["train"] == root else 2
-    rows, sound, first_places = [], [], {}
-    for path, ignored in tqdm(list_entries(root, depth), desc="check", unit="file", leave=False):
+    splits = split_folders(root)
+    depth = 1 if splits["train"] == root else 2
+    rows, readable, first_places = [], [], {}
+    for path, ignored in progress_bar(list_entries(root, depth), desc="check", unit="file", leave=False):
         if ignored:
             rows.append((path, ignored, path.suffix.lower(), "ignored"))
             continue
         try:
-            pixels = _pixel_hash(path)
+            picture = load_rgb(path, warn=False)
         except DataError as error:
-            rows.append((path, "cannot be decoded", why_undecodable(error), "left out"))
+            rows.append((path, "cannot be decoded", decoding_problem(error), "left out"))
             continue
-        sound.append(path)
+        readable.append(path)
         rows += [(path, *oddity) for oddity in _oddities(path)]
+        pixels = hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).digest()
         first = first_places.setdefault(pixels, path)
         if first is not path:
-            finding = _repetition(path.relative_to(root).parts, first.relative_to(root).parts, depth)
-            rows.append((path, finding, first.relative_to(root).as_posix(), "both are kept"))
-    for part in parts.values():
-        for name, found in pictures_of_classes(part, sound).items():
-            if not found:
-                rows.append((part / name, "a class without a picture", "", "left out"))
+            place, other = path.relative_to(root), first.relative_to(root)
+            rows.append(
+                (path, _repetition(place.parts, other.parts, depth), other.as_posix(), "both are kept")
+            )
+    for split in splits.values():
+        by_class = pictures_by_class(split, readable)
+        empty = [split / name for name, found in by_class.items() if not found]
+        rows += [(path, "a class without a picture", "", "left out") for path in empty]
     table = pd.DataFrame(rows, columns=["path", "finding", "detail", "action"])
     table["path"] = [printable(path.relative_to(root).as_posix()) for path in table.path]
     table["detail"] = [printable(detail) for detail in table.detail]
@@ -70,7 +73,7 @@ def check_images(folder: str | Path) -> pd.DataFrame:
 
 
 def _oddities(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Give finding, detail and action for what the header of a sound picture tells."""
+    """Yield finding, detail and action for what the header of a readable picture shows."""
     with Image.open(path) as image:
         mode, kind = image.mode, image.format
         sixteen_bits = any("16" in str(tile.args) for tile in image.tile)  # first: reading on empties them
@@ -89,13 +92,7 @@ def _oddities(path: Path) -> Iterator[tuple[str, str, str]]:
             yield "transparent", mode, "composited on white"
 
 
-def _pixel_hash(path: Path) -> bytes:
-    picture = look_at(path)
-    return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).digest()
-
-
 def _repetition(path: tuple[str, ...], first: tuple[str, ...], depth: int) -> str:
-    """Say how two places of one picture differ: in the class, in the part (train, test), or in neither."""
     if path[depth - 1] != first[depth - 1]:
         return "the same picture in two classes"
     return "the same picture twice" if path[:depth] == first[:depth] else "the same picture in two parts"

@@ -1,8 +1,6 @@
-"""Where do images come from, and how do they reach the network?
+"""Splits: one seeded, stratified division of a dataset into training, validation and test images.
 
-The datasets are torchvision's own. This room adds two things around them: one seeded and stratified split
-into training, validation and test images, and loaders whose order can be repeated. Lesson 01 shows both.
-Pictures of your own are read in the next room, `folders`.
+The datasets are torchvision's own. Lesson 01 shows them; pictures of your own are read in `folders`.
 """
 
 import hashlib
@@ -13,15 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from torch.utils.data import (
-    Dataset,
-    Subset,
-)
+from torch.utils.data import Dataset, Subset
 from torchvision import datasets
 
 from course_utils.data.archives import FileStatus, fetch_dataset
+from course_utils.data.backbone_inputs import backbone_transform
 from course_utils.data.folders import FolderOfClasses, folder_sources
 from course_utils.data.loaders import classes_of, labels_of
+from course_utils.data.weights import backbone_weights
 from course_utils.errors import DataError
 from course_utils.settings import Settings, downloads_folder, image_folder, shipped_data_folder
 
@@ -67,59 +64,44 @@ def load_splits(
             with too few images to be in each part.
     """
     if transform is None:
-        # Imported here because only this default needs the networks' room.
-        from course_utils.data.backbone_inputs import backbone_transform
-        from course_utils.data.weights import backbone_weights
-
         transform = backbone_transform(backbone_weights(settings), settings.image_size)
     sources = _open_sources(settings)
-    train_source = sources["train"](train_transform or transform)
-    classes = list(train_source.classes)
-    if len(classes) < 2:
+    train = sources["train"](train_transform or transform)
+    if len(train.classes) < 2:
         raise DataError(
             "There is nothing to tell apart.",
             where=image_folder(settings.dataset),
             expected="at least two classes: a folder of images has a folder for each",
-            found=f"{len(classes)}: {', '.join(classes)}",
+            found=f"{len(train.classes)}: {', '.join(train.classes)}",
             do="Sort the pictures into one folder for each class.",
         )
-    drawn = [part for part in ("val", "test") if part not in sources]
-    check_class_sizes(train_source, at_least=len(drawn) + 1)  # one for each part that is drawn from them
-    train_indices = np.arange(len(train_source))
-    if "test" in sources:
-        test = sources["test"](transform)
-    else:
-        train_indices, test_indices = stratified_split(
-            train_source, train_indices, settings.test_fraction, settings.seed
-        )
-        test = Subset(sources["train"](transform), test_indices.tolist())
-    train_indices = limit_per_class(train_source, train_indices, settings)
-    if "val" in sources:
-        val = sources["val"](transform)
-    else:
-        train_indices, val_indices = stratified_split(
-            train_source, train_indices, settings.val_fraction, settings.seed
-        )
-        val = Subset(sources["train"](transform), val_indices.tolist())
-    return Splits(Subset(train_source, train_indices.tolist()), val, test, classes)
+    # One image of each class for each split that is drawn from the training images, and one that stays.
+    check_class_sizes(train, at_least=3 - len({"val", "test"} & set(sources)))
+
+    def hold_out(split: str, indices: np.ndarray, fraction: float) -> tuple[np.ndarray, Dataset]:
+        """Return the indices that are left for training, and a split: its own, or drawn from `indices`."""
+        if split in sources:
+            return indices, sources[split](transform)
+        indices, drawn = stratified_split(train, indices, fraction, settings.seed)
+        return indices, Subset(sources["train"](transform), drawn.tolist())
+
+    indices, test = hold_out("test", np.arange(len(train)), settings.test_fraction)
+    indices, val = hold_out("val", limit_per_class(train, indices, settings), settings.val_fraction)
+    return Splits(Subset(train, indices.tolist()), val, test, list(train.classes))
 
 
 def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]]:
-    """Return, for each part that the dataset has, a function from a transform to torchvision's dataset."""
+    """Return, for each split that the dataset has, a function from a transform to torchvision's dataset."""
     if settings.dataset.startswith("folder:"):
         return folder_sources(image_folder(settings.dataset), settings.skip_bad_images)
-    if settings.dataset == "clipart":
-        # Read without the pass over every picture that `folder_sources` makes: the sums tell as much.
-        root = shipped_data_folder() / "clipart"
-        check_sums(root)
-        return {part: partial(FolderOfClasses, root / part) for part in ("train", "test")}
-    if settings.dataset == "fashion_mnist_sample":
-        root, kind = shipped_data_folder() / "fashion_mnist_sample", datasets.FashionMNIST
-        check_sums(root)
-    else:
-        root = downloads_folder()
-        kind = DOWNLOADED[settings.dataset]
+    if settings.dataset in DOWNLOADED:
+        root, kind = downloads_folder(), DOWNLOADED[settings.dataset]
         fetch_dataset(kind, root)
+    else:
+        root, kind = shipped_data_folder() / settings.dataset, datasets.FashionMNIST
+        check_sums(root)
+        if settings.dataset == "clipart":  # not decoded as `folder_sources` does: the sums show as much
+            return {split: partial(FolderOfClasses, root / split) for split in ("train", "test")}
     return {
         "train": lambda transform: kind(root, train=True, transform=transform),
         "test": lambda transform: kind(root, train=False, transform=transform),
@@ -148,15 +130,15 @@ def check_sums(root: Path) -> None:
 
 
 def fetch_images(settings: Settings) -> list[FileStatus]:
-    """Have the images that the settings ask for on this machine, verified, and say what is there.
+    """Download (where needed) and verify the images that the settings name; return what is there.
 
     Raises:
         DataError: If they are damaged, or cannot be downloaded.
     """
     if settings.dataset in DOWNLOADED:
         return fetch_dataset(DOWNLOADED[settings.dataset], downloads_folder())
-    own = settings.dataset.startswith("folder:")
-    folder = image_folder(settings.dataset) if own else shipped_data_folder() / settings.dataset
+    is_own = settings.dataset.startswith("folder:")
+    folder = image_folder(settings.dataset) if is_own else shipped_data_folder() / settings.dataset
     _open_sources(settings)  # which verifies them
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return [FileStatus(settings.dataset, folder, size, "sound")]
@@ -195,7 +177,7 @@ def stratified_split(
     labels = labels_of(dataset)[indices]
     size = max(math.ceil(round(len(labels) * fraction, 6)), len(set(labels)))
     try:
-        _, quarantine = train_test_split(indices, test_size=size, stratify=labels, random_state=seed)
+        _, held_out = train_test_split(indices, test_size=size, stratify=labels, random_state=seed)
     except ValueError as error:
         counts = np.bincount(labels, minlength=len(classes_of(dataset)))
         raise DataError(
@@ -205,13 +187,13 @@ def stratified_split(
             found=f"images of each class: {counts.tolist()} ({error})",
             do="Add images to the smallest classes, or raise the fraction or `images_per_class`.",
         ) from error
-    aside, random = np.isin(indices, quarantine), np.random.default_rng(seed)
+    drawn, random = np.isin(indices, held_out), np.random.default_rng(seed)
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
-        if aside[own].all() or not aside[own].any():  # so few that by proportion one part has none
+        if drawn[own].all() or not drawn[own].any():  # so few that by proportion one part has none
             one = random.choice(own)
-            aside[one] = not aside[one]
-    return np.sort(indices[~aside]), np.sort(indices[aside])
+            drawn[one] = not drawn[one]
+    return np.sort(indices[~drawn]), np.sort(indices[drawn])
 
 
 def limit_per_class(dataset: Dataset, indices: np.ndarray, settings: Settings) -> np.ndarray:

@@ -20,7 +20,7 @@ from course_utils.data import (
     ImageClassification,
     crop_of,
     in_eight_bits,
-    look_at,
+    load_rgb,
     normalise,
     progress_bar,
     send,
@@ -94,7 +94,7 @@ def read_tar(path: str | Path, preset: ImageClassification) -> Iterator[tuple[to
         for sample in webdataset.WebDataset([str(path)], shardshuffle=False, empty_check=False):
             key = sample["__key__"]
             (picture,) = [sample[name] for name in sample if name != "cls" and not name.startswith("__")]
-            yield prepare(look_at(io.BytesIO(picture))), int(sample["cls"])
+            yield prepare(load_rgb(io.BytesIO(picture), warn=False)), int(sample["cls"])
     except Exception as error:  # tarfile, webdataset and Pillow each raise their own
         raise DataError(
             "A tar file of pictures cannot be read to its end.",

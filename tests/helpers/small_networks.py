@@ -1,6 +1,7 @@
 """A small network and small sets of random pictures, which several test files train, and how."""
 
 import copy
+from collections import OrderedDict
 
 import torch
 from torch import nn
@@ -88,3 +89,10 @@ def state(model):
 
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def norm_net(classes=3):
+    """Return a network with BatchNorm over one value for each image and channel, and a head `fc`."""
+    layers = {"conv": nn.Conv2d(3, 8, 3, stride=2), "relu": nn.ReLU(), "pool": nn.AdaptiveAvgPool2d(1)}
+    layers |= {"flat": nn.Flatten(), "norm": nn.BatchNorm1d(8), "fc": nn.Linear(8, classes)}
+    return nn.Sequential(OrderedDict(layers))
