@@ -6,7 +6,7 @@ import inspect
 from torch import nn
 from torchvision import models
 
-from course_utils.data.preprocessing import ImageClassification
+from course_utils.data import ImageClassification
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.training.features import fuse_conv_bn
 
@@ -18,12 +18,9 @@ KNOWN = {
 
 def private_imports(source):
     """Return the private and experimental modules that a source text imports from other people's packages."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            found.add(node.module)
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+    nodes = list(ast.walk(ast.parse(source)))
+    found = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    found |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     return {
         name
         for name in found
@@ -44,9 +41,7 @@ def test_private_modules_are_imported_in_one_place_each():
 def test_torchvisions_preset_is_still_what_the_course_takes_it_for():
     wanted = {"crop_size", "resize_size", "mean", "std", "interpolation", "antialias"}
     preset = models.ResNet50_Weights.IMAGENET1K_V1.transforms()
-    missing = wanted - set(inspect.signature(type(preset)).parameters) | {
-        name for name in wanted if not hasattr(preset, name)
-    }
+    missing = wanted - {*inspect.signature(type(preset)).parameters} | wanted - {*dir(preset)}
     assert type(preset) is ImageClassification and not missing, (
         f"torchvision's preprocessing of classifiers has changed: it lacks {missing or 'its one class'}. "
         "What to do: in course_utils/data/preprocessing.py, write a class ImageClassification that has these "

@@ -1,4 +1,4 @@
-"""A disk that is really full: what is told before training, what goes on, and what is left behind."""
+"""A disk that is really full: what is reported before training, what goes on, and what is left behind."""
 
 import json
 import shutil
@@ -12,13 +12,11 @@ from torchvision.transforms import v2
 from torchvision.transforms._presets import ImageClassification
 
 from course_utils.__main__ import main
-from course_utils.data.folders import FolderOfClasses
+from course_utils.data import FolderOfClasses
 from course_utils.errors import CheckpointError
-from course_utils.models.saving import save_model
-from course_utils.scale import train_command as train_run
-from course_utils.teaching import sweep
-from course_utils.teaching.lessons import run_lessons
-from course_utils.training import feature_cache as feature_store
+from course_utils.models import save_model
+from course_utils.teaching import run_lessons, sweep
+from course_utils.training import cached_features
 
 MB = 2**20
 LARGE = "if seed == 0:\n    print('x' * 3_000_000)"  # what it prints does not fit on the disk
@@ -30,11 +28,7 @@ def fill(folder, leave=0):
     (folder / "filler").write_bytes(bytes(shutil.disk_usage(folder).free - leave))
 
 
-def hidden(folder):
-    return sorted(path.name for path in folder.rglob(".*"))
-
-
-def test_a_model_that_has_no_room_is_told_and_leaves_the_old_file(small_disk, assert_says_four_things):
+def test_a_model_that_has_no_room_is_an_error_and_leaves_the_old_file(small_disk, assert_says_four_things):
     disk = small_disk(2 * MB)
     names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b"], "image_size": 32, "transform": USUAL}
     network = shufflenet_v2_x0_5(num_classes=2)
@@ -45,7 +39,7 @@ def test_a_model_that_has_no_room_is_told_and_leaves_the_old_file(small_disk, as
     assert_says_four_things(caught.value)
     assert caught.value.where == str(disk / "model.safetensors")
     assert (disk / "model.safetensors").read_bytes() == before
-    assert not hidden(disk)
+    assert not list(disk.rglob(".*"))
 
 
 def test_features_stay_in_memory_and_one_line_says_so(
@@ -53,26 +47,28 @@ def test_features_stay_in_memory_and_one_line_says_so(
 ):
     dataset = FolderOfClasses(write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 4}), USUAL)
     disk, model = small_disk(MB), get_model("resnet18", num_classes=2)
-    expected = feature_store.cached_features(model, dataset).tensors
+    expected = cached_features(model, dataset).tensors
     fill(disk, leave=4096)
     monkeypatch.setenv("COURSE_FEATURES", str(disk))
     capsys.readouterr()
-    found = feature_store.cached_features(model, dataset).tensors
+    found = cached_features(model, dataset).tensors
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
     (line,) = capsys.readouterr().out.splitlines()
     assert str(disk) in line and "memory" in line
-    assert not hidden(disk)
+    assert not list(disk.rglob(".*"))
 
 
 def test_room_is_checked_before_training(small_disk, tmp_path, write_class_folders, monkeypatch, capsys):
     write_class_folders(tmp_path / "pets" / "train", {"cat": 6, "dog": 7})
     write_class_folders(tmp_path / "pets" / "test", {"cat": 3, "dog": 4})
     output = small_disk(40 * MB) / "run"  # a resnet18 has 45 MB
-    monkeypatch.setattr(train_run, "fit", lambda *_, **__: pytest.fail("it was trained"))
+    monkeypatch.setattr(
+        "course_utils.scale.train_command.fit", lambda *_, **__: pytest.fail("it was trained")
+    )
     given = ["-p", "dataset", f"folder:{tmp_path / 'pets'}", "-p", "device", "cpu"]
     assert main(["train", *given, "--output", str(output)]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("CheckpointError") and str(output) in told and "MB" in told
+    error = capsys.readouterr().err
+    assert error.startswith("CheckpointError") and str(output) in error and "MB" in error
 
 
 @pytest.mark.kernels
@@ -99,8 +95,8 @@ def test_a_disk_that_is_full_from_the_first_lesson_on(small_disk, tmp_path, asse
         run_lessons(lessons, {}, disk / "out")
     assert_says_four_things(caught.value)
     assert caught.value.where == str(disk / "out" / "results.json")
-    told = capsys.readouterr().out
-    assert told.count("failed in") == 2 and told.count("No space left on device") == 2
+    printed = capsys.readouterr().out
+    assert printed.count("failed in") == 2 and printed.count("No space left on device") == 2
 
 
 @pytest.mark.kernels

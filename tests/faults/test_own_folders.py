@@ -15,19 +15,16 @@ from course_utils import evaluation
 from course_utils.data import load_splits
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 
-SIZES = ((40, 30), (30, 50), (3, 3))
-
 
 @pytest.fixture(scope="module")
 def own_folder(tmp_path_factory):
     """Write twelve pictures of two colours, of three sizes, and return the folder."""
-    folder = tmp_path_factory.mktemp("own") / "my pictures"
-    random = np.random.default_rng(0)
+    folder, random = tmp_path_factory.mktemp("own") / "my pictures", np.random.default_rng(0)
     for label, name in enumerate((r"$\frac{$", "plain")):
         (folder / name).mkdir(parents=True)
         for number in range(12):
-            width, height = SIZES[number % len(SIZES)]
-            pixels = random.integers(0, 90, (height, width, 3), dtype=np.uint8)
+            size = ((30, 40), (50, 30), (3, 3))[number % 3]
+            pixels = random.integers(0, 90, (*size, 3), dtype=np.uint8)
             pixels[..., label] += 120
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
     return folder
@@ -36,23 +33,11 @@ def own_folder(tmp_path_factory):
 @pytest.mark.kernels
 @pytest.mark.parametrize("lesson", ["01", "09"])
 def test_a_lesson_runs_on_two_classes_of_mixed_sizes(own_folder, lesson, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "course_utils",
-        "run",
-        "--only",
-        lesson,
-        "--output",
-        str(tmp_path / "out"),
-    ]
+    command = [sys.executable, "-m", "course_utils", "run", "--only", lesson]
+    command += ["--output", str(tmp_path / "out"), "-p", "dataset", f"folder:{own_folder}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COURSE_FEATURES": str(tmp_path / "features")}
     done = subprocess.run(
-        [*command, "-p", "dataset", f"folder:{own_folder}"],
-        cwd=REPOSITORY_FOLDER,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COURSE_FEATURES": str(tmp_path / "features")},
-        capture_output=True,
-        text=True,
-        timeout=600,
+        command, cwd=REPOSITORY_FOLDER, env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -1,4 +1,4 @@
-"""Fault 31, extra processes that read images: first what PyTorch's loader says, then what the course says."""
+"""Fault 31, extra processes that read images: what fails in one is reported with the way out."""
 
 import os
 import pickle
@@ -9,20 +9,15 @@ import sys
 import pytest
 import torch
 from small_networks import ChangedPictures as Pictures
-from torch.utils.data import DataLoader
 
-import course_utils.data.loaders as loaders
-from course_utils.data.loaders import make_loader
-from course_utils.data.splits import load_splits
-from course_utils.errors import ConfigError, CourseError, DataError
+from course_utils.data import load_splits, loaders, make_loader
+from course_utils.errors import ConfigError, DataError
 from course_utils.settings import Settings
 
 
 @pytest.mark.filterwarnings("ignore:Got pickle error")
 def test_fault_31_what_is_defined_in_a_notebook_cannot_be_handed_to_a_process(assert_says_four_things):
     dataset = Pictures(8, change=lambda read, image, label: (image, label))  # a lambda does not pickle
-    with pytest.raises((AttributeError, pickle.PicklingError)):
-        next(iter(DataLoader(dataset, 4, num_workers=1, multiprocessing_context="spawn")))
     loader = make_loader(dataset, 4, num_workers=1)
     loader.multiprocessing_context = "spawn"  # the only way on Windows and macOS
     with pytest.raises(DataError, match="num_workers=0") as caught:
@@ -45,9 +40,6 @@ def test_fault_31_error_in_a_process_keeps_the_path_and_suggests_none(assert_say
     def fail(read, image, label):
         raise DataError("A picture.", where="/pets/cat/1.png", expected="a", found="b", do="c")
 
-    with pytest.raises(RuntimeError) as plain:
-        list(DataLoader(Pictures(8, change=fail), 4, num_workers=1))
-    assert not isinstance(plain.value, CourseError)
     with pytest.raises(DataError, match="num_workers=0") as caught:
         list(make_loader(Pictures(8, change=fail), 4, num_workers=1))
     assert_says_four_things(caught.value)
@@ -68,10 +60,10 @@ NO_ROOM = {
 }
 
 
-@pytest.mark.parametrize("told", NO_ROOM.values(), ids=NO_ROOM)
-def test_too_little_shared_memory_is_no_fault_of_the_images(told, monkeypatch, assert_says_four_things):
+@pytest.mark.parametrize("message", NO_ROOM.values(), ids=NO_ROOM)
+def test_too_little_shared_memory_is_no_fault_of_the_images(message, monkeypatch, assert_says_four_things):
     def collate_without_room(samples):
-        raise RuntimeError(told)
+        raise RuntimeError(message)
 
     monkeypatch.setattr(loaders, "default_collate", collate_without_room)
     loader = make_loader(Pictures(8), 4, num_workers=1)

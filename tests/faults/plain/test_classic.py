@@ -1,6 +1,6 @@
-"""Classic bugs of training and evaluation: each assertion is red on the bug, written out here, and green on
-the course's way. Those of the data are in test_faults_classic_data.py; the numbers are one series."""
+"""Ten classic bugs: each assertion is red on the bug, written out here, and green on the course's way."""
 
+import warnings
 from functools import partial
 
 import pytest
@@ -8,30 +8,38 @@ import torch
 from small_networks import RememberedPictures as Pictures
 from small_networks import SmallNet
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.data import DataLoader, Dataset, Subset, random_split
+from torchvision import models
+from torchvision.models import Weights, WeightsEnum
+from torchvision.transforms import v2
 
-from course_utils.data.loaders import make_loader
-from course_utils.evaluation.metrics import evaluate
-from course_utils.models.freezing import freeze
+from course_utils.data import ImageClassification, backbone_transform, load_splits
+from course_utils.data.weights import ResNet18_64px_Weights
+from course_utils.evaluation import evaluate
+from course_utils.models import eval_mode, freeze, load_backbone
 from course_utils.settings import Settings
-from course_utils.training import features
-from course_utils.training import loop as training
-from course_utils.training.loop import evaluate_loss, fit, train_one_epoch
+from course_utils.training import fit
+
+pytestmark = pytest.mark.kernels
 
 SETTINGS = Settings(epochs=2, batch_size=8, lr=0.01, device="cpu")
+COURSE = partial(fit, train=Pictures(24), val=Pictures(9), settings=SETTINGS)
+
+
+class Augmented(Pictures):
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return image + torch.rand(1), label
+
+
+AUGMENTED = partial(fit, train=Augmented(24), val=Pictures(9), settings=SETTINGS)
 
 
 @pytest.fixture
 def model():
     torch.manual_seed(0)
     return SmallNet()
-
-
-def plain_loop(model, dataset, optimizer, batch_size=8):
-    for images, labels in DataLoader(dataset, batch_size):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(images), labels).backward()
-        optimizer.step()
 
 
 # 1. BatchNorm in train mode in a frozen backbone
@@ -44,19 +52,20 @@ def assert_backbone_stays_the_same(model, train):
     assert changed == []
 
 
-def test_bug_1_batch_norm_of_a_frozen_backbone_in_train_mode(model, monkeypatch):
+def test_bug_1_batch_norm_of_a_frozen_backbone_in_train_mode(model):
     freeze(model)
 
     def buggy(model):
-        model.train()
-        plain_loop(model, Pictures(24), torch.optim.Adam(model.fc.parameters()))
+        optimizer = torch.optim.Adam(model.train().fc.parameters())
+        for images, labels in DataLoader(Pictures(24), 8):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
 
     with pytest.raises(AssertionError):
         assert_backbone_stays_the_same(model, buggy)
-    course = partial(fit, train=Pictures(24), val=Pictures(9), settings=SETTINGS)
-    assert_backbone_stays_the_same(model, course)
-    monkeypatch.setattr(training, "is_deterministic", lambda dataset: False)  # as with augmentation
-    assert_backbone_stays_the_same(model, course)
+    assert_backbone_stays_the_same(model, COURSE)
+    assert_backbone_stays_the_same(model, AUGMENTED)
 
 
 # 2. Choosing the best epoch on the test set
@@ -71,47 +80,106 @@ def assert_test_set_is_not_looked_at(model, train):
 
 
 def test_bug_2_best_epoch_chosen_on_the_test_set(model):
-    def buggy(model, train, val, test):
-        fit(model, train, test, SETTINGS)
-
-    def course(model, train, val, test):
-        fit(model, train, val, SETTINGS)
-
     with pytest.raises(AssertionError):
-        assert_test_set_is_not_looked_at(model, buggy)
-    assert_test_set_is_not_looked_at(model, course)
+        assert_test_set_is_not_looked_at(
+            model, lambda model, train, val, test: fit(model, train, test, SETTINGS)
+        )
+    assert_test_set_is_not_looked_at(model, lambda model, train, val, test: fit(model, train, val, SETTINGS))
 
 
 # 3. The loss of the last batch, or the mean of the batches' means
 
 
-def assert_loss_is_the_mean_over_samples(loss_of):
+def assert_loss_is_the_mean_over_samples(losses_of):
     torch.manual_seed(0)
-    model, dataset = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3)), Pictures(33)
-    dataset.images[32] *= 20
+    model, dataset = nn.Sequential(), Pictures(66)  # batches of 32, 32 and 2 images, and of 64 and 2
+    model.flatten, model.fc = nn.Flatten(), nn.Linear(3 * 16 * 16, 3)
+    dataset.images[64:] *= 20
     exact = nn.functional.cross_entropy(model(dataset.images), torch.tensor(dataset.targets)).item()
-    assert loss_of(model, make_loader(dataset, 32)) == pytest.approx(exact, rel=1e-4)
+    assert losses_of(model, dataset) == pytest.approx([exact, exact], rel=1e-4)
 
 
-def test_bug_3_mean_of_batch_means():
-    def losses(model, loader):
+def test_bug_3_mean_of_batch_means(in_float32):
+    def mean_of_means(model, dataset):
         with torch.no_grad():
-            return [nn.functional.cross_entropy(model(images), labels).item() for images, labels in loader]
+            loader = DataLoader(dataset, 32)
+            losses = [nn.functional.cross_entropy(model(images), labels).item() for images, labels in loader]
+        return [sum(losses) / len(losses), losses[-1]]
 
-    def mean_of_means(model, loader):
-        return sum(losses(model, loader)) / len(loader)
+    def course(model, dataset):
+        settings = Settings(epochs=1, batch_size=32, lr=1e-12, device="cpu")
+        (epoch,) = fit(model, dataset, dataset, settings).epochs
+        return [epoch.train_loss, epoch.val_loss]
 
-    def last_batch(model, loader):
-        return losses(model, loader)[-1]
-
-    def course_in_training(model, loader):
-        return train_one_epoch(model, loader, torch.optim.SGD(model.parameters(), lr=0.0))[0]
-
-    for buggy in (mean_of_means, last_batch):
+    for number in range(2):
         with pytest.raises(AssertionError):
-            assert_loss_is_the_mean_over_samples(buggy)
-    assert_loss_is_the_mean_over_samples(course_in_training)
-    assert_loss_is_the_mean_over_samples(lambda model, loader: evaluate_loss(model, loader)[0])
+            assert_loss_is_the_mean_over_samples(
+                lambda *those, number=number: [mean_of_means(*those)[number]] * 2
+            )
+    assert_loss_is_the_mean_over_samples(course)
+
+
+# 4. Normalisation that is not the weights' own
+
+
+class UnusualWeights(WeightsEnum):
+    """Weights with a mean and a standard deviation that are not ImageNet's."""
+
+    DEFAULT = Weights("", partial(ImageClassification, crop_size=32, mean=(0.1, 0.2, 0.3), std=(1, 2, 3)), {})
+
+
+def assert_normalised_as_the_weights_want(transform, weights):
+    own = weights.transforms()
+    mean, std = torch.tensor(own.mean), torch.tensor(own.std)
+    for grey in (0, 255):
+        picture = torch.full((3, 64, 64), grey, dtype=torch.uint8)
+        found = transform(v2.functional.to_pil_image(picture)).mean(dim=(1, 2))
+        assert found.tolist() == pytest.approx(((grey / 255 - mean) / std).tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("weights", [UnusualWeights.DEFAULT, ResNet18_64px_Weights.DEFAULT], ids=str)
+def test_bug_4_normalisation_of_other_weights(weights):
+    scaled = [v2.ToImage(), v2.Resize((32, 32)), v2.ToDtype(torch.float32, scale=True)]
+    for buggy in (v2.Compose(scaled), v2.Compose([*scaled, v2.Normalize([0.5] * 3, [0.5] * 3)])):
+        with pytest.raises(AssertionError):
+            assert_normalised_as_the_weights_want(buggy, weights)
+    assert_normalised_as_the_weights_want(backbone_transform(weights), weights)
+    assert_normalised_as_the_weights_want(backbone_transform(weights, image_size=48), weights)
+
+
+# 5. The same picture in two splits
+
+
+def assert_splits_share_no_picture(*splits):
+    seen = [{image.numpy().tobytes() for image, _ in split} for split in splits]
+    assert sum(map(len, seen)) == len(set.union(*seen))
+
+
+def test_bug_5_leakage_between_splits():
+    everything = Pictures(60)
+    with pytest.raises(AssertionError):
+        assert_splits_share_no_picture(Subset(everything, range(50)), Subset(everything, range(40, 60)))
+    course = load_splits(Settings(images_per_class=100), transform=v2.PILToTensor())
+    assert_splits_share_no_picture(course.train, course.val, course.test)
+
+
+# 6. Augmented validation images
+
+
+def assert_only_training_images_are_augmented(train, val):
+    assert any(not torch.equal(train[index][0], train[index][0]) for index in range(8))
+    assert all(torch.equal(val[index][0], val[index][0]) for index in range(8))
+    assert train.dataset is not val.dataset and train.dataset.transform is not val.dataset.transform
+
+
+def test_bug_6_augmented_validation_images():
+    plain = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
+    augment = v2.Compose([plain, v2.GaussianNoise()])
+    everything = load_splits(Settings(images_per_class=10), augment).train.dataset
+    with pytest.raises(AssertionError):
+        assert_only_training_images_are_augmented(*random_split(everything, [0.8, 0.2]))
+    course = load_splits(Settings(images_per_class=10), plain, train_transform=augment)
+    assert_only_training_images_are_augmented(course.train, course.val)
 
 
 # 7. An optimizer that holds frozen parameters, or the head that was replaced
@@ -122,71 +190,82 @@ def assert_optimizer_holds_what_is_trainable(model, optimizer):
     assert sorted(held) == sorted(id(p) for p in model.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("case", ["thawed", "frozen", "frozen and augmented"])
-def test_bug_7_optimizer_that_holds_other_parameters(model, monkeypatch, case):
+@pytest.mark.parametrize("train, is_frozen", [(COURSE, False), (COURSE, True), (AUGMENTED, True)])
+def test_bug_7_optimizer_that_holds_other_parameters(model, train, is_frozen):
     made_too_early = torch.optim.Adam(model.parameters())
     model.fc = nn.Linear(8, 3)
     with pytest.raises(AssertionError):
         assert_optimizer_holds_what_is_trainable(model, made_too_early)
-    if case != "thawed":
+    if is_frozen:
         freeze(model)
         with pytest.raises(AssertionError):
             assert_optimizer_holds_what_is_trainable(model, torch.optim.Adam(model.parameters()))
-    if case == "frozen and augmented":  # then the frozen layers are a part of what is trained
-        monkeypatch.setattr(training, "is_deterministic", lambda dataset: False)
-    made = []
+    used = []
+    hook = register_optimizer_step_pre_hook(lambda optimizer, *_: used.append(optimizer))
+    train(model)
+    hook.remove()
+    assert_optimizer_holds_what_is_trainable(model, used[0])
 
-    def spy(network, loader, optimizer, *arguments):
-        made.append(optimizer)
-        return train_one_epoch(network, loader, optimizer, *arguments)
 
-    monkeypatch.setattr(training, "train_one_epoch", spy)
-    fit(model, Pictures(24), Pictures(9), SETTINGS)
-    assert_optimizer_holds_what_is_trainable(model, made[0])
+# 8. `pretrained=`, which torchvision has given up
+
+
+def assert_builds_without_a_warning(build):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        build()
+    assert [str(warning.message) for warning in caught] == []
+
+
+def test_bug_8_its_warning_is_an_error_in_this_test_run(monkeypatch):
+    state = models.resnet18().state_dict()
+    monkeypatch.setattr(models.ResNet18_Weights, "get_state_dict", lambda *_, **__: state)
+    with pytest.raises(AssertionError):
+        assert_builds_without_a_warning(lambda: models.resnet18(pretrained=True))
+    assert_builds_without_a_warning(lambda: load_backbone(ResNet18_64px_Weights.DEFAULT))
+    with pytest.raises(UserWarning, match="'pretrained' is deprecated"):
+        models.resnet18(pretrained=True)
 
 
 # 9. Predicting without eval() and inference_mode()
 
 
-def assert_predicts_soundly(model, predict):
+def assert_predicts_correctly(model, predict):
     dataset = Pictures(32)
     model.train()
     model.norm.eval()
     before = [module.training for module in model.modules()]
-    by_two, by_all = predict(model, dataset, 2), predict(model, dataset, 32)
+    by_two = torch.cat([predict(model, Subset(dataset, [first, first + 1])) for first in range(0, 32, 2)])
+    by_all = predict(model, dataset)
     torch.testing.assert_close(by_two, by_all)
     assert not by_all.requires_grad
     assert [module.training for module in model.modules()] == before
 
 
-def plain_prediction(model, dataset, batch_size):
-    return torch.cat([model(images).softmax(dim=1) for images, _ in DataLoader(dataset, batch_size)])
-
-
-def without_eval(model, dataset, batch_size):
-    with torch.inference_mode():
-        return plain_prediction(model, dataset, batch_size)
-
-
-def with_gradients(model, dataset, batch_size):
-    with training.eval_mode(model):
-        return plain_prediction(model, dataset, batch_size)
+def plain_prediction(model, dataset):
+    return torch.cat([model(images).softmax(dim=1) for images, _ in DataLoader(dataset, 32)])
 
 
 @torch.inference_mode()
-def mode_not_restored(model, dataset, batch_size):
-    return plain_prediction(model.eval(), dataset, batch_size)
+def without_eval(model, dataset):
+    return plain_prediction(model, dataset)
+
+
+def with_gradients(model, dataset):
+    with eval_mode(model):
+        return plain_prediction(model, dataset)
+
+
+@torch.inference_mode()
+def mode_not_restored(model, dataset):
+    return plain_prediction(model.eval(), dataset)
 
 
 @pytest.mark.parametrize("buggy", [without_eval, with_gradients, mode_not_restored])
-def test_bug_9_prediction_without_eval_and_inference_mode(model, monkeypatch, buggy):
-    def course(model, dataset, batch_size):
-        monkeypatch.setattr(features, "EXTRACTION_BATCH", batch_size)
-        return evaluate(model, dataset).probabilities
-
+def test_bug_9_prediction_without_eval_and_inference_mode(model, buggy, in_float32):
     with pytest.raises(AssertionError):
-        assert_predicts_soundly(model, buggy)
-    assert_predicts_soundly(model, course)
+        assert_predicts_correctly(model, buggy)
+    assert_predicts_correctly(model, lambda model, dataset: evaluate(model, dataset).probabilities)
 
 
 # 10. Softmax before cross-entropy
@@ -195,10 +274,7 @@ def test_bug_9_prediction_without_eval_and_inference_mode(model, monkeypatch, bu
 class OneOfTen(Dataset):
     """A toy that a single layer can separate: image number n is white in place n, for its class n."""
 
-    classes = tuple("abcdefghij")
-
-    def __init__(self):
-        self.targets = list(range(10)) * 8
+    classes, targets = tuple("abcdefghij"), list(range(10)) * 8
 
     def __len__(self):
         return len(self.targets)
@@ -208,11 +284,9 @@ class OneOfTen(Dataset):
 
 
 class TwoLayers(nn.Module):
-    def __init__(self, last_step=None):
+    def __init__(self, last_step):
         super().__init__()
-        self.first = nn.Linear(10, 32)
-        self.fc = nn.Linear(32, 10)
-        self.last_step = last_step or nn.Identity()
+        self.first, self.fc, self.last_step = nn.Linear(10, 32), nn.Linear(32, 10), last_step
 
     def forward(self, images):
         return self.last_step(self.fc(self.first(images).relu()))
@@ -227,4 +301,4 @@ def test_bug_10_softmax_before_cross_entropy():
     torch.manual_seed(0)
     with pytest.raises(AssertionError):
         assert_toy_is_learned(TwoLayers(nn.Softmax(dim=1)))
-    assert_toy_is_learned(TwoLayers())
+    assert_toy_is_learned(TwoLayers(nn.Identity()))
