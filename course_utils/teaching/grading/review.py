@@ -83,7 +83,8 @@ def _parse(source: str) -> ast.Module | None:
     if len(source) > READABLE:
         return None
     source = re.sub(r"^%%.*", "", source.lstrip())  # the rest of the cell is Python, for %%time
-    source = source.replace("settings_from_notebook(globals())", "settings_from_notebook()")  # the lessons' own
+    # The lessons read their settings so.
+    source = source.replace("settings_from_notebook(globals())", "settings_from_notebook()")
     try:
         with warnings.catch_warnings(action="ignore"):
             return ast.parse(MAGICS.sub("print('", TransformerManager().transform_cell(source)))
