@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test site test-browser test-bundle test-colab soak install clean
+.PHONY: run test test-slow site test-browser test-bundle test-colab soak install clean
 
 run: install
 	$(BIN)/python -m course_utils run
@@ -11,8 +11,11 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest -n 2 --dist=loadfile -m "not kernels"
-	$(BIN)/pytest -n 2 --dist=loadfile -m kernels
 	$(BIN)/pytest -n 2 --dist=loadfile --nbval --nbval-cell-timeout=300 --ignore=notebooks/exercises notebooks
+
+# What runs notebooks, large networks or several processes again: exercises, grading, sweeps, launchers, faults.
+test-slow: install
+	$(BIN)/pytest -n 2 --dist=loadfile -m kernels
 
 # The web site, in build/site: needs no network once it is built.
 site: .venv/site
@@ -25,7 +28,7 @@ site: .venv/site
 
 # The lessons in JupyterLab, and the site, by a real browser. Without a Chromium all of it is skipped, and says so.
 test-browser: .venv/browser site
-	$(BIN)/pytest -ra tests/browser
+	$(BIN)/pytest -ra -n 2 --dist=loadfile tests/browser
 
 .venv/browser: .venv/installed
 	$(BIN)/python -m pip install --quiet -e ".[browser]"

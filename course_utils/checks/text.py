@@ -12,7 +12,7 @@ IDS = torch.tensor([[101, 7, 9, 102, 0, 0], [101, 5, 102, 0, 0, 0], [101, 4, 8, 
 
 @check(
     begin="which numbers in `ids` are not padding? Compare all of them with `pad` at once.",
-    expects="a function from a tensor of piece numbers and the padding's number to a tensor of 0 and 1",
+    expects="a function from a tensor of token numbers and the padding's number to a tensor of 0 and 1",
 )
 def padding_mask(answer):
     """Lesson 10: the attention mask of a padded batch."""
@@ -26,24 +26,24 @@ def padding_mask(answer):
         own, wanted = value.long(), (ids != pad).long()
         if not torch.equal(own, wanted):
             raise Wrong(_mask_mistake(own, wanted, pad))
-    yield Right("Each piece is looked at, and no padding, whatever its number is.")
+    yield Right("Each token is looked at, and no padding, whatever its number is.")
 
 
 def _mask_mistake(own: torch.Tensor, wanted: torch.Tensor, pad: int) -> str:
     if torch.equal(own, 1 - wanted):
-        return "It is turned round: 1 means that a piece is looked at, 0 that it is padding."
+        return "It is turned round: 1 means that a token is looked at, 0 that it is padding."
     if pad != 0 and own.all():
         return "Here the padding has the number 1, and you look at it: ask for `pad`, not for 0."
     if torch.equal(own, wanted * (IDS != 101) * (IDS != 102)):
-        return "[CLS] and [SEP] are pieces like any other here; only padding is left out."
+        return "[CLS] and [SEP] are tokens like any other here; only padding is left out."
     if own.all():
         return "Everything is 1: then the network reads the padding as if somebody had written it."
     row = int((own != wanted).any(dim=1).nonzero()[0])
-    return f"For the pieces {IDS[row].tolist()} your mask is {own[row].tolist()}."
+    return f"For the tokens {IDS[row].tolist()} your mask is {own[row].tolist()}."
 
 
 @check(
-    begin="multiply each hidden state by 1 or 0, add up over the pieces, and divide by how many there were.",
+    begin="multiply each hidden state by 1 or 0, add up over the tokens, and divide by how many there were.",
     expects="a function from hidden states and a mask to one list of numbers for each text",
 )
 def pooled_by_hand(answer):
@@ -62,16 +62,16 @@ def pooled_by_hand(answer):
         weighted = hidden * weights
         total, padded, count = weighted.sum(dim=1), weighted.mean(dim=1), weights.sum(dim=1)
         mistakes = {
-            "That is the mean over all six pieces, padding too: where is the mask?": hidden.mean(dim=1),
-            "The padding is set to 0 and yet counted: divide by how many pieces count in each text.": padded,
+            "That is the mean over all six tokens, padding too: where is the mask?": hidden.mean(dim=1),
+            "The padding is set to 0 and yet counted: divide by how many tokens count in each text.": padded,
             "That is the sum. A long text would have larger features than a short one: divide.": total,
-            "That is the first piece alone, [CLS]. Some models are used so, not this one.": hidden[:, 0],
-            "You divide by the pieces of the whole batch. Each text has its own number.": total / count.sum(),
+            "That is the first token alone, [CLS]. Some models are used so, not this one.": hidden[:, 0],
+            "You divide by the tokens of the whole batch. Each text has its own number.": total / count.sum(),
             "That is the largest number of each column, not the mean.": weighted.amax(dim=1),
         }
         if not agrees(value.float(), total / count):
             other = (
-                "Begin with one text: which of its pieces count, and what is the mean of their hidden states?"
+                "Begin with one text: which of its tokens count, and what is the mean of their hidden states?"
             )
             raise Wrong(known_mistake(value.float(), mistakes, agrees) or other)
     yield Right("The mean of what counts, and of nothing else.")
@@ -81,8 +81,8 @@ IGNORED = -100
 
 
 @check(
-    begin="go over `word_ids`. The first piece of a word gets the word's label, all others -100.",
-    expects="a function from labels of words and the word of each piece to a label for each piece",
+    begin="go over `word_ids`. The first token of a word gets the word's label, all others -100.",
+    expects="a function from labels of words and the word of each token to a label for each token",
 )
 def aligned_labels(answer):
     """Lesson 10: the labels of words, each on the first token of its word."""
@@ -96,8 +96,8 @@ def aligned_labels(answer):
         every = [IGNORED if word is None else labels[word] for word in word_ids]
         if own != _where_changed(every, word_ids, [None, *word_ids]):
             hint = _alignment_mistake(own, every, word_ids)
-            raise Wrong(f"Words of the pieces {word_ids}, labels {labels}: you give {own}. {hint}")
-    yield Right("One label for each word, on its first piece; nothing on [CLS], [SEP] and padding.")
+            raise Wrong(f"Words of the tokens {word_ids}, labels {labels}: you give {own}. {hint}")
+    yield Right("One label for each word, on its first token; nothing on [CLS], [SEP] and padding.")
 
 
 def _where_changed(labels: list, own: list, neighbours: list) -> list:
@@ -108,19 +108,19 @@ def _where_changed(labels: list, own: list, neighbours: list) -> list:
 
 def _alignment_mistake(own: list, every: list, word_ids: list) -> str:
     if len(own) != len(word_ids):
-        return f"One label for each of the {len(word_ids)} pieces is asked for."
+        return f"One label for each of the {len(word_ids)} tokens is asked for."
     if any(label != IGNORED for label, word in zip(own, word_ids, strict=True) if word is None):
-        return f"A piece of no word (None) has no label: it gets {IGNORED}, which the loss leaves out."
+        return f"A token of no word (None) has no label: it gets {IGNORED}, which the loss leaves out."
     if own == every:
-        return "Every piece has its word's label, so that long words count more often than short ones."
+        return "Every token has its word's label, so that long words count more often than short ones."
     if own == _where_changed(every, word_ids, [*word_ids[1:], None]):
-        return "That is the last piece of each word; the first is asked for."
+        return "That is the last token of each word; the first is asked for."
     wanted = _where_changed(every, word_ids, [None, *word_ids])
     if any(mine == 0 and label == IGNORED for mine, label in zip(own, wanted, strict=True)):
-        return f"0 is a label: it means no name. A piece that has none gets {IGNORED}."
+        return f"0 is a label: it means no name. A token that has none gets {IGNORED}."
     if own == _where_changed(wanted, wanted, [None, *wanted]):
         return "Two neighbours may have the same label and still be two words: compare words, not labels."
-    return "Compare each piece's word with that of the piece before it."
+    return "Compare each token's word with that of the token before it."
 
 
 # What a case is about, the truth, the answer, and the right count: names found, answered and there

@@ -55,7 +55,7 @@ def token_heatmap(texts: Sequence[AttributedText]) -> DescribedFigure:
         )
         rows.append(-(-len(text.tokens) // TOKENS_IN_A_ROW))
     figure = DescribedFigure(
-        f"{len(texts)} texts in pieces, each with a number for what it spoke for. {'; '.join(words)}.",
+        f"{len(texts)} texts in tokens, each with a number for what it spoke for. {'; '.join(words)}.",
         figsize=(10, 0.75 * sum(rows) + 0.4 * len(texts)),
     )
     panels = figure.subplots(len(texts), 1, squeeze=False, height_ratios=rows)[:, 0]

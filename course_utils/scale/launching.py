@@ -84,6 +84,7 @@ def _run_process(notebook: int, output: object, folder: Path, function: Callable
         return
     os.environ["TQDM_DISABLE"] = "1"  # the copy of a notebook cannot show anything in it
     if not torch.cuda.is_available():
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # or accelerate warns that it was not set
         torch.set_num_threads(1)  # a copy of a process has lost its threads, and must not wait for them
     try:
         function(*arguments)

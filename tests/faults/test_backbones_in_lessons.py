@@ -28,7 +28,7 @@ def pictures(tmp_path_factory):
     [
         ("02", "resnet50", "runs"),  # without weights, of which nothing is published
         ("02", "mobilenet_v3_small", "refused"),
-        ("05", "vit_b_32", "runs"),
+        ("01", "vit_b_32", "runs"),
         ("06", "mobilenet_v3_small", "runs"),
         ("08", "mobilenet_v3_small", "runs"),
         ("11", "mobilenet_v3_small", "runs"),

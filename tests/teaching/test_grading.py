@@ -21,9 +21,9 @@ from small_submissions import (
 )
 
 from course_utils.errors import ConfigError
-from course_utils.teaching.grading import marking
+from course_utils.teaching.grading import grader
 from course_utils.teaching.grading.engines import find_isolation
-from course_utils.teaching.grading.marking import grade, limits_of
+from course_utils.teaching.grading.grader import grade, limits_of
 from course_utils.teaching.grading.results import Graded, marks_table, summary
 from course_utils.teaching.grading.workspace import FIRST_USER, USERS, Limits
 
@@ -263,7 +263,7 @@ def test_limit_of_nothing_is_an_error(option, tmp_path):
 
 
 def test_wrong_folders_are_errors_before_anything_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(marking, "run_shut_in", None)
+    monkeypatch.setattr(grader, "run_shut_in", None)
     solutions = write_solution(tmp_path / "solutions")
     empty = tmp_path / "empty"
     empty.mkdir()

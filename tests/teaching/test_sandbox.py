@@ -19,7 +19,7 @@ from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import SOLUTIONS_FOLDER
 from course_utils.teaching.grading.answers import read_solutions
 from course_utils.teaching.grading.engines import find_isolation
-from course_utils.teaching.grading.kernel_run import IMPORTS_OF_CHECKS
+from course_utils.teaching.grading.executor import IMPORTS_OF_CHECKS
 from course_utils.teaching.grading.sandbox import run_shut_in
 from course_utils.teaching.grading.workspace import Limits, sweep
 

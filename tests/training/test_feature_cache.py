@@ -21,7 +21,7 @@ from course_utils.data.splits import load_splits
 from course_utils.errors import ConfigError
 from course_utils.models.freezing import freeze
 from course_utils.settings import Settings
-from course_utils.training import feature_cache as room
+from course_utils.training import feature_cache
 from course_utils.training.feature_cache import (
     cached_features,
     evict,
@@ -58,7 +58,7 @@ def extractions(monkeypatch):
 
         return count
 
-    monkeypatch.setattr(room, "extract_features", spy(room.extract_features))
+    monkeypatch.setattr(feature_cache, "extract_features", spy(feature_cache.extract_features))
     return counted
 
 
@@ -136,12 +136,12 @@ def change_the_precision(model, pets, monkeypatch):
 
 
 def change_a_library(model, pets, monkeypatch):
-    monkeypatch.setattr(room, "version", lambda package: f"{package} of tomorrow")
+    monkeypatch.setattr(feature_cache, "version", lambda package: f"{package} of tomorrow")
 
 
 def change_the_code(model, pets, monkeypatch):
     real = Path.read_bytes
-    own = Path(room.__file__).parents[1] / "data" / "preprocessing.py"
+    own = Path(feature_cache.__file__).parents[1] / "data" / "preprocessing.py"
     monkeypatch.setattr(Path, "read_bytes", lambda path: real(path) + b"#" * (path == own))
 
 

@@ -1,4 +1,4 @@
-"""Tests of the room `learning_rates`: how large a step is, for each stage and at each moment."""
+"""Learning rates: how large a step is, for each stage and at each moment."""
 
 import math
 

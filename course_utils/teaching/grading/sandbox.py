@@ -1,4 +1,4 @@
-"""Run a notebook that nobody trusts: `kernel_run` drives it, shut in by an engine, and `watch` ends it."""
+"""Run a notebook that nobody trusts: `executor` drives it, shut in by an engine, and `watch` ends it."""
 
 import contextlib
 import json
@@ -98,7 +98,7 @@ def _watch(job: Path, cancelled: threading.Event) -> str | None:
 
 
 def _read_state(path: Path, notebook: NotebookNode, broken: str | None) -> ExecutedNotebook:
-    """Read how far a notebook came, from what `kernel_run` wrote last."""
+    """Read how far a notebook came, from what `executor` wrote last."""
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
         executed = nbformat.from_dict(state["notebook"])
@@ -106,7 +106,7 @@ def _read_state(path: Path, notebook: NotebookNode, broken: str | None) -> Execu
         if broken:
             return ExecutedNotebook(notebook, "stopped", broken)
         return ExecutedNotebook(notebook, "failed", f"it could not be started: {error}")
-    if broken:  # whatever `kernel_run` saw of it
+    if broken:  # whatever `executor` saw of it
         return ExecutedNotebook(executed, "stopped", f"{broken}, in cell {state['cell']}")
     if not state["done"]:
         return ExecutedNotebook(executed, "failed", f"what ran it ended in cell {state['cell']}")

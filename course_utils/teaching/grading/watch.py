@@ -1,4 +1,4 @@
-"""Watch a submission while `kernel_run` drives it, and end all of it: nothing of the course is imported here.
+"""Watch a submission while `executor` drives it, and end all of it: nothing of the course is imported here.
 
 Run by `sandbox` as a process of its own, which neither a submission nor the grader can hold up:
 `python -I watch.py JOB`. It prints, as JSON, which limit was broken, and ends when its standard input does:
@@ -33,7 +33,7 @@ def main(job_file: str) -> None:
     """Run a job, which `sandbox` describes, and print what limit it broke, or null."""
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     driver = subprocess.Popen(
-        [sys.executable, "-P", Path(__file__).with_name("kernel_run.py"), job_file],
+        [sys.executable, "-P", Path(__file__).with_name("executor.py"), job_file],
         cwd=Path(job_file).parent,
         stdin=subprocess.PIPE,  # ends when this process does, and so tells the driver to end
         stdout=subprocess.DEVNULL,

@@ -15,7 +15,7 @@ from small_submissions import (
 
 from course_utils.__main__ import main
 from course_utils.errors import ConfigError
-from course_utils.teaching.grading import grade, limits_of, marking, summary
+from course_utils.teaching.grading import grade, grader, limits_of, summary
 from course_utils.teaching.grading.engines import Isolation
 from course_utils.teaching.grading.sandbox import ExecutedNotebook
 
@@ -35,8 +35,8 @@ def place(tmp_path, monkeypatch):
         status = "failed" if "cannot start" in ran[-1] else "graded"
         return ExecutedNotebook(executed, status, "no room" if status == "failed" else "", 1.0)
 
-    monkeypatch.setattr(marking, "run_shut_in", run)
-    monkeypatch.setattr(marking, "find_isolation", lambda *named: Isolation("none", separate_user=False))
+    monkeypatch.setattr(grader, "run_shut_in", run)
+    monkeypatch.setattr(grader, "find_isolation", lambda *named: Isolation("none", separate_user=False))
     write_solution(tmp_path / "solutions")
     for name in ("anna", "ben", "carl"):
         write_submission(tmp_path / "in", name, handed_in(f"answer = 42  # {name}", RIGHT[1]))

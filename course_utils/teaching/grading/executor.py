@@ -1,6 +1,6 @@
 """Execute one submission's notebook in a kernel that is shut in, and note after every cell how far it came.
 
-Run by `watch` as a process of its own, `python kernel_run.py JOB`; it imports nothing of the course. What
+Run by `watch` as a process of its own, `python executor.py JOB`; it imports nothing of the course. What
 a test cell shows is not believed by itself, since the kernel is the student's: a test counts as passed if the
 kernel says so, no error was shown, and a word that only this test was given came back at its end.
 """
