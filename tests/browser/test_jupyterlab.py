@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from student import CUT_OFF, NARROW, RED, WIDE, Student
+from student import CUT_OFF, FOLDED, NARROW, PROMPTS, RED, WIDE, Student
 
 from course_utils.teaching.lessons import lesson_notebooks
 
@@ -54,8 +54,8 @@ def faults_on_the_page(student):
     for text in page.locator(".jp-OutputArea-output").all_inner_texts():
         if NO_WIDGET.search(text):
             found.append(f"no widget: {text[:300]}")
-    prompts = page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts()
-    if prompts != [f"[{number}]:" for number in range(1, len(prompts) + 1)]:
+    prompts, folded = page.locator(PROMPTS).all_inner_texts(), page.locator(FOLDED).count()
+    if prompts != [f"[{number}]:" for number in range(folded + 1, folded + len(prompts) + 1)]:
         found.append(f"not all cells were run in order: {prompts}")
     return found
 

@@ -25,11 +25,15 @@ FOLLOW_BARS = """() => {
   new MutationObserver(look).observe(document.body, {subtree: true, childList: true, attributes: true});
 }"""
 
+# A cell that is folded up, as that for Colab is, has a placeholder without a number.
+PROMPTS = ".jp-CodeCell .jp-InputPrompt:not(.jp-Placeholder-prompt)"
+FOLDED = ".jp-CodeCell .jp-Placeholder-prompt"
+
 # The numbers of the cells, "[*]:" for those that wait or run, and what the kernel does.
-STATE = """() => ({
-  prompts: [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent),
+STATE = f"""() => ({{
+  prompts: [...document.querySelectorAll('{PROMPTS}')].map(p => p.textContent),
   kernel: document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status,
-})"""
+}})"""
 
 # Whether the first cell has its number, which was taken from it before.
 BEGUN = f"() => /[0-9]/.test(({STATE})().prompts[0])"
@@ -70,7 +74,8 @@ CUT_OFF = """() => {
       const box = part.getBoundingClientRect();
       let parent = part;
       while (parent !== cell && !scrolls(parent)) parent = parent.parentElement;
-      if (box.width && box.right > window.innerWidth + 1 && parent === cell)
+      const cut = box.width && box.right > window.innerWidth + 1 && parent === cell;
+      if (cut && !part.closest('.jp-Placeholder'))
         found.push(`cell ${number + 1}: ${part.tagName} ends at ${Math.round(box.right)}`);
     }
   return found;
