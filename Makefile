@@ -28,7 +28,7 @@ site: .venv/site
 
 # The lessons in JupyterLab, and the site, by a real browser. Without a Chromium all of it is skipped, and says so.
 test-browser: .venv/browser site
-	$(BIN)/pytest -ra -n 2 --dist=loadfile tests/browser
+	$(BIN)/pytest -ra tests/browser
 
 .venv/browser: .venv/installed
 	$(BIN)/python -m pip install --quiet -e ".[browser]"
