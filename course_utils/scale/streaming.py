@@ -91,7 +91,9 @@ def read_tar(path: str | Path, preset: ImageClassification) -> Iterator[tuple[to
 
     path, prepare, key = Path(path).resolve(), in_eight_bits(preset), "its beginning"
     try:
-        for sample in webdataset.WebDataset([str(path)], shardshuffle=False, empty_check=False):
+        # No splitter: it would refuse to read on several processes, of which each has its own tar files here.
+        options = {"shardshuffle": False, "empty_check": False, "nodesplitter": None}
+        for sample in webdataset.WebDataset([str(path)], **options):
             key = sample["__key__"]
             (picture,) = [sample[name] for name in sample if name != "cls" and not name.startswith("__")]
             yield prepare(load_rgb(io.BytesIO(picture), warn=False)), int(sample["cls"])
@@ -127,23 +129,25 @@ def stream_features(
         CheckpointError: If a file of features cannot be written.
     """
     device, of_model = next(model.parameters()).device, model_digest(model, preset)
-    paths = [
-        Path(folder).resolve() / f"{Path(tar).stem}-{_fingerprint(of_model.copy(), Path(tar))}.safetensors"
-        for tar in tars
-    ]
-    own = range(process_state(device).process_index, len(tars), num_processes())
+    own, paths = range(process_state(device).process_index, len(tars), num_processes()), {}
     with without_head(model) as backbone, eval_mode(backbone), torch.inference_mode():
         run = optimized_copy(backbone, device)
         for index in progress_bar(own, desc="tar files", leave=False):
+            tar = Path(tars[index])
+            name = f"{tar.stem}-{_fingerprint(of_model.copy(), tar)}.safetensors"
+            paths[index] = Path(folder).resolve() / name
             if read_features(paths[index]) is not None:
                 continue
             found = [
                 (run(normalise(send(pictures, device), preset)).cpu(), labels)
-                for pictures, labels in _batches(tars[index], preset, images_at_once(crop_of(preset), device))
+                for pictures, labels in _batches(tar, preset, images_at_once(crop_of(preset), device))
             ]
             write_features(paths[index], *(torch.cat(tensors) for tensors in zip(*found, strict=True)))
-    process_state(device).wait_for_everyone()
-    return paths
+    if num_processes() > 1:
+        from accelerate.utils import gather_object
+
+        paths = dict(gather_object(list(paths.items())))
+    return [paths[index] for index in range(len(tars))]
 
 
 def _batches(

@@ -112,7 +112,8 @@ def process_state(device: torch.device | None = None):
     if num_processes() > 1 and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
         # All on this machine: by itself, gloo looks for its address by name, which may lead nowhere.
         loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0] if loopback else "")
+        if loopback:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])
     state = PartialState(cpu=on_cpu)
     if num_processes() == 1 and (state.device.type == "cpu") != on_cpu:
         PartialState._reset_state()

@@ -65,12 +65,8 @@ def check_trainable(model: nn.Module) -> None:
         )
 
 
-def check_batch_size(batch_size: int, processes: int, grad_accum_steps: int) -> int:
-    """Return how many images of all processes go through the network together: a part of a step.
-
-    Raises:
-        ConfigError: If a step cannot be divided into equal parts.
-    """
+def check_batch_size(batch_size: int, processes: int, grad_accum_steps: int) -> None:
+    """Refuse a step that cannot be divided into equal parts."""
     if batch_size % (processes * grad_accum_steps):
         raise ConfigError(
             "The images of a step cannot be shared equally.",
@@ -80,7 +76,6 @@ def check_batch_size(batch_size: int, processes: int, grad_accum_steps: int) -> 
             found=str(batch_size),
             do="Change batch_size, which counts the images of all processes together, or grad_accum_steps.",
         )
-    return batch_size // grad_accum_steps
 
 
 def check_labels(dataset: Dataset, classes: list[str]) -> None:

@@ -90,18 +90,17 @@ def fit(
     check_labels(train, classes)
     check_labels(val, classes)
     model.to(choose_device(settings.device), memory_format=torch.channels_last)
+    workers = settings.num_workers
     try:
         if only_head_trainable(model) and is_deterministic(train):
-            get_features, workers = (
-                cached_features if cache_features else extract_features,
-                settings.num_workers,
-            )
+            get_features = cached_features if cache_features else extract_features
             train = get_features(model, train, num_workers=workers, label="training features")
             val = get_features(model, val, num_workers=workers, label="validation features")
             train.classes = classes
             # The head is so small that each process trains the whole of it, on the same features.
             return _train(model, model.get_submodule(find_head(model)), train, val, settings, checkpoint)
-        train, val = in_memory(train, settings.num_workers), in_memory(val, settings.num_workers)
+        check_batch_size(settings.batch_size, num_processes(), settings.grad_accum_steps)
+        train, val = in_memory(train, workers), in_memory(val, workers)
         with process_random_numbers(settings.seed):
             return _train(model, model, train, val, settings, checkpoint)
     except KeyboardInterrupt:  # before the first epoch
@@ -119,9 +118,12 @@ def _train(
     checkpoint: str | Path | None,
 ) -> History:
     """Train `network`, which is `model` or its head."""
-    parts = settings.grad_accum_steps if network is model else 1
-    accelerator = make_accelerator(choose_device(settings.device), parts) if network is model else None
-    loader, val_loader = _loaders(model, train, val, settings, parts)
+    if network is model:
+        parts, processes = settings.grad_accum_steps, num_processes()
+        accelerator = make_accelerator(next(model.parameters()).device, parts)
+    else:
+        parts, processes, accelerator = 1, 1, None
+    loader, val_loader = _loaders(model, train, val, settings, parts, processes)
     optimizer = torch.optim.Adam(
         parameter_groups(model, settings.lr, settings.layer_lr_decay),
         fused=True,  # all parameters in one step of compiled code
@@ -175,10 +177,9 @@ def _train(
 
 
 def _loaders(
-    model: nn.Module, train: Dataset, val: Dataset, settings: Settings, parts: int
+    model: nn.Module, train: Dataset, val: Dataset, settings: Settings, parts: int, processes: int
 ) -> tuple[DataLoader, DataLoader]:
-    processes = num_processes()
-    batch_size = check_batch_size(settings.batch_size, processes, parts)
+    batch_size = settings.batch_size // parts  # of all processes together
     # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode. Of
     # several processes accelerate fills the last batch up.
     smallest = 1 if only_head_trainable(model) or processes > 1 else 2

@@ -30,10 +30,12 @@ from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, freeze_batchnorm
 from course_utils.models.heads import replace_head
+from course_utils.scale.streaming import stream_features, write_tars
 from course_utils.settings import Settings, set_seed
 from course_utils.training import loop as training
 from course_utils.training import resuming
-from course_utils.training.feature_cache import cached_features, list_cache
+from course_utils.training.acceleration import from_main_process
+from course_utils.training.feature_cache import cached_features, list_cache, read_features
 from course_utils.training.features import extract_features
 from course_utils.training.loop import fit
 
@@ -78,6 +80,7 @@ def learning() -> dict:
         "24 images in batches of 8": trained(),
         "in two parts each": trained(grad_accum_steps=2, epochs=2),
         "a frozen network, image by image": trained(change=a_little_different, is_frozen=True),
+        "a frozen head in batches of 7": trained(is_frozen=True, batch_size=7),
         "25 images in batches of 8": trained(images=25),
     }
 
@@ -115,8 +118,23 @@ def features() -> dict:
     return {"tensors": [part.tensors[0] for part in found], "files": len(list_cache()) - before}
 
 
-def everything() -> dict:
-    return {case.__name__: case() for case in (learning, frozen, features)}
+def streamed(folder: Path) -> dict:
+    """Write the features of three tar files, which the processes share."""
+    usual = v2.Compose([v2.RGB(), ImageClassification(crop_size=16, resize_size=16)])
+    drawings = Subset(load_splits(Settings(dataset="clipart"), usual).test, range(12))
+    tars = from_main_process(lambda: write_tars(drawings, folder / "tars", images_per_tar=4))
+    torch.manual_seed(0)
+    model = get_model("resnet18", num_classes=2)
+    paths = stream_features(model, tars, usual.transforms[1], folder / "features")
+    return {
+        "names": [path.name for path in paths],
+        "features": torch.cat([read_features(path)["features"] for path in paths]),
+    }
+
+
+def everything(folder: Path) -> dict:
+    cases = {"learning": learning, "frozen": frozen, "features": features}
+    return {**{name: case() for name, case in cases.items()}, "streamed": streamed(folder)}
 
 
 def resumed(folder: Path) -> dict:
@@ -159,7 +177,7 @@ def run(case: str, folder: Path) -> None:
     """Run a case in float32 on this process; the main process writes the results."""
     torch.cpu.get_capabilities = dict  # no bfloat16: then two sums differ by rounding alone
     cases = {
-        "everything": everything,
+        "everything": partial(everything, folder),
         "resumed": partial(resumed, folder),
         "uneven": uneven,
         "sharded": sharded,

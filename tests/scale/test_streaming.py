@@ -121,7 +121,7 @@ def test_a_damaged_tar_file_is_named_and_the_shards_before_it_are_kept(
     with pytest.raises(DataError, match=r"pictures-000001\.tar") as caught:
         stream_features(model, tars, PRESET, folder)
     assert_says_four_things(caught.value)
-    assert len(list(folder.glob("*"))) == tars[1].exists()
+    assert len(list(folder.glob("*"))) == 1
     assert isinstance(model.fc, torch.nn.Linear)
 
 

@@ -56,7 +56,13 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize(
-    "case", ["24 images in batches of 8", "in two parts each", "a frozen network, image by image"]
+    "case",
+    [
+        "24 images in batches of 8",
+        "in two parts each",
+        "a frozen network, image by image",
+        "a frozen head in batches of 7",
+    ],
 )
 def test_two_processes_learn_what_one_does(found, case):
     assert_same(*(found[processes]["learning"][case] for processes in (1, 2)))
@@ -84,6 +90,12 @@ def test_shared_features_are_those_of_one_process_and_one_file(found):
     one, two = (found[processes]["features"] for processes in (1, 2))
     assert (one["files"], two["files"]) == (1, 1)
     assert all(torch.equal(one["tensors"][0], part) for part in [*one["tensors"], *two["tensors"]])
+
+
+def test_shared_tar_files_give_the_features_of_one_process_in_order(found):
+    one, two = (found[processes]["streamed"] for processes in (1, 2))
+    assert one["names"] == two["names"] and len(set(one["names"])) == 3
+    assert one["features"].shape == (12, 512) and torch.equal(one["features"], two["features"])
 
 
 def test_a_killed_process_stops_the_others(runs):
