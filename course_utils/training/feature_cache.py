@@ -156,26 +156,26 @@ def read_features(path: Path) -> dict[str, torch.Tensor] | None:
 
 def _keep(path: Path, features: torch.Tensor, labels: torch.Tensor) -> None:
     """Write a file of the cache if it is no larger than the limit; the oldest files make room for it."""
+    if torch.equal(features.bfloat16().float(), features):
+        features = features.bfloat16()  # half the space, and nothing is lost
     room = cache_limit() - features.nbytes - labels.nbytes
     if room >= 0:
-        with suppress(OSError):  # then there is no room for the new file either, and `write` says so
+        with suppress(OSError):  # then there is no room for the new file either, which is reported
             evict(room)
         write_features(path, features, labels)
 
 
 def write_features(path: Path, features: torch.Tensor, labels: torch.Tensor) -> None:
-    """Write features and labels to a file that `read` reads.
+    """Write features and labels to a file that `read_features` reads.
 
     Args:
         path: An existing file is replaced as a whole.
-        features: [images, features]. They are kept in bfloat16 where nothing is lost by it.
+        features: [images, features], of any floating-point type.
         labels: int64, [images].
 
     Raises:
         CheckpointError: If the disk is full, or the folder is not yours.
     """
-    if torch.equal(features.bfloat16().float(), features.float()):
-        features = features.bfloat16()
     tensors = {"features": features.contiguous(), "labels": labels.contiguous()}
     write_atomically(path, lambda part: save_file(tensors, part, {"sha256": _checksum(tensors)}))
 

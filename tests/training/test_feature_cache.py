@@ -269,6 +269,13 @@ def test_the_store_stays_below_its_limit(model, pets, feature_store, monkeypatch
     assert len(list_cache()) == 2
 
 
+def test_features_in_bfloat16_count_for_what_they_take(model, pets, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setenv("COURSE_FEATURES_GB", "0.000012")  # 9 x 512 numbers of two bytes, not of four
+    cached_features(model, pets)
+    assert len(list_cache()) == 1
+
+
 def test_features_larger_than_the_limit_are_not_kept_and_drive_nothing_out(
     model, pets, feature_store, monkeypatch
 ):
