@@ -6,7 +6,7 @@ how a file is downloaded and verified; and which weights there are, since they s
 
 from course_utils.data.archives import FileStatus, dataset_files, files_table
 from course_utils.data.backbone_inputs import backbone_transform, build_backbone
-from course_utils.data.downloads import KnownFile, download, is_intact
+from course_utils.data.downloads import KnownFile, download
 from course_utils.data.files import check_room, make_folder, not_written, remove_leftovers, write_atomically
 from course_utils.data.folder_report import check_images
 from course_utils.data.folders import FolderOfClasses
@@ -75,7 +75,6 @@ __all__ = [
     "image_batches",
     "in_eight_bits",
     "in_memory",
-    "is_intact",
     "known_preset",
     "labels_of",
     "limit_per_class",

@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_utils.data import write_atomically
 from course_utils.evaluation import mean_interval
-from course_utils.figures import DescribedFigure, interval_plot
+from course_utils.figures import GREY, DescribedFigure, interval_plot
 from course_utils.teaching.lessons import run_lesson, write_text
 
 MOST_DRAWN = 40  # settings in one figure
@@ -147,5 +147,5 @@ def draw_means(means: pd.DataFrame, metric: str) -> DescribedFigure:
     label = f"{metric}: each run (grey), mean over seeds,\n{interval}"
     figure = interval_plot(shown.rename(columns={"mean": "accuracy"}), description, label=label)
     points = shown.explode("each")
-    figure.axes[0].plot(points["each"].astype(float), points.index, ".", color="#777777", zorder=3)
+    figure.axes[0].plot(points["each"].astype(float), points.index, ".", color=GREY, zorder=3)
     return figure
