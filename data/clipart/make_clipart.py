@@ -5,25 +5,41 @@
 FOLDER of the source is what Debian's packages `openclipart-png` and `openclipart-svg` (1:0.18+dfsg-19)
 install as /usr/share/openclipart: the folder `png` with the drawings, and `svg` with the metadata of each
 one. `drawings.csv` beside this script is the list of the drawings that were chosen by hand: the columns
-`class`, `path` and `set` are read, the others are written. Given the same version of Pillow, every file is
-made again byte for byte.
+`class`, `path`, `set` and `random_split` are read, the others are written. Given the same version of Pillow,
+every file is made again byte for byte.
 """
 
 import argparse
 import csv
 import hashlib
 import shutil
+from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image, ImageChops, ImageStat
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 SEED = 0
-TEST_DRAWINGS = 15  # of each class
+TEST_DRAWINGS = (15, 18)  # of each class, from and to
+TRAINING_DRAWINGS = 33  # of each class, at least
 SIDE = 128  # pixels, at most
-COLUMNS = ["class", "split", "file", "path", "set", "title", "author", "licence"]
+COLUMNS = ["class", "split", "random_split", "file", "path", "set", "title", "author"]
+COLUMNS += ["author_group", "group", "licence"]
 MAX_PALETTE_ERROR = 4.0  # root mean square over the drawing on white, in levels of 0 to 255
+
+# Names in the metadata that stand for one person (README.md says how we know).
+SAME_AUTHOR = {
+    "AbiClipart": "Gerald G.",
+    "Andrew Fitzsimon": "Andy Fitzsimon",
+    "Francesco Rollandin": "Architetto Francesco Rollandin",
+    "Jean-Victor Balin (balin_j@epita.fr)": "Jean-Victor Balin",
+    "Mo": "Lumen Design Studio",
+    "Tlarson": "TLarson",
+    "http://www.treebuilder.de": "Juliane Krug",
+    "mo": "Lumen Design Studio",
+}
 
 NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
@@ -38,18 +54,47 @@ def read_drawings(path: Path) -> list[dict[str, str]]:
         return sorted(csv.DictReader(file), key=lambda row: (row["class"], row["path"]))
 
 
-def choose_test_drawings(rows: list[dict[str, str]], seed: int) -> set[str]:
-    """Return the paths of the test drawings: the same number of every class, by a seeded draw.
+def find_groups(rows: list[dict[str, str]]) -> list[str]:
+    """Return the group of each drawing: whoever is linked by a set, or by a drawing made together, is one.
 
-    Drawings that belong to a set, which means that they share parts with each other, are not drawn: the
-    whole set stays in training.
+    A group is named after its author with the most drawings.
     """
-    random = np.random.default_rng(seed)
-    chosen: list[str] = []
-    for name in sorted({row["class"] for row in rows}):
-        single = [row["path"] for row in rows if row["class"] == name and not row["set"]]
-        chosen += random.choice(single, TEST_DRAWINGS, replace=False).tolist()
-    return set(chosen)
+    counts = Counter(row["author_group"] for row in rows)
+    linked = [[author, *author.split(" and ")] for author in counts]
+    for label in {(row["class"], row["set"]) for row in rows if row["set"]}:
+        linked.append([row["author_group"] for row in rows if (row["class"], row["set"]) == label])
+    members = {author: {author} for link in linked for author in link}
+    for link in linked:
+        joined = set().union(*(members[author] for author in link))
+        members |= dict.fromkeys(joined, joined)
+    names = {
+        author: max(sorted(together), key=lambda one: counts[one]) for author, together in members.items()
+    }
+    return [names[row["author_group"]] for row in rows]
+
+
+def choose_test_groups(rows: list[dict[str, str]], seed: int) -> set[str]:
+    """Return the groups whose drawings are the test set: a seeded choice with enough drawings of each class.
+
+    An integer program: 0 or 1 for each group, with the bounds on each class as constraints. The random
+    costs choose one of the many solutions. (The greedy StratifiedGroupKFold finds no solution: two authors
+    have more than a third of the drawings.)
+    """
+    groups, classes = (sorted({row[name] for row in rows}) for name in ("group", "class"))
+    counts = np.zeros((len(classes), len(groups)))
+    for row in rows:
+        counts[classes.index(row["class"]), groups.index(row["group"])] += 1
+    fewest, most = TEST_DRAWINGS
+    solution = milp(
+        np.random.default_rng(seed).normal(size=len(groups)),
+        integrality=1,
+        bounds=Bounds(0, 1),
+        constraints=LinearConstraint(
+            counts, fewest, np.minimum(most, counts.sum(axis=1) - TRAINING_DRAWINGS)
+        ),
+        options={"mip_rel_gap": 0},
+    )
+    return {group for group, chosen in zip(groups, solution.x, strict=True) if chosen > 0.5}
 
 
 def shrink(drawing: Image.Image, side: int) -> Image.Image:
@@ -109,15 +154,19 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent)
     arguments = parser.parse_args()
     rows = read_drawings(Path(__file__).parent / "drawings.csv")
-    test = choose_test_drawings(rows, SEED)
+    for row in rows:
+        row |= read_metadata((arguments.source / "svg" / row["path"]).with_suffix(".svg"))
+        row["author_group"] = SAME_AUTHOR.get(row["author"], row["author"])
+    for row, group in zip(rows, find_groups(rows), strict=True):
+        row["group"] = group
+    test = choose_test_groups(rows, SEED)
     for part in ("train", "test"):
         shutil.rmtree(arguments.output / part, ignore_errors=True)
     for row in rows:
-        part = "test" if row["path"] in test else "train"
+        part = "test" if row["group"] in test else "train"
         path = Path(row["path"])
         file = Path(part, row["class"], path.name)
         row |= {"split": part, "file": file.as_posix()}
-        row |= read_metadata(arguments.source / "svg" / path.with_suffix(".svg"))
         (arguments.output / file).parent.mkdir(parents=True, exist_ok=True)
         with Image.open(arguments.source / "png" / path) as drawing:
             reduce_colours(shrink(drawing, SIDE)).save(arguments.output / file, optimize=True)
