@@ -61,6 +61,10 @@ class Settings(BaseModel):
     """The share of those images that is set aside for validation."""
     test_fraction: float = Field(0.2, gt=0, lt=1)
     """The share of a folder's images that is set aside for testing, where it has no test folder."""
+    groups: str | None = None
+    """Which images of a folder belong together, by author or camera for example: no split divides them.
+    "FILE.csv:COLUMN", or a regular expression for their paths (see `course_utils.data.groups`). None: each
+    image stands for itself, but for the drawings that ship, which are grouped by author."""
     skip_bad_images: bool = False
     """Whether images of a folder that cannot be decoded, and classes without images, are left out.
     False: they are an error that lists them."""

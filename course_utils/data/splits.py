@@ -17,6 +17,7 @@ from torchvision import datasets
 from course_utils.data.archives import FileStatus, fetch_dataset
 from course_utils.data.backbone_inputs import backbone_transform
 from course_utils.data.folders import FolderOfClasses, folder_sources
+from course_utils.data.groups import check_groups_apart, grouped_split, image_groups
 from course_utils.data.loaders import classes_of, labels_of
 from course_utils.data.weights import backbone_weights
 from course_utils.errors import DataError
@@ -51,17 +52,18 @@ def load_splits(
     Validation images are drawn from the training images, unless a folder has its own: seeded, stratified
     (every class in the same proportion, and at least once), never from the test set. The three datasets are
     separate objects, each with a transform of its own, so that augmenting the training images cannot change
-    the others.
+    the others. No group of `groups` is in two of them; the drawings that ship are grouped by author.
 
     Args:
-        settings: `dataset`, `images_per_class`, `val_fraction`, `test_fraction`, `skip_bad_images` and `seed`
-            are used here; `backbone`, `weights` and `image_size` choose the transform.
+        settings: `dataset`, `groups`, `images_per_class`, `val_fraction`, `test_fraction`, `skip_bad_images`
+            and `seed` are used here; `backbone`, `weights` and `image_size` choose the transform.
         transform: From a picture to a tensor. None: what the pretrained weights were made with.
         train_transform: The same for training images only, for augmentation. None: `transform`.
 
     Raises:
-        DataError: If the dataset cannot be found, downloaded or read, has fewer than two classes, or a class
-            with too few images to be in each part.
+        DataError: If the dataset cannot be found, downloaded or read, has fewer than two classes, a class
+            with too few images to be in each part, or groups that cannot be kept on one side.
+        ConfigError: If `groups` is not valid, or the dataset has no files to group.
     """
     if transform is None:
         transform = backbone_transform(backbone_weights(settings), settings.image_size)
@@ -78,16 +80,44 @@ def load_splits(
     # One image of each class for each split that is drawn from the training images, and one that stays.
     check_class_sizes(train, at_least=3 - len({"val", "test"} & set(sources)))
 
-    def hold_out(split: str, indices: np.ndarray, fraction: float) -> tuple[np.ndarray, Dataset]:
-        """Return the indices that are left for training, and a split: its own, or drawn from `indices`."""
-        if split in sources:
-            return indices, sources[split](transform)
-        indices, drawn = stratified_split(train, indices, fraction, settings.seed)
-        return indices, Subset(sources["train"](transform), drawn.tolist())
+    groups = _groups_of(train, settings)
 
-    indices, test = hold_out("test", np.arange(len(train)), settings.test_fraction)
-    indices, val = hold_out("val", limit_per_class(train, indices, settings), settings.val_fraction)
-    return Splits(Subset(train, indices.tolist()), val, test, list(train.classes))
+    def divide(split: str, indices: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return which `indices` stay for training and which are held out: none if the split has a folder."""
+        if split in sources:
+            if groups is not None:
+                check_groups_apart(groups[indices], _groups_of(sources[split](transform), settings), split)
+            return indices, indices[:0]
+        if groups is None:
+            return stratified_split(train, indices, fraction, settings.seed)
+        return grouped_split(labels_of(train), groups, indices, fraction, settings.seed)
+
+    def held_out(split: str, indices: np.ndarray) -> Dataset:
+        is_own = split in sources
+        return sources[split](transform) if is_own else Subset(sources["train"](transform), indices.tolist())
+
+    left, test = divide("test", np.arange(len(train)), settings.test_fraction)
+    count, seed = settings.images_per_class, settings.seed
+    if groups is None:
+        left, val = divide("val", limit_per_class(train, left, count, seed), settings.val_fraction)
+    else:  # divided before they are limited: a few images of each class have too few groups to choose from
+        left, val = divide("val", left, settings.val_fraction)
+        if count is not None:
+            of_val = max(1, math.ceil(count * settings.val_fraction)) if len(val) else 0
+            left = limit_per_class(train, left, count - of_val, seed)
+            val = limit_per_class(train, val, of_val, seed)
+    return Splits(
+        Subset(train, left.tolist()), held_out("val", val), held_out("test", test), list(train.classes)
+    )
+
+
+def _groups_of(dataset: Dataset, settings: Settings) -> np.ndarray | None:
+    """Return the group of every image, or None if the settings name no groups."""
+    if settings.dataset == "clipart" and settings.groups is None:
+        root = shipped_data_folder() / "clipart"
+        return image_groups(dataset, root, f"{root / 'drawings.csv'}:author_group")
+    root = image_folder(settings.dataset) if settings.dataset.startswith("folder:") else Path()
+    return None if settings.groups is None else image_groups(dataset, root, settings.groups)
 
 
 def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]]:
@@ -196,11 +226,11 @@ def stratified_split(
     return np.sort(indices[~drawn]), np.sort(indices[drawn])
 
 
-def limit_per_class(dataset: Dataset, indices: np.ndarray, settings: Settings) -> np.ndarray:
-    """Keep at most `settings.images_per_class` of the `indices` of every class, drawn by the seed."""
-    if settings.images_per_class is None:
+def limit_per_class(dataset: Dataset, indices: np.ndarray, count: int | None, seed: int) -> np.ndarray:
+    """Keep at most `count` of the `indices` of every class, drawn by the seed; None keeps all."""
+    if count is None:
         return indices
     labels = labels_of(dataset)
-    shuffled = np.random.default_rng(settings.seed).permutation(indices)
-    kept = [shuffled[labels[shuffled] == label][: settings.images_per_class] for label in set(labels)]
+    shuffled = np.random.default_rng(seed).permutation(indices)
+    kept = [shuffled[labels[shuffled] == label][:count] for label in set(labels)]
     return np.sort(np.concatenate(kept))

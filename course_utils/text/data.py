@@ -211,7 +211,7 @@ def load_topics(settings: Settings, tokenizer) -> Splits:
 
 
 def _split(source: TextDataset, labelled: np.ndarray, test: TextDataset, settings: Settings) -> Splits:
-    chosen = limit_per_class(source, labelled, settings)
+    chosen = limit_per_class(source, labelled, settings.images_per_class, settings.seed)
     train, val = stratified_split(source, chosen, settings.val_fraction, settings.seed)
     return Splits(source.subset(train), source.subset(val), test, source.classes)
 

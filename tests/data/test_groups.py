@@ -1,0 +1,137 @@
+"""Groups: no author, camera or patient on both sides of a split."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from torch import nn
+
+from course_utils.data.groups import grouped_split
+from course_utils.data.loaders import labels_of
+from course_utils.data.splits import load_splits
+from course_utils.errors import ConfigError, DataError
+from course_utils.settings import Settings, shipped_data_folder
+
+pytestmark = pytest.mark.usefixtures("no_network")
+
+PEOPLE = ("anna", "ben", "cem", "dora", "emil", "fay", "gus", "hana", "ivo", "jo")
+BY_NAME = r"([^/]+)_\d+"
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Two classes, ten people, three pictures of each class by each person."""
+    root = tmp_path_factory.mktemp("photographs")
+    for name in ("cat", "dog"):
+        (root / name).mkdir()
+        for person in PEOPLE:
+            for number in range(3):
+                Image.new("RGB", (8, 8)).save(root / name / f"{person}_{number}.png")
+    return root
+
+
+def files_of(part):
+    source, indices = (part.dataset, part.indices) if hasattr(part, "indices") else (part, range(len(part)))
+    return [source.samples[index][0] for index in indices]
+
+
+def people_of(part):
+    return {file.rsplit("/", 1)[1].split("_")[0] for file in files_of(part)}
+
+
+def load(root, **own):
+    return load_splits(Settings(dataset=f"folder:{root}", **own), transform=nn.Identity())
+
+
+@pytest.mark.parametrize("count", [None, 10])
+def test_no_group_is_in_two_splits(photographs, count):
+    splits = load(photographs, groups=BY_NAME, images_per_class=count)
+    train, val, test = (people_of(part) for part in splits[:3])
+    assert not train & val and not train & test and not val & test
+    sizes = [np.bincount(labels_of(part)).tolist() for part in splits[:3]]
+    # Two of ten people are held out for testing, and a fifth of the other eight for validation.
+    assert sizes == ([[18, 18], [6, 6], [6, 6]] if count is None else [[8, 8], [2, 2], [6, 6]])
+
+
+def test_without_groups_the_same_people_are_on_both_sides(photographs):
+    splits = load(photographs)
+    assert people_of(splits.train) & people_of(splits.test)
+
+
+def test_a_column_of_a_table_names_the_groups(photographs, tmp_path):
+    files = sorted(path.relative_to(photographs).as_posix() for path in photographs.rglob("*.png"))
+    table = pd.DataFrame({"file": files, "owner": [file.split("/")[1].split("_")[0] for file in files]})
+    table.to_csv(tmp_path / "owners.csv", index=False)
+    by_table = load(photographs, groups=f"{tmp_path / 'owners.csv'}:owner")
+    by_name = load(photographs, groups=BY_NAME)
+    assert [files_of(part) for part in by_table[:3]] == [files_of(part) for part in by_name[:3]]
+
+
+def test_groups_that_are_numbers_in_a_table_stay_apart(photographs, tmp_path):
+    files = sorted(path.relative_to(photographs).as_posix() for path in photographs.rglob("*.png"))
+    owners = [("01", "1", "NA", "2", "3", "4", "5", "6", "7", "8")[index // 3 % 10] for index in range(60)]
+    pd.DataFrame({"file": files, "owner": owners}).to_csv(tmp_path / "owners.csv", index=False)
+    splits = load(photographs, groups=f"{tmp_path / 'owners.csv'}:owner")
+    assert len(people_of(splits.test)) == 2
+
+
+@pytest.mark.parametrize(
+    "groups, kind, words",
+    [
+        ("([", ConfigError, "regular expression"),
+        (r"(\d\d\d)", DataError, "60 of 60 images have no group"),
+        ("nowhere.csv:owner", DataError, "FileNotFoundError"),
+        (r"\.(png)", DataError, "cannot be split"),
+    ],
+)
+def test_groups_that_cannot_be_used_are_named(photographs, groups, kind, words):
+    with pytest.raises(kind, match=words.replace("(", r"\(")):
+        load(photographs, groups=groups)
+
+
+def test_a_table_without_the_column_or_without_an_image_is_named(photographs, tmp_path):
+    (tmp_path / "owners.csv").write_text("file,owner\ncat/anna_0.png,anna\n")
+    with pytest.raises(DataError, match="KeyError: 'author'"):
+        load(photographs, groups=f"{tmp_path / 'owners.csv'}:author")
+    with pytest.raises(DataError, match="59 of 60 images have no group"):
+        load(photographs, groups=f"{tmp_path / 'owners.csv'}:owner")
+
+
+def test_a_test_folder_that_shares_a_group_with_training_is_refused(tmp_path):
+    for split, people in {"train": PEOPLE[:8], "test": PEOPLE[7:]}.items():
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for person in people:
+                Image.new("RGB", (8, 8)).save(tmp_path / split / name / f"{person}_0.png")
+    with pytest.raises(DataError, match="1 groups have images in train and in test") as error:
+        load(tmp_path, groups=BY_NAME)
+    assert "hana" in error.value.found
+    for name in ("cat", "dog"):
+        (tmp_path / "test" / name / "hana_0.png").unlink()
+    splits = load(tmp_path, groups=BY_NAME)
+    assert not people_of(splits.train) & people_of(splits.val)
+
+
+def test_images_without_files_cannot_be_grouped():
+    with pytest.raises(ConfigError, match="cannot be grouped"):
+        load_splits(Settings(groups=BY_NAME))
+
+
+def test_a_group_larger_than_the_fraction_is_left_in_training():
+    labels = np.tile([0, 1], 50)
+    groups = np.where(np.arange(100) < 60, "large", np.arange(100).astype(str))
+    left, held_out = grouped_split(labels, groups, np.arange(100), 0.2, seed=0)
+    assert "large" in groups[left] and "large" not in groups[held_out]
+    assert sorted([*left, *held_out]) == list(range(100))
+    assert np.bincount(labels[held_out]).min() >= 3
+
+
+def test_the_drawings_that_ship_are_split_by_author():
+    table = pd.read_csv(shipped_data_folder() / "clipart" / "drawings.csv").set_index("file").author_group
+    for count in (None, 5):
+        splits = load_splits(Settings(dataset="clipart", images_per_class=count), transform=nn.Identity())
+        root = str(shipped_data_folder() / "clipart") + "/"
+        train, val, test = (
+            {table[file.removeprefix(root)] for file in files_of(part)} for part in splits[:3]
+        )
+        assert not train & val and not train & test and not val & test
