@@ -90,8 +90,8 @@ def grouped_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split `indices` in two so that no group is in both; return both sorted.
 
-    scikit-learn's `StratifiedGroupKFold` makes 1 / `fraction` folds. The one in which every class comes nearest
-    to `fraction` is held out. Groups are not divided, so the fraction is only approximate.
+    scikit-learn's `StratifiedGroupKFold` makes 1 / `fraction` folds. The one in which every class comes
+    nearest to `fraction` is held out. Groups are not divided, so the fraction is only approximate.
 
     Args:
         labels, groups: Of all images, [images].
