@@ -115,7 +115,7 @@ def _groups_of(dataset: Dataset, settings: Settings) -> np.ndarray | None:
     """Return the group of every image, or None if the settings name no groups."""
     if settings.dataset == "clipart" and settings.groups is None:
         root = shipped_data_folder() / "clipart"
-        return image_groups(dataset, root, f"{root / 'drawings.csv'}:author_group")
+        return image_groups(dataset, root, f"{root / 'drawings.csv'}:group")
     root = image_folder(settings.dataset) if settings.dataset.startswith("folder:") else Path()
     return None if settings.groups is None else image_groups(dataset, root, settings.groups)
 

@@ -127,7 +127,7 @@ def test_a_group_larger_than_the_fraction_is_left_in_training():
 
 
 def test_the_drawings_that_ship_are_split_by_author():
-    table = pd.read_csv(shipped_data_folder() / "clipart" / "drawings.csv").set_index("file").author_group
+    table = pd.read_csv(shipped_data_folder() / "clipart" / "drawings.csv").set_index("file")["group"]
     for count in (None, 5):
         splits = load_splits(Settings(dataset="clipart", images_per_class=count), transform=nn.Identity())
         root = str(shipped_data_folder() / "clipart") + "/"
