@@ -90,8 +90,8 @@ def grouped_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split `indices` in two so that no group is in both; return both sorted.
 
-    scikit-learn's `StratifiedGroupKFold` makes 1 / `fraction` folds. The one in which every class comes
-    nearest to `fraction` is held out. Groups are not divided, so the fraction is only approximate.
+    scikit-learn's `StratifiedGroupKFold` makes 1 / `fraction` folds. The one in which the classes come
+    nearest to `fraction`, on average, is held out. Groups are whole, so the fraction is only approximate.
 
     Args:
         labels, groups: Of all images, [images].
@@ -110,12 +110,10 @@ def grouped_split(
     if number <= min(len(set(groups[indices])), total.max()):
         folds = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # of a class smaller than the number of folds: see below
+            warnings.simplefilter("ignore", UserWarning)  # of a class smaller than the number of folds
             for _, held_out in folds.split(indices, own, groups[indices]):
                 counts = np.bincount(own[held_out], minlength=len(total))[present]
-                distance = np.abs(counts / total[present] - fraction).max()
+                distance = np.abs(counts / total[present] - fraction).mean()
                 if (counts > 0).all() and (counts < total[present]).all() and distance < smallest:
                     best, smallest = held_out, distance
     if best is None:
