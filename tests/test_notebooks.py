@@ -31,7 +31,7 @@ from course_utils.models import (
 from course_utils.settings import REPOSITORY_FOLDER, Settings, settings_from_notebook
 from course_utils.teaching import lesson_notebooks
 from course_utils.text.encoders import pool
-from course_utils.training.learning_rates import parameter_groups
+from course_utils.training.loop import parameter_groups
 
 LESSONS = lesson_notebooks()
 LOOKS_INSIDE = {"soak", "grading"}  # benchmarks that take a part of the package to pieces on purpose

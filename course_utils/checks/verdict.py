@@ -27,7 +27,8 @@ import torch
 from torch import nn
 
 from course_utils.checks.values import as_number, describe, in_words
-from course_utils.settings import preserve_rng_state, set_seed
+from course_utils.data import preserve_rng_state
+from course_utils.settings import set_seed
 
 NO_RETURN = "Your function gives back None. Does its last line begin with `return`?"
 

@@ -11,7 +11,17 @@ from course_utils.data.files import check_room, make_folder, not_written, remove
 from course_utils.data.folder_report import check_images
 from course_utils.data.folders import FolderOfClasses
 from course_utils.data.image_io import load_rgb
-from course_utils.data.loaders import batches_of, classes_of, collate, labels_of, make_loader
+from course_utils.data.loaders import (
+    batches_of,
+    check_batch_labels,
+    check_labels,
+    classes_of,
+    collate,
+    labels_of,
+    make_loader,
+    preserve_rng_state,
+    progress_bar,
+)
 from course_utils.data.preprocessing import (
     ImageClassification,
     as_pixels,
@@ -24,7 +34,6 @@ from course_utils.data.preprocessing import (
     send,
     source_and_indices,
 )
-from course_utils.data.progress import progress_bar
 from course_utils.data.splits import (
     DOWNLOADED,
     Splits,
@@ -59,9 +68,11 @@ __all__ = [
     "backbone_weights",
     "batches_of",
     "build_backbone",
+    "check_batch_labels",
     "check_class_sizes",
     "check_finite",
     "check_images",
+    "check_labels",
     "check_room",
     "check_sums",
     "classes_of",
@@ -84,6 +95,7 @@ __all__ = [
     "make_loader",
     "normalise",
     "not_written",
+    "preserve_rng_state",
     "progress_bar",
     "read_weights",
     "remove_leftovers",

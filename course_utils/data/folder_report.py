@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 
 from course_utils.data.folders import list_entries, pictures_by_class, split_folders
 from course_utils.data.image_io import decoding_problem, is_animated, load_rgb
-from course_utils.data.progress import progress_bar
+from course_utils.data.loaders import progress_bar
 from course_utils.errors import DataError, printable
 
 MODES = {

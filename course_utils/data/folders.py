@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from torchvision import datasets
 
 from course_utils.data.image_io import Decoded, load_rgb, try_to_decode
-from course_utils.data.progress import progress_bar
+from course_utils.data.loaders import progress_bar
 from course_utils.errors import DataError, printable
 
 # Two of these beside each other are no classes. The course reads the first three as splits.

@@ -4,8 +4,11 @@ Plain PyTorch says "stack expects each tensor to be equal size", names no image,
 an epoch; and whatever goes wrong in an extra process comes back as a text inside another error.
 """
 
+import os
+import random
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +25,39 @@ from torch.utils.data import (
     default_collate,
 )
 from torchvision.datasets import DatasetFolder
+from tqdm.auto import tqdm
 
 from course_utils.errors import ConfigError, CourseError, DataError
-from course_utils.settings import preserve_rng_state
 
 PROBED = 16  # images
 
 SHARED_MEMORY = "/dev/shm"
 """Where Linux keeps what processes share. A container often has 64 MB there."""
+
+
+def progress_bar(iterable: Iterable | None = None, **options: object) -> tqdm:
+    """Return tqdm's progress bar; of several processes only the first shows one.
+
+    Args:
+        iterable: What to go through. None: the caller updates the bar.
+        options: As tqdm takes them.
+    """
+    # `disable=False` would overrule TQDM_DISABLE, which tqdm itself reads only once, on import.
+    if os.environ.get("RANK", "0") != "0" or os.environ.get("TQDM_DISABLE"):
+        options["disable"] = True
+    return tqdm(iterable, **options)
+
+
+@contextmanager
+def preserve_rng_state() -> Iterator[None]:
+    """Restore the random numbers of Python, numpy and torch (on the CPU) at the end, whatever happens."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
 
 
 def collate(samples: Sequence[tuple]) -> list[torch.Tensor]:
@@ -201,6 +229,49 @@ def _whole_numbers(labels: object, where: str) -> np.ndarray:
     ) from cause
 
 
+def check_labels(dataset: Dataset, classes: list[str]) -> None:
+    """Look at every label on the CPU, before the first step.
+
+    Raises:
+        DataError: If one is not the number of a class, or there are more or fewer labels than images.
+    """
+    labels = labels_of(dataset)
+    wrong = ((labels < 0) | (labels >= len(classes))).nonzero()[0]
+    if len(wrong):
+        where = f"sample {wrong[0]} ({len(wrong)} of {len(labels)} samples are wrong)"
+        raise _wrong_label(where, len(classes), f"label {labels[wrong[0]]}")
+    if len(labels) != len(dataset):
+        raise _wrong_label(type(dataset).__name__, len(classes), f"{len(labels)} for {len(dataset)} images")
+
+
+def check_batch_labels(labels: object, num_classes: int | None, where: str) -> None:
+    """Look at the labels that a loader really gives: a `target_transform` may have changed them.
+
+    Raises:
+        DataError: If they are not int64, [images], or one is not the number of a class. (`num_classes`
+            None: how many there are is not known.)
+    """
+    if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
+        kind = f"{labels.dtype}, {list(labels.shape)}" if isinstance(labels, torch.Tensor) else type(labels)
+        raise _wrong_label(where, num_classes, f"labels of the type {kind}")
+    if num_classes is None:
+        return
+    if labels.min() < 0 or labels.max() >= num_classes:
+        wrong = next(label for label in labels.tolist() if not 0 <= label < num_classes)
+        raise _wrong_label(where, num_classes, f"label {wrong}")
+
+
+def _wrong_label(where: str, num_classes: int | None, found: str) -> DataError:
+    known = f" from 0 to {num_classes - 1} ({num_classes} classes)" if num_classes else ""
+    return DataError(
+        "A label is not the number of a class.",
+        where=where,
+        expected=f"a whole number{known} for every image",
+        found=found,
+        do="Labels count from 0: check how they were made.",
+    )
+
+
 def classes_of(dataset: Dataset) -> list[str]:
     """Return the names of the classes of torchvision's dataset or of a `Subset` of one."""
     if isinstance(dataset, Subset):
@@ -251,7 +322,8 @@ def make_loader(
     batches = FullBatches(order, batch_size, smallest_batch)
     probe(dataset, batch_size)
     if isinstance(dataset, TensorDataset):
-        dataset, collate_fn = WholeBatches(dataset), tuple
+        # What lies in memory needs no extra process to read it.
+        dataset, collate_fn, num_workers = WholeBatches(dataset), tuple, 0
     else:
         collate_fn = collate
     options = {"num_workers": num_workers, "generator": generator, "collate_fn": collate_fn}

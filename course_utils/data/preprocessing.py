@@ -17,8 +17,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 from torchvision import datasets, models
 from torchvision.transforms import v2
 
-from course_utils.data.loaders import classes_of, labels_of, make_loader
-from course_utils.data.progress import progress_bar
+from course_utils.data.loaders import classes_of, labels_of, make_loader, progress_bar
 
 # What torchvision's weights do to a picture. Their `transforms()` is public, the module of its class is not.
 ImageClassification = type(models.ResNet18_Weights.IMAGENET1K_V1.transforms())

@@ -3,30 +3,44 @@
 Filling a backbone with its weights; finding and replacing the head; freezing and thawing; saving and loading.
 """
 
-from course_utils.models.backbones import choose_device, load_backbone
+from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import (
     STAGE_CONTAINERS,
+    check_head,
+    check_trainable,
+    choose_device,
     eval_mode,
+    find_head,
     freeze,
     freeze_batchnorm,
     only_head_trainable,
+    replace_head,
     set_train_mode,
     stage_names,
     stage_parameters,
     thaw,
     trainable_parameters,
+    without_head,
 )
-from course_utils.models.heads import find_head, replace_head, without_head
-from course_utils.models.saving import describe_preprocessing, load_model, model_transform, save_model
+from course_utils.models.saving import (
+    describe_preprocessing,
+    hash_tensors,
+    load_model,
+    model_transform,
+    save_model,
+)
 
 __all__ = [
     "STAGE_CONTAINERS",
+    "check_head",
+    "check_trainable",
     "choose_device",
     "describe_preprocessing",
     "eval_mode",
     "find_head",
     "freeze",
     "freeze_batchnorm",
+    "hash_tensors",
     "load_backbone",
     "load_model",
     "model_transform",

@@ -9,7 +9,7 @@ from torchvision.models import WeightsEnum
 
 from course_utils.data import FileWeights, RandomWeights, backbone_name, build_backbone, read_weights
 from course_utils.errors import ConfigError, WeightsError
-from course_utils.models.heads import find_head, replace_head
+from course_utils.models.freezing import find_head, replace_head
 
 
 def load_backbone(weights: WeightsEnum) -> nn.Module:
@@ -71,28 +71,3 @@ def _check_compatible(state: Mapping[str, torch.Tensor], network: nn.Module, whe
                 found=str(tensor.dtype),
                 do="Save them as float32. Weights that were quantized to whole numbers cannot be used.",
             )
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """Return where the network runs: for "auto" CUDA's graphics card if there is one, else the CPU.
-
-    Apple's "mps" is used only if it is named: the course was never tested there, and others report other
-    losses than on a CPU.
-
-    Raises:
-        ConfigError: If a device is asked for that this machine does not have.
-    """
-    present = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
-    if name == "auto":
-        return torch.device(present[0])
-    if torch.backends.mps.is_available():
-        present.append("mps")
-    if name not in present:
-        raise ConfigError(
-            f"This machine has no device {name!r}.",
-            where="device",
-            expected=f"auto or {', '.join(present)}",
-            found=repr(name),
-            do='Use device="auto".',
-        )
-    return torch.device(name)

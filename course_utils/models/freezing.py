@@ -1,22 +1,93 @@
-"""Freezing and thawing: the stages of a backbone, and which of them are trained.
+"""Freezing and thawing: the head and the stages of a network, and which of them are trained.
 
-A backbone is a pile of *stages*, from the picture up to the head. Fine-tuning thaws it from the top:
-lesson 06 shows how far down that pays.
+The *head* is the last layer, which turns features into one number for each class. Everything below it is the
+*backbone*: a pile of *stages* that turn a picture into a list of numbers, its *features*. Lesson 03 puts a
+new head in the place of the old one. Fine-tuning thaws the backbone from the top, and lesson 06 shows how far
+down that pays.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
-from course_utils.models.heads import find_head
+from course_utils.errors import ConfigError
 from course_utils.settings import unknown_name
 
+HEAD_NAMES = ("fc", "classifier", "heads", "head")  # as torchvision's families call theirs
 # As the families call theirs; those in the second row are BERT's, DistilBERT's and GPT-2's.
 STAGE_CONTAINERS = (
     *("features", "encoder", "layers", "blocks", "stages", "trunk_output"),
     *("layer", "transformer", "h"),
 )
+
+
+def find_head(model: nn.Module) -> str:
+    """Return the name of the last layer, for example "fc" in a ResNet or "classifier.6" in a VGG.
+
+    Raises:
+        ConfigError: If the network does not end in a linear layer that this course knows to find.
+    """
+    if hasattr(model, "get_classifier"):  # timm's own way to ask
+        classifier = model.get_classifier()
+        for name, module in model.named_modules():
+            if module is classifier and isinstance(module, nn.Linear):
+                return name
+    else:
+        for name in HEAD_NAMES:
+            module = getattr(model, name, None)
+            if isinstance(module, nn.Sequential) and len(module):
+                last, module = list(module.named_children())[-1]
+                name = f"{name}.{last}"
+            if isinstance(module, nn.Linear):
+                return name
+    raise ConfigError(
+        "The head of this network is not known.",
+        where=type(model).__name__,
+        expected="a last layer of type nn.Linear, alone or at the end of an nn.Sequential, "
+        f"with one of the names {', '.join(HEAD_NAMES)}",
+        found=f"the parts {', '.join(name for name, _ in model.named_children())}",
+        do="Choose another backbone, for example resnet18, vgg16, efficientnet_b0 or vit_b_16.",
+    )
+
+
+def replace_head(model: nn.Module, num_classes: int) -> nn.Linear:
+    """Put a new, random linear layer in the place of the network's last layer, and return it.
+
+    The network is changed in place. The new head takes as many features as the old one did.
+
+    Raises:
+        ConfigError: If the head is not known, or `num_classes` is less than 2.
+    """
+    if not isinstance(num_classes, int) or num_classes < 2:
+        raise ConfigError(
+            "A head needs at least two classes to choose from.",
+            where="num_classes",
+            expected="a whole number from 2",
+            found=repr(num_classes),
+            do="Give the number of classes of your dataset: len(splits.classes).",
+        )
+    name = find_head(model)
+    old = model.get_submodule(name)
+    new = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
+    model.set_submodule(name, new)
+    return new
+
+
+@contextmanager
+def without_head(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the network with its head taken off, so that it returns the features of a picture.
+
+    The head is put back at the end, also after an error.
+    """
+    name = find_head(model)
+    head = model.get_submodule(name)
+    model.set_submodule(name, nn.Identity())
+    try:
+        yield model
+    finally:
+        model.set_submodule(name, head)
 
 
 def freeze(model: nn.Module, except_head: bool = True) -> None:
@@ -147,3 +218,56 @@ def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
         part = next((part for part in stage_of_part if name.startswith(f"{part}.")), None)
         stages[stage_of_part.get(part, first)].append(parameter)
     return stages
+
+
+def check_head(model: nn.Module, num_classes: int) -> None:
+    """Catch what plain PyTorch runs silently: a head for other classes, and nothing to train."""
+    name = find_head(model)
+    answers = model.get_submodule(name).out_features
+    if answers != num_classes:
+        raise ConfigError(
+            "The head does not fit the classes of the dataset.",
+            where=f"model.{name}",
+            expected=f"{num_classes} outputs, one for each class",
+            found=f"{answers} outputs",
+            do=f"Call replace_head(model, num_classes={num_classes}) first. An attribute that you set "
+            "by another name is never called by the network.",
+        )
+    check_trainable(model)
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Refuse a network in which everything is frozen."""
+    if not trainable_parameters(model):
+        raise ConfigError(
+            "There is nothing to train.",
+            where=type(model).__name__,
+            expected="at least one parameter with requires_grad=True",
+            found="every parameter is frozen",
+            do="Call freeze(model), which leaves the head trainable.",
+        )
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return where the network runs: for "auto" CUDA's graphics card if there is one, else the CPU.
+
+    Apple's "mps" is used only if it is named: the course was never tested there, and others report other
+    losses than on a CPU.
+
+    Raises:
+        ConfigError: If a device is asked for that this machine does not have.
+    """
+    present = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
+    if name == "auto":
+        return torch.device(present[0])
+    if torch.backends.mps.is_available():
+        present.append("mps")
+    if name not in present:
+        raise ConfigError(
+            f"This machine has no device {name!r}.",
+            where="device",
+            expected=f"auto or {', '.join(present)}",
+            found=repr(name),
+            do='Use device="auto".',
+        )
+    return torch.device(name)

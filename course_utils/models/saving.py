@@ -7,7 +7,7 @@ when it is read.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from course_utils.data import ImageClassification, build_backbone, check_finite, write_atomically
 from course_utils.errors import CheckpointError, CourseError
-from course_utils.models.heads import replace_head
+from course_utils.models.freezing import replace_head
 
 
 def save_model(
@@ -171,8 +171,12 @@ def describe_preprocessing(transform: Callable) -> dict:
 
 def _fingerprint(state: dict[str, torch.Tensor], card: dict) -> str:
     """Return one SHA-256 over every number of a network and over its card."""
-    digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
-    for name, tensor in sorted(state.items()):
+    return hash_tensors(hashlib.sha256(json.dumps(card, sort_keys=True).encode()), state)
+
+
+def hash_tensors(digest: "hashlib._Hash", tensors: Mapping[str, torch.Tensor]) -> str:
+    """Add names, types, shapes and numbers of tensors to a hash, and return it in hexadecimal."""
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -34,7 +34,7 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
         processes: How many to start.
 
     Raises:
-        ConfigError: If accelerate is not installed, or on Windows.
+        ConfigError: On Windows.
         CourseError: What the first process to fail raised. If one was killed, a TrainingError that names it.
     """
     if not hasattr(os, "fork"):
@@ -45,17 +45,8 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
             found="one on which it cannot",
             do="Start them from the command line: torchrun --nproc-per-node 2 -m course_utils train",
         )
-    try:
-        from accelerate import notebook_launcher
-        from accelerate.state import AcceleratorState
-    except ImportError as error:
-        raise ConfigError(
-            "Several processes cannot be started from here.",
-            where="accelerate",
-            expected="the package accelerate",
-            found=str(error),
-            do='Install it: pip install "accelerate>=1.0".',
-        ) from error
+    from accelerate import notebook_launcher
+    from accelerate.state import AcceleratorState
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     # What an earlier `fit` of this notebook has left: the copies are to be processes of their own.
@@ -92,10 +83,10 @@ def _run_process(notebook: int, output: object, folder: Path, function: Callable
         rank = os.environ["RANK"]
         if not error.where.startswith("process "):
             error = error.within(f"process {rank} of {os.environ['WORLD_SIZE']}")
-        # Written first and then named, so that it is never read half.
+        # Written first and then named, so that nobody reads half of it.
         part = folder / f".{rank}"
-        parts = (error.failed, error.where, error.expected, error.found, error.do)
-        part.write_text(json.dumps([type(error).__name__, *parts]), encoding="utf-8")
+        parts = {name: getattr(error, name) for name in ("failed", "where", "expected", "found", "do")}
+        part.write_text(json.dumps([type(error).__name__, parts]), encoding="utf-8")
         part.rename(folder / rank)
         # The launcher looks ten times a second. If another process was killed, it is to find that one first.
         time.sleep(0.5)
@@ -108,13 +99,10 @@ def _run_process(notebook: int, output: object, folder: Path, function: Callable
 def _first_error(error: Exception, folder: Path, processes: int) -> CourseError:
     """Return the error of the process that failed first, or one that says how it ended."""
     rank, failure = error.get_first_failure()
-    written = sorted(
-        (path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: path.stat().st_mtime_ns
-    )
+    written = sorted(folder.glob("[0-9]*"), key=lambda path: path.stat().st_mtime_ns)
     if failure.exitcode >= 0 and written:
-        kind, failed, *parts = json.loads(written[0].read_text(encoding="utf-8"))
-        named = dict(zip(("where", "expected", "found", "do"), parts, strict=True))
-        return getattr(errors, kind)(failed, **named)
+        kind, parts = json.loads(written[0].read_text(encoding="utf-8"))
+        return getattr(errors, kind)(**parts)
     ended = f"the signal {failure.signal_name()}" if failure.exitcode < 0 else f"exit code {failure.exitcode}"
     return TrainingError(
         "A process has ended before its work was done, and so the others were stopped.",

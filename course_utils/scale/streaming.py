@@ -47,7 +47,7 @@ def write_tars(dataset: Dataset, folder: str | Path, images_per_tar: int = 1000)
         dataset: Pictures in folders, such as `folders.FolderOfClasses`, or a Subset of them. Shuffle it
             first: a tar file of one class teaches a network nothing else for a long time.
         folder: Where to; tar files of the same names are replaced.
-        images_per_tar: How many pictures are in one. Real ones have 100 MB and more.
+        images_per_tar: How many pictures are in one. Real tar files have 100 MB and more.
 
     Returns:
         The paths of the tar files, in order.
@@ -75,18 +75,7 @@ def _fill(path: Path, source: Dataset, indices: Sequence[int]) -> None:
 
 
 def read_tar(path: str | Path, preset: ImageClassification) -> Iterator[tuple[torch.Tensor, int]]:
-    """Go through the pictures of one tar file from beginning to end.
-
-    Args:
-        path: A tar file in the format of WebDataset: for each key a picture, and a label in `cls`.
-        preset: What torchvision's weights entry gives as `.transforms()`.
-
-    Yields:
-        A picture (uint8, [3, height, width], resized and cropped as the preset says) and its label.
-
-    Raises:
-        DataError: If the file, or a picture in it, cannot be read.
-    """
+    """Yield each picture of a tar file (uint8, [3, height, width], as the preset crops it) and its label."""
     import webdataset
 
     path, prepare, key = Path(path).resolve(), in_eight_bits(preset), "its beginning"
@@ -98,13 +87,17 @@ def read_tar(path: str | Path, preset: ImageClassification) -> Iterator[tuple[to
             (picture,) = [sample[name] for name in sample if name != "cls" and not name.startswith("__")]
             yield prepare(load_rgb(io.BytesIO(picture), warn=False)), int(sample["cls"])
     except Exception as error:  # tarfile, webdataset and Pillow each raise their own
-        raise DataError(
-            "A tar file of pictures cannot be read to its end.",
-            where=f"{path}, near {key}",
-            expected="pictures that can be decoded, each with its label in a file .cls",
-            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            do="Get or write this tar file again. The features of the others are kept.",
-        ) from error
+        raise _unreadable(path, key, error) from error
+
+
+def _unreadable(path: Path, near: str, error: Exception) -> DataError:
+    return DataError(
+        "A tar file of pictures cannot be read to its end.",
+        where=f"{path}, near {near}",
+        expected="pictures that can be decoded, each with its label in a file .cls",
+        found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+        do="Get or write this tar file again. The features of the others are kept.",
+    )
 
 
 def stream_features(
@@ -134,7 +127,7 @@ def stream_features(
         run = optimized_copy(backbone, device)
         for index in progress_bar(own, desc="tar files", leave=False):
             tar = Path(tars[index])
-            name = f"{tar.stem}-{_fingerprint(of_model.copy(), tar)}.safetensors"
+            name = f"{tar.stem}-{_fingerprint(of_model, tar)}.safetensors"
             paths[index] = Path(folder).resolve() / name
             if read_features(paths[index]) is not None:
                 continue
@@ -158,17 +151,9 @@ def _batches(
         yield torch.stack([picture for picture, _ in batch]), torch.tensor([label for _, label in batch])
 
 
-def _fingerprint(digest: "hashlib._Hash", tar: Path) -> str:
+def _fingerprint(of_model: "hashlib._Hash", tar: Path) -> str:
     try:
         with tar.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+            return hashlib.file_digest(file, of_model.copy).hexdigest()[:16]
     except OSError as error:
-        raise DataError(
-            "A tar file of pictures cannot be read.",
-            where=tar.resolve(),
-            expected="a file that you may read",
-            found=f"{type(error).__name__}: {error}",
-            do="Check the path, and give the same list on every process.",
-        ) from error
-    return digest.hexdigest()[:16]
+        raise _unreadable(tar.resolve(), "its beginning", error) from error

@@ -90,14 +90,14 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
     with _own_folder(output):
         if finished := from_main_process(lambda: _finished(output, settings, part)):
             return finished
-        from_main_process(lambda: check_room(output, _most_bytes(model, part) - _size(output / STATE)))
+        from_main_process(lambda: check_room(output, _more_bytes(output, model, part)))
         history = fit(model, splits.train, splits.val, settings, checkpoint=output / STATE)
         if history.interrupted:
             done = f"{len(history.epochs)} of {settings.epochs} epochs are finished"
             raise KeyboardInterrupt(f"Interrupted: {done}, and nothing was tested.")
         fitted = time.perf_counter()
         result = evaluate(model, splits.test, num_workers=settings.num_workers)
-        low, high = accuracy_interval(result.correct, len(result.labels))
+        interval = accuracy_interval(result.correct, len(result.labels))
         device = next(model.parameters()).device
         facts = {
             "settings": settings.model_dump(),
@@ -109,11 +109,7 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
             "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
             "epochs": [asdict(epoch) for epoch in history.epochs],
             "best_epoch": history.best.epoch,
-            "test": {
-                "correct": result.correct,
-                "accuracy": result.accuracy,
-                "interval_95": [low, high],
-            },
+            "test": {"correct": result.correct, "accuracy": result.accuracy, "interval_95": [*interval]},
             "seconds": {"fit": fitted - started, "evaluate": time.perf_counter() - fitted},
         }
         names = {"backbone": settings.backbone, "classes": splits.classes, "image_size": settings.image_size}
@@ -147,32 +143,23 @@ def _take(lock: FileLock, output: Path) -> None:
 
 
 def _finished(output: Path, settings: Settings, part: str) -> dict | None:
-    """Return the results of the same run if they are here already; None if there are none of any run.
-
-    Raises:
-        ConfigError: If there are others: they are not this run's to write over.
-    """
+    """Return the results of the same run if they are here already; refuse to go on over those of another."""
     there = [name for name in (MODEL, RESULTS) if (output / name).exists()]
     if not there:
         return None
-    wanted, saved = {**_identity(settings.model_dump()), "part": part}, {}
+    wanted, saved = {**settings.model_dump(exclude={"device", "num_workers"}), "part": part}, {}
     try:
         facts = json.loads((output / RESULTS).read_text(encoding="utf-8"))
-        saved = {**_identity(facts["settings"]), "part": facts["trained"]}
-        if len(there) == 2 and saved == wanted and summary(facts):
+        saved = {**facts["settings"], "part": facts["trained"]}
+        different = [name for name in wanted if saved.get(name) != wanted[name]]
+        if len(there) == 2 and not different and summary(facts):
             print("This run was finished before, and is left as it is:")
             return facts
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not written by a run
-        saved = {}
-    different = [name for name in wanted if saved and saved.get(name) != wanted[name]]
+        different = []
     words = ", ".join(f"{name}={saved.get(name)!r} instead of {wanted[name]!r}" for name in different)
     found = f"{' and '.join(there)}, not of this run" + (f" ({words})" if words else "")
     raise _not_here(output, "a new folder, or that of an unfinished run with the same settings", found)
-
-
-def _identity(settings: dict) -> dict:
-    """Return those settings that make a run another one."""
-    return {name: value for name, value in settings.items() if name not in ("device", "num_workers")}
 
 
 AWAY = "Choose another folder with --output; or move these files away, and an unfinished run goes on."
@@ -184,25 +171,18 @@ def _not_here(output: Path, expected: str, found: str, do: str = AWAY) -> Config
     )
 
 
-def _most_bytes(model: nn.Module, part: str) -> int:
-    """Return how much a run has on the disk at most: two training states, while one replaces the other."""
+def _more_bytes(output: Path, model: nn.Module, part: str) -> int:
+    """Return how much more a run needs on the disk: two training states, while one replaces the other."""
     whole = sum(tensor.nbytes for tensor in model.state_dict().values())
     trained = sum(parameter.nbytes for parameter in trainable_parameters(model))
     kept = trained if part == "head" else whole
     state = 2 * kept + 2 * trained  # as it is and as it was best, and two numbers of Adam for each
-    return 2 * state + whole + 2_000_000  # names, shapes and results
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    there = (output / STATE).stat().st_size if (output / STATE).exists() else 0
+    return 2 * state + whole + 2_000_000 - there  # names, shapes and results take the two million
 
 
 def choose_part(model: nn.Module, part: str) -> None:
-    """Freeze a network but for its head, and for what `part` names: see `train_run`.
-
-    Raises:
-        ConfigError: If the network has no such stage.
-    """
+    """Freeze a network but for its head, and for what `part` names: see `train_run`."""
     freeze(model)
     if part == "all":
         model.requires_grad_(True)

@@ -4,6 +4,7 @@ The loop and its history; features, which a frozen backbone gives once, and thei
 resuming; precision and processes.
 """
 
+from course_utils.data import check_batch_labels
 from course_utils.training.acceleration import (
     fast_inference,
     fastest_dtype,
@@ -13,7 +14,6 @@ from course_utils.training.acceleration import (
     num_processes,
     process_state,
 )
-from course_utils.training.checks import check_batch_labels
 from course_utils.training.feature_cache import (
     cache_folder,
     cache_limit,
@@ -34,8 +34,8 @@ from course_utils.training.features import (
     share_among_processes,
 )
 from course_utils.training.history import History
-from course_utils.training.learning_rates import cosine_schedule, lr_range_test, parameter_groups
-from course_utils.training.loop import evaluate_loss, fit, train_one_epoch
+from course_utils.training.learning_rates import lr_range_test
+from course_utils.training.loop import cosine_schedule, evaluate_loss, fit, parameter_groups, train_one_epoch
 
 __all__ = [
     "EXTRACTION_BATCH",

@@ -18,8 +18,9 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from course_utils.data import preserve_rng_state
 from course_utils.errors import ConfigError, CourseError
-from course_utils.settings import preserve_rng_state, set_seed
+from course_utils.settings import set_seed
 
 Result = TypeVar("Result")
 
@@ -57,12 +58,9 @@ def fast_inference(device: torch.device) -> Iterator[None]:
 def make_accelerator(device: torch.device, grad_accum_steps: int = 1):
     """Return an `accelerate.Accelerator` for training in `fastest_dtype`, on all processes.
 
-    In float16 a gradient below 6e-8 becomes 0, so accelerate multiplies the loss by a large number before the
-    backward pass and divides the gradients by it before the step (Micikevicius et al., 2017, section 3.2).
-
-    Args:
-        device: Where the network runs.
-        grad_accum_steps: How many backward passes make one step of the optimizer.
+    `grad_accum_steps` backward passes make one step of the optimizer. In float16 a gradient below 6e-8
+    becomes 0, so accelerate multiplies the loss by a large number before the backward pass and divides the
+    gradients by it before the step (Micikevicius et al., 2017, section 3.2).
 
     Raises:
         ConfigError: If the launcher asks for sharded weights (FSDP), which the course does not train.
@@ -100,11 +98,24 @@ def num_processes() -> int:
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
-def process_state(device: torch.device | None = None):
-    """Return accelerate's `PartialState`: it joins the processes that a launcher has started.
+def check_batch_size(batch_size: int, grad_accum_steps: int) -> None:
+    """Refuse a step that processes and accumulation cannot divide into equal parts."""
+    parts = num_processes() * grad_accum_steps
+    if batch_size % parts:
+        raise ConfigError(
+            "The images of a step cannot be shared equally.",
+            where="batch_size",
+            expected=f"a multiple of {parts}: {num_processes()} process(es) times "
+            f"grad_accum_steps={grad_accum_steps}",
+            found=str(batch_size),
+            do="Change batch_size, which counts the images of all processes together, or grad_accum_steps.",
+        )
 
-    Args:
-        device: Where networks run. None: on a graphics card if there is one.
+
+def process_state(device: torch.device | None = None):
+    """Return accelerate's `PartialState`, which joins the processes that a launcher has started.
+
+    Without a device, networks run on a graphics card if there is one.
     """
     from accelerate import PartialState
 

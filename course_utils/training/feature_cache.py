@@ -28,7 +28,7 @@ from course_utils.data import (
     write_atomically,
 )
 from course_utils.errors import CheckpointError, ConfigError
-from course_utils.models import without_head
+from course_utils.models import hash_tensors, without_head
 from course_utils.settings import shipped_data_folder
 from course_utils.training.acceleration import fastest_dtype, from_main_process
 from course_utils.training.features import LIBRARIES, extract_features, is_library_model
@@ -47,7 +47,7 @@ def cached_features(
     Arguments, result and errors are those of `extract_features`. What another network or transform than the
     libraries' own does cannot be known by its name, so then features are computed every time.
     """
-    if not cache_limit() or not is_cacheable(model, dataset):
+    if not cache_limit() or known_preset(dataset) is None or not is_library_model(model):
         return extract_features(model, dataset, num_workers=num_workers, label=label)
     path = cache_folder() / f"{fingerprint(model, dataset)}.safetensors"
     found = from_main_process(lambda: read_features(path))
@@ -59,11 +59,6 @@ def cached_features(
     except CheckpointError as error:
         print(f"The {label} stay in memory, since {cache_folder()} cannot be written: {error.found}")
     return features
-
-
-def is_cacheable(model: nn.Module, dataset: Dataset) -> bool:
-    """Return whether all that features depend on can be known."""
-    return known_preset(dataset) is not None and is_library_model(model)
 
 
 def cache_folder() -> Path:
@@ -94,7 +89,7 @@ def cache_limit() -> int:
 
 
 def fingerprint(model: nn.Module, dataset: Dataset) -> str:
-    """Return a SHA-256, in hexadecimal, over all that features depend on."""
+    """Return a SHA-256, in hexadecimal, of all that features depend on."""
     digest = model_digest(model, known_preset(dataset))
     digest.update(labels_of(dataset).tobytes())
     in_memory = as_pixels(dataset)
@@ -116,18 +111,9 @@ def model_digest(model: nn.Module, preset: ImageClassification) -> "hashlib._Has
     with without_head(model) as backbone:
         kinds = [f"{type(module).__module__}.{type(module).__qualname__}" for module in backbone.modules()]
         versions = [_version(name) for name in (*LIBRARIES, "pillow")]
-        facts = (
-            kinds,
-            str(backbone),
-            versions,
-            device.type,
-            fastest_dtype(device),
-            sorted(vars(preset).items()),
-        )
-        digest.update(repr(facts).encode())
-        for name, tensor in backbone.state_dict().items():
-            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        where = device.type, fastest_dtype(device)
+        digest.update(repr((kinds, str(backbone), versions, where, sorted(vars(preset).items()))).encode())
+        hash_tensors(digest, backbone.state_dict())
     for name in CODE:
         digest.update((Path(__file__).parents[1] / name).read_bytes())
     return digest
@@ -146,7 +132,7 @@ def read_features(path: Path) -> dict[str, torch.Tensor] | None:
         with safe_open(path, framework="pt") as file:
             expected = (file.metadata() or {}).get("sha256")
             tensors = {name: file.get_tensor(name) for name in ("features", "labels")}
-        if _checksum(tensors) != expected:
+        if hash_tensors(hashlib.sha256(), tensors) != expected:
             return None
         os.utime(path)  # when the cache is full, what was not used for the longest time goes first
     except (OSError, SafetensorError):
@@ -168,34 +154,23 @@ def _keep(path: Path, features: torch.Tensor, labels: torch.Tensor) -> None:
 def write_features(path: Path, features: torch.Tensor, labels: torch.Tensor) -> None:
     """Write features and labels to a file that `read_features` reads.
 
-    Args:
-        path: An existing file is replaced as a whole.
-        features: [images, features], of any floating-point type.
-        labels: int64, [images].
+    An existing file is replaced as a whole. Features are [images, features], of any floating-point type;
+    labels are int64, [images].
 
     Raises:
         CheckpointError: If the disk is full, or the folder is not yours.
     """
     tensors = {"features": features.contiguous(), "labels": labels.contiguous()}
-    write_atomically(path, lambda part: save_file(tensors, part, {"sha256": _checksum(tensors)}))
-
-
-def _checksum(tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
-        digest.update(tensors[name].flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+    checksum = {"sha256": hash_tensors(hashlib.sha256(), tensors)}
+    write_atomically(path, lambda part: save_file(tensors, part, checksum))
 
 
 class CacheFile(NamedTuple):
-    """One file of the cache."""
+    """One file of the cache: its size in bytes, and when it was last used, in seconds since 1970."""
 
     path: Path
     size: int
-    """Bytes."""
     used: float
-    """When it was last read or written, in seconds since 1970."""
 
 
 def list_cache() -> list[CacheFile]:
@@ -213,8 +188,7 @@ def list_cache() -> list[CacheFile]:
 def evict(limit: int) -> list[CacheFile]:
     """Remove leftovers of killed saves, and the files that were not used for longest, down to `limit` bytes.
 
-    Returns:
-        What was removed.
+    Returns what was removed.
     """
     left = remove_leftovers(cache_folder(), r"[0-9a-f]{64}\.safetensors")
     total, removed = 0, [CacheFile(path, size, 0.0) for path, size in left]

@@ -19,11 +19,17 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from course_utils.data import collate, crop_of, image_batches, known_preset, progress_bar
+from course_utils.data import (
+    check_batch_labels,
+    collate,
+    crop_of,
+    image_batches,
+    known_preset,
+    preserve_rng_state,
+    progress_bar,
+)
 from course_utils.models import eval_mode, without_head
-from course_utils.settings import preserve_rng_state
 from course_utils.training.acceleration import fast_inference, fastest_dtype, num_processes, process_state
-from course_utils.training.checks import check_batch_labels
 
 EXTRACTION_BATCH = 64  # images are read at once where their size is not known beforehand
 
@@ -73,13 +79,8 @@ def share_among_processes(
 ) -> list[torch.Tensor]:
     """Do something with every image of a dataset, each process with its part.
 
-    Args:
-        work: From a dataset to tensors on the CPU, [images, ...] each.
-        dataset: The same on every process.
-        device: Where the network is.
-
-    Returns:
-        The tensors for the whole dataset, in order, on every process.
+    `work` makes of a dataset tensors on the CPU, [images, ...] each. Every process is given those of the
+    whole dataset, in order.
     """
     size, processes = extraction_batch_size(dataset, device), num_processes()
     if processes == 1 or len(dataset) <= size * processes:
@@ -128,8 +129,8 @@ def batches_with_bar(
 def is_deterministic(dataset: Dataset, images: int = 16) -> bool:
     """Return whether a dataset gives the same image twice, which augmented images do not.
 
-    The first `images` images are read twice; the random numbers are left as they were. A
-    flip that happens half of the time escapes with a probability of 1 in 65,536.
+    The first `images` images are read twice; the random numbers are left as they were. A flip that happens
+    half of the time escapes with a probability of 1 in 65,536.
     """
     with preserve_rng_state():
         for index in range(min(images, len(dataset))):
@@ -145,10 +146,6 @@ def optimized_copy(backbone: nn.Module, device: torch.device) -> Callable[[torch
 
     A network that is made of other modules than those of torch, torchvision and timm, or has hooks, is used
     itself, in mixed precision: only its author knows what a copy may leave out.
-
-    Args:
-        backbone: A network in eval mode.
-        device: Where it is, and runs.
 
     Returns:
         A function from images (float32, [batch, 3, height, width]) to the network's output, in

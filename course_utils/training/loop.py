@@ -5,45 +5,54 @@ and the head is trained on its features. Otherwise images go through the whole n
 loop is the same, and so is the `History` that comes back.
 """
 
+import copy
+import math
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.utils.data import DataLoader, Dataset
 
-from course_utils.data import batches_of, classes_of, in_memory, make_loader, progress_bar
-from course_utils.errors import CourseError
+from course_utils.data import (
+    batches_of,
+    check_batch_labels,
+    check_labels,
+    classes_of,
+    in_memory,
+    make_loader,
+    progress_bar,
+)
+from course_utils.errors import CourseError, TrainingError
 from course_utils.models import (
+    check_head,
     choose_device,
     eval_mode,
     find_head,
     only_head_trainable,
     set_train_mode,
-    trainable_parameters,
+    stage_parameters,
 )
 from course_utils.settings import Settings
 from course_utils.training.acceleration import (
+    check_batch_size,
     make_accelerator,
     num_processes,
     process_random_numbers,
     same_weights,
 )
-from course_utils.training.checks import (
-    check_batch_labels,
-    check_batch_size,
-    check_finite,
-    check_head,
-    check_labels,
-    one_image_reported,
-)
 from course_utils.training.feature_cache import cached_features
 from course_utils.training.features import extract_features, is_deterministic
 from course_utils.training.history import EpochMetrics, History
-from course_utils.training.learning_rates import cosine_schedule, parameter_groups
-from course_utils.training.resuming import TrainingState, load_training_state, save_training_state
+from course_utils.training.resuming import (
+    TrainingState,
+    load_training_state,
+    run_identity,
+    save_training_state,
+)
 
 VAL_BATCH = 64  # images; where nothing is learned, a smaller batch has no use
 
@@ -58,10 +67,9 @@ def fit(
 ) -> History:
     """Train what is trainable in `model`, and leave it with the weights of its best epoch.
 
-    The optimizer is Adam (Kingma and Ba, 2015, arXiv:1412.6980) on the cross-entropy. The head's learning
-    rate falls from `settings.lr` to 0 along half a cosine, after a warm-up if one is asked for; thawed
-    stages follow at a distance (see `learning_rates`). The best epoch is chosen on `val`; no other dataset is
-    looked at. If several processes were launched, they share the work and end with the same weights.
+    The optimizer is Adam (Kingma and Ba, 2015, arXiv:1412.6980) on the cross-entropy, with the learning rates
+    of `parameter_groups` and `cosine_schedule`. The best epoch is chosen on `val`; no other dataset is looked
+    at. If several processes were launched, they share the work and end with the same weights.
 
     Args:
         model: A network with a known head. It is moved to the device of the settings and changed in place.
@@ -99,7 +107,7 @@ def fit(
             train.classes = classes
             # The head is so small that each process trains the whole of it, on the same features.
             return _train(model, model.get_submodule(find_head(model)), train, val, settings, checkpoint)
-        check_batch_size(settings.batch_size, num_processes(), settings.grad_accum_steps)
+        check_batch_size(settings.batch_size, settings.grad_accum_steps)
         train, val = in_memory(train, workers), in_memory(val, workers)
         with process_random_numbers(settings.seed):
             return _train(model, model, train, val, settings, checkpoint)
@@ -118,29 +126,29 @@ def _train(
     checkpoint: str | Path | None,
 ) -> History:
     """Train `network`, which is `model` or its head."""
+    parts, processes, accelerator = 1, 1, None
     if network is model:
         parts, processes = settings.grad_accum_steps, num_processes()
         accelerator = make_accelerator(next(model.parameters()).device, parts)
-    else:
-        parts, processes, accelerator = 1, 1, None
-    loader, val_loader = _loaders(model, train, val, settings, parts, processes)
+    batch_size = settings.batch_size // parts  # of all processes together
+    # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode. Of
+    # several processes accelerate fills the last batch up.
+    smallest = 1 if only_head_trainable(model) or processes > 1 else 2
+    order = {"shuffle": True, "seed": settings.seed, "smallest_batch": smallest}
+    loader = make_loader(train, batch_size, **order, num_workers=settings.num_workers)
+    val_batch = max(batch_size, VAL_BATCH // processes * processes)
+    val_loader = make_loader(val, val_batch, num_workers=settings.num_workers)
     optimizer = torch.optim.Adam(
         parameter_groups(model, settings.lr, settings.layer_lr_decay),
         fused=True,  # all parameters in one step of compiled code
     )
     steps = -(-len(loader) // parts)  # of an epoch
-    warmup_steps = round(settings.warmup_epochs * steps)
-    schedule = cosine_schedule(optimizer, settings.epochs * steps, warmup_steps)
+    schedule = cosine_schedule(optimizer, settings.epochs * steps, round(settings.warmup_epochs * steps))
     criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
     same_weights(network)
     scaler = accelerator.scaler if accelerator is not None else None
-    state = TrainingState(network, optimizer, schedule, loader.generator, scaler)
-    identity = {
-        **settings.model_dump(exclude={"device", "num_workers"}),
-        "classes": classes_of(train),
-        "train_images": len(train),
-        "trained": f"{sum(p.numel() for p in trainable_parameters(network)):,} parameters",
-    }
+    best_weights = copy.deepcopy(network.state_dict())
+    state = TrainingState(network, optimizer, schedule, loader.generator, scaler, best_weights)
     learner = network
     if accelerator is not None:
         learner, optimizer, loader, val_loader, schedule = accelerator.prepare(
@@ -148,24 +156,29 @@ def _train(
         )
     try:
         if checkpoint is not None:
+            identity = run_identity(network, train, settings)
             load_training_state(Path(checkpoint), state, identity)
-        left = range(len(state.history.epochs) + 1, settings.epochs + 1)
-        for epoch in progress_bar(left, desc="epochs"):
+        for epoch in progress_bar(range(len(state.epochs) + 1, settings.epochs + 1), desc="epochs"):
             started = time.perf_counter()
             try:
                 trained = train_one_epoch(learner, loader, optimizer, schedule, criterion, accelerator)
                 validated = evaluate_loss(learner, val_loader, accelerator)
                 # The very last step may have been the one that went too far.
-                check_finite(validated[0], "validation", optimizer, trained[0])
+                _check_finite(validated[0], "validation", optimizer, trained[0])
             except CourseError as error:
                 raise error.within(f"epoch {epoch}") from error
-            state.finish_epoch(EpochMetrics(epoch, *trained, *validated, time.perf_counter() - started))
+            finished = EpochMetrics(epoch, *trained, *validated, time.perf_counter() - started)
+            # Ctrl-C may come at any moment: the copy, which takes long, is made before anything is changed.
+            is_best = all(finished.val_loss < earlier.val_loss for earlier in state.epochs)
+            best_weights = copy.deepcopy(network.state_dict()) if is_best else state.best_weights
+            state.epochs.append(finished)
+            state.best_weights = best_weights
             if checkpoint is not None:
                 save_training_state(Path(checkpoint), state, identity)
     except KeyboardInterrupt:
-        state.history.interrupted = True
+        return History(state.epochs, interrupted=True)
     except CourseError as error:
-        error.history = state.history
+        error.history = History(state.epochs)
         raise
     finally:
         if accelerator is not None:
@@ -173,24 +186,7 @@ def _train(
             vars(network).pop("forward", None)  # which it leaves behind
         network.load_state_dict(state.best_weights)
         same_weights(network)  # other machines may round differently, and end at other weights
-    return state.history
-
-
-def _loaders(
-    model: nn.Module, train: Dataset, val: Dataset, settings: Settings, parts: int, processes: int
-) -> tuple[DataLoader, DataLoader]:
-    batch_size = settings.batch_size // parts  # of all processes together
-    # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode. Of
-    # several processes accelerate fills the last batch up.
-    smallest = 1 if only_head_trainable(model) or processes > 1 else 2
-    # What lies in memory needs no extra process to read it.
-    workers = 0 if isinstance(train, TensorDataset) else settings.num_workers
-    order = {"shuffle": True, "seed": settings.seed, "smallest_batch": smallest}
-    val_batch = max(batch_size, VAL_BATCH // processes * processes)
-    return (
-        make_loader(train, batch_size, **order, num_workers=workers),
-        make_loader(val, val_batch, num_workers=workers),
-    )
+    return History(state.epochs)
 
 
 def train_one_epoch(
@@ -201,7 +197,7 @@ def train_one_epoch(
     criterion: nn.Module | None = None,
     accelerator=None,
 ) -> tuple[float, float]:
-    """Go once over the training data: one step of the optimizer, and of the schedule, for each batch.
+    """Go once over the training data, with one step of the optimizer and of the schedule for each batch.
 
     Args:
         network: From images to logits, [batch, classes].
@@ -213,8 +209,7 @@ def train_one_epoch(
             processes. None: float32, on this process.
 
     Returns:
-        The mean loss (nats) and the accuracy (0 to 1) over all samples, so that a last batch that is
-        smaller than the others counts for less.
+        The mean loss (nats) and the accuracy (0 to 1) over all samples.
 
     Raises:
         TrainingError: If the loss of a batch is not finite, or BatchNorm cannot learn from a single image.
@@ -227,12 +222,12 @@ def train_one_epoch(
     total_loss, correct, samples = 0.0, 0, 0
     for batch, (inputs, labels) in enumerate(batches_of(loader), start=1):
         with accelerator.accumulate(network) if accelerator else nullcontext():
-            with one_image_reported(f"batch {batch}"):
+            with _one_image_reported(f"batch {batch}"):
                 outputs = network(inputs.to(device))
             check_batch_labels(labels, outputs.shape[1], f"batch {batch}")
             labels = labels.to(device)
             loss = criterion(outputs, labels)
-            check_finite(loss.item(), f"batch {batch}", optimizer, total_loss / samples if samples else None)
+            _check_finite(loss.item(), f"batch {batch}", optimizer, total_loss / samples if samples else None)
             accelerator.backward(loss) if accelerator else loss.backward()
             optimizer.step()
             if schedule is not None:
@@ -241,11 +236,6 @@ def train_one_epoch(
         total_loss += loss.item() * len(labels)
         correct += (outputs.argmax(dim=1) == labels).sum().item()
         samples += len(labels)
-    return _means(accelerator, total_loss, correct, samples)
-
-
-def _means(accelerator, total_loss: float, correct: int, samples: int) -> tuple[float, float]:
-    """Return loss and accuracy over the samples of all processes."""
     if accelerator is not None and accelerator.num_processes > 1:
         sums = torch.tensor([total_loss, correct, samples], dtype=torch.float64, device=accelerator.device)
         total_loss, correct, samples = accelerator.reduce(sums, "sum").tolist()
@@ -256,14 +246,8 @@ def _means(accelerator, total_loss: float, correct: int, samples: int) -> tuple[
 def evaluate_loss(network: nn.Module, loader: DataLoader, accelerator=None) -> tuple[float, float]:
     """Return the mean loss (nats) and the accuracy (0 to 1) over all samples, learning nothing.
 
-    Args:
-        network: As for `train_one_epoch`.
-        loader: Batches of images and labels.
-        accelerator: As for `train_one_epoch`. Each sample counts once, also where accelerate has filled up
-            the last batch.
-
-    Raises:
-        DataError: If a label is not the number of a class.
+    Arguments and errors are those of `train_one_epoch`. Each sample counts once, also where accelerate has
+    filled up the last batch.
     """
     device = next(network.parameters()).device
     total_loss, correct, samples = 0.0, 0, 0
@@ -280,3 +264,69 @@ def evaluate_loss(network: nn.Module, loader: DataLoader, accelerator=None) -> t
             correct += right.sum().item()
             samples += len(right)
     return total_loss / samples, correct / samples
+
+
+def parameter_groups(model: nn.Module, lr: float, layer_lr_decay: float = 1.0) -> list[dict]:
+    """Return what an optimizer is to train, one group for each stage, the head first.
+
+    The head learns with `lr`; each stage below it with `layer_lr_decay` (above 0, up to 1) times the rate of
+    the stage above it, so that general stages near the picture change least ("discriminative fine-tuning":
+    Howard and Ruder, 2018, arXiv:1801.06146). A frozen stage has no group, but still counts as a step down.
+
+    Returns:
+        Groups with the entries `name`, `lr` and `params`, for example for torch.optim.Adam.
+    """
+    groups = []
+    for name, parameters in reversed(stage_parameters(model).items()):
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        if trained:
+            groups.append({"name": name, "lr": lr, "params": trained})
+        lr = lr * layer_lr_decay
+    return groups
+
+
+def cosine_schedule(optimizer: torch.optim.Optimizer, steps: int, warmup_steps: int = 0) -> LRScheduler:
+    """Return a schedule that takes every learning rate to 0 in `steps` steps, along half a cosine.
+
+    In the first `warmup_steps` of them it rises in a straight line instead: the gradients of a new head
+    are large and say little, and the pretrained stages should not be moved by them (Goyal et al., 2017,
+    arXiv:1706.02677; the cosine: Loshchilov and Hutter, 2017, arXiv:1608.03983).
+    """
+
+    def share(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        done = (step - warmup_steps) / max(1, steps - warmup_steps)
+        return (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+    return LambdaLR(optimizer, share)
+
+
+def _check_finite(loss: float, where: str, optimizer: torch.optim.Optimizer, mean_before: float | None):
+    if math.isfinite(loss):
+        return
+    before = "it is the first of the epoch" if mean_before is None else f"the mean was {mean_before:.4g}"
+    raise TrainingError(
+        "The loss is no longer a finite number; training has stopped before the step.",
+        where=where,
+        expected=f"a finite loss ({before})",
+        found=f"{loss} at a learning rate of {optimizer.param_groups[0]['lr']:g}",
+        do="Try a learning rate ten times smaller, and look for images with values that are not numbers.",
+    )
+
+
+@contextmanager
+def _one_image_reported(where: str) -> Iterator[None]:
+    """Report a BatchNorm in train mode that was given one value for each channel."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise TrainingError(
+            "BatchNorm cannot learn from a batch of a single image.",
+            where=where,
+            expected="at least two images in each batch, or a BatchNorm that is frozen",
+            found=str(error),
+            do="Raise batch_size, add images, or freeze the network with freeze(model).",
+        ) from error

@@ -14,11 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import Dataset
 
-from course_utils.data import write_atomically
+from course_utils.data import classes_of, write_atomically
 from course_utils.errors import CheckpointError
+from course_utils.models import trainable_parameters
+from course_utils.settings import Settings
 from course_utils.training.acceleration import from_main_process, num_processes, process_state
-from course_utils.training.history import EpochMetrics, History
+from course_utils.training.history import EpochMetrics
 
 
 @dataclass
@@ -29,30 +32,28 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
     generator: torch.Generator
-    """That of the loader: the order of the images follows from it."""
+    """The loader's: the order of the images follows from it."""
     scaler: torch.amp.GradScaler | None
-    history: History = field(default_factory=History)
-    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    best_weights: dict[str, torch.Tensor]
+    """Those of the epoch with the lowest validation loss; before the first, those of the start."""
+    epochs: list[EpochMetrics] = field(default_factory=list)
 
-    def __post_init__(self):
-        self.best_weights = copy.deepcopy(self.network.state_dict())
 
-    def finish_epoch(self, epoch: EpochMetrics) -> None:
-        """Add an epoch to the history, and keep the weights if it is the best so far."""
-        # Ctrl-C may come at any moment: the copy, which takes long, is made before anything is changed.
-        is_best = not self.history.epochs or epoch.val_loss < self.history.best.val_loss
-        best_weights = copy.deepcopy(self.network.state_dict()) if is_best else self.best_weights
-        self.history.epochs.append(epoch)
-        self.best_weights = best_weights
+def run_identity(network: nn.Module, train: Dataset, settings: Settings) -> dict:
+    """Return what a run must have in common with a saved one to go on from it."""
+    trained = sum(parameter.numel() for parameter in trainable_parameters(network))
+    return {
+        **settings.model_dump(exclude={"device", "num_workers"}),
+        "classes": classes_of(train),
+        "train_images": len(train),
+        "trained": f"{trained:,} parameters",
+    }
 
 
 def save_training_state(path: Path, state: TrainingState, identity: dict) -> None:
-    """Write what is needed to go on training after the epoch that has just ended; the main process writes.
+    """Write what is needed to go on after the epoch that has just ended; the main process writes.
 
-    Args:
-        path: Where to; an existing file is replaced as a whole.
-        state: Of the run.
-        identity: The settings and classes that a run must have to go on from here.
+    An existing file is replaced as a whole. `identity` is what `run_identity` returns.
 
     Raises:
         CheckpointError: If the file cannot be written.
@@ -64,7 +65,7 @@ def save_training_state(path: Path, state: TrainingState, identity: dict) -> Non
         "schedule": state.schedule.state_dict(),
         "scaler": state.scaler.state_dict() if state.scaler else {},
         "best_weights": state.best_weights,
-        "epochs": [asdict(epoch) for epoch in state.history.epochs],
+        "epochs": [asdict(epoch) for epoch in state.epochs],
         "generator": state.generator.get_state(),
         "random_states": [_random_state()],
     }
@@ -108,7 +109,7 @@ def load_training_state(path: Path, state: TrainingState, identity: dict) -> Non
         numbers = [number for epoch in saved["epochs"] for number in epoch.values()]
         if not numbers or not all(type(number) in (int, float) for number in numbers):
             raise ValueError("its history is not one of numbers")
-        state.history.epochs = [EpochMetrics(**epoch) for epoch in saved["epochs"]]
+        state.epochs = [EpochMetrics(**epoch) for epoch in saved["epochs"]]
         # Last, because building and filling the objects above may itself have drawn random numbers.
         state.generator.set_state(saved["generator"])
         _set_random_state(saved["random_states"])
@@ -149,7 +150,7 @@ def _set_random_state(saved: list[dict]) -> None:
         torch.set_rng_state(saved[own]["torch"])
         name, keys, *position = saved[own]["numpy"]
         np.random.set_state((name, keys.numpy().astype(np.uint32), *position))
-        random.setstate(_as_tuples(saved[own]["python"]))
+        random.setstate(saved[own]["python"])
 
 
 def _cannot_resume(path: Path, error: Exception) -> CheckpointError:
@@ -160,7 +161,3 @@ def _cannot_resume(path: Path, error: Exception) -> CheckpointError:
         found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
         do="Choose another file, or move this one away to start again from the first epoch.",
     )
-
-
-def _as_tuples(value):
-    return tuple(_as_tuples(part) for part in value) if isinstance(value, (list, tuple)) else value

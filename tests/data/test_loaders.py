@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 from torchvision.transforms import v2
 
-from course_utils.data import FolderOfClasses, classes_of, labels_of, loaders, make_loader
+from course_utils.data import FolderOfClasses, classes_of, labels_of, loaders, make_loader, progress_bar
 from course_utils.errors import DataError
 from course_utils.models import freeze
 from course_utils.settings import Settings
@@ -112,3 +112,17 @@ def test_fault_20_probe_leaves_the_random_numbers_as_they_were(pets):
         return random.random(), float(np.random.rand()), float(torch.rand(1))
 
     assert draw(probe=True) == draw(probe=False)
+
+
+@pytest.mark.parametrize(
+    "environment, shown",
+    [({}, True), ({"RANK": "0"}, True), ({"RANK": "1"}, False), ({"TQDM_DISABLE": "1"}, False)],
+    ids=str,
+)
+def test_only_the_main_process_shows_a_bar(environment, shown, monkeypatch, capsys):
+    for name in ("RANK", "TQDM_DISABLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert list(progress_bar(range(3), desc="pictures")) == [0, 1, 2]
+    assert ("pictures" in capsys.readouterr().err) == shown

@@ -28,8 +28,7 @@ from course_utils.data.weights import backbone_weights
 from course_utils.errors import CheckpointError, CourseError
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
-from course_utils.models.freezing import freeze, freeze_batchnorm
-from course_utils.models.heads import replace_head
+from course_utils.models.freezing import freeze, freeze_batchnorm, replace_head
 from course_utils.scale.streaming import stream_features, write_tars
 from course_utils.settings import Settings, set_seed
 from course_utils.training import loop as training

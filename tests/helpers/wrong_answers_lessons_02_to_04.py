@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from course_utils.models.freezing import freeze
-from course_utils.models.heads import replace_head
+from course_utils.models.freezing import freeze, replace_head
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from course_utils.data.folder_report import check_images
 from course_utils.data.preprocessing import ImageClassification
 from course_utils.evaluation.comparison import mean_interval
 from course_utils.evaluation.metrics import per_class, predict
-from course_utils.models.heads import replace_head
+from course_utils.models.freezing import replace_head
 from course_utils.models.saving import load_model, model_transform, save_model
 
 

@@ -8,8 +8,7 @@ from small_encoders import PAD, VOCABULARY, small_bert, some_texts
 
 from course_utils.errors import ConfigError, WeightsError
 from course_utils.evaluation.metrics import evaluate
-from course_utils.models.freezing import freeze, only_head_trainable, stage_names, thaw
-from course_utils.models.heads import find_head
+from course_utils.models.freezing import find_head, freeze, only_head_trainable, stage_names, thaw
 from course_utils.settings import Settings, set_seed
 from course_utils.text import encoders
 from course_utils.text.encoders import (
@@ -23,8 +22,7 @@ from course_utils.text.encoders import (
     pool,
 )
 from course_utils.training.features import extract_features
-from course_utils.training.learning_rates import parameter_groups
-from course_utils.training.loop import fit
+from course_utils.training.loop import fit, parameter_groups
 
 pytest.importorskip("transformers", reason="lesson 10 is not installed: pip install -e '.[text]'")
 

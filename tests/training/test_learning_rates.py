@@ -12,8 +12,8 @@ import course_utils.training.learning_rates as learning_rates
 from course_utils.errors import ConfigError
 from course_utils.models.freezing import freeze, thaw, trainable_parameters
 from course_utils.settings import Settings
-from course_utils.training.learning_rates import cosine_schedule, lr_range_test, parameter_groups
-from course_utils.training.loop import fit
+from course_utils.training.learning_rates import lr_range_test
+from course_utils.training.loop import cosine_schedule, fit, parameter_groups
 
 
 class Noise(Dataset):

@@ -7,32 +7,20 @@ import random
 import numpy as np
 import pytest
 import torch
-from small_networks import SmallNet, same
-from torch.utils.data import Dataset
+from small_networks import Pictures, SmallNet, same, some_settings
 
 from course_utils.errors import CheckpointError
 from course_utils.models.freezing import freeze
-from course_utils.settings import Settings
+from course_utils.settings import set_seed
 from course_utils.training import loop as training
 from course_utils.training.loop import fit, train_one_epoch
 
 FROZEN_AND_THAWED = pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
 
 
-class Pictures(Dataset):
-    """Random pictures of three classes, with noise from all three sources of random numbers if asked for."""
-
-    def __init__(self, count, seed=1, noise=False):
-        self.images = torch.randn(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
-        self.targets = [number % 3 for number in range(count)]
-        self.classes, self.noise = ["cat", "dog", "ship"], noise
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        noise = torch.rand(1) + random.random() + float(np.random.rand()) if self.noise else 0
-        return self.images[index] * (1 + noise), self.targets[index]
+def noise(read, image):
+    """Noise from all three sources of random numbers."""
+    return image * (1 + torch.rand(1) + random.random() + float(np.random.rand()))
 
 
 def a_model(is_frozen=False):
@@ -43,15 +31,10 @@ def a_model(is_frozen=False):
     return model
 
 
-def run(model, checkpoint=None, noise=False, **values):
-    settings = Settings(**{"epochs": 4, "batch_size": 8, "lr": 0.05, "device": "cpu", **values})
-    return fit(model, Pictures(25, noise=noise), Pictures(9, seed=2), settings, checkpoint)
-
-
-def set_all_seeds(seed):
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+def run(model, checkpoint=None, change=None, classes=("cat", "dog", "ship"), **values):
+    train, val = Pictures(25, change=change), Pictures(9, seed=2)
+    train.classes = val.classes = list(classes)
+    return fit(model, train, val, some_settings(**{"epochs": 4, "lr": 0.05, **values}), checkpoint)
 
 
 @pytest.fixture
@@ -76,18 +59,18 @@ def interrupt_in_epoch(monkeypatch):
 @FROZEN_AND_THAWED
 @pytest.mark.parametrize("epoch", [2, 4])
 def test_interrupted_run_goes_on_to_the_same_bits(tmp_path, interrupt_in_epoch, is_frozen, epoch):
-    set_all_seeds(5)
+    set_seed(5)
     whole = a_model(is_frozen)
-    set_all_seeds(5)
-    expected = run(whole, noise=not is_frozen)
+    set_seed(5)
+    expected = run(whole, change=None if is_frozen else noise)
     model = a_model(is_frozen)
-    set_all_seeds(5)
+    set_seed(5)
     interrupt_in_epoch(epoch)
-    assert run(model, tmp_path / "run.pt", noise=not is_frozen).interrupted
+    assert run(model, tmp_path / "run.pt", change=None if is_frozen else noise).interrupted
     interrupt_in_epoch(None)
     model = a_model(is_frozen)
-    set_all_seeds(99)  # a new process starts with other random numbers
-    history = run(model, tmp_path / "run.pt", noise=not is_frozen)
+    set_seed(99)  # a new process starts with other random numbers
+    history = run(model, tmp_path / "run.pt", change=None if is_frozen else noise)
     assert not history.interrupted
     assert same(model.state_dict(), whole.state_dict())
     assert history.to_frame().drop(columns="seconds").equals(expected.to_frame().drop(columns="seconds"))
@@ -156,11 +139,10 @@ def test_run_with_other_settings_is_refused_with_the_difference(
     assert same(model.state_dict(), before)
 
 
-def test_run_with_other_classes_is_refused_with_the_difference(tmp_path, monkeypatch):
+def test_run_with_other_classes_is_refused_with_the_difference(tmp_path):
     run(a_model(), tmp_path / "run.pt")
-    monkeypatch.setattr(training, "classes_of", lambda dataset: ["cat", "ship", "dog"])
     with pytest.raises(CheckpointError) as caught:
-        run(a_model(), tmp_path / "run.pt")
+        run(a_model(), tmp_path / "run.pt", classes=("cat", "ship", "dog"))
     assert "expected: classes=['cat', 'ship', 'dog']" in str(caught.value)
     assert "found:    classes=['cat', 'dog', 'ship']" in str(caught.value)
 
