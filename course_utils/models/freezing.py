@@ -179,25 +179,20 @@ def stage_names(model: nn.Module) -> list[str]:
         ConfigError: If the head is not known.
     """
     head = find_head(model)
-    parts = {name: list(part.parameters()) for name, part in _parts(model)}
+    parts = {name: list(part.parameters()) for name, part in _parts(model, head)}
     names = [name for name, parameters in parts.items() if parameters and name != head]
     while len(names) > 1 and all(parameter.ndim == 1 for parameter in parts[names[-1]]):
         names.pop()
     return names
 
 
-def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _parts(module: nn.Module, head: str, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Yield the name and the module of every part, in order, with and without parameters, and the head."""
-    head = find_head(model)
-
-    def parts(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-        for name, part in module.named_children():
-            if name in STAGE_CONTAINERS or head.startswith(f"{prefix}{name}."):
-                yield from parts(part, f"{prefix}{name}.")
-            else:
-                yield f"{prefix}{name}", part
-
-    return parts(model, "")
+    for name, part in module.named_children():
+        if name in STAGE_CONTAINERS or head.startswith(f"{prefix}{name}."):
+            yield from _parts(part, head, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", part
 
 
 def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -209,10 +204,11 @@ def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     Raises:
         ConfigError: If the head is not known.
     """
-    stages = {name: [] for name in (*stage_names(model), find_head(model))}
+    head = find_head(model)
+    stages = {name: [] for name in (*stage_names(model), head)}
     first = stage = next(iter(stages))
     stage_of_part = {}
-    for part, _ in _parts(model):
+    for part, _ in _parts(model, head):
         stage = stage_of_part[part] = part if part in stages else stage
     for name, parameter in model.named_parameters():
         part = next((part for part in stage_of_part if name.startswith(f"{part}.")), None)

@@ -133,10 +133,9 @@ def process_state(device: torch.device | None = None):
 
 
 def from_main_process(work: Callable[[], Result]) -> Result:
-    """Call a function on the main process only, for example to write a file; return its result on all.
+    """Call a function on the main process only, for example to write a file; give its result to all.
 
-    Raises:
-        CourseError: On every process, if the main process raises one.
+    If it raises a `CourseError`, every process does.
     """
     if num_processes() == 1:
         return work()

@@ -16,6 +16,8 @@ from fuzzing import SEEDS, TEXT, examples, nothing_changes_in, only_course_error
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from small_networks import same
+from small_networks import state as weights_of
 from soak import Noisy, spoil
 from torch import nn
 from torchvision.models import shufflenet_v2_x0_5
@@ -47,14 +49,6 @@ def train(path, network=None):
     with contextlib.redirect_stderr(io.StringIO()):
         fit(network, Noisy(25, False), Noisy(9, False), SETTINGS, path)
     return network.state_dict()
-
-
-def weights_of(network):
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def same(one, other):
-    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture(scope="module")

@@ -64,42 +64,24 @@ def test_a_frozen_stage_has_no_group_but_counts_as_a_step_down(resnet):
     assert groups["layer3"] == pytest.approx(0.025)
 
 
-def rates_of(schedule, optimizer, steps):
-    rates = []
-    for _ in range(steps):
+COSINE = [0.05 * (1 + math.cos(math.pi * step / 10)) for step in range(11)]
+AFTER_A_WARM_UP = [0.05 * (1 + math.cos(math.pi * step / 6)) for step in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("warmup_steps", "expected"),
+    [(0, COSINE), (4, [0.02, 0.04, 0.06, 0.08, *AFTER_A_WARM_UP])],
+)
+def test_learning_rate_warms_up_in_a_straight_line_and_falls_to_zero_along_half_a_cosine(
+    warmup_steps, expected
+):
+    optimizer, rates = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1), []
+    schedule = cosine_schedule(optimizer, steps=10, warmup_steps=warmup_steps)
+    for _ in range(11):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    return rates
-
-
-def some_optimizer(lr=0.1):
-    return torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
-
-
-def test_learning_rate_falls_to_zero_along_half_a_cosine():
-    optimizer = some_optimizer()
-    rates = rates_of(cosine_schedule(optimizer, steps=10), optimizer, 10)
-    assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 10)) for step in range(10)])
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
-
-
-def test_learning_rate_rises_in_a_straight_line_while_it_warms_up():
-    optimizer = some_optimizer()
-    rates = rates_of(cosine_schedule(optimizer, steps=10, warmup_steps=4), optimizer, 10)
-    assert rates[:5] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1])
-    assert rates[4:] == sorted(rates[4:], reverse=True)
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
-
-
-def test_schedule_keeps_the_distance_between_the_stages(resnet):
-    optimizer = torch.optim.SGD(parameter_groups(resnet, 0.1, 0.5), lr=0.1)
-    schedule = cosine_schedule(optimizer, steps=8, warmup_steps=2)
-    for _ in range(5):
-        first, second = (group["lr"] for group in optimizer.param_groups[:2])
-        assert second == pytest.approx(first / 2)
-        optimizer.step()
-        schedule.step()
+    assert rates == pytest.approx(expected, abs=1e-9)
 
 
 def test_fit_takes_decay_and_warm_up_from_the_settings(monkeypatch, resnet):
