@@ -5,7 +5,7 @@ The networks are the check's own and small, and the files are in a temporary fol
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from course_utils.checks.values import listed
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.data import ImageClassification, build_backbone
 from course_utils.errors import CheckpointError
@@ -44,7 +45,7 @@ def handed_over(keep, answer):
             given, true = (dict(zip(t["class"], t["probability"], strict=True)) for t in (table, wanted))
             if set(given) != set(true):
                 raise Wrong(
-                    f"The file is about {_listed(true)}, and the answer about {_listed(given)}. Do you read "
+                    f"The file is about {listed(true)}, and the answer about {listed(given)}. Do you read "
                     "this path?"
                 )
             off = max(abs(given[name] - true[name]) for name in true)
@@ -55,10 +56,6 @@ def handed_over(keep, answer):
                     "mode?"
                 )
         yield Right("Both files answer as the networks did from which they were saved.")
-
-
-def _listed(names: Iterable) -> str:
-    return ", ".join(sorted(map(str, names)))
 
 
 def _small_network(num_classes: int) -> torch.nn.Module:
@@ -160,10 +157,10 @@ def weakest_class(answer):
         found, images = counts[weakest]
         named = [name for name in counts if name in words]
         if not named:
-            raise Wrong(f"'{text:.60}' names no class of {_listed(counts)}.")
+            raise Wrong(f"'{text:.60}' names no class of {listed(counts)}.")
         if named != [weakest]:
             measured = ", ".join(f"{name} {right} of {of}" for name, (right, of) in counts.items())
-            raise Wrong(f"Found are {measured}. You name {_listed(named)}. {_why_not_weakest(named, counts)}")
+            raise Wrong(f"Found are {measured}. You name {listed(named)}. {_why_not_weakest(named, counts)}")
         if str(images) not in words:
             raise Wrong(
                 f"'{text:.60}' does not say how many images of {weakest} there were. With few, a share says "
