@@ -30,10 +30,13 @@ def handed_over(keep, answer):
     """Lesson 09: two functions that save a network, and ask the saved one: the answers must be the same."""
     picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 12, 3), dtype=np.uint8))
     picture = picture.resize((80, 60), Image.Resampling.BICUBIC)
+    # No network is prepared for in this way by default, so that another preprocessing shows
+    unusual = {"crop_size": 48, "resize_size": 48, "mean": (0.2, 0.5, 0.7), "std": (0.4, 0.3, 0.2)}
+    transform = v2.Compose([v2.RGB(), ImageClassification(**unusual)])
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for classes in (["zebra", "apple", "moth"], ["tree", "shrub", "herb"]):
-            model, transform = _small_network(len(classes)), _unusual_transform()
+            model = _small_network(len(classes))
             path = Path(folder) / f"{classes[0]}.safetensors"
             files[path] = predict(model, picture, transform, classes)
             ask(keep, model, path, "shufflenet_v2_x0_5", list(classes), transform)
@@ -69,12 +72,6 @@ def _small_network(num_classes: int) -> torch.nn.Module:
         model.train()(torch.randn(8, 3, 48, 48))
         head.weight.mul_(3)
     return model.eval()
-
-
-def _unusual_transform() -> v2.Compose:
-    """Return a preprocessing that no network has by default, so that another one shows."""
-    numbers = {"mean": (0.2, 0.5, 0.7), "std": (0.4, 0.3, 0.2)}
-    return v2.Compose([v2.RGB(), ImageClassification(crop_size=48, resize_size=48, **numbers)])
 
 
 def _file_mistake(path: Path, classes: list[str]) -> str | None:
