@@ -4,11 +4,10 @@ import math
 from functools import partial
 
 import numpy as np
-import pandas as pd
 
 from course_utils.checks.values import as_names, as_number, close, known_mistake
 from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask, ask_value, check
-from course_utils.evaluation import mean_interval
+from course_utils.evaluation import aggregate_runs, mean_interval
 
 SIDE = {
     "start": "random", "network": "resnet18", "images_per_class": 20, "steps": 300, "lr": 0.0003,
@@ -102,16 +101,14 @@ def student_interval(answer):
 def _interval_mistake(values: np.ndarray, low: float, high: float) -> str:
     from scipy import stats  # half a second: only where it is needed
 
-    count, spread, biased = len(values), values.std(ddof=1), values.std()
-    error = spread / count**0.5
+    count, spread = len(values), values.std(ddof=1)
+    error, biased = spread / count**0.5, values.std() / count**0.5
     t, other_t, t90 = (stats.t.ppf(p, n) for p, n in ((0.975, count - 1), (0.975, count), (0.95, count - 1)))
     mistakes = {
         "It is a little too narrow. There are two standard deviations: np.std divides by n unless you ask "
-        "it to divide by n − 1.": t * biased / count**0.5,
+        "it to divide by n − 1.": t * biased,
         "You use 1.96, which is for many runs. With so few, t is larger.": 1.96 * error,
-        "1.96 is for many runs; and np.std divides by n unless you ask for n − 1.": 1.96
-        * biased
-        / count**0.5,
+        "1.96 is for many runs; and np.std divides by n unless you ask for n − 1.": 1.96 * biased,
         "It is too wide: a mean scatters less than a single run. What about the root of n?": t * spread,
         "That is one standard error to either side, which holds the truth far less often than 95 %.": error,
         "That is the scatter of single runs, not an interval for their mean.": spread,
@@ -162,10 +159,13 @@ def told_apart(answer):
 )
 def cases_without_gain(answer, runs):
     """Lesson 07: where a start was not shown to be better than scratch, from a table of runs."""
+    intervals = aggregate_runs(runs).set_index(["start", "dataset", "images_per_class"])
+    scratch = intervals.loc["from scratch"]
     for start in ("frozen", "fine-tuned"):
         value = ask_value(answer, runs.copy(), start)
         given = {(str(dataset), int(images)) for dataset, images in value}
-        wanted = _without_gain(runs, start)
+        own = intervals.loc[start]
+        wanted = {case for case in own.index if own.low[case] <= scratch.high[case]}
         if extra := given - wanted:
             dataset, images = min(extra)
             raise Wrong(
@@ -173,25 +173,10 @@ def cases_without_gain(answer, runs):
                 "intervals: do they touch?"
             )
         if missing := wanted - given:
-            dataset, images = min(missing)
-            means = [_accuracies(runs, dataset, images, name).mean() for name in (start, "from scratch")]
+            dataset, images = case = min(missing)
             raise Wrong(
-                f"{start}, {dataset}, {images} images: you leave it out. The means are {means[0]:.3f} and "
-                f"{means[1]:.3f}, but what do the intervals of so few seeds say?"
+                f"{start}, {dataset}, {images} images: you leave it out. The means are "
+                f"{own.accuracy[case]:.3f} and {scratch.accuracy[case]:.3f}, but what do the intervals of so "
+                "few seeds say?"
             )
         yield Right(f"{start}: {len(wanted)} cases in which these runs have not shown a gain over scratch.")
-
-
-def _accuracies(runs: pd.DataFrame, dataset: str, images: int, start: str) -> pd.Series:
-    chosen = (runs.dataset == dataset) & (runs.images_per_class == images) & (runs.start == start)
-    return runs.test_accuracy[chosen]
-
-
-def _without_gain(runs: pd.DataFrame, start: str) -> set[tuple[str, int]]:
-    found = set()
-    for dataset, images in {(row.dataset, int(row.images_per_class)) for row in runs.itertuples()}:
-        _, low, _ = mean_interval(_accuracies(runs, dataset, images, start))
-        _, _, high = mean_interval(_accuracies(runs, dataset, images, "from scratch"))
-        if low <= high:
-            found.add((dataset, images))
-    return found

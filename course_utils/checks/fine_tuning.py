@@ -4,14 +4,12 @@ The networks that an answer is given have no numbers in them (torch's `meta` dev
 gradients are looked at, so that they are built at once.
 """
 
-from collections.abc import Iterable
-
 import pandas as pd
 import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from course_utils.checks.values import as_names, as_number, close, known_mistake
+from course_utils.checks.values import as_names, as_number, close, known_mistake, listed
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.models import freeze, freeze_batchnorm, thaw
 
@@ -56,7 +54,7 @@ def learning_parts(answer):
             )
         if extra := names - wanted:
             raise Wrong(
-                f"In a network {words}, {_listed(extra)} cannot learn: look at `requires_grad` of its "
+                f"In a network {words}, {listed(extra)} cannot learn: look at `requires_grad` of its "
                 "parameters."
             )
         if missing := wanted - names:
@@ -66,12 +64,8 @@ def learning_parts(answer):
                 why = "Some of its parameters are frozen and some are not: one that learns is enough."
             else:
                 why = "Do you go over all the parts?"
-            raise Wrong(f"In a network {words}, {_listed(missing)} can learn, too. {why}")
-        yield Right(f"A network {words}: {_listed(wanted)}.")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
+            raise Wrong(f"In a network {words}, {listed(missing)} can learn, too. {why}")
+        yield Right(f"A network {words}: {listed(wanted)}.")
 
 
 @check(
@@ -179,7 +173,7 @@ def batchnorm_kept(answer):
             "its batch: in train mode BatchNorm uses the mean of the batch."
         )
     if trainable:
-        yield f"{_listed(trainable)}: weight and bias can still learn. An optimizer would change them."
+        yield f"{listed(trainable)}: weight and bias can still learn. An optimizer would change them."
     if others:
         yield (
             f"{len(others)} parameters outside BatchNorm are frozen, too, for example {others[0]}. They are "

@@ -5,7 +5,7 @@ The networks are the check's own and small, and the files are in a temporary fol
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from course_utils.checks.values import listed
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.data import ImageClassification, build_backbone
 from course_utils.errors import CheckpointError
@@ -29,10 +30,13 @@ def handed_over(keep, answer):
     """Lesson 09: two functions that save a network, and ask the saved one: the answers must be the same."""
     picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 12, 3), dtype=np.uint8))
     picture = picture.resize((80, 60), Image.Resampling.BICUBIC)
+    # No network is prepared for in this way by default, so that another preprocessing shows
+    unusual = {"crop_size": 48, "resize_size": 48, "mean": (0.2, 0.5, 0.7), "std": (0.4, 0.3, 0.2)}
+    transform = v2.Compose([v2.RGB(), ImageClassification(**unusual)])
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for classes in (["zebra", "apple", "moth"], ["tree", "shrub", "herb"]):
-            model, transform = _small_network(len(classes)), _unusual_transform()
+            model = _small_network(len(classes))
             path = Path(folder) / f"{classes[0]}.safetensors"
             files[path] = predict(model, picture, transform, classes)
             ask(keep, model, path, "shufflenet_v2_x0_5", list(classes), transform)
@@ -44,7 +48,7 @@ def handed_over(keep, answer):
             given, true = (dict(zip(t["class"], t["probability"], strict=True)) for t in (table, wanted))
             if set(given) != set(true):
                 raise Wrong(
-                    f"The file is about {_listed(true)}, and the answer about {_listed(given)}. Do you read "
+                    f"The file is about {listed(true)}, and the answer about {listed(given)}. Do you read "
                     "this path?"
                 )
             off = max(abs(given[name] - true[name]) for name in true)
@@ -55,10 +59,6 @@ def handed_over(keep, answer):
                     "mode?"
                 )
         yield Right("Both files answer as the networks did from which they were saved.")
-
-
-def _listed(names: Iterable) -> str:
-    return ", ".join(sorted(map(str, names)))
 
 
 def _small_network(num_classes: int) -> torch.nn.Module:
@@ -72,12 +72,6 @@ def _small_network(num_classes: int) -> torch.nn.Module:
         model.train()(torch.randn(8, 3, 48, 48))
         head.weight.mul_(3)
     return model.eval()
-
-
-def _unusual_transform() -> v2.Compose:
-    """Return a preprocessing that no network has by default, so that another one shows."""
-    numbers = {"mean": (0.2, 0.5, 0.7), "std": (0.4, 0.3, 0.2)}
-    return v2.Compose([v2.RGB(), ImageClassification(crop_size=48, resize_size=48, **numbers)])
 
 
 def _file_mistake(path: Path, classes: list[str]) -> str | None:
@@ -160,10 +154,10 @@ def weakest_class(answer):
         found, images = counts[weakest]
         named = [name for name in counts if name in words]
         if not named:
-            raise Wrong(f"'{text:.60}' names no class of {_listed(counts)}.")
+            raise Wrong(f"'{text:.60}' names no class of {listed(counts)}.")
         if named != [weakest]:
             measured = ", ".join(f"{name} {right} of {of}" for name, (right, of) in counts.items())
-            raise Wrong(f"Found are {measured}. You name {_listed(named)}. {_why_not_weakest(named, counts)}")
+            raise Wrong(f"Found are {measured}. You name {listed(named)}. {_why_not_weakest(named, counts)}")
         if str(images) not in words:
             raise Wrong(
                 f"'{text:.60}' does not say how many images of {weakest} there were. With few, a share says "

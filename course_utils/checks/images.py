@@ -29,12 +29,11 @@ def reused_or_learned(answer, before, after):
             same = all(torch.equal(*pair) for pair in zip(new, old, strict=True))
             truth[name] = "reused" if same else "learned"
     answer = {str(name): value for name, value in answer.items()}
-    missing = [name for name in truth if name not in answer]
-    unknown = [name for name in answer if name not in truth]
-    if missing:
+    if missing := [name for name in truth if name not in answer]:
         yield f"Say something about each part that has parameters: {', '.join(missing)} is missing."
-    for name in unknown:
-        yield f"There is no part {name!r} with parameters: print(before) shows the names."
+    for name in answer:
+        if name not in truth:
+            yield f"There is no part {name!r} with parameters: print(before) shows the names."
     given = {name: answer[name] for name in truth if name in answer}
     for name, value in given.items():
         if value not in ("reused", "learned"):
@@ -45,7 +44,7 @@ def reused_or_learned(answer, before, after):
     for name in wrong:
         moved = "are other ones" if truth[name] == "learned" else "are the very same"
         yield f"You say that {name} was {given[name]}, but its numbers {moved} after the training."
-    if not (wrong or missing or unknown):
+    if answer == truth:
         count = list(truth.values()).count("reused")
         yield Right(f"{count} parts were reused as they were: the backbone. The head was learned.")
 
@@ -233,9 +232,7 @@ def shared_pictures(answer, pictures, seed=0):
         yield Right(f"All {len(leaked)} pictures that are in both sets are found, and no other.")
 
 
-def _sets_that_leak(
-    pictures: Sequence[Image.Image], seed: int
-) -> tuple[list[Image.Image], list[Image.Image], set[int], set[int]]:
+def _sets_that_leak(pictures: Sequence[Image.Image], seed: int) -> tuple[list, list, set[int], set[int]]:
     """Return two lists of pictures, and where in the second one copies lie: exact ones, and others."""
     grey = list({picture.convert("L").tobytes(): picture.convert("L") for picture in pictures}.values())
     random = np.random.default_rng(seed)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from course_utils.checks.values import as_names, as_number, describe, known_mistake
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
@@ -76,8 +77,12 @@ def _numbers_in(tensors: Iterable[torch.Tensor]) -> int:
 )
 def output_shape(answer, model, sizes=(64, 224, 100)):
     """Lesson 02: the shape that leaves layer3, whatever the size of the picture."""
+    stages = create_feature_extractor(copy.deepcopy(model).to("meta").eval(), ["layer2", "layer3", "layer4"])
     for size in sizes:
-        right, *others = _shapes_after(model, ("layer3", "layer2", "layer4"), size)
+        with torch.no_grad():  # on the meta device only shapes are computed
+            outputs = stages(torch.zeros(1, 3, size, size, device="meta"))
+        shapes = {stage: list(output.shape[1:]) for stage, output in outputs.items()}
+        right = shapes.pop("layer3")
         given = ask(answer, size)
         numbers = [as_number(number) for number in given] if hasattr(given, "__iter__") else [None]
         if None in numbers:
@@ -88,7 +93,7 @@ def output_shape(answer, model, sizes=(64, 224, 100)):
             raise Wrong(
                 "Leave out the number of pictures: asked are channels, height and width of one of them."
             )
-        if numbers in others:
+        if numbers in shapes.values():
             raise Wrong(f"{given} is what leaves another stage: stop after layer3.")
         if len(numbers) == 3 and numbers[0] != right[0]:
             raise Wrong(f"layer3 does not have {numbers[0]:g} channels: see the last convolution in it.")
@@ -100,18 +105,6 @@ def output_shape(answer, model, sizes=(64, 224, 100)):
         if numbers != right:
             raise Wrong(f"With {size} pixels it is not {given}: how many steps of 2 are there up to layer3?")
         yield Right(f"{size} pixels become {right}.")
-
-
-def _shapes_after(model: nn.Module, stages: tuple[str, ...], size: int) -> list[list[int]]:
-    """Run a copy of a network on the meta device, where only shapes are computed."""
-    shapes, shadow = {}, copy.deepcopy(model).to("meta").eval()
-    for stage in stages:
-        shadow.get_submodule(stage).register_forward_hook(
-            lambda module, inputs, output, stage=stage: shapes.update({stage: list(output.shape[1:])})
-        )
-    with torch.no_grad():
-        shadow(torch.zeros(1, 3, size, size, device="meta"))
-    return [shapes[stage] for stage in stages]
 
 
 @check(

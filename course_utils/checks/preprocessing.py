@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from torchvision.transforms.v2.functional import normalize
 
 from course_utils.checks.values import close, known_mistake
 from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask, ask_value, check
@@ -51,7 +52,7 @@ def way_of_fault(answer):
 def rgb_restored(answer):
     """Lesson 08: normalised images whose red and blue were exchanged before, repaired."""
     pixels = torch.rand(2, 3, 6, 5)
-    wanted, swapped = _normalised(pixels), _normalised(pixels.flip(1))
+    wanted, swapped = normalize(pixels, MEAN, STD), normalize(pixels.flip(1), MEAN, STD)
     images = swapped.clone()
     repaired = ask_value(answer, images, list(MEAN), list(STD))
     if not isinstance(repaired, torch.Tensor) or repaired.shape != wanted.shape:
@@ -63,7 +64,7 @@ def rgb_restored(answer):
     if agrees(repaired, wanted):
         yield Right("Undone, exchanged, normalised again: the images are as if they had been read as RGB.")
         return
-    still_swapped = swapped.flip(1)
+    still_swapped, rolled = swapped.flip(1), normalize(pixels.roll(1, 1), MEAN, STD)
     off = (still_swapped - wanted).abs().max()
     mistakes = {
         "Nothing has changed. Which dimension holds the channels?": swapped,
@@ -72,18 +73,13 @@ def rgb_restored(answer):
         "The colours are right, but the images are not normalised any more. One step is left.": pixels,
         "The pictures are mirrored: you turn round the columns, and not the channels.": swapped.flip(3),
         "The pictures are upside down: you turn round the rows, and not the channels.": swapped.flip(2),
-        "The channels have moved round by one. Green stays where it is.": _normalised(pixels.roll(1, 1)),
+        "The channels have moved round by one. Green stays where it is.": rolled,
     }
     off = (repaired - wanted).abs().amax(dim=(0, 2, 3))
     yield known_mistake(repaired, mistakes, agrees) or (
         f"Red, green and blue are off by up to {off[0]:.2f}, {off[1]:.2f} and {off[2]:.2f}. Is the same "
         "mean and standard deviation undone that was put in, channel by channel?"
     )
-
-
-def _normalised(pixels: torch.Tensor) -> torch.Tensor:
-    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (MEAN, STD))
-    return (pixels - mean) / std
 
 
 # Each fault, and where to look for it.
@@ -126,11 +122,11 @@ def _prepared(darkest: float, brightest: float) -> Iterator[tuple[str, torch.Ten
     """Yield each fault and a batch of pictures that was prepared with it."""
     size = (4, 3, SIZE, SIZE)
     pixels = darkest + (brightest - darkest) * torch.rand(size)
-    yield "right", _normalised(pixels)
-    yield "another size", _normalised(pixels[..., : SIZE // 2, : SIZE // 2])
-    yield "0 to 255", _normalised((255 * pixels).round())
+    yield "right", normalize(pixels, MEAN, STD)
+    yield "another size", normalize(pixels[..., : SIZE // 2, : SIZE // 2], MEAN, STD)
+    yield "0 to 255", normalize((255 * pixels).round(), MEAN, STD)
     yield "not normalised", pixels
-    yield "grey", _normalised(pixels.mean(dim=1, keepdim=True).expand(size))
+    yield "grey", normalize(pixels.mean(dim=1, keepdim=True).expand(size), MEAN, STD)
 
 
 @check(

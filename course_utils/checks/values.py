@@ -4,7 +4,7 @@ import math
 import numbers
 import re
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -25,6 +25,11 @@ def as_number(value: object) -> float | None:
 def as_names(value: object) -> set:
     """Return the names that an answer lists; one text is one name."""
     return {value} if isinstance(value, str) else set(value)
+
+
+def listed(names: Iterable) -> str:
+    """Return names in their order, with commas between them."""
+    return ", ".join(sorted(map(str, names)))
 
 
 def close(value: float, target: float, tolerance: float = 1e-4) -> bool:

@@ -14,6 +14,7 @@ which every usual mistake gives another result, so that the hint can say which i
 `check` turns it all into a function that prints and returns a `Verdict`, whatever arrives.
 """
 
+import copy
 import functools
 import io
 import math
@@ -23,7 +24,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 
-import torch
 from torch import nn
 
 from course_utils.checks.values import as_number, describe, in_words
@@ -141,16 +141,14 @@ def ask_value(function: Callable, *arguments: object, none: str = NO_RETURN) -> 
 @contextmanager
 def _preserve_network(model: nn.Module) -> Iterator[None]:
     """Give a network back with the weights, running statistics, gradients and modes that it came with."""
-    modules = [(module, module.training) for module in model.modules()]
     entries = [
         (held, dict(held))
-        for module, _ in modules
-        for held in (module._modules, module._parameters, module._buffers)
+        for module in model.modules()
+        for held in (vars(module), module._modules, module._parameters, module._buffers)
     ]
-    tensors = [(tensor, tensor.detach().clone()) for tensor in [*model.parameters(), *model.buffers()]]
-    gradients = [
-        (parameter, parameter.requires_grad, None if parameter.grad is None else parameter.grad.clone())
-        for parameter in model.parameters()
+    tensors = [
+        (tensor, tensor.detach().clone(), tensor.requires_grad, copy.deepcopy(tensor.grad))
+        for tensor in [*model.parameters(), *model.buffers()]
     ]
     try:
         yield
@@ -158,17 +156,14 @@ def _preserve_network(model: nn.Module) -> Iterator[None]:
         for held, before in entries:  # an answer may have put another layer in the place of one
             held.clear()
             held.update(before)
-        with torch.no_grad():
-            for tensor, before in tensors:
-                if tensor.dtype != before.dtype:
-                    tensor.data = before
-                elif not tensor.is_meta and not torch.equal(tensor, before):
-                    tensor.copy_(before)
-        for parameter, trainable, gradient in gradients:
-            parameter.requires_grad_(trainable)
-            parameter.grad = gradient
-        for module, training in modules:
-            module.training = training
+        for tensor, before, trainable, gradient in tensors:
+            if tensor.dtype == before.dtype:
+                tensor.data.copy_(before)
+            else:
+                tensor.data = before
+            if tensor.requires_grad != trainable:
+                tensor.detach_().requires_grad_(trainable)
+            tensor.grad = gradient
 
 
 def as_numbers(value: object, count: int) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ def spoil(model, *_):
         for tensor in [*model.parameters(), *model.buffers()]:
             tensor.zero_()
     for parameter in model.parameters():
-        parameter.requires_grad = not parameter.requires_grad
+        parameter.requires_grad = parameter.ndim > 1  # thaws convolutions, and freezes the head's bias
         parameter.grad = torch.ones_like(parameter)
     model.train()
     model.fc = torch.nn.Identity()

@@ -20,12 +20,15 @@ def network():
     return model.eval()
 
 
-def numbers_of(model, stage, keep=lambda module: True):
-    modules = [module for module in model.get_submodule(stage).modules() if keep(module)]
-    return sum(p.numel() for module in modules for p in module.parameters(recurse=False))
+def learning(model):
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 # Lesson 02
+def numbers_in(choose):
+    return lambda model, stage: sum(tensor.numel() for tensor in choose(model.get_submodule(stage)))
+
+
 def shape_after(steps, channels=256, up=True):
     def shape(size):
         for _ in range(steps):
@@ -66,10 +69,6 @@ def adam_of(choose, rate=None):
     return lambda model, lr: torch.optim.Adam(choose(model), lr=rate or lr)
 
 
-def learning(model):
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-
 def frozen(model, head, *, backbone=False, head_learns=True, mode="eval", name="requires_grad"):
     for parameter in model.parameters():
         setattr(parameter, name, backbone)
@@ -106,7 +105,7 @@ GIVEN = dict.fromkeys(
 )
 RIGHT = {
     "task_layer": ["fc", "model.fc"],
-    "parameter_count": [lambda model, stage: sum(p.numel() for p in model.get_submodule(stage).parameters())],
+    "parameter_count": [numbers_in(nn.Module.parameters)],
     "output_shape": [shape_after(4), lambda size: torch.Size(shape_after(4)(size))],
     "head_parameters": [lambda features, classes: (features + 1) * classes],
     "new_head": [head_at_the_end],
@@ -125,22 +124,11 @@ WRONG = {
     ],
     "parameter_count": [
         (lambda model, stage: len(list(model.get_submodule(stage).parameters())), "how many tensors"),
-        (
-            lambda model, stage: sum(t.numel() for t in model.get_submodule(stage).state_dict().values()),
-            "running means",
-        ),
+        (numbers_in(lambda part: part.state_dict().values()), "running means"),
         (lambda model, stage: sum(p.numel() for p in model.parameters()), "the whole network"),
-        (
-            lambda model, stage: numbers_of(model, stage, lambda module: isinstance(module, nn.Conv2d)),
-            "BatchNorm has parameters",
-        ),
-        (lambda model, stage: numbers_of(model, f"{stage}.0"), "first block"),
-        (
-            lambda model, stage: sum(
-                p.numel() for p in model.get_submodule(stage).parameters() if p.requires_grad
-            ),
-            "trainable",
-        ),
+        (numbers_in(lambda part: [p for p in part.parameters() if p.ndim == 4]), "BatchNorm has parameters"),
+        (numbers_in(lambda part: part[0].parameters()), "first block"),
+        (numbers_in(learning), "trainable"),
         (lambda model, stage: 147_968, "layer3"),
         (lambda model, stage: None, "`return`"),
     ],

@@ -37,16 +37,25 @@ def normal_interval(correct, images, z=1.96):
     return share - reach, share + reach
 
 
-def groups(model, *rates, where=lambda name, p: p.requires_grad):
-    """Return a group for the head, for layers 3 and 4, and for the rest."""
-    named = {name: p for name, p in model.named_parameters() if where(name, p)}
-    upper = ("layer3", "layer4")
-    parts = [
-        [p for name, p in named.items() if name.startswith("fc")],
-        [p for name, p in named.items() if name.startswith(upper)],
-        [p for name, p in named.items() if not name.startswith(("fc", *upper))],
-    ]
-    return [{"params": part, "lr": lr} for part, lr in zip(parts, rates, strict=True) if part]
+def parts(learns):
+    """Return an answer that names a part if `learns` holds for its parameters' `requires_grad`."""
+    return lambda model: {
+        name for name, part in model.named_children() if learns([p.requires_grad for p in part.parameters()])
+    }
+
+
+def groups(*shares, where=lambda name, p: p.requires_grad):
+    """Return an answer with a group for the head, for layers 3 and 4, and for the rest."""
+
+    def parameter_groups(model, lr):
+        found = [[], [], []]
+        for name, parameter in model.named_parameters():
+            if where(name, parameter):
+                part = name.split(".")[0]
+                found[{"fc": 0, "layer3": 1, "layer4": 1}.get(part, 2)].append(parameter)
+        return [{"params": part, "lr": lr * share} for part, share in zip(found, shares, strict=True) if part]
+
+    return parameter_groups
 
 
 def norms(model, change):
@@ -100,33 +109,21 @@ WRONG = {
     ],
     "learning_parts": [
         (lambda m: {n for n, p in m.named_parameters() if p.requires_grad}, "before the dot"),
-        (lambda m: {n for n, _ in m.named_children()}, "cannot learn"),
-        (
-            lambda m: {n for n, c in m.named_children() if all(p.requires_grad for p in c.parameters())},
-            "cannot learn",
-        ),
-        (
-            lambda m: {
-                n
-                for n, c in m.named_children()
-                if (ps := [*c.parameters()]) and all(p.requires_grad for p in ps)
-            },
-            "one that learns is enough",
-        ),
+        (parts(lambda flags: True), "cannot learn"),
+        (parts(all), "cannot learn"),
+        (parts(lambda flags: flags and all(flags)), "one that learns is enough"),
         (lambda m: {"layer3", "layer4"}, "head is a part"),
         (lambda m: (m.requires_grad_(True), {"fc"})[1], "was changed"),
     ],
     "three_rates": [
-        (lambda m, lr: groups(m, lr, lr, lr), "same rate"),
-        (lambda m, lr: groups(m, lr / 100, lr / 10, lr), "upside down"),
-        (lambda m, lr: groups(m, lr, lr / 10, lr / 100, where=lambda *_: True), "frozen parameters"),
+        (groups(1, 1, 1), "same rate"),
+        (groups(0.01, 0.1, 1), "upside down"),
+        (groups(1, 0.1, 0.01, where=lambda *_: True), "frozen parameters"),
         (
-            lambda m, lr: groups(
-                m, lr, lr / 10, lr / 100, where=lambda n, p: p.requires_grad and n[:2] in ("la", "fc")
-            ),
+            groups(1, 0.1, 0.01, where=lambda name, p: p.requires_grad and name[:2] in ("la", "fc")),
             "conv1.weight: they would never",
         ),
-        (lambda m, lr: [*groups(m, lr, lr / 10, lr / 100), *groups(m, lr, lr, lr)], "in two groups"),
+        (lambda m, lr: [*groups(1, 0.1, 0.01)(m, lr), *groups(1, 1, 1)(m, lr)], "in two groups"),
     ],
     "batchnorm_kept": [
         (lambda m: norms(m, lambda norm: norm.requires_grad_(False)), "running mean of a BatchNorm"),
