@@ -13,7 +13,7 @@ import torch
 
 from course_utils.errors import DataError
 from course_utils.evaluation import Evaluation
-from course_utils.text.data import ENTITY_TYPES, Sentence
+from course_utils.text.corpora import ENTITY_TYPES, Sentence
 
 Labels = Sequence[Sequence[str]]
 """For each sentence, a BIO label for each word."""
@@ -25,15 +25,13 @@ def labels_by_sentence(result: Evaluation, sentences: Sequence[Sentence]) -> tup
     Raises:
         DataError: If there are not as many predictions as words, or their true labels are others.
     """
-    words = sum(len(sentence.words) for sentence in sentences)
     truth = [label for sentence in sentences for label in sentence.labels]
-    if len(result.labels) != words or [result.classes[label] for label in result.labels] != truth:
+    if [result.classes[label] for label in result.labels] != truth:
         raise DataError(
             "These answers are not about these sentences.",
             where="labels_by_sentence",
-            expected=f"an answer for each of the {words} words, in order",
-            found=f"{len(result.labels)} answers"
-            + (", whose true labels are others" if len(result.labels) == words else ""),
+            expected=f"an answer for each of the {len(truth)} words, in order, with its true label",
+            found=f"{len(result.labels)} answers, whose true labels are others",
             do="Evaluate the network on encode_words(tokenizer, sentences), and give those sentences here.",
         )
     predicted = iter(result.classes[label] for label in result.predictions)
