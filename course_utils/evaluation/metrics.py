@@ -119,14 +119,9 @@ def accuracy_interval(correct: int, images: int, confidence: float = 0.95) -> tu
 
 
 def paired_difference(
-    first: Sequence[Evaluation],
-    second: Sequence[Evaluation],
-    *,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    first: Sequence[Evaluation], second: Sequence[Evaluation]
 ) -> tuple[float, float, float]:
-    """Return by how much the accuracy of `first` is higher than that of `second`, and the interval's ends.
+    """Return by how much the accuracy of `first` is higher than that of `second`, and its 95 % interval.
 
     Both saw the same images, so that an image which both classify correctly, or both wrongly, says nothing
     about the difference; two separate intervals would count its luck twice. The interval is a percentile
@@ -152,11 +147,11 @@ def paired_difference(
         )
     correct = [torch.stack([run.predictions == run.labels for run in own]).int() for own in (first, second)]
     difference = (correct[0] - correct[1]).double().numpy()  # [runs, images]: -1, 0 or 1
-    rng, means = np.random.default_rng(seed), []
-    for _ in range(resamples):
+    rng, means = np.random.default_rng(0), []
+    for _ in range(2000):
         runs, images = (rng.integers(count, size=count) for count in difference.shape)
         means.append(difference[runs][:, images].mean())
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(difference.mean()), float(low), float(high)
 
 

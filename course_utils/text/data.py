@@ -120,8 +120,7 @@ def load_reviews(settings: Settings, tokenizer) -> Splits:
 
     Validation texts are drawn from the training texts as `load_splits` draws images: by the seed, with the
     same share of every class. In the reviews that ship, test texts are about topics of their own.
-
-    `profile` decides which reviews; `images_per_class` is here the number of texts of each class.
+    `images_per_class` is here the number of texts of each class.
 
     Raises:
         DataError: If the texts cannot be had, or are too few to be split.

@@ -41,7 +41,7 @@ def labels_by_sentence(result: Evaluation, sentences: Sequence[Sentence]) -> tup
 
 
 class EntityF1(NamedTuple):
-    """The F1 of whole entities (0 to 1), the ends of its confidence interval, and the counts."""
+    """The F1 of whole entities (0 to 1), the ends of its 95 % interval, and the counts."""
 
     f1: float
     low: float
@@ -52,10 +52,8 @@ class EntityF1(NamedTuple):
     true: int
 
 
-def entity_f1(
-    truth: Labels, predicted: Labels, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
-) -> EntityF1:
-    """Return the F1 of all entities together, with a percentile bootstrap interval over sentences.
+def entity_f1(truth: Labels, predicted: Labels) -> EntityF1:
+    """Return the F1 of all entities together, with a 95 % percentile bootstrap interval over sentences.
 
     Whole sentences are drawn with replacement (Efron, 1979, doi:10.1214/aos/1176344552), since the entities
     of one sentence are found or missed together. The interval is about other sentences of this kind, and says
@@ -68,8 +66,8 @@ def entity_f1(
         there, found = (set(get_entities(list(labels))) for labels in pair)
         counts.append([len(there & found), len(found), len(there)])
     counts = np.array(counts)
-    rows = np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))
-    low, high = np.quantile(_f1(counts[rows].sum(axis=1)), [(1 - confidence) / 2, (1 + confidence) / 2])
+    rows = np.random.default_rng(0).integers(len(counts), size=(2000, len(counts)))
+    low, high = np.quantile(_f1(counts[rows].sum(axis=1)), [0.025, 0.975])
     total = counts.sum(axis=0)
     return EntityF1(float(_f1(total)), float(low), float(high), *total.tolist())
 

@@ -55,11 +55,12 @@ def test_reliability_table_worked_out_by_hand():
     [
         (BY_HAND, 2, 0.075),  # |0.425 - 0.5| for 2 of 6 images, |0.825 - 0.75| for 4 of 6
         (BY_HAND, 1, 0.025),  # |4.15/6 - 4/6|
+        (cats([0.9, 0.9, 0.9, 0.6], [True, True, False, True]), 15, 0.275),  # 0.7/3 for three, 0.4 for one
         (cats([0.96, 1.0], [True, False]), 15, 0.48),  # a bin of its own for the 1 would give 0.52
         (cats([0.8] * 10 + [0.5] * 4, [True] * 8 + [False] * 2 + [True, False] * 2), 15, 0),
         (cats([1.0, 1.0], [False, False]), 15, 1),
     ],
-    ids=["two bins", "one bin", "1 is in the last bin", "calibrated", "sure and wrong"],
+    ids=["two bins", "one bin", "weighted", "1 is in the last bin", "calibrated", "sure and wrong"],
 )
 def test_calibration_error_worked_out_by_hand(result, bins, error):
     assert calibration_error(result, bins) == pytest.approx(error, abs=1e-6)
