@@ -90,19 +90,33 @@ def write_class_folders(write_image):
     return write
 
 
+def says_four_things(error):
+    """Check that an error tells where, what was expected, what was found and what to do."""
+    assert isinstance(error, CourseError)
+    lines = str(error).splitlines()
+    assert lines[0].strip()
+    for start in ("  where:    ", "  expected: ", "  found:    ", "  do next:  "):
+        told = [line for line in lines if line.startswith(start) and line[len(start) :].strip()]
+        assert len(told) == 1, f"no line {start.strip()!r} in:\n{error}"
+
+
 @pytest.fixture
 def assert_says_four_things():
-    """Return a check that an error tells where, what was expected, what was found and what to do."""
+    return says_four_things
 
-    def check(error):
-        assert isinstance(error, CourseError)
-        lines = str(error).splitlines()
-        assert lines[0].strip()
-        for start in ("  where:    ", "  expected: ", "  found:    ", "  do next:  "):
-            told = [line for line in lines if line.startswith(start) and line[len(start) :].strip()]
-            assert len(told) == 1, f"no line {start.strip()!r} in:\n{error}"
 
-    return check
+@pytest.fixture(autouse=True, scope="session")
+def every_error_says_four_things():
+    """Look at each error of the course when it is made, so that no test has to ask."""
+    make = CourseError.__init__
+
+    def make_and_look(self, *arguments, **parts):
+        make(self, *arguments, **parts)
+        says_four_things(self)
+
+    CourseError.__init__ = make_and_look
+    yield
+    CourseError.__init__ = make
 
 
 @pytest.fixture

@@ -108,10 +108,9 @@ def test_what_is_missing_is_installed_and_what_is_old_is_left_alone(colab, wheel
     assert capsys.readouterr().out == "Installed: Small.Thing. Everything else is as it was.\n"
 
 
-def test_what_cannot_be_installed_is_an_error(colab, wheels, assert_says_four_things):
-    with pytest.raises(ConfigError, match="small-thing>=3") as caught:
+def test_what_cannot_be_installed_is_an_error(colab, wheels):
+    with pytest.raises(ConfigError, match="small-thing>=3"):
         colab["install"](["small-thing>=3"])
-    assert_says_four_things(caught.value)
 
 
 def test_students_need_the_first_part_of_the_requirements(colab):

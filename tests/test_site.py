@@ -1,6 +1,5 @@
-"""Sources of the site: each lesson, exercise, document and part of the package is on it."""
+"""Sources of the site, as far as `make site` itself does not say what is wrong with them."""
 
-import fnmatch
 import importlib
 import inspect
 import re
@@ -28,32 +27,6 @@ def configuration(monkeypatch):
         return runpy.run_path(str(ROOT / "docs" / "conf.py"))
 
     return read
-
-
-def listed(page: str) -> list[str]:
-    """Return the entries of a page's lists of pages, as paths from the root; * stands for several."""
-    blocks = re.findall(r"```\{toctree\}\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if line and not line.startswith(":")]
-    return [line.lstrip("/") for line in lines]
-
-
-def on_the_site() -> list[str]:
-    return [*listed("index.md"), *listed("docs/exercises.md")]
-
-
-def files(*patterns: str) -> list[str]:
-    found = sorted(path for pattern in patterns for path in ROOT.glob(pattern))
-    return [path.relative_to(ROOT).with_suffix("").as_posix() for path in found]
-
-
-@pytest.mark.parametrize("page", files("notebooks/*.ipynb", "notebooks/exercises/*.ipynb", "docs/*.md"))
-def test_every_lesson_exercise_and_document_is_on_the_site(page):
-    assert any(fnmatch.fnmatchcase(page, entry) for entry in on_the_site()), f"{page} is in no toctree"
-
-
-def test_what_the_site_lists_is_there():
-    for entry in on_the_site():
-        assert files(f"{entry}.md", f"{entry}.ipynb"), entry
 
 
 def test_every_part_of_the_package_has_its_page_in_the_order_of_the_imports():

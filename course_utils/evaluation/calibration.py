@@ -6,6 +6,7 @@ number, the temperature, can often mend it (Guo et al., 2017, arXiv:1706.04599).
 
 import math
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -21,9 +22,8 @@ TEMPERATURES = 0.05, 20.0
 def reliability_table(result: Evaluation, bins: int = 15) -> pd.DataFrame:
     """Compare confidence with accuracy, in bins of equal width.
 
-    Returns:
-        One row for each bin that holds a prediction: `low` and `high` (the bin; `high` belongs to the next
-        one, 1 to the last), `confidence` (mean), `accuracy`, and `images`. All but the last from 0 to 1.
+    There is one row for each bin that holds a prediction: `low` and `high` (the bin; `high` belongs to the
+    next one, 1 to the last), `confidence` (mean), `accuracy`, and `images`. All but the last from 0 to 1.
     """
     confidence = result.probabilities.max(dim=1).values
     edges = torch.linspace(0, 1, bins + 1)
@@ -48,12 +48,8 @@ def calibration_error(result: Evaluation, bins: int = 15) -> float:
     It is the mean, over images, of the distance between the confidence and the accuracy of their bin.
     It is never quite 0: in a bin with few images the accuracy is off by chance.
     """
-    from torchmetrics.functional.classification import multiclass_calibration_error  # a second
-
-    # Without the clamp, torchmetrics gives a confidence of exactly 1 a bin of its own.
-    probabilities = result.probabilities.clamp(max=1 - torch.finfo(torch.float32).eps)
-    options = {"num_classes": len(result.classes), "n_bins": bins, "norm": "l1"}
-    return float(multiclass_calibration_error(probabilities, result.labels, **options))
+    table = reliability_table(result, bins)
+    return float(np.average((table.confidence - table.accuracy).abs(), weights=table.images))
 
 
 def fit_temperature(result: Evaluation) -> float:

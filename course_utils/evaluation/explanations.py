@@ -6,6 +6,7 @@ t-SNE embedding shows which pictures have similar features.
 
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -36,15 +37,26 @@ def grad_cam(model: nn.Module, image: torch.Tensor, target: int) -> torch.Tensor
         ConfigError: If there is no such class, or no suitable layer: a small picture leaves none in a deep
             network.
     """
-    batch = image.detach().unsqueeze(0).to(next(model.parameters()).device)
-    with eval_mode(model):
-        shapes = _output_shapes(model, batch)
-        check_target(target, num_classes=shapes[""][1])
-        name = _last_layer_with_positions(model, shapes, image)
-        heat = (_token_heatmap if len(shapes[name]) == 3 else _channel_heatmap)(model, name, batch, target)
+    outputs = []
+
+    def capture(_module, _inputs, output):
+        outputs.append(output.detach().requires_grad_())
+        return outputs[0].clone()  # the next layer may change its input
+
+    layer = model.get_submodule(gradcam_layer(model, image))
+    with eval_mode(model), layer.register_forward_hook(capture):
+        logits = model(_as_batch(image, model))
+    check_target(target, num_classes=logits.shape[1])
+    (gradient,) = torch.autograd.grad(logits[0, target], outputs[0])
+    channel_weights = as_grid(gradient).mean(dim=(2, 3), keepdim=True)
+    heat = (channel_weights * as_grid(outputs[0])).sum(dim=1, keepdim=True).relu()
     heat = nn.functional.interpolate(heat, size=tuple(image.shape[1:]), mode="bilinear")
     heat = heat[0, 0].detach().float().cpu()
     return heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)
+
+
+def _as_batch(image: torch.Tensor, model: nn.Module) -> torch.Tensor:
+    return image.detach().unsqueeze(0).to(next(model.parameters()).device)
 
 
 def check_target(target: int, num_classes: int) -> None:
@@ -57,28 +69,6 @@ def check_target(target: int, num_classes: int) -> None:
             found=repr(target),
             do="Give the number of a class: classes.index(name).",
         )
-
-
-def _channel_heatmap(model: nn.Module, name: str, batch: torch.Tensor, target: int) -> torch.Tensor:
-    from captum.attr import LayerGradCam  # half a second: only where it is needed
-
-    cam = LayerGradCam(model, model.get_submodule(name))
-    return cam.attribute(batch, target=target, relu_attributions=True)
-
-
-def _token_heatmap(model: nn.Module, name: str, batch: torch.Tensor, target: int) -> torch.Tensor:
-    """Return what captum would, if it did not take tokens for channels: [1, 1, rows, columns]."""
-    outputs = []
-    hook = model.get_submodule(name).register_forward_hook(
-        lambda _module, _inputs, output: outputs.append(output.requires_grad_())
-    )
-    try:
-        logits = model(batch)
-    finally:
-        hook.remove()
-    (gradient,) = torch.autograd.grad(logits[0, target], outputs[0])
-    weights = as_grid(gradient).mean(dim=(2, 3), keepdim=True)
-    return (weights * as_grid(outputs[0])).sum(dim=1, keepdim=True).relu()
 
 
 def as_grid(output: torch.Tensor) -> torch.Tensor:
@@ -103,46 +93,8 @@ def gradcam_layer(model: nn.Module, image: torch.Tensor) -> str:
     Raises:
         ConfigError: If there is none.
     """
-    batch = image.detach().unsqueeze(0).to(next(model.parameters()).device)
-    with eval_mode(model):
-        return _last_layer_with_positions(model, _output_shapes(model, batch), image)
-
-
-def _output_shapes(model: nn.Module, batch: torch.Tensor) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each stage's output, in order; the last is that of the network itself, ""."""
-    shapes, hooks = {}, []
-    for name, module in [*_stages(model), ("", model)]:
-
-        def hook(_module, _inputs, output, name=name):
-            shapes[name] = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
-
-        hooks.append(module.register_forward_hook(hook))
-    try:
-        with torch.no_grad():
-            model(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return shapes
-
-
-def _stages(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the parts that follow one another, but not those inside a block, where paths run in parallel.
-
-    An adaptive pool is left out: the number of its rows does not depend on its input.
-    """
-    for name, child in module.named_children():
-        if not isinstance(child, nn.AdaptiveAvgPool2d):
-            yield prefix + name, child
-        if isinstance(child, nn.Sequential | nn.ModuleList) or name in STAGE_CONTAINERS:
-            yield from _stages(child, f"{prefix}{name}.")
-
-
-def _last_layer_with_positions(
-    model: nn.Module, shapes: dict[str, tuple[int, ...]], image: torch.Tensor
-) -> str:
     height, width = image.shape[1:]
-    for name, shape in reversed(shapes.items()):
+    for name, shape in reversed(_output_shapes(model, image).items()):
         if sum(size > 1 for size in shape[1:]) <= 1 and shape:
             continue  # a vector for the picture: pooled, or the head
         if len(shape) == 3 and math.isqrt(shape[1]) >= FEWEST_POSITIONS:
@@ -161,19 +113,40 @@ def _last_layer_with_positions(
     )
 
 
+def _output_shapes(model: nn.Module, image: torch.Tensor) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each stage's output, in the order in which the network computes them."""
+    shapes = {}
+    with ExitStack() as hooks, eval_mode(model), torch.no_grad():
+        for name, module in _stages(model):
+
+            def note(_module, _inputs, output, name=name):
+                shapes[name] = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
+
+            hooks.enter_context(module.register_forward_hook(note))
+        model(_as_batch(image, model))
+    return shapes
+
+
+def _stages(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the parts that follow one another, but not those inside a block, where paths run in parallel.
+
+    An adaptive pool is left out: the number of its rows does not depend on its input.
+    """
+    for name, child in module.named_children():
+        if not isinstance(child, nn.AdaptiveAvgPool2d):
+            yield prefix + name, child
+        if isinstance(child, nn.Sequential | nn.ModuleList) or name in STAGE_CONTAINERS:
+            yield from _stages(child, f"{prefix}{name}.")
+
+
 def tsne_embedding(features: torch.Tensor, seed: int = 0) -> np.ndarray:
     """Embed features in the plane, similar ones close to each other (t-SNE: van der Maaten and Hinton, 2008).
 
     Only neighbourhoods are preserved. How far two groups lie from each other, how large one is and which way
     is up mean little.
 
-    Args:
-        features: [images, features].
-        seed: It matters little: points start on the two main axes of the features (PCA), unless there is
-            only one feature, or all images are alike.
-
-    Returns:
-        float32, [images, 2], in no unit.
+    `features` is [images, features]; the points are float32, [images, 2], in no unit. They start on the two
+    main axes of the features (PCA), so that the seed matters little.
 
     Raises:
         ConfigError: If there are fewer than two images.

@@ -53,10 +53,8 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
     If several processes were launched, each takes a part of the dataset and all get the whole result: every
     one of them must call this.
 
-    Args:
-        model: On any device.
-        dataset: Pairs of an image (float32, [3, height, width]) and a label (int).
-        num_workers: Extra processes that read images.
+    The dataset gives pairs of an image (float32, [3, height, width]) and a label (int); `num_workers` extra
+    processes read it.
 
     Raises:
         DataError: If the dataset is empty, its classes have no names, or a label is not that of a class.
@@ -82,7 +80,7 @@ def predict(
     Args:
         model: On any device.
         picture: A path, the bytes of a picture file, or a PIL picture; of any kind that `load_rgb` reads.
-        transform: From a PIL picture to what the network was trained with (float32, [3, height, width]).
+        transform: From a PIL picture to what the network takes (float32, [3, height, width]).
         classes: The names of the network's outputs, in order.
 
     Returns:
@@ -121,14 +119,9 @@ def accuracy_interval(correct: int, images: int, confidence: float = 0.95) -> tu
 
 
 def paired_difference(
-    first: Sequence[Evaluation],
-    second: Sequence[Evaluation],
-    *,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    first: Sequence[Evaluation], second: Sequence[Evaluation]
 ) -> tuple[float, float, float]:
-    """Return by how much the accuracy of `first` is higher than that of `second`, and the interval's ends.
+    """Return by how much the accuracy of `first` is higher than that of `second`, and its 95 % interval.
 
     Both saw the same images, so that an image which both classify correctly, or both wrongly, says nothing
     about the difference; two separate intervals would count its luck twice. The interval is a percentile
@@ -142,34 +135,24 @@ def paired_difference(
         DataError: If the numbers of runs differ, or their images are not the same in the same order, as far
             as the labels tell.
     """
-    if not first or len(first) != len(second):
-        raise _not_paired("as many training runs on both sides", f"{len(first)} and {len(second)}")
-    labels = first[0].labels
-    for side, runs in {"first": first, "second": second}.items():
-        for number, run in enumerate(runs):
-            if not torch.equal(run.labels, labels):
-                raise _not_paired(
-                    f"the {len(labels)} labels of first[0], in the same order",
-                    f"{len(run.labels)} other labels, or another order, in {side}[{number}]",
-                )
-    correct = [torch.stack([run.predictions == labels for run in runs]).int() for runs in (first, second)]
+    runs = [*first, *second]
+    same = all(torch.equal(run.labels, runs[0].labels) for run in runs)
+    if not (runs and same and len(first) == len(second)):
+        raise DataError(
+            "Two results cannot be compared image by image.",
+            where="paired_difference",
+            expected="as many training runs on both sides, each with the same labels in the same order",
+            found=f"{len(first)} and {len(second)} runs, with {'the same' if same else 'different'} labels",
+            do="Evaluate both on the same dataset, without shuffling it, and once for each seed.",
+        )
+    correct = [torch.stack([run.predictions == run.labels for run in own]).int() for own in (first, second)]
     difference = (correct[0] - correct[1]).double().numpy()  # [runs, images]: -1, 0 or 1
-    rng, means = np.random.default_rng(seed), []
-    for _ in range(resamples):
+    rng, means = np.random.default_rng(0), []
+    for _ in range(2000):
         runs, images = (rng.integers(count, size=count) for count in difference.shape)
         means.append(difference[runs][:, images].mean())
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(difference.mean()), float(low), float(high)
-
-
-def _not_paired(expected: str, found: str) -> DataError:
-    return DataError(
-        "Two results cannot be compared image by image.",
-        where="paired_difference",
-        expected=expected,
-        found=found,
-        do="Evaluate both on the same dataset, without shuffling it, and once for each seed.",
-    )
 
 
 def confusion_matrix(result: Evaluation) -> torch.Tensor:
@@ -196,11 +179,10 @@ def per_class(result: Evaluation) -> pd.DataFrame:
 
 
 def most_confident_mistakes(result: Evaluation, count: int) -> pd.DataFrame:
-    """Return the mistakes with the highest confidence, the highest first.
+    """Return the mistakes with the highest confidence, the highest first: at most `count` rows.
 
-    Returns:
-        One row for each mistake: `image` (its index in the dataset), `truth`, `answer` (the predicted class)
-        and `confidence` (its probability, 0 to 1). Fewer than `count` rows if there are fewer mistakes.
+    The columns are `image` (its index in the dataset), `truth`, `answer` (the predicted class) and
+    `confidence` (its probability, 0 to 1).
     """
     confidence, predictions = result.probabilities.max(dim=1)
     wrong = (predictions != result.labels).nonzero().flatten()

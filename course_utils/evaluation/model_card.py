@@ -33,76 +33,82 @@ def model_card(
 
     `result` is that of the test images; `purpose` is what the network is for, and for whom.
     """
-    transform = splits.test
-    while hasattr(transform, "indices"):
-        transform = transform.dataset
-    sections = {
-        "Intended use": f"For: {purpose}\n\nNot for: {not_for}",
-        "Data": _data(settings, splits),
-        "Preprocessing": f"`{' '.join(repr(transform.transform).split())}`",
-        "Results on the test images": _results(result),
-        "Limits": _limits(splits, result),
-    }
-    title = f"# Model card: {settings.backbone} for {len(splits.classes)} classes"
-    parts = [title, _model_details(settings, history)]
-    parts += [f"## {heading}\n\n{text}" for heading, text in sections.items()]
-    return "\n\n".join(parts) + "\n"
-
-
-def _model_details(settings: Settings, history: History) -> str:
+    test = splits.test
+    while hasattr(test, "indices"):
+        test = test.dataset
+    images = len(result.labels)
+    low, high = accuracy_interval(result.correct, images)
+    table = per_class(result).sort_values("recall", kind="stable")
+    weakest = [
+        f"{row.Index} ({row.recall:.0%} of {row.images} found)"
+        for row in table[table.images > 0].head(WEAKEST).itertuples()
+    ]
+    # Names of files and folders, not paths: a card travels further than you may want your paths to.
+    weights, dataset = Path(settings.weights).name, Path(settings.dataset.removeprefix("folder:")).name
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pillow"))
-    trained = f"{len(history.epochs)} epochs{' (interrupted)' if history.interrupted else ''}"
-    return (
-        f"- Backbone: {settings.backbone}, weights `{Path(settings.weights).name}`\n"
-        f"- Training: {trained}, batches of {settings.batch_size}, learning rate {settings.lr:g}\n"
-        f"- Kept: epoch {history.best.epoch}, with the lowest validation loss; "
-        f"validation accuracy {history.best.val_accuracy:.3f}\n"
-        f"- Seed: {settings.seed}\n"
-        f"- Made with: Python {platform.python_version()}, {packages}"
-    )
+    best = history.best
+    return f"""\
+# Model card: {settings.backbone} for {len(splits.classes)} classes
+
+- Backbone: {settings.backbone}, weights `{weights}`
+- Training: {len(history.epochs)} epochs{" (interrupted)" if history.interrupted else ""}, batches of \
+{settings.batch_size}, learning rate {settings.lr:g}
+- Kept: epoch {best.epoch}, with the lowest validation loss; validation accuracy {best.val_accuracy:.3f}
+- Seed: {settings.seed}
+- Made with: Python {platform.python_version()}, {packages}
+
+## Intended use
+
+For: {purpose}
+
+Not for: {not_for}
+
+## Data
+
+`{dataset}`, number of images:
+
+{_as_markdown(_image_counts(splits))}
+
+## Preprocessing
+
+`{" ".join(repr(test.transform).split())}`
+
+## Results on the test images
+
+Accuracy {result.accuracy:.3f}, 95 % Wilson interval {low:.3f} to {high:.3f} ({result.correct} of {images} \
+images). Naming always the most frequent class would give {table.images.max() / images:.3f}.
+
+{_as_markdown(_with_intervals(table))}
+
+## Limits
+
+- The weakest classes: {"; ".join(weakest)}.
+- It always answers with one of these names: {", ".join(splits.classes)}. A picture of anything else gets \
+one of them, too.
+- The interval is about other test images of the same kind. Pictures of another kind, or from another \
+camera, were not measured, nor was another training run.
+- Whether the labels are right was not part of these numbers.
+"""
 
 
-def _data(settings: Settings, splits: Splits) -> str:
-    # The name of a folder, not its path: a card travels further than you may want your paths to.
-    name = Path(settings.dataset.removeprefix("folder:")).name
+def _image_counts(splits: Splits) -> pd.DataFrame:
     parts = {"training": splits.train, "validation": splits.val, "test": splits.test}
     counts = {
         part: np.bincount(labels_of(images), minlength=len(splits.classes)) for part, images in parts.items()
     }
     table = pd.DataFrame(counts, index=pd.Index(splits.classes, name="class"))
     table.loc["all"] = table.sum()
-    return f"`{name}`, number of images:\n\n{_as_markdown(table)}"
+    return table
 
 
-def _results(result: Evaluation) -> str:
-    images = len(result.labels)
-    low, high = accuracy_interval(result.correct, images)
-    frequent = np.bincount(result.labels.numpy()).max() / images
-    table = per_class(result).sort_values("recall")
-    table["recall, 95 % interval"] = [
+def _with_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    intervals = [
         "{:.2f} to {:.2f}".format(*accuracy_interval(round(row.recall * row.images), row.images))
         if row.images
         else "no image"
         for row in table.itertuples()
     ]
-    return (
-        f"Accuracy {result.accuracy:.3f}, 95 % Wilson interval {low:.3f} to {high:.3f} ({result.correct} of "
-        f"{images} images). Naming always the most frequent class would give {frequent:.3f}.\n\n"
-        f"{_as_markdown(table.round(2))}"
-    )
-
-
-def _limits(splits: Splits, result: Evaluation) -> str:
-    weak = per_class(result).query("images > 0").nsmallest(WEAKEST, "recall")
-    named = "; ".join(f"{row.Index} ({row.recall:.0%} of {row.images} found)" for row in weak.itertuples())
-    return (
-        f"- The weakest classes: {named}.\n"
-        f"- It always answers with one of these names: {', '.join(splits.classes)}. A picture of anything "
-        "else gets one of them, too.\n"
-        "- The interval is about other test images of the same kind. Pictures of another kind, or from "
-        "another camera, were not measured, nor was another training run.\n"
-        "- Whether the labels are right was not part of these numbers."
-    )
+    return table.round(2).assign(**{"recall, 95 % interval": intervals})
 
 
 def _as_markdown(table: pd.DataFrame) -> str:

@@ -79,12 +79,12 @@ def interval_plot(
     return figure
 
 
-def reliability(results: Mapping[str, Evaluation], bins: int = 15) -> DescribedFigure:
+def reliability(results: Mapping[str, Evaluation]) -> DescribedFigure:
     """Draw reliability diagrams, one panel for each result by name, with 95 % intervals.
 
-    Accuracy over confidence; below, the number of predictions. `bins` is that of `reliability_table`.
+    Accuracy over confidence; below, the number of predictions.
     """
-    errors = {name: calibration_error(result, bins) for name, result in results.items()}
+    errors = {name: calibration_error(result) for name, result in results.items()}
     words = "; ".join(
         f"{name}: mean confidence {result.probabilities.max(dim=1).values.mean():.3f}, accuracy "
         f"{result.accuracy:.3f}, expected calibration error {errors[name]:.3f}"
@@ -95,7 +95,7 @@ def reliability(results: Mapping[str, Evaluation], bins: int = 15) -> DescribedF
     )
     panels = figure.subplots(2, len(results), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1))
     for above, below, (name, result) in zip(*panels, results.items(), strict=True):
-        table = reliability_table(result, bins)
+        table = reliability_table(result)
         correct = (table.accuracy * table.images).round().astype(int)
         bounds = np.array([accuracy_interval(*row) for row in zip(correct, table.images, strict=True)])
         spread = np.abs(bounds.T - table.accuracy.to_numpy())

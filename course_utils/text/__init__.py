@@ -5,15 +5,8 @@ Tokenized datasets, encoders and decoders, named entities, and which tokens a pr
 
 from course_utils.text.attributions import AttributedText, token_attributions
 from course_utils.text.comparison import INIT_STRATEGIES, TARGETS, train_text_from
-from course_utils.text.data import (
-    SENTIMENTS,
-    WORD_LABELS,
-    encode_words,
-    load_reviews,
-    load_topics,
-    read_reviews,
-    split_sentences,
-)
+from course_utils.text.corpora import SENTIMENTS, WORD_LABELS, read_reviews
+from course_utils.text.data import encode_words, load_reviews, load_topics, split_sentences
 from course_utils.text.decoders import (
     few_shot_classify,
     generate,

@@ -33,7 +33,7 @@ def token_attributions(
     has to be trainable.
 
     Args:
-        model: Used in eval mode on the device where it is; its mode is restored.
+        model: Its mode is restored.
         text: One sample as in `TextDataset`: int64, [2, tokens].
         target: The number of the class.
         keep: Ids of tokens that the empty text has, too, such as those for begin and end.

@@ -24,8 +24,7 @@ def train_text_from(
 ) -> tuple[Run, Evaluation]:
     """Train a text network as `train_from` trains one for images, to predict one of `TARGETS`.
 
-    Returns:
-        The run, and the evaluation on the test reviews, so that kinds of reviews can be told apart.
+    Returns the run, and the evaluation on the test reviews, so that kinds of reviews can be told apart.
     """
     splits = TARGETS[target](settings, load_tokenizer(settings))
     return train_and_test(strategy, splits, settings, steps, target)

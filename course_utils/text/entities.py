@@ -13,7 +13,7 @@ import torch
 
 from course_utils.errors import DataError
 from course_utils.evaluation import Evaluation
-from course_utils.text.data import ENTITY_TYPES, Sentence
+from course_utils.text.corpora import ENTITY_TYPES, Sentence
 
 Labels = Sequence[Sequence[str]]
 """For each sentence, a BIO label for each word."""
@@ -25,15 +25,13 @@ def labels_by_sentence(result: Evaluation, sentences: Sequence[Sentence]) -> tup
     Raises:
         DataError: If there are not as many predictions as words, or their true labels are others.
     """
-    words = sum(len(sentence.words) for sentence in sentences)
     truth = [label for sentence in sentences for label in sentence.labels]
-    if len(result.labels) != words or [result.classes[label] for label in result.labels] != truth:
+    if [result.classes[label] for label in result.labels] != truth:
         raise DataError(
             "These answers are not about these sentences.",
             where="labels_by_sentence",
-            expected=f"an answer for each of the {words} words, in order",
-            found=f"{len(result.labels)} answers"
-            + (", whose true labels are others" if len(result.labels) == words else ""),
+            expected=f"an answer for each of the {len(truth)} words, in order, with its true label",
+            found=f"{len(result.labels)} answers, whose true labels are others",
             do="Evaluate the network on encode_words(tokenizer, sentences), and give those sentences here.",
         )
     predicted = iter(result.classes[label] for label in result.predictions)
@@ -43,7 +41,7 @@ def labels_by_sentence(result: Evaluation, sentences: Sequence[Sentence]) -> tup
 
 
 class EntityF1(NamedTuple):
-    """The F1 of whole entities (0 to 1), the ends of its confidence interval, and the counts."""
+    """The F1 of whole entities (0 to 1), the ends of its 95 % interval, and the counts."""
 
     f1: float
     low: float
@@ -54,10 +52,8 @@ class EntityF1(NamedTuple):
     true: int
 
 
-def entity_f1(
-    truth: Labels, predicted: Labels, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
-) -> EntityF1:
-    """Return the F1 of all entities together, with a percentile bootstrap interval over sentences.
+def entity_f1(truth: Labels, predicted: Labels) -> EntityF1:
+    """Return the F1 of all entities together, with a 95 % percentile bootstrap interval over sentences.
 
     Whole sentences are drawn with replacement (Efron, 1979, doi:10.1214/aos/1176344552), since the entities
     of one sentence are found or missed together. The interval is about other sentences of this kind, and says
@@ -70,8 +66,8 @@ def entity_f1(
         there, found = (set(get_entities(list(labels))) for labels in pair)
         counts.append([len(there & found), len(found), len(there)])
     counts = np.array(counts)
-    rows = np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))
-    low, high = np.quantile(_f1(counts[rows].sum(axis=1)), [(1 - confidence) / 2, (1 + confidence) / 2])
+    rows = np.random.default_rng(0).integers(len(counts), size=(2000, len(counts)))
+    low, high = np.quantile(_f1(counts[rows].sum(axis=1)), [0.025, 0.975])
     total = counts.sum(axis=0)
     return EntityF1(float(_f1(total)), float(low), float(high), *total.tolist())
 

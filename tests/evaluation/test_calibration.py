@@ -45,13 +45,9 @@ def test_reliability_table_worked_out_by_hand():
     assert table.low.tolist() == [0, 0.5] and table.high.tolist() == [0.5, 1]
     assert table.confidence.tolist() == pytest.approx([0.425, 0.825])
     assert table.accuracy.tolist() == [0.5, 0.75]
-
-
-def test_reliability_table_leaves_out_empty_bins_and_puts_an_edge_into_the_bin_above():
+    # Empty bins are left out, and an edge belongs to the bin above.
     table = reliability_table(cats([0.5, 0.75, 1.0, 1.0], [True, True, True, False]), bins=4)
-    assert table.index.tolist() == [2, 3]
-    assert table.low.tolist() == [0.5, 0.75]
-    assert table.images.tolist() == [1, 3]
+    assert table.low.tolist() == [0.5, 0.75] and table.images.tolist() == [1, 3]
 
 
 @pytest.mark.parametrize(
@@ -59,48 +55,27 @@ def test_reliability_table_leaves_out_empty_bins_and_puts_an_edge_into_the_bin_a
     [
         (BY_HAND, 2, 0.075),  # |0.425 - 0.5| for 2 of 6 images, |0.825 - 0.75| for 4 of 6
         (BY_HAND, 1, 0.025),  # |4.15/6 - 4/6|
+        (cats([0.9, 0.9, 0.9, 0.6], [True, True, False, True]), 15, 0.275),  # 0.7/3 for three, 0.4 for one
         (cats([0.96, 1.0], [True, False]), 15, 0.48),  # a bin of its own for the 1 would give 0.52
         (cats([0.8] * 10 + [0.5] * 4, [True] * 8 + [False] * 2 + [True, False] * 2), 15, 0),
         (cats([1.0, 1.0], [False, False]), 15, 1),
     ],
-    ids=["two bins", "one bin", "1 is in the last bin", "calibrated", "sure and wrong"],
+    ids=["two bins", "one bin", "weighted", "1 is in the last bin", "calibrated", "sure and wrong"],
 )
 def test_calibration_error_worked_out_by_hand(result, bins, error):
     assert calibration_error(result, bins) == pytest.approx(error, abs=1e-6)
 
 
-@pytest.mark.parametrize("bins", [1, 4, 15, 100])
-def test_calibration_error_is_the_weighted_distance_in_the_reliability_table(bins):
-    logits, labels = calibrated_logits(500)
-    result = evaluation_of(3 * logits, labels)  # too sure; many a confidence is 1 to the last bit
-    table = reliability_table(result, bins)
-    by_table = ((table.confidence - table.accuracy).abs() * table.images).sum() / 500
-    assert table.images.sum() == 500
-    assert calibration_error(result, bins) == pytest.approx(by_table, abs=1e-5)
-
-
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5, 8.0])
-def test_fit_temperature_finds_the_temperature_that_was_put_in(temperature):
-    logits, labels = calibrated_logits(20_000)
-    found = fit_temperature(evaluation_of(temperature * logits, labels))
-    assert found == pytest.approx(temperature, rel=0.05)
-
-
-def test_no_other_temperature_has_a_lower_loss():
-    logits, labels = calibrated_logits(200)
+@pytest.mark.parametrize("sharpness", [0.3, 1.0, 8.0])
+def test_no_other_temperature_has_a_lower_loss(sharpness):
+    logits, labels = calibrated_logits(2000)
 
     def loss(temperature):
-        return nn.functional.cross_entropy(3 * logits / temperature, labels).item()
+        return nn.functional.cross_entropy(sharpness * logits / temperature, labels).item()
 
-    found = fit_temperature(evaluation_of(3 * logits, labels))
+    found = fit_temperature(evaluation_of(sharpness * logits, labels))
+    assert found == pytest.approx(sharpness, rel=0.1)  # which makes the labels as probable as they are
     assert loss(found) <= min(loss(0.05 * 1.02**step) for step in range(300)) + 1e-9
-
-
-def test_temperature_of_one_set_of_images_mends_the_confidence_on_another():
-    logits, labels = calibrated_logits(2500)
-    temperature = fit_temperature(evaluation_of(4 * logits[:500], labels[:500]))
-    test = evaluation_of(4 * logits[500:], labels[500:])
-    assert calibration_error(with_temperature(test, temperature)) < calibration_error(test) / 3
 
 
 def test_temperature_can_be_fitted_at_the_extremes():
@@ -132,7 +107,6 @@ def test_with_temperature_divides_the_logits(temperature):
 
 
 @pytest.mark.parametrize("temperature", [0, -1.0, math.nan, math.inf])
-def test_a_temperature_that_is_not_above_0_is_an_error(temperature, assert_says_four_things):
-    with pytest.raises(ConfigError, match=repr(temperature)) as caught:
+def test_a_temperature_that_is_not_above_0_is_an_error(temperature):
+    with pytest.raises(ConfigError, match=repr(temperature)):
         with_temperature(BY_HAND, temperature)
-    assert_says_four_things(caught.value)

@@ -73,13 +73,12 @@ def test_class_without_a_test_image_has_no_interval(run):
     assert "cat (" not in card
 
 
-def test_new_file_is_written_and_an_old_one_is_kept(tmp_path, assert_says_four_things):
+def test_new_file_is_written_and_an_old_one_is_kept(tmp_path):
     path = tmp_path / "cards" / "MODEL_CARD.md"
     write_new_file(path, "größer")
     assert path.read_text(encoding="utf-8") == "größer"
     with pytest.raises(CheckpointError, match="overwritten") as caught:
         write_new_file(path, "another")
-    assert_says_four_things(caught.value)
     assert caught.value.where == str(path)
     assert path.read_text(encoding="utf-8") == "größer"
     assert [entry.name for entry in path.parent.iterdir()] == ["MODEL_CARD.md"]

