@@ -91,6 +91,12 @@ def write_class_folders(write_image):
 
 
 @pytest.fixture
+def pets(tmp_path, write_class_folders):
+    """Give a folder of twelve cats and twelve dogs."""
+    return write_class_folders(tmp_path / "pets", {"cat": 12, "dog": 12})
+
+
+@pytest.fixture
 def assert_says_four_things():
     """Return a check that an error tells where, what was expected, what was found and what to do."""
 
@@ -103,6 +109,20 @@ def assert_says_four_things():
             assert len(told) == 1, f"no line {start.strip()!r} in:\n{error}"
 
     return check
+
+
+@pytest.fixture
+def refused(assert_says_four_things):
+    """Return `pytest.raises` for a `CourseError`, which must say its four things, and the right `where`."""
+
+    @contextmanager
+    def raises(kind, match=None, where=None):
+        with pytest.raises(kind, match=match) as caught:
+            yield caught
+        assert_says_four_things(caught.value)
+        assert where is None or caught.value.where == str(where)
+
+    return raises
 
 
 @pytest.fixture
@@ -152,6 +172,16 @@ def small_disk(tmp_path):
     yield mount
     for folder in mounted:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Give the folder in which torch.hub keeps weights, empty; no classroom has a mirror of its own."""
+    monkeypatch.delenv("COURSE_MIRROR", raising=False)
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)  # so that set_dir below is undone at the end
+    torch.hub.set_dir(str(tmp_path / "hub"))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    return tmp_path / "hub" / "checkpoints"
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

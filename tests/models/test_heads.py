@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from shapes import build_shapes
+from small_networks import build_shapes
 from torchvision import models
 
 from course_utils.data import build_backbone
