@@ -56,6 +56,14 @@ def test_dataset_without_labels_or_classes_is_a_data_error(ask, refused):
         ask(Dataset())
 
 
+@pytest.mark.parametrize("labels", [[0.0, 1.0], ["cat", "dog"], [[0, 1], [1]], [[0], [1]]], ids=str)
+def test_labels_that_are_not_whole_numbers_are_refused(labels, refused):
+    dataset = Nothing()
+    dataset.targets = labels
+    with refused(DataError, "not whole numbers"):
+        labels_of(dataset)
+
+
 # 20. Images that cannot become a batch
 
 
