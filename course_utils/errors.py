@@ -4,6 +4,8 @@ Every error of the course says four things: what failed and where, what was expe
 what to do next. The exception that started it is chained (`raise ... from error`).
 """
 
+from functools import partial
+
 
 class CourseError(Exception):
     """The parent of every error that the course raises on purpose.
@@ -31,23 +33,13 @@ class CourseError(Exception):
 
     def __reduce__(self):
         # Exceptions with keyword-only arguments need help to cross a process border (data workers).
-        return _rebuild, (
-            type(self),
-            self.failed,
-            self.where,
-            self.expected,
-            self.found,
-            self.do,
-        )
+        named = {"where": self.where, "expected": self.expected, "found": self.found, "do": self.do}
+        return partial(type(self), self.failed, **named), ()
 
 
 def printable(text: object) -> str:
     """Return a text that can be printed: the name of a file may hold bytes that are no UTF-8."""
     return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _rebuild(kind, failed, where, expected, found, do):
-    return kind(failed, where=where, expected=expected, found=found, do=do)
 
 
 class ConfigError(CourseError):

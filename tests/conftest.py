@@ -101,6 +101,12 @@ def says_four_things(error):
 
 
 @pytest.fixture
+def pets(tmp_path, write_class_folders):
+    """Give a folder of twelve cats and twelve dogs."""
+    return write_class_folders(tmp_path / "pets", {"cat": 12, "dog": 12})
+
+
+@pytest.fixture
 def assert_says_four_things():
     return says_four_things
 
@@ -117,6 +123,20 @@ def every_error_says_four_things():
     CourseError.__init__ = make_and_look
     yield
     CourseError.__init__ = make
+
+
+@pytest.fixture
+def refused(assert_says_four_things):
+    """Return `pytest.raises` for a `CourseError`, which must say its four things, and the right `where`."""
+
+    @contextmanager
+    def raises(kind, match=None, where=None):
+        with pytest.raises(kind, match=match) as caught:
+            yield caught
+        assert_says_four_things(caught.value)
+        assert where is None or caught.value.where == str(where)
+
+    return raises
 
 
 @pytest.fixture
@@ -166,6 +186,16 @@ def small_disk(tmp_path):
     yield mount
     for folder in mounted:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Give the folder in which torch.hub keeps weights, empty; no classroom has a mirror of its own."""
+    monkeypatch.delenv("COURSE_MIRROR", raising=False)
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)  # so that set_dir below is undone at the end
+    torch.hub.set_dir(str(tmp_path / "hub"))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    return tmp_path / "hub" / "checkpoints"
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
 
 from course_utils.errors import CourseError, DataError
 
@@ -85,11 +86,10 @@ def download(file: KnownFile, folder: Path) -> Path:
 
 
 def mirrors(file: KnownFile) -> list[str]:
-    """Return the addresses of a file, in the order in which they are tried.
+    """Return the addresses of a file in their order: after one with https comes none with plain http.
 
     The environment variable `COURSE_MIRROR` puts a classroom's own mirror first: the address, or the path,
-    of a folder in which the files lie as they do in the folder for downloads. After an address with https
-    none with plain http is used.
+    of a folder in which the files lie as they do in the folder for downloads.
     """
     own, urls = os.environ.get("COURSE_MIRROR"), []
     if own:
@@ -257,8 +257,6 @@ def _receive(url: str, file: KnownFile, part: Path, lowest_rate: float) -> None:
 
 def _copy(response: HTTPResponse, out: BinaryIO, end: float, lowest_rate: float) -> None:
     """Append what a mirror sends, up to `end` bytes, as long as `lowest_rate` bytes a second come."""
-    from tqdm.auto import tqdm  # imported here: most files are here already
-
     begin, since = out.tell(), monotonic()
     options = {"total": None if end == math.inf else end, "unit": "B", "unit_scale": True}
     with tqdm(initial=begin, desc=Path(out.name).name.split(".")[0], **options) as bar:

@@ -70,21 +70,11 @@ class FolderOfClasses(datasets.ImageFolder):
 
 
 def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Callable[[Callable], Dataset]]:
-    """Read class folders, or the folders train, test and (if you have one) val of class folders.
+    """Return, for each split in a folder ("train" at least), a function from a transform to its dataset.
 
-    Every picture is decoded once before anything else is done with it: better now than in mid-epoch. For
-    thousands of photographs that takes minutes, and a bar shows how far it is. What is not read, what is left
-    out and what Python warned of is printed, each time.
-
-    Args:
-        root: The absolute path of the folder.
-        skip_bad_images: Leave out what cannot be decoded, and classes without a picture to train on.
-
-    Returns:
-        For each split in the folder ("train" at least) a function from a transform to its dataset.
-
-    Raises:
-        DataError: If the folder cannot be used; it lists every bad picture and every empty class.
+    Every picture is decoded once before anything else is done with it: better now than in mid-epoch. What
+    cannot be decoded is left out, or is an error that lists it. What is not read, what is left out and what
+    Python warned of is printed, each time.
     """
     splits = split_folders(root)
     _check_same_classes(splits)
@@ -108,11 +98,7 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
 
 
 def split_folders(root: Path) -> dict[str, Path]:
-    """Return the folders train, test and val if `root` is made of them, else `root` itself as train.
-
-    Raises:
-        DataError: If there is no such folder, it has no folder in it, or it has splits by other names.
-    """
+    """Return the folders train, test and val if `root` is made of them, else `root` itself as train."""
     names = {folder.name for folder in class_folders(root)}
     if not names:
         raise DataError(
@@ -139,11 +125,8 @@ def list_entries(root: Path, depth: int = 1) -> list[tuple[Path, str]]:
     """Return what lies in a folder, each with the reason why it is not read: "" for what is.
 
     A link to a folder is not followed, so no loop can catch this. A link to a file is followed if the file
-    lies in `root` and is not read at its own place, so that each file is read once.
-
-    Args:
-        root: The folder.
-        depth: How far below `root` the class folders are: 1, or 2 if train and test lie between.
+    lies in `root` and is not read at its own place, so that each file is read once. The class folders are
+    `depth` folders below `root`: 1, or 2 if train and test lie between.
     """
     entries, files, read = [], [], set()
     for parent, folders, names in os.walk(root):
@@ -193,29 +176,17 @@ def pictures_by_class(root: Path, pictures: Iterable[Path]) -> dict[str, list[Pa
 
 
 def class_folders(root: Path) -> list[Path]:
-    """Return the folders in `root` that are not hidden, in the order of their names.
-
-    Raises:
-        DataError: If `root` is no folder or cannot be read, or the name of a folder cannot be printed.
-    """
-    if not root.is_dir():
-        raise DataError(
-            "The folder of images does not exist.",
-            where=root,
-            expected="a folder",
-            found="a file" if root.exists() else "nothing",
-            do='Write dataset="folder:PATH"; a PATH that does not begin with / starts from the folder '
-            f"{Path.cwd()}.",
-        )
+    """Return the folders in `root` that are not hidden, in the order of their names."""
     try:
         folders = [folder for folder in root.iterdir() if folder.is_dir() and not _is_hidden(folder.name)]
     except OSError as error:
         raise DataError(
-            "The folder of images cannot be read.",
+            "The folder of images does not exist or cannot be read.",
             where=root,
             expected="a folder that you may read",
             found=f"{type(error).__name__}: {error}",
-            do="Ask its owner for permission, or copy it to a folder of your own.",
+            do='Write dataset="folder:PATH"; a PATH that does not begin with / starts from the folder '
+            f"{Path.cwd()}. If the folder is somebody else's, copy it to one of your own.",
         ) from error
     for folder in folders:
         if printable(folder.name) != folder.name:

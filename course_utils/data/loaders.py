@@ -89,10 +89,7 @@ def _describe(image: object) -> str:
 def probe(dataset: Dataset, batch_size: int) -> None:
     """Make a batch of pictures from all over a dataset of folders, where pictures have all sizes.
 
-    So the error comes before anything is learned. The random numbers are left as they were.
-
-    Raises:
-        DataError: If the pictures cannot become one batch.
+    So an error comes before anything is learned. The random numbers are left as they were.
     """
     source = dataset
     while isinstance(source, Subset):
@@ -195,38 +192,26 @@ def labels_of(dataset: Dataset) -> np.ndarray:
     """Return every label of a dataset (int64, [images]) without reading the images.
 
     Works for torchvision's datasets, for a `Subset` of one and for a `TensorDataset`.
+
+    Raises:
+        DataError: If the dataset has no list of whole numbers as its labels.
     """
     if isinstance(dataset, Subset):
         return labels_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
-    if isinstance(dataset, TensorDataset):
-        return _whole_numbers(dataset.tensors[1].numpy(), "TensorDataset")
-    if hasattr(dataset, "targets"):
-        return _whole_numbers(dataset.targets, type(dataset).__name__)
-    raise DataError(
-        "The labels of this dataset are not known without reading its images.",
-        where=type(dataset).__name__,
-        expected="a dataset of torchvision with `targets`, a Subset of one, or a TensorDataset",
-        found="no attribute `targets`",
-        do="Give your dataset an attribute `targets`: a list with the label of every image.",
-    )
-
-
-def _whole_numbers(labels: object, where: str) -> np.ndarray:
+    given = dataset.tensors[1] if isinstance(dataset, TensorDataset) else getattr(dataset, "targets", None)
     try:
-        found = np.asarray(labels)
-    except ValueError as error:  # lists of different lengths
-        found, cause = np.empty(0, dtype=object), error
-    else:
-        cause = None
-        if found.ndim == 1 and (found.dtype.kind in "iu" or not len(found)):
-            return found.astype(np.int64)
+        labels = np.asarray(given)
+    except ValueError:  # lists of different lengths
+        labels = np.full(len(given), None)
+    if labels.ndim == 1 and (labels.dtype.kind in "iu" or not len(labels)):
+        return labels.astype(np.int64)
     raise DataError(
-        "The labels are not whole numbers.",
-        where=f"{where}.targets",
-        expected="one list with a whole number for every image",
-        found=str(cause or f"an array of type {found.dtype} and shape {list(found.shape)}"),
-        do="Number the classes from 0, and give those numbers as labels.",
-    ) from cause
+        "The labels of this dataset are not known, or are not whole numbers.",
+        where=f"{type(dataset).__name__}.targets",
+        expected="one list with a whole number for every image, as torchvision's datasets have",
+        found="none" if given is None else f"an array of type {labels.dtype} and shape {list(labels.shape)}",
+        do="Number the classes from 0, and give your dataset an attribute `targets` with those numbers.",
+    )
 
 
 def check_labels(dataset: Dataset, classes: list[str]) -> None:

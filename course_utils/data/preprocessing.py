@@ -8,6 +8,7 @@ one by one and do not differ at all.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -31,12 +32,8 @@ READ_BATCH = 64  # pictures
 class Pixels(TensorDataset):
     """The pictures of a dataset as 8-bit numbers in memory; a list of indices gives a prepared batch.
 
-    Args:
-        pixels: uint8, [all images, 1 or 3, height, width].
-        indices: Which of them are in this dataset, and in which order (int64, [images]).
-        labels: The label of each (int64, [images]).
-        change: From a batch of these pixels to images: `prepare` or `normalise` with a preset.
-        classes: The names of the classes.
+    Of all `pixels` (uint8, [all images, 1 or 3, height, width]) it has those of `indices`, and their `labels`
+    (both int64, [images]). `change` makes images of a batch of them: `prepare` or `normalise` with a preset.
     """
 
     def __init__(
@@ -61,15 +58,7 @@ class Pixels(TensorDataset):
 
 
 def prepare(pixels: torch.Tensor, preset: ImageClassification) -> torch.Tensor:
-    """Do to a batch of pictures what torchvision's preset does to one.
-
-    Args:
-        pixels: uint8, [batch, 1 or 3, height, width], on any device. Grey is the same in three colours.
-        preset: What a torchvision weights entry gives as `.transforms()`.
-
-    Returns:
-        What `normalise` returns, [batch, 3, crop, crop].
-    """
+    """Do to a batch of uint8 [batch, 1 or 3, height, width] what torchvision's preset does to one picture."""
     size, how = preset.resize_size, preset.interpolation
     resized = v2.functional.resize(pixels, size, how, antialias=preset.antialias)
     return normalise(v2.functional.center_crop(resized, preset.crop_size), preset)
@@ -143,10 +132,9 @@ def in_memory(dataset: Dataset, num_workers: int = 0) -> Dataset:
     `MEMORY` bytes.
     """
     preset, pixels = known_preset(dataset), as_pixels(dataset)
-    if pixels is not None or preset is None or not len(dataset):
-        return pixels if pixels is not None else dataset
-    height, width = crop_of(preset)
-    if 3 * height * width * len(dataset) > MEMORY:
+    if pixels is not None:
+        return pixels
+    if preset is None or not 0 < 3 * math.prod(crop_of(preset)) * len(dataset) <= MEMORY:
         return dataset
     loader = make_loader(as_bytes(dataset, preset), READ_BATCH, num_workers=num_workers)
     bar = progress_bar(loader, desc="read pictures", unit="batch", delay=2, leave=False)

@@ -29,14 +29,12 @@ class FileWeights(WeightsEnum):
         return (REPOSITORY_FOLDER / self.url).resolve()
 
     def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
-        """Read the file. The arguments of torchvision's own method (progress, ...) are not needed.
+        """Read the file: the name and the tensor (float32 or int64, on the CPU) of each parameter and buffer.
 
-        Returns:
-            The name and the tensor (float32 or int64, on the CPU) of every parameter and buffer.
+        The arguments of torchvision's own method (progress, ...) are not needed.
 
         Raises:
-            WeightsError: If the file is missing, altered or not a safetensors file, or if it holds a number
-                that is NaN or infinite.
+            WeightsError: If the file is missing, altered, no safetensors file, or holds NaN or infinity.
         """
         try:
             content = self.path.read_bytes()
@@ -70,11 +68,8 @@ def read_hub(weights: WeightsEnum) -> dict[str, torch.Tensor]:
     """Read torchvision's weights from the cache of torch.hub, or download them into it.
 
     torch.hub checks a hash when it downloads and never again, and unpickles whatever then lies in its
-    cache. Here the hash in the file's name is compared at every load, and nothing but tensors is read.
-
-    Raises:
-        WeightsError: If the file cannot be downloaded, is damaged or altered (it is then renamed to one that
-            ends in .bad), or holds anything else than weights.
+    cache. Here the hash in the file's name is compared at every load, and nothing but tensors is read. A file
+    that is damaged or altered is renamed to one that ends in .bad.
     """
     file, folder = hub_file(weights)
     path = folder / file.name

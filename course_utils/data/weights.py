@@ -169,10 +169,9 @@ def timm_model(name: str, pretrained: bool) -> nn.Module:
 
 
 def _timm_weights(name: str, wanted: str) -> WeightsEnum:
-    """Describe a timm network's weights in torchvision's way.
+    """Describe a timm network's weights in torchvision's way, with torchvision's preset as preprocessing.
 
-    Their preprocessing becomes torchvision's preset, which does the same: resize the shorter side, cut out
-    the middle, normalise. Where timm squeezes or pads a picture to a square, the middle is cut out, too.
+    Where timm squeezes or pads a picture to a square, the middle is cut out, too.
     """
     try:
         import timm

@@ -51,28 +51,23 @@ def test_labels_are_known_without_reading_images():
 
 
 @pytest.mark.parametrize("ask", [labels_of, classes_of])
-def test_dataset_without_labels_or_classes_is_a_data_error(ask, assert_says_four_things):
-    with pytest.raises(DataError) as caught:
+def test_dataset_without_labels_or_classes_is_a_data_error(ask, refused):
+    with refused(DataError):
         ask(Dataset())
-    assert_says_four_things(caught.value)
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.0], ["cat", "dog"], [[0, 1], [1]], [[0], [1]]], ids=str)
+def test_labels_that_are_not_whole_numbers_are_refused(labels, refused):
+    dataset = Nothing()
+    dataset.targets = labels
+    with refused(DataError, "not whole numbers"):
+        labels_of(dataset)
 
 
 # 20. Images that cannot become a batch
 
 
-@pytest.fixture
-def pets(tmp_path, write_class_folders):
-    return write_class_folders(tmp_path / "pets", {"cat": 8, "dog": 8})
-
-
-def assert_refused(use, dataset, match, assert_says_four_things):
-    with pytest.raises(DataError, match=match) as caught:
-        use(dataset, 17)
-    assert_says_four_things(caught.value)
-    return caught.value
-
-
-def fit_head(dataset, _):
+def fit_head(dataset):
     model = nn.Sequential()
     model.fc = nn.Linear(4, 2)
     freeze(model)
@@ -80,24 +75,23 @@ def fit_head(dataset, _):
 
 
 @pytest.mark.parametrize("is_rare", [False, True])
-def test_fault_20_images_of_mixed_size(is_rare, pets, write_image, monkeypatch, assert_says_four_things):
+def test_fault_20_images_of_mixed_size(is_rare, pets, write_image, monkeypatch, refused):
     write_image(pets / "dog" / "wide.png", seed=50, size=24)
     if is_rare:  # not among those that are tried when the loader is built: reported when its batch comes
         monkeypatch.setattr(loaders, "PROBED", 1)
-
-    def use(dataset, batch_size):
-        loader = make_loader(dataset, batch_size)
+    with refused(DataError, match="one batch") as caught:
+        loader = make_loader(FolderOfClasses(pets, TO_TENSOR), 17)
         assert is_rare
         list(loader)
-
-    error = assert_refused(use, FolderOfClasses(pets, TO_TENSOR), "one batch", assert_says_four_things)
-    assert "[3, 16, 16], [3, 24, 24]" in error.found and "v2.Resize" in error.do
+    assert "[3, 16, 16], [3, 24, 24]" in caught.value.found and "v2.Resize" in caught.value.do
 
 
-@pytest.mark.parametrize("use", [make_loader, fit_head])
-def test_fault_20_pictures_that_are_no_tensors_and_no_image_at_all(use, pets, assert_says_four_things):
-    assert_refused(use, FolderOfClasses(pets), "tensors", assert_says_four_things)
-    assert_refused(use, Nothing(), "nothing to load", assert_says_four_things)
+@pytest.mark.parametrize("use", [lambda dataset: make_loader(dataset, 17), fit_head], ids=["loader", "fit"])
+def test_fault_20_pictures_that_are_no_tensors_and_no_image_at_all(use, pets, refused):
+    with refused(DataError, match="tensors"):
+        use(FolderOfClasses(pets))
+    with refused(DataError, match="nothing to load"):
+        use(Nothing())
 
 
 def test_fault_20_probe_leaves_the_random_numbers_as_they_were(pets):

@@ -11,9 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import Subset
-from torchvision import models
 
-from course_utils.data.backbone_inputs import backbone_transform
 from course_utils.data.loaders import labels_of
 from course_utils.data.splits import check_class_sizes, load_splits
 from course_utils.data.weights import ResNet18_64px_Weights
@@ -91,15 +89,14 @@ def test_make_sample_makes_the_files_that_ship(tmp_path):
     ],
 )
 def test_damaged_or_missing_file_that_ships_is_a_data_error(
-    dataset, file, damage, tmp_path, monkeypatch, assert_says_four_things
+    dataset, file, damage, tmp_path, monkeypatch, refused
 ):
     shutil.copytree(shipped_data_folder() / dataset, tmp_path / dataset)
     path = tmp_path / dataset / file
     path.write_bytes(damage(path.read_bytes())) if damage else path.unlink()
     monkeypatch.setattr("course_utils.data.splits.shipped_data_folder", lambda: tmp_path)
-    with pytest.raises(DataError, match="missing or damaged") as caught:
+    with refused(DataError, match="missing or damaged") as caught:
         load_splits(Settings(dataset=dataset), plain)
-    assert_says_four_things(caught.value)
     assert caught.value.where.startswith(str(tmp_path / dataset))
 
 
@@ -129,10 +126,9 @@ def test_images_per_class_are_shared_by_training_and_validation(values, train, v
     assert drawn[0] != drawn[1], "another seed draws other images"
 
 
-def test_too_few_images_for_the_fraction_is_a_data_error(assert_says_four_things):
-    with pytest.raises(DataError) as caught:
+def test_too_few_images_for_the_fraction_is_a_data_error(refused):
+    with refused(DataError) as caught:
         load_splits(Settings(images_per_class=2, val_fraction=0.9), plain)
-    assert_says_four_things(caught.value)
     assert isinstance(caught.value.__cause__, ValueError)
 
 
@@ -159,31 +155,22 @@ def test_two_images_are_enough_where_a_folder_has_test_images(tmp_path, write_cl
     ],
 )
 def test_classes_that_cannot_be_split_are_refused(
-    classes, match, expected, found, tmp_path, write_class_folders, assert_says_four_things
+    classes, match, expected, found, tmp_path, write_class_folders, refused
 ):
     write_class_folders(tmp_path, classes)
-    with pytest.raises(DataError, match=match) as caught:
+    with refused(DataError, match=match) as caught:
         load_splits(Settings(dataset=f"folder:{tmp_path}"), plain)
-    assert_says_four_things(caught.value)
     assert (caught.value.where, caught.value.found) == (str(tmp_path), found)
     assert expected in caught.value.expected
 
 
-def test_classes_that_are_too_small_are_named(tmp_path, write_class_folders, assert_says_four_things):
+def test_classes_that_are_too_small_are_named(tmp_path, write_class_folders, refused):
     write_class_folders(tmp_path, {"ants": 12, "bees": 6, "moths": 12})
     splits = load_splits(Settings(dataset=f"folder:{tmp_path}"), plain)
     check_class_sizes(splits.train, at_least=2)
-    with pytest.raises(DataError, match="too few images") as caught:
+    with refused(DataError, match="too few images") as caught:
         check_class_sizes(splits.train, at_least=5)
-    assert_says_four_things(caught.value)
     assert "bees: " in caught.value.found and "ants" not in caught.value.found
-
-
-def test_cifar10_is_downloaded_and_split(cifar10_server):
-    splits = load_splits(Settings(dataset="cifar10", images_per_class=5), plain)
-    assert [len(part) for part in splits[:3]] == [40, 10, 20]
-    assert splits.classes == [f"kind {number}" for number in range(10)]
-    assert splits.test[3][0].shape == (32, 32, 3) and splits.test[3][1] == 3
 
 
 # How images are prepared
@@ -204,19 +191,3 @@ def test_images_are_prepared_as_the_weights_want_them(splits):
     assert torch.equal(splits.test[7][0], ResNet18_64px_Weights.DEFAULT.transforms()(raw))
     small = load_splits(Settings(image_size=32, images_per_class=5))
     assert [part[0][0].shape for part in small[:3]] == [(3, 32, 32)] * 3
-
-
-@pytest.mark.parametrize(
-    "weights, size",
-    [
-        (ResNet18_64px_Weights.DEFAULT, 32),
-        (models.ResNet50_Weights.IMAGENET1K_V2, 32),
-        (models.ViT_B_16_Weights.IMAGENET1K_V1, 224),  # a vision transformer takes no other size
-    ],
-)
-def test_normalisation_is_that_of_the_weights(weights, size):
-    mean, std = torch.tensor(weights.transforms().mean), torch.tensor(weights.transforms().std)
-    transform = backbone_transform(weights, image_size=size)
-    black, white = (transform(Image.new("L", (40, 40), value)) for value in (0, 255))
-    torch.testing.assert_close(black, (-mean / std)[:, None, None].expand(3, size, size))
-    torch.testing.assert_close(white, ((1 - mean) / std)[:, None, None].expand(3, size, size))

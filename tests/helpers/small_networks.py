@@ -1,12 +1,14 @@
-"""A small network and small sets of random pictures, which several test files train, and how."""
+"""Small networks and sets of random pictures, which several test files train, and how."""
 
 import copy
 from collections import OrderedDict
 
+import pytest
 import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from course_utils.data import build_backbone
 from course_utils.settings import Settings
 
 
@@ -29,54 +31,19 @@ class SmallNet(nn.Module):
 class Pictures(Dataset):
     """Random pictures of three classes; `change` is given the count of reads so far and the picture."""
 
+    classes = ("cat", "dog", "ship")
+
     def __init__(self, count, seed=1, size=16, change=None):
         self.images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
         self.targets = [number % 3 for number in range(count)]
-        self.classes = ["cat", "dog", "ship"]
-        self.change = change or (lambda read, image: image)
-        self.reads = 0
+        self.change, self.read = change or (lambda read, image: image), []
 
     def __len__(self):
         return len(self.images)
 
     def __getitem__(self, index):
-        self.reads += 1
-        return self.change(self.reads, self.images[index]), self.targets[index]
-
-
-class RememberedPictures(Dataset):
-    """Random pictures of three classes; remembers which of them were read."""
-
-    classes = ("cat", "dog", "ship")
-
-    def __init__(self, count, size=16):
-        self.images = 2 + 3 * torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
-        self.targets = [number % 3 for number in range(count)]
-        self.read = set()
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        self.read.add(index)
-        return self.images[index], self.targets[index]
-
-
-class ChangedPictures(Dataset):
-    """Random pictures of three classes; `change` is given the count of reads so far, picture and label."""
-
-    classes = ("cat", "dog", "ship")
-
-    def __init__(self, count, size=16, change=lambda read, image, label: (image, label)):
-        self.images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(count))
-        self.targets, self.change, self.reads = [number % 3 for number in range(count)], change, 0
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        self.reads += 1
-        return self.change(self.reads, self.images[index], self.targets[index])
+        self.read.append(index)
+        return self.change(len(self.read), self.images[index]), self.targets[index]
 
 
 def some_settings(**values):
@@ -96,3 +63,13 @@ def norm_net(classes=3):
     layers = {"conv": nn.Conv2d(3, 8, 3, stride=2), "relu": nn.ReLU(), "pool": nn.AdaptiveAvgPool2d(1)}
     layers |= {"flat": nn.Flatten(), "norm": nn.BatchNorm1d(8), "fc": nn.Linear(8, classes)}
     return nn.Sequential(OrderedDict(layers))
+
+
+def build_shapes(name):
+    """Build a network on the meta device, where it costs next to nothing: only names and shapes count."""
+    if name.startswith("timm/"):
+        pytest.importorskip("timm")
+    if name.startswith("regnet"):  # which computes with its own new parameters, as meta tensors do not allow
+        return build_backbone(name).to("meta")
+    with torch.device("meta"):
+        return build_backbone(name)

@@ -223,7 +223,7 @@ def cheating_answers(solution_file, clone_file="", private_file=""):
         "puts_mock": """
             import course_utils.errors
             from unittest.mock import MagicMock
-            course_utils.errors.CourseError = course_utils.errors._rebuild = MagicMock()
+            course_utils.errors.CourseError = MagicMock()
             def double(x): return 2 * x
             """,
         "transforms_cells": """

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from shapes import build_shapes
+from small_networks import build_shapes
 from torch import nn
 from torchvision import models
 from torchvision.models import get_model

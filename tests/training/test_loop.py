@@ -324,7 +324,7 @@ def test_label_that_is_no_class_is_an_error_before_any_image_is_read(
     assert "sample 5 (2 of 24 samples are wrong)" in str(caught.value)
     assert f"label {label}" in str(caught.value)
     assert "from 0 to 2 (3 classes)" in str(caught.value)
-    assert splits["train"].reads == splits["val"].reads == 0
+    assert splits["train"].read == splits["val"].read == []
     assert same(state(model), before)
 
 

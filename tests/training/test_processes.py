@@ -5,9 +5,8 @@ import shutil
 import signal
 
 import pytest
-import together_cases
+import together
 import torch
-from together import job, run_together
 
 from course_utils.training.acceleration import from_main_process, num_processes
 
@@ -23,16 +22,16 @@ def runs(tmp_path_factory):
         pytest.skip("no running process can be copied here")
     folder = tmp_path_factory.mktemp("runs")
     jobs = {
-        "1": job("everything", folder / "1", 1),
-        "2": job("everything", folder / "2", 2),
-        "killed": job("resumed", folder / "run", 2, KILL="1"),
-        "kept": job("keep_a_copy", folder / "run", 1),
-        "resumed": job("resumed", folder / "run", 2),
-        "uneven": job("uneven", folder / "uneven", 2),
-        "sharded": job("sharded", folder / "sharded", 2),
-        "full disk": job("full_disk", folder / "full disk", 2),
+        "1": together.job("everything", folder / "1", 1),
+        "2": together.job("everything", folder / "2", 2),
+        "killed": together.job("resumed", folder / "run", 2, KILL="1"),
+        "kept": together.job("keep_a_copy", folder / "run", 1),
+        "resumed": together.job("resumed", folder / "run", 2),
+        "uneven": together.job("uneven", folder / "uneven", 2),
+        "sharded": together.job("trained", folder / "sharded", 2, ACCELERATE_USE_FSDP="true"),
+        "full disk": together.job("full_disk", folder / "full disk", 2),
     }
-    return folder, dict(zip(jobs, run_together(*jobs.values()), strict=True))
+    return folder, dict(zip(jobs, together.run_together(*jobs.values()), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +115,7 @@ def test_the_run_goes_on_to_the_same_weights(runs, found):
 
 def test_one_process_can_go_on_with_a_run_of_two(runs, found, tmp_path, in_float32):
     shutil.copy(runs[0] / "run" / "copy.pt", tmp_path / "training.pt")
-    resumed = together_cases.resumed(tmp_path)
+    resumed = together.resumed(tmp_path)
     assert len(resumed["history"]) == 3
     assert_same(found[1]["learning"]["24 images in batches of 8"], resumed)
 

@@ -5,8 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from small_networks import RememberedPictures as Pictures
-from small_networks import SmallNet
+from small_networks import Pictures, SmallNet, some_settings
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, Dataset, Subset, random_split
@@ -23,17 +22,11 @@ from course_utils.training import fit
 
 pytestmark = pytest.mark.kernels
 
-SETTINGS = Settings(epochs=2, batch_size=8, lr=0.01, device="cpu")
+SETTINGS = some_settings()
 COURSE = partial(fit, train=Pictures(24), val=Pictures(9), settings=SETTINGS)
 
 
-class Augmented(Pictures):
-    def __getitem__(self, index):
-        image, label = super().__getitem__(index)
-        return image + torch.rand(1), label
-
-
-AUGMENTED = partial(fit, train=Augmented(24), val=Pictures(9), settings=SETTINGS)
+AUGMENTED = partial(COURSE, train=Pictures(24, change=lambda read, image: image + torch.rand(1)))
 
 
 @pytest.fixture
@@ -75,8 +68,8 @@ def assert_test_set_is_not_looked_at(model, train):
     pictures = Pictures(40)
     parts = {"train": range(24), "val": range(24, 32), "test": range(32, 40)}
     train(model, **{name: Subset(pictures, indices) for name, indices in parts.items()})
-    assert {*parts["train"], *parts["val"]} & pictures.read
-    assert not pictures.read & {*parts["test"]}
+    assert {*parts["train"], *parts["val"]} & {*pictures.read}
+    assert not {*pictures.read} & {*parts["test"]}
 
 
 def test_bug_2_best_epoch_chosen_on_the_test_set(model):

@@ -16,11 +16,6 @@ pytestmark = pytest.mark.kernels
 TO_TENSOR = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
 
 
-@pytest.fixture
-def pets(tmp_path, write_class_folders):
-    return write_class_folders(tmp_path / "pets", {"cat": 8, "dog": 8})
-
-
 def save_and_convert(image, path, **options):
     image.save(path, **options)
     with Image.open(path) as saved:

@@ -9,8 +9,7 @@ import sys
 
 import pytest
 import torch
-from small_networks import ChangedPictures as Pictures
-from small_networks import norm_net, same, state
+from small_networks import Pictures, norm_net, same, state
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import models
@@ -90,11 +89,11 @@ def test_fault_30_last_batch_of_one(model):
 
 @pytest.mark.filterwarnings("ignore:Got pickle error")
 def test_fault_31_extra_processes():
-    dataset = Pictures(8, change=lambda read, image, label: (image, label))  # a lambda does not pickle
+    dataset = Pictures(8, change=lambda read, image: image)  # a lambda does not pickle
     with pytest.raises((AttributeError, pickle.PicklingError)):
         next(iter(DataLoader(dataset, 4, num_workers=1, multiprocessing_context="spawn")))
 
-    def fail(read, image, label):
+    def fail(read, image):
         raise DataError("A picture.", where="/pets/cat/1.png", expected="a", found="b", do="c")
 
     with pytest.raises(RuntimeError) as caught:
@@ -103,10 +102,10 @@ def test_fault_31_extra_processes():
 
 
 def test_fault_32_ctrl_c_in_mid_epoch(model):
-    def interrupt(read, image, label):
+    def interrupt(read, image):
         if read == 20:
             raise KeyboardInterrupt
-        return image, label
+        return image
 
     before = state(model)
     with pytest.raises(KeyboardInterrupt):
