@@ -39,14 +39,11 @@ class LessonRun:
 
     lesson: str
     notebook: str
-    status: str = "ok"
-    """"ok" or "failed"."""
+    status: str = "ok"  # or "failed"
     seconds: float = 0.0
     parameters: dict = field(default_factory=dict)
-    metrics: dict = field(default_factory=dict)
-    """Everything that the lesson recorded; accuracies are numbers from 0 to 1."""
-    cell: int | None = None
-    """The number of the cell that failed, counted from 1 over all cells of the executed notebook."""
+    metrics: dict = field(default_factory=dict)  # all that the lesson recorded; accuracies from 0 to 1
+    cell: int | None = None  # which failed, counted from 1 over all cells of the executed notebook
     error: str | None = None
 
 

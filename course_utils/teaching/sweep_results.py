@@ -41,16 +41,8 @@ draw_means(means, {metric!r})"""
 def write_results(output: Path, notebook: str, varied: list[str], results: list[dict]) -> None:
     """Write `results.csv`, a row for each run, and `results.ipynb`, executed, into the folder of a sweep.
 
-    Nothing is done if both are there, and the table says the same.
-
-    Args:
-        output: The folder.
-        notebook: The name of the lesson.
-        varied: The parameters of the grid.
-        results: As `sweep` returns them.
-
-    Raises:
-        CheckpointError: If a file cannot be written.
+    Nothing is done if both are there, and the table says the same. Raise a CheckpointError if a file cannot
+    be written.
     """
     path, book = output / "results.csv", output / "results.ipynb"
     table = results_frame(results, varied).to_csv(index=False, lineterminator="\n").encode()
@@ -76,12 +68,7 @@ def write_results(output: Path, notebook: str, varied: list[str], results: list[
 
 
 def results_frame(results: list[dict], varied: list[str]) -> pd.DataFrame:
-    """Return one row for each run: its name and status, its parameters, what it recorded, its error.
-
-    Args:
-        results: As `sweep` returns them.
-        varied: The parameters that come first.
-    """
+    """Return one row for each run: its name and status, its parameters, what it recorded, its error."""
     rows = []
     for result in results:
         row = {name: result[name] for name in ("name", "status", "tries", "seconds")}

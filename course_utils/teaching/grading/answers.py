@@ -30,14 +30,12 @@ class UnreadableError(Exception):
 class PlacedCells:
     """Where a student's cells belong in the solution."""
 
+    # By the number of a solution's cell: what the student has in its place, and has added behind it.
     answers: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """For the number of a solution's cell, what the student has in its place."""
-    added: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """For the number of a solution's cell, -1 before all, the cells that the student has added behind it."""
+    added: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # -1: before all
+    # Answers without nbgrader's metadata, found by their cell id, or only by the cells around them.
     by_id: int = 0
-    """Answers without nbgrader's metadata that were found by their cell id."""
     by_place: int = 0
-    """Answers that were found only between the cells that stand around them."""
 
 
 def nbgrader_of(cell: NotebookNode) -> Mapping:

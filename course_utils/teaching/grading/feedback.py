@@ -52,10 +52,6 @@ def feedback_page(row: Graded, notebook: NotebookNode | None, isolation: str) ->
     """Return an HTML page with the points, what went wrong, and the notebook as it was executed.
 
     Lines of hidden tests are left out, of the tests themselves and of whatever a cell printed.
-
-    Args:
-        notebook: With its outputs; None if nothing was executed.
-        isolation: What the submission was shut in by, in words.
     """
     cells = notebook.cells if notebook is not None else []
     hidden = _Hidden(cells)

@@ -34,22 +34,14 @@ class Graded:
 
     student: str
     lesson: str
-    file: str
-    """What was graded, below the folder of the submissions; "" if nothing was handed in."""
-    status: str
-    """"graded", "stopped" (met a limit), "died" (ended its kernel), "failed" (did not start), "refused" (no
-    notebook of an exercise) or "missing". Tests that ran before give their points all the same."""
-    happened: str = ""
-    """Why it was not graded to the end; else the first error of a cell that is no test."""
-    points: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """For each test its points, and the most that it gives."""
+    file: str  # below the folder of the submissions; "" if nothing was handed in
+    status: str  # one of STATUSES; tests that ran before give their points all the same
+    happened: str = ""  # why it was not graded to the end; else the first error of a cell that is no test
+    points: dict[str, tuple[float, float]] = field(default_factory=dict)  # of each test, and its most
     seconds: float = 0.0
-    feedback: str = ""
-    """The page for the student, below the output folder."""
-    review: str = ""
-    """Cells that touch what marks rest on, with the words that do: somebody should look at them."""
-    fingerprint: str = ""
-    """Of all that the marks depend on, where they can be used again the next time."""
+    feedback: str = ""  # the page for the student, below the output folder
+    review: str = ""  # cells that touch what marks rest on, with the words that do
+    fingerprint: str = ""  # of all that the marks depend on, where they can be used again the next time
 
     @property
     def total(self) -> float:

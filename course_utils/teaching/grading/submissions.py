@@ -38,20 +38,13 @@ class Submission:
     """One notebook of one student, or the lack of it."""
 
     student: str
-    path: Path | None
-    """The notebook, or the zip file that it lies in. None: nothing was handed in."""
-    member: str = ""
-    """The notebook's name in the zip file."""
-    lesson: str = ""
-    """The name of the solution, for example 03_replace_the_head; "" if it belongs to none."""
-    notebook: NotebookNode | None = None
-    """The solution with the student's answers."""
-    problem: str = ""
-    """Why it cannot be graded."""
-    note: str = ""
-    """What the teacher should know and need not act on."""
-    digest: str = ""
-    """SHA-256 of the notebook's bytes, as far as they could be read."""
+    path: Path | None  # the notebook, or the zip file that it lies in; None: nothing was handed in
+    member: str = ""  # the notebook's name in the zip file
+    lesson: str = ""  # the name of the solution, 03_replace_the_head; "" if it belongs to none
+    notebook: NotebookNode | None = None  # the solution with the student's answers
+    problem: str = ""  # why it cannot be graded
+    note: str = ""  # what the teacher should know and need not act on
+    digest: str = ""  # SHA-256 of the notebook's bytes, as far as they could be read
 
 
 def find_submissions(
@@ -62,11 +55,6 @@ def find_submissions(
     A student is a folder, or a notebook or zip file that lies in `folder` itself. Whoever lacks one of
     `lessons` is listed without a path; if none are named, whoever lacks a lesson that at least half of the
     students have handed in.
-
-    Args:
-        folder: The submissions.
-        solutions: What `read_solutions` gave.
-        lessons: The lessons that are wanted, by their names in `solutions`; all, if there are none.
 
     Raises:
         ConfigError: If the folder cannot be read, or nothing lies in it.
