@@ -9,7 +9,7 @@ import nbformat
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import students_version
-from course_utils.teaching.lessons import write_text
+from course_utils.teaching.lessons import write_file
 
 HOST = "https://github.com"
 # GitHub's rules. Only accounts that a company manages have an underscore.
@@ -78,7 +78,7 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER) -> list[Path]:
     texts[path] = README_PART.sub(rf"\1{readme_part(name)}\n\2", path.read_text("utf-8"))
     changed = [path for path, text in texts.items() if text != path.read_text(encoding="utf-8")]
     for path in changed:
-        write_text(path, texts[path], ConfigError)
+        write_file(path, texts[path], ConfigError)
     return sorted(changed)
 
 

@@ -14,7 +14,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from course_utils.data import (
@@ -27,6 +26,7 @@ from course_utils.data import (
 )
 from course_utils.errors import DataError
 from course_utils.settings import Settings, downloads_folder, shipped_data_folder
+from course_utils.teaching.lessons import write_file
 from course_utils.teaching.packages import BUILDS, fill_wheelhouse
 from course_utils.teaching.student_files import write_student_files
 
@@ -180,8 +180,7 @@ def unpack(path: str | Path, data: Path, downloads: Path) -> list[FileStatus]:
                 expected = f"{needed:,} bytes of free space"
                 raise _refused(data, expected, [f"{free:,} bytes"], "Make room on this disk.")
             for row in missing:
-                content = (files / row.what).read_bytes()
-                write_atomically(row.where, partial(Path.write_bytes, data=content), DataError)
+                write_file(row.where, (files / row.what).read_bytes(), DataError)
     except UNREADABLE as error:
         size = f"{path.stat().st_size:,} bytes" if path.is_file() else "no file"
         expected = "a zip file that `python -m course_utils bundle` has made, or a folder of its files"

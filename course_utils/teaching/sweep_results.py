@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_utils.data import write_atomically
 from course_utils.evaluation import mean_interval
 from course_utils.figures import GREY, DescribedFigure, interval_plot
-from course_utils.teaching.lessons import run_lesson, write_text
+from course_utils.teaching.lessons import run_lesson, write_file
 
 MOST_DRAWN = 40  # settings in one figure
 FEWEST = 3  # runs that an interval is given for
@@ -48,7 +47,7 @@ def write_results(output: Path, notebook: str, varied: list[str], results: list[
     table = results_frame(results, varied).to_csv(index=False, lineterminator="\n").encode()
     if book.exists() and path.exists() and path.read_bytes() == table:
         return
-    write_atomically(path, lambda part: part.write_bytes(table))
+    write_file(path, table)
     cells = [
         new_markdown_cell(INTRODUCTION.format(notebook=notebook)),
         new_code_cell(READ_TABLE.format(varied=varied)),
@@ -59,7 +58,7 @@ def write_results(output: Path, notebook: str, varied: list[str], results: list[
         cell["id"] = f"results-{number}"
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     source, executed = (output / "runs" / f".results{end}.ipynb" for end in ("", ".executed"))
-    write_text(source, nbformat.writes(new_notebook(cells=cells, metadata={"kernelspec": kernel})))
+    write_file(source, nbformat.writes(new_notebook(cells=cells, metadata={"kernelspec": kernel})))
     run = run_lesson(source, {}, executed, cwd=output)
     if executed.exists():
         os.replace(executed, book)

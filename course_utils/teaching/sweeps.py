@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,10 +22,10 @@ from pathlib import Path
 import nbformat
 from filelock import FileLock, Timeout
 
-from course_utils.data import not_written, write_atomically
+from course_utils.data import not_written
 from course_utils.errors import ConfigError
 from course_utils.teaching.grids import plan_sweep
-from course_utils.teaching.lessons import LessonRun, run_folder, run_lesson, write_text
+from course_utils.teaching.lessons import LessonRun, run_folder, run_lesson, write_file
 from course_utils.teaching.sweep_results import write_results
 
 TRIES = 2  # of a run whose lesson fails by itself
@@ -74,7 +73,7 @@ def sweep(
         results = {name: _finished(output / "runs", name, plan.runs[name], source) for name in plan.runs}
         if missing := {name: run for name, run in plan.runs.items() if not results[name]}:
             copy = output / notebook.name
-            write_atomically(copy, lambda part: shutil.copyfile(notebook, part))
+            write_file(copy, notebook.read_bytes())
             workers = min(workers or CPU_COUNT, len(missing))
             with _connected(workers, scheduler, notebook.parent, copy) as client:
                 results |= _run_all(client, missing, source, copy, notebook.parent)
@@ -133,7 +132,7 @@ def _run(name: str, parameters: dict, source: str, notebook: Path, cwd: Path) ->
             os.replace(part, folder / f"{name}.ipynb")
         tries += 1
     result = {"name": name, "source": source, "tries": tries, **asdict(run)}
-    write_text(folder / f"{name}.json", json.dumps(result, indent=2) + "\n")
+    write_file(folder / f"{name}.json", json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -220,7 +219,7 @@ def _locked_folder(output: Path, notebook: Path) -> Iterator[None]:
             expected = f"a new folder, or that of a sweep of {about['sweep']}"
             raise _not_possible(output, expected, holds, "Choose another folder with --output.")
         if not found:
-            write_text(mark, json.dumps(about) + "\n", ConfigError)
+            write_file(mark, json.dumps(about) + "\n", ConfigError)
         (output / "runs").mkdir(exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout as error:

@@ -52,14 +52,6 @@ def test_the_student_s_notebooks_are_those_that_the_solutions_give(tmp_path):
         assert new.read_bytes() == old.read_bytes(), f"call generate_exercises(): {old} is out of step"
 
 
-def test_a_changed_solution_changes_the_exercise(tmp_path):
-    notebook = nbformat.read(SOLUTIONS[0], as_version=4)
-    notebook.cells[0].source += " Changed."
-    nbformat.write(notebook, tmp_path / "solutions.ipynb")
-    (written,) = generate_exercises(tmp_path, tmp_path / "student")
-    assert written.read_bytes() != (EXERCISES_FOLDER / SOLUTIONS[0].name).read_bytes()
-
-
 @each_solution
 def test_nbgrader_reads_both_versions(path):
     from nbgrader import nbgraderformat, utils

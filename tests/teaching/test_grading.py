@@ -20,11 +20,7 @@ from small_submissions import (
     write_submission,
 )
 
-from course_utils.errors import ConfigError
-from course_utils.teaching.grading import grader
-from course_utils.teaching.grading.engines import find_isolation
-from course_utils.teaching.grading.grader import grade, limits_of
-from course_utils.teaching.grading.results import Graded, marks_table, summary
+from course_utils.teaching.grading import grade
 from course_utils.teaching.grading.workspace import FIRST_USER, USERS, Limits
 
 LIMITS = Limits(
@@ -224,53 +220,7 @@ def test_feedback_says_what_was_wrong_and_runs_nothing(graded):
     base, results, _, _ = graded
     half = (base / "out" / results["half"].feedback).read_text(encoding="utf-8")
     assert "2 of 5 points" in half and "name &#x27;double&#x27; is not defined" in half
-    assert str(find_isolation()).split(",")[0] in half
+    assert "shut in by: bubblewrap" in half
     script = (base / "out" / results["shadows"].feedback).read_text(encoding="utf-8")
     assert "<script" not in script and "<b>bold" not in script and "&lt;b&gt;bold" in script
     assert "default-src &#x27;none&#x27;" in script or "default-src 'none'" in script
-
-
-def test_feedback_does_not_show_hidden_tests(graded):
-    base, results, _, _ = graded
-    for name in ("half", "=edited"):
-        page = (base / "out" / results[name].feedback).read_text(encoding="utf-8")
-        assert "HIDDEN" not in page and "answer == 42" not in page and "x + x" not in page
-    assert "answer is another number" in (base / "out" / results["=edited"].feedback).read_text()
-
-
-@pytest.mark.parametrize("option", ["seconds", "memory_gb", "workers"])
-def test_limit_of_nothing_is_an_error(option, tmp_path):
-    numbers = {"seconds": 1, "memory_gb": 1, "workers": 1, option: 0}
-    with pytest.raises(ConfigError, match="greater than 0"):
-        grade(tmp_path, tmp_path.parent / "out", workers=numbers.pop("workers"), limits=limits_of(**numbers))
-
-
-def test_wrong_folders_are_errors_before_anything_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(grader, "run_shut_in", None)
-    solutions = write_solution(tmp_path / "solutions")
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    for folder in (empty, tmp_path / "not there"):
-        with pytest.raises(ConfigError, match="no submissions"):
-            grade(folder, tmp_path / "out", solutions=solutions)
-    with pytest.raises(ConfigError, match="nothing to grade with"):
-        grade(empty, tmp_path / "out", solutions=empty)
-    with pytest.raises(ConfigError, match="cannot be written there"):
-        grade(empty, empty / "out", solutions=solutions)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "marks.csv").write_text("mine")
-    with pytest.raises(ConfigError, match="cannot be written there"):
-        grade(empty, tmp_path / "out", solutions=solutions)
-    assert (tmp_path / "out" / "marks.csv").read_text() == "mine"
-
-
-def test_lessons_have_columns_of_their_own():
-    rows = [
-        Graded("b", "02", "b.ipynb", "graded", points={"two": (1, 2)}),
-        Graded("a", "01", "a.ipynb", "stopped", "cell 3", points={"one": (0.5, 1)}),
-    ]
-    head, first, second = marks_table(rows).decode().splitlines()
-    assert head.startswith("student,lesson,one,two,total,of,percent,status,seconds,happened")
-    assert first.startswith("a,01,0.5,,0.5,1,50.0,stopped,")
-    assert second.startswith("b,02,,1,1,2,50.0,graded,")
-    assert summary(rows) == "1 graded, 1 stopped"

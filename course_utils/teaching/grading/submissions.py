@@ -54,10 +54,7 @@ def find_submissions(
 
     A student is a folder, or a notebook or zip file that lies in `folder` itself. Whoever lacks one of
     `lessons` is listed without a path; if none are named, whoever lacks a lesson that at least half of the
-    students have handed in.
-
-    Raises:
-        ConfigError: If the folder cannot be read, or nothing lies in it.
+    students have handed in. Raise a ConfigError if the folder cannot be read, or nothing lies in it.
     """
     folder, lessons, problem = Path(folder).resolve(), list(lessons), "no folder, no .ipynb and no .zip file"
     try:
@@ -137,9 +134,8 @@ def _notebooks_in(path: Path) -> list[str]:
     if not notebooks:
         raise UnreadableError(f"the zip file has no notebook in it, but {_listed(names)}")
     if len(set(notebooks)) < len(notebooks) or len(notebooks) > ZIP_NOTEBOOKS:
-        raise UnreadableError(
-            f"the zip file has {len(notebooks)} notebooks in it, too many or twice the same"
-        )
+        problem = f"the zip file has {len(notebooks)} notebooks in it, too many or twice the same"
+        raise UnreadableError(problem)
     return sorted(notebooks)
 
 
@@ -205,9 +201,8 @@ def _check_file(path: Path, most: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableError("it is not a file but a link or a device")
     if status.st_size > most:
-        raise UnreadableError(
-            f"it is too large: {status.st_size / 1e6:.0f} MB, and {most / 1e6:.0f} MB are the most"
-        )
+        size = f"{status.st_size / 1e6:.0f} MB, and {most / 1e6:.0f} MB are the most"
+        raise UnreadableError(f"it is too large: {size}")
 
 
 def _content(path: Path, member: str) -> bytes:
