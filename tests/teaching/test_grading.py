@@ -220,7 +220,7 @@ def test_feedback_says_what_was_wrong_and_runs_nothing(graded):
     base, results, _, _ = graded
     half = (base / "out" / results["half"].feedback).read_text(encoding="utf-8")
     assert "2 of 5 points" in half and "name &#x27;double&#x27; is not defined" in half
-    assert "shut in by: bubblewrap" in half
+    assert "shut in: bubblewrap" in half
     script = (base / "out" / results["shadows"].feedback).read_text(encoding="utf-8")
     assert "<script" not in script and "<b>bold" not in script and "&lt;b&gt;bold" in script
     assert "default-src &#x27;none&#x27;" in script or "default-src 'none'" in script
