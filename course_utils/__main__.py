@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return options.work(options)
+        return options.work(options) or 0
     except CourseError as error:
         _print_error(error)
         return 2
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m course_utils", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def command(name: str, work: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    def command(name: str, work: Callable[[argparse.Namespace], int | None], text: str):
         added = commands.add_parser(name, help=text)
         added.set_defaults(work=work)
         return added
@@ -48,15 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     for part in (run, fetch, train):
         part.add_argument("--profile", choices=["quick", "full"], default="quick")
-        part.add_argument(
-            "-p",
-            dest="parameters",
-            nargs=2,
-            action="append",
-            default=[],
-            metavar=("NAME", "VALUE"),
-            help="a parameter, for the runner of every lesson that has it; may be repeated",
-        )
+        several = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
+        text = "a parameter, for the runner of every lesson that has it; may be repeated"
+        part.add_argument("-p", dest="parameters", **several, help=text)
     for part in (run, refresh):
         part.add_argument("--only", nargs="+", default=[], metavar="NUMBER", help="for example 04 05")
         place = part.add_mutually_exclusive_group()
@@ -69,39 +63,25 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="one folder a student")
     grade.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     grade.add_argument("--solutions", type=Path, metavar="FOLDER", help="default: those of the course")
-    grade.add_argument(
-        "--lesson",
-        dest="lessons",
-        nargs="+",
-        default=[],
-        metavar="LESSON",
-        help="name or number; default: all",
-    )
+    chosen = {"nargs": "+", "default": [], "metavar": "LESSON"}
+    grade.add_argument("--lesson", dest="lessons", **chosen, help="name or number; default: all")
     grade.add_argument("--seconds", type=float, default=300, help="for each notebook")
     grade.add_argument("--memory-gb", type=float, default=4, help="for each notebook")
     grade.add_argument("--workers", type=int, default=2, help="notebooks at the same time")
-    grade.add_argument(
-        "--engine",
-        choices=["docker", "podman", "bwrap", "none"],
-        help="what shuts them in; default: the best here",
-    )
+    engines = ["docker", "podman", "bwrap", "none"]
+    grade.add_argument("--engine", choices=engines, help="what shuts them in; default: the best here")
     grade.add_argument("--image", help="for docker and podman; default: $COURSE_GRADING_IMAGE")
     sweep = command("sweep", _sweep, "run one lesson with every combination of a grid")
     sweep.add_argument("notebook", type=Path)
     sweep.add_argument("--grid", type=Path, required=True, metavar="FILE", help="YAML: names and values")
     sweep.add_argument("--output", type=Path, metavar="DIR", help="default: runs/sweep_NOTEBOOK")
     sweep.add_argument("--workers", type=int, help="default: one for each core")
-    sweep.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of a dask cluster, such as tcp://10.0.0.1:8786"
-    )
+    text = "of a dask cluster, such as tcp://10.0.0.1:8786"
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help=text)
     bundle = command("bundle", _bundle, "pack the course for a classroom without a network")
     bundle.add_argument("--profile", choices=["quick", "full"], default="quick")
-    bundle.add_argument(
-        "--wheels",
-        type=Path,
-        metavar="FOLDER",
-        help="pack these packages; default: those for a machine like this",
-    )
+    text = "pack these packages; default: those for a machine like this"
+    bundle.add_argument("--wheels", type=Path, metavar="FOLDER", help=text)
     bundle.add_argument("out", type=Path, metavar="OUT.zip")
     students = command("students-repository", _students_repository, "make a repository without solutions")
     students.add_argument("name", metavar="OWNER/NAME", help="on GitHub, where it will be")
@@ -151,7 +131,7 @@ def _report(runs: list, output: Path) -> int:
     return 0 if all(run.status == "ok" for run in runs) else 1
 
 
-def _train(options: argparse.Namespace) -> int:
+def _train(options: argparse.Namespace) -> int | None:
     from course_utils.scale import summary, train_run
     from course_utils.settings import Settings
     from course_utils.teaching import new_output_folder
@@ -169,7 +149,6 @@ def _train(options: argparse.Namespace) -> int:
         return 130  # as a shell reports Ctrl-C
     if os.environ.get("RANK", "0") == "0":
         print(f"{summary(facts)}\n{output.resolve() / 'results.json'}")
-    return 0
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -195,7 +174,7 @@ def _fetch(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _features(options: argparse.Namespace) -> int:
+def _features(options: argparse.Namespace) -> None:
     from course_utils.training import cache_folder, cache_limit, evict, list_cache
 
     limit = cache_limit()
@@ -205,21 +184,19 @@ def _features(options: argparse.Namespace) -> int:
     kept = list_cache()
     size = sum(file.size for file in kept) / 1e6
     print(f"{cache_folder()}: {len(kept)} files, {size:.1f} MB of {limit / 1e6:.0f} MB")
-    return 0
 
 
-def _exercises(options: argparse.Namespace) -> int:
+def _exercises(options: argparse.Namespace) -> None:
     from course_utils.teaching import generate_exercises
 
     print(*generate_exercises(), sep="\n")
-    return 0
 
 
 def _grade(options: argparse.Namespace) -> int:
-    from course_utils.teaching import new_output_folder
+    from course_utils.teaching import grade, limits_of, new_output_folder, summary
     from course_utils.teaching.exercises import SOLUTIONS_FOLDER
-    from course_utils.teaching.grading import grade, limits_of, say, summary
 
+    sys.stdout.reconfigure(errors="replace")  # names that this terminal may not be able to show
     results = grade(
         options.submissions,
         options.output or new_output_folder("grades"),
@@ -228,7 +205,7 @@ def _grade(options: argparse.Namespace) -> int:
         solutions=options.solutions or SOLUTIONS_FOLDER,
         lessons=options.lessons,
     )
-    say(summary(results))
+    print(summary(results))
     return 0 if all(result.status == "graded" for result in results) else 1
 
 
@@ -244,29 +221,26 @@ def _sweep(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _bundle(options: argparse.Namespace) -> int:
+def _bundle(options: argparse.Namespace) -> None:
     from course_utils.teaching import bundle
 
     names = bundle(options.profile, options.out, options.wheels)
     print(f"{options.out.resolve()}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
-    return 0
 
 
-def _students_repository(options: argparse.Namespace) -> int:
+def _students_repository(options: argparse.Namespace) -> None:
     from course_utils.teaching import students_repository
 
     folder = students_repository(options.name, options.folder)
     print(f"Make an empty repository {options.name} on GitHub, and then:")
     print(f'git -C "{folder}" push https://github.com/{options.name}.git main')
-    return 0
 
 
-def _set_repository(options: argparse.Namespace) -> int:
+def _set_repository(options: argparse.Namespace) -> None:
     from course_utils.teaching import set_repository
 
     changed = set_repository(options.name)
     print(*changed, f"{len(changed)} files have changed", sep="\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Every error of the course says four things: what failed and where, what was expe
 what to do next. The exception that started it is chained (`raise ... from error`).
 """
 
+import re
 from functools import partial
 
 
@@ -38,8 +39,9 @@ class CourseError(Exception):
 
 
 def printable(text: object) -> str:
-    """Return a text that can be printed: the name of a file may hold bytes that are no UTF-8."""
-    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a text that can be printed: a file's name may hold bytes that are not UTF-8, or a carriage return."""
+    decoded = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f]", lambda control: repr(control.group())[1:-1], decoded)
 
 
 class ConfigError(CourseError):

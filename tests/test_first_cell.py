@@ -2,7 +2,6 @@
 
 import os
 import re
-import runpy
 import site
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from local_remote import local_remote
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.address import FIRST_CELL
-from course_utils.teaching.packages import package_floors
+from course_utils.teaching.packages import install, missing_packages, package_floors
 
 IN_COLAB = 'import sys, types; sys.modules["google.colab"] = types.ModuleType("google.colab")\n'
 AND_THEN = "\nimport course_utils; print(course_utils.__path__[0])"
@@ -77,14 +76,6 @@ def test_what_colab_runs_imports_no_package_that_may_be_missing():
 
 
 @pytest.fixture
-def colab():
-    """The names that notebooks/colab.py defines."""
-    path = list(sys.path)
-    yield runpy.run_path(str(COLAB))
-    sys.path[:] = path
-
-
-@pytest.fixture
 def wheels(tmp_path, monkeypatch):
     """A folder with one small package, from which alone pip installs, to the returned folder."""
     folder = tmp_path / "wheels"
@@ -100,22 +91,22 @@ def wheels(tmp_path, monkeypatch):
     return tmp_path / "in"
 
 
-def test_what_is_missing_is_installed_and_what_is_old_is_left_alone(colab, wheels, capsys):
-    missing = colab["missing_packages"](REQUIREMENTS.format("1.5"))
+def test_what_is_missing_is_installed_and_what_is_old_is_left_alone(wheels, capsys):
+    missing = missing_packages(REQUIREMENTS.format("1.5"))
     assert missing == ["Small.Thing>=1.5"]
-    colab["install"](missing)
+    install(missing)
     assert (wheels / "small_thing.py").exists() and not (wheels / "numpy").exists()
     assert capsys.readouterr().out == "Installed: Small.Thing. Everything else is as it was.\n"
 
 
-def test_what_cannot_be_installed_is_an_error(colab, wheels):
+def test_what_cannot_be_installed_is_an_error(wheels):
     with pytest.raises(ConfigError, match="small-thing>=3"):
-        colab["install"](["small-thing>=3"])
+        install(["small-thing>=3"])
 
 
-def test_students_need_the_first_part_of_the_requirements(colab):
+def test_students_need_the_first_part_of_the_requirements():
     floors = package_floors()
     assert {"torch", "torchvision", "captum", "ipywidgets"} <= set(floors)
     assert not {"jupyterlab", "papermill", "pytest", "nbgrader"} & set(floors)
     assert all(version(name) and re.fullmatch(r"[\d.]+", floor) for name, floor in floors.items())
-    assert colab["missing_packages"]((REPOSITORY_FOLDER / "requirements.txt").read_text("utf-8")) == []
+    assert missing_packages() == []

@@ -189,9 +189,9 @@ def class_folders(root: Path) -> list[Path]:
             f"{Path.cwd()}. If the folder is somebody else's, copy it to one of your own.",
         ) from error
     for folder in folders:
-        if printable(folder.name) != folder.name:
+        if printable(folder.name) != folder.name or "\n" in folder.name:
             raise DataError(
-                "The name of a class folder is not written in UTF-8.",
+                "The name of a class folder cannot be printed.",
                 where=folder,
                 expected="a name that can be printed, since it is the name of the class",
                 found=f"the bytes {os.fsencode(folder.name)!r}",

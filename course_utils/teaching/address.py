@@ -9,7 +9,7 @@ import nbformat
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import students_version
-from course_utils.teaching.lessons import write_text
+from course_utils.teaching.lessons import write_file
 
 HOST = "https://github.com"
 # GitHub's rules. Only accounts that a company manages have an underscore.
@@ -62,18 +62,15 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER) -> list[Path]:
     Raises:
         ConfigError: If GitHub does not allow such a name, or a file cannot be written.
     """
-    if name:
-        check_address(name)
+    check_address(name or "owner/name")
     texts = {}
     for path in [*folder.glob("notebooks/*.ipynb"), *folder.glob("notebooks/exercises/solutions/*.ipynb")]:
         notebook = nbformat.read(path, as_version=4)
-        student = folder / "notebooks" / "exercises" / path.name
-        is_solution = (
-            path.parent.name == "solutions"
-        )  # links, also in its source, lead to the student's version
-        write_address(notebook, name, (student if is_solution else path).relative_to(folder).as_posix())
+        # Links of a solution, too, lead to the student's version.
+        student = path.parents[1] / path.name if path.parent.name == "solutions" else path
+        write_address(notebook, name, student.relative_to(folder).as_posix())
         texts[path] = nbformat.writes(notebook) + "\n"
-        if is_solution:
+        if student != path:
             texts[student] = nbformat.writes(students_version(notebook)) + "\n"
     path = folder / "pyproject.toml"
     texts[path] = ENTRY.sub(f'repository = "{name}"', path.read_text("utf-8"))
@@ -81,16 +78,12 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER) -> list[Path]:
     texts[path] = README_PART.sub(rf"\1{readme_part(name)}\n\2", path.read_text("utf-8"))
     changed = [path for path, text in texts.items() if text != path.read_text(encoding="utf-8")]
     for path in changed:
-        write_text(path, texts[path], ConfigError)
+        write_file(path, texts[path], ConfigError)
     return sorted(changed)
 
 
 def check_address(name: str) -> None:
-    """Raise an error if GitHub does not allow a name as OWNER/NAME.
-
-    Raises:
-        ConfigError: If an owner or a repository cannot have this name.
-    """
+    """Raise a ConfigError if GitHub does not allow a name as OWNER/NAME."""
     if not ADDRESS.fullmatch(name):
         raise ConfigError(
             "This cannot be the name of a repository.",
@@ -104,13 +97,7 @@ def check_address(name: str) -> None:
 
 
 def write_address(notebook: nbformat.NotebookNode, name: str, path: str) -> None:
-    """Write an address into the first text and the cell for Colab of a notebook, in place.
-
-    Args:
-        notebook: It begins with a Markdown cell, and the cell for Colab, whose id is "get-the-course".
-        name: OWNER/NAME, or "".
-        path: Of the notebook in the repository, for example notebooks/00_start_here.ipynb.
-    """
+    """Write an address into the first text and the cell for Colab of a notebook, in place."""
     first, second = notebook.cells[:2]
     parts = [part for part in first.source.split("\n\n") if not part.startswith(OPEN_IT)]
     # A lesson says last what to know first; an exercise ends with how to work on it.

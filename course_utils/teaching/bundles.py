@@ -15,7 +15,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from course_utils.data import (
     DOWNLOADED,
@@ -27,6 +26,7 @@ from course_utils.data import (
 )
 from course_utils.errors import DataError
 from course_utils.settings import Settings, downloads_folder, shipped_data_folder
+from course_utils.teaching.lessons import write_file
 from course_utils.teaching.packages import BUILDS, fill_wheelhouse
 from course_utils.teaching.student_files import write_student_files
 
@@ -166,12 +166,10 @@ def unpack(path: str | Path, data: Path, downloads: Path) -> list[FileStatus]:
             sizes = _verify(files, sums, path)
             found = []
             for name in sums:
-                start = next((start for start in roots if name.startswith(start)), None)
-                if start:
+                if start := next((start for start in roots if name.startswith(start)), ""):
                     where = roots[start] / name.removeprefix(start)
-                    found.append(
-                        FileStatus(name, where, sizes[name], _state(where, roots[start], sums[name]))
-                    )
+                    state = _state(where, roots[start], sums[name])
+                    found.append(FileStatus(name, where, sizes[name], state))
             if others := [row for row in found if row.state == "another file"]:
                 expected = "no file, or the same one, in the place of each file of the bundle"
                 names = sorted(f"another file is {row.what}, or it would leave its folder" for row in others)
@@ -182,8 +180,7 @@ def unpack(path: str | Path, data: Path, downloads: Path) -> list[FileStatus]:
                 expected = f"{needed:,} bytes of free space"
                 raise _refused(data, expected, [f"{free:,} bytes"], "Make room on this disk.")
             for row in missing:
-                with (files / row.what).open("rb") as source:
-                    write_atomically(row.where, lambda part, source=source: _copy(source, part), DataError)
+                write_file(row.where, (files / row.what).read_bytes(), DataError)
     except UNREADABLE as error:
         size = f"{path.stat().st_size:,} bytes" if path.is_file() else "no file"
         expected = "a zip file that `python -m course_utils bundle` has made, or a folder of its files"
@@ -239,11 +236,6 @@ def _state(where: Path, root: Path, expected: str) -> str:
 
 def _free_space(folder: Path) -> int:
     return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.is_dir())).free
-
-
-def _copy(source: BinaryIO, out: Path) -> None:
-    with out.open("wb") as file:
-        shutil.copyfileobj(source, file)
 
 
 def _refused(where: Path, expected: str, found: list[str], do: str) -> DataError:

@@ -1,10 +1,10 @@
 """This machine: whether all that the course needs is here. Lesson 00 begins with it."""
 
 import platform
-import re
 from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
+from packaging.version import Version
 
 from course_utils.data import DOWNLOADED, FileWeights, backbone_weights, dataset_files
 from course_utils.errors import CourseError
@@ -19,25 +19,19 @@ def describe_machine(settings: Settings) -> pd.DataFrame:
     Returns:
         One row for each, with the columns `wanted`, `found` and `fine` (bool).
     """
-    rows = {
-        "Python": ("3.11 or newer", platform.python_version(), _numbers(platform.python_version()) >= [3, 11])
-    }
-    for name, floor in package_floors().items():
+    rows = {}
+    for name, floor in {"Python": "3.11", **package_floors()}.items():
         try:
-            found = version(name)
+            found = platform.python_version() if name == "Python" else version(name)
         except PackageNotFoundError:
-            rows[name] = (f"{floor} or newer", "missing", False)
-        else:
-            rows[name] = (f"{floor} or newer", found, _numbers(found) >= _numbers(floor))
+            found = ""
+        fine = bool(found) and Version(found) >= Version(floor)
+        rows[name] = (f"{floor} or newer", found or "missing", fine)
     advice = gpu_advice(settings)
     rows["device"] = ("a GPU" if advice else "any", advice or str(choose_device(settings.device)), not advice)
     rows["images"] = (settings.dataset, *_find_dataset(settings))
     rows["weights"] = (f"for {settings.backbone}", *_find_weights(settings))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["wanted", "found", "fine"])
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", text.split("+")[0])]
 
 
 def _find_dataset(settings: Settings) -> tuple[str, bool]:

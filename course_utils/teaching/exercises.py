@@ -13,7 +13,7 @@ from traitlets.config import Config
 
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.lessons import write_text
+from course_utils.teaching.lessons import write_file
 
 EXERCISES_FOLDER = REPOSITORY_FOLDER / "notebooks" / "exercises"
 SOLUTIONS_FOLDER = EXERCISES_FOLDER / "solutions"
@@ -37,7 +37,7 @@ def generate_exercises(solutions: Path = SOLUTIONS_FOLDER, output: Path = EXERCI
     for path in sorted(solutions.glob("*.ipynb")):
         student = students_version(nbformat.read(path, as_version=4))
         written.append(output / path.name)
-        write_text(written[-1], nbformat.writes(student) + "\n", ConfigError)
+        write_file(written[-1], nbformat.writes(student) + "\n", ConfigError)
     return written
 
 

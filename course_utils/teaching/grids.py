@@ -17,9 +17,8 @@ Parameters that are the same in every run stand beside the grid:
 import hashlib
 import itertools
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,10 +34,8 @@ MOST_RUNS = 10_000
 class Plan(NamedTuple):
     """The runs of a sweep."""
 
-    varied: list[str]
-    """The parameters that the grid has."""
-    runs: dict[str, dict]
-    """The name of each run and its parameters, in the order of the grid: the last name varies fastest."""
+    varied: list[str]  # the parameters that the grid has
+    runs: dict[str, dict]  # the parameters of each, by its name; the last parameter varies fastest
 
 
 class _UniqueNames(yaml.SafeLoader):
@@ -52,32 +49,42 @@ class _UniqueNames(yaml.SafeLoader):
 
 
 def plan_sweep(notebook: Path, file: Path) -> Plan:
-    """Read a grid and check all of it for a notebook. Nothing is run.
-
-    Args:
-        notebook: Its path. Its parameters are those that a grid may have.
-        file: The grid, as this module describes it.
+    """Read a grid, as this module describes it, and check all of it for a notebook. Nothing is run.
 
     Raises:
         ConfigError: If the file cannot be read or is no grid, a name is unknown, or a value has the wrong
             type, is out of range or is there twice.
     """
+    from sklearn.model_selection import ParameterGrid
+
     file = Path(file).resolve()
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _UniqueNames)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
-        found = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise _no_grid(file, "a file of YAML", found, "Correct the file, or its path.") from error
-    grid, fixed = content, {}
-    if isinstance(content, dict) and "grid" in content and not {*content} - {"grid", "parameters"}:
-        grid, fixed = content["grid"], content.get("parameters") or {}
-    for fault in _faults(grid, fixed):
-        raise _no_grid(file, *fault)
+        grid, fixed = yaml.load(file.read_text(encoding="utf-8"), _UniqueNames), {}
+        if isinstance(grid, dict) and "grid" in grid and not {*grid} - {"grid", "parameters"}:
+            grid, fixed = grid["grid"], grid.get("parameters") or {}
+        if not isinstance(fixed, dict):
+            raise TypeError(f"parameters: a value of type {type(fixed).__name__} instead of names and values")
+        size = len(ParameterGrid([grid]))  # which says what is wrong with a grid
+        if not grid or size > MOST_RUNS:
+            raise ValueError(f"{size:,} combinations of {len(grid)} parameters; {MOST_RUNS:,} are the most")
+        for name, values in grid.items():
+            if name in fixed:
+                raise ValueError(f"{name} in both, the grid and the parameters beside it: choose one")
+            if twice := [value for value in values if values.count(value) > 1]:
+                raise ValueError(f"{name}: {twice[0]!r} twice; leave one of them out")
+    except (OSError, yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            "The grid of a sweep cannot be used.",
+            where=file,
+            expected="a file of YAML, with names of parameters and for each a list of values",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+            do="Correct the file, or its path. A line of it is, for example, lr: [0.01, 0.02].",
+        ) from error
 
-    def checked(name: str, value: object) -> object:
+    def checked(name: object, value: object) -> object:
         """Check a value as `run` checks those of its command line; return it with its path absolute."""
         try:
-            return plan_parameters([notebook], {name: value})[notebook][name]
+            return plan_parameters([notebook], {str(name): value})[notebook][name]
         except ConfigError as error:
             parts = {"expected": error.expected, "found": error.found}
             do = error.do.replace("in the parameters cell, or after -p", "in the grid")
@@ -103,42 +110,3 @@ def run_name(varied: Mapping[str, object], fixed: Mapping[str, object]) -> str:
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", words)[:120].lstrip(".-")
     everything = json.dumps({**fixed, **varied}, sort_keys=True)
     return f"{readable}_{hashlib.sha256(everything.encode()).hexdigest()[:8]}"
-
-
-def _faults(grid: object, fixed: object) -> Iterator[tuple[str, str, str]]:
-    """Yield what is wrong with a grid: what was expected, what was found, and what to do next."""
-    for part in (grid, fixed):
-        if not isinstance(part, dict):
-            yield "names, each with a list of values", _kind(part), "Write lr: [0.01, 0.02]."
-        for name in part:
-            if not isinstance(name, str):
-                yield "names of parameters", f"the name {str(name)[:80]}", "Correct the name."
-    if not grid:
-        yield "at least one parameter", "an empty grid", "Write seed: [0, 1, 2]."
-    for name, values in grid.items():
-        if not isinstance(values, list) or not values:
-            found = f"{name}: {_kind(values)}"
-            yield "a list with at least one value", found, f"Write {name}: [1, 2]."
-        if name in fixed:
-            yield "a parameter in the grid or beside it", f"{name} in both", "Choose one."
-    for name, value in [*((name, v) for name, vs in grid.items() for v in vs), *fixed.items()]:
-        if not isinstance(value, str | int | float | bool | None):
-            expected = "a number, a text, true, false or null"
-            yield expected, f"{name}: {_kind(value)}", "Write each value by itself."
-    for name, values in grid.items():
-        if twice := [value for value in values if values.count(value) > 1]:
-            yield "different values", f"{name}: {twice[0]!r} twice", "Leave one of them out."
-    size = math.prod(len(values) for values in grid.values())
-    if size > MOST_RUNS:
-        yield f"at most {MOST_RUNS:,} runs", f"{size:,} combinations", "Take fewer values."
-
-
-def _no_grid(file: Path, expected: str, found: str, do: str) -> ConfigError:
-    failed = "The grid of a sweep cannot be used."
-    return ConfigError(failed, where=file, expected=expected, found=found, do=do)
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "nothing"
-    return "an empty list" if value == [] else f"a value of type {type(value).__name__}"

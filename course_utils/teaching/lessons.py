@@ -39,14 +39,11 @@ class LessonRun:
 
     lesson: str
     notebook: str
-    status: str = "ok"
-    """"ok" or "failed"."""
+    status: str = "ok"  # or "failed"
     seconds: float = 0.0
     parameters: dict = field(default_factory=dict)
-    metrics: dict = field(default_factory=dict)
-    """Everything that the lesson recorded; accuracies are numbers from 0 to 1."""
-    cell: int | None = None
-    """The number of the cell that failed, counted from 1 over all cells of the executed notebook."""
+    metrics: dict = field(default_factory=dict)  # all that the lesson recorded; accuracies from 0 to 1
+    cell: int | None = None  # which failed, counted from 1 over all cells of the executed notebook
     error: str | None = None
 
 
@@ -159,7 +156,7 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
         runs.append(run)
         text = json.dumps([asdict(run) for run in runs], indent=2) + "\n"
         try:
-            write_text(output / "results.json", text)
+            write_file(output / "results.json", text)
             unwritten = None
         except CheckpointError as error:  # a full disk: the next lesson may need less room
             unwritten = error
@@ -169,9 +166,13 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
     return runs
 
 
-def write_text(path: Path, text: str, error: type[CourseError] = CheckpointError) -> None:
-    """Write a text file, as a whole or not at all. Raise an `error` if it cannot be written."""
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"), error)
+def write_file(path: Path, content: str | bytes, error: type[CourseError] = CheckpointError) -> None:
+    """Write a file, as a whole or not at all. Raise an `error` if it cannot be written."""
+
+    def write(part: Path) -> None:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    write_atomically(path, write, error)
 
 
 def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None = None) -> LessonRun:

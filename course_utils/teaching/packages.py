@@ -1,4 +1,7 @@
-"""Packages that the lessons need, and wheels of them for a classroom without a network."""
+"""Packages that the lessons need: their names, installed where they are missing, and wheels of them.
+
+In Colab, notebooks/colab.py runs this file by itself: it imports nothing that may be missing there.
+"""
 
 import subprocess
 import sys
@@ -7,18 +10,43 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from course_utils.errors import ConfigError
-from course_utils.settings import REPOSITORY_FOLDER
 
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 # The part of requirements.txt that students need; what is below its next heading is for those who teach.
 LESSONS = "# The lessons"
 BUILDS = "70.1"  # the first setuptools that builds the course's package by itself, without `wheel`
 
 
-def package_floors() -> dict[str, str]:
-    """Return the names and the lowest versions of the packages that the lessons need."""
-    text = (REPOSITORY_FOLDER / "requirements.txt").read_text(encoding="utf-8")
+def package_floors(requirements: str | None = None) -> dict[str, str]:
+    """Return the names and the lowest versions of the packages that the lessons need.
+
+    Args:
+        requirements: The text of a requirements.txt; None for the course's own.
+    """
+    text = REQUIREMENTS.read_text(encoding="utf-8") if requirements is None else requirements
     lines = text.split(LESSONS)[1].split("\n#")[0].splitlines()
     return dict(line.split(">=") for line in lines if ">=" in line)
+
+
+def missing_packages(requirements: str | None = None) -> list[str]:
+    """Return the requirements of the lessons, such as "captum>=0.8", whose packages this Python lacks."""
+    floors = package_floors(requirements).items()
+    return [f"{name}>={floor}" for name, floor in floors if not any(distributions(name=name))]
+
+
+def install(missing: list[str]) -> None:
+    """Install packages, with every one that is here held at its version.
+
+    Colab brings its own torch, made for its own graphics cards: an upgrade would cost minutes, and may break
+    it.
+
+    Raises:
+        ConfigError: If pip cannot install one, for example because something here is too old for it.
+    """
+    do = "Read what pip says; in Colab, try Runtime > Disconnect and delete runtime, and begin again."
+    _pip(["install", "--quiet", *missing], {one.name: one.version for one in distributions() if one.name}, do)
+    names = [one.split(">=")[0] for one in missing]
+    print(f"Installed: {', '.join(names)}. Everything else is as it was.")
 
 
 def fill_wheelhouse(folder: Path) -> Path:
@@ -37,29 +65,23 @@ def fill_wheelhouse(folder: Path) -> Path:
     Raises:
         ConfigError: If pip cannot get or build one.
     """
-    lines = (REPOSITORY_FOLDER / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
     asked = [line for line in lines if line.strip() and not line.startswith(("#", "-"))]
-    own = (
-        "setuptools",
-        "course-utils",
-    )  # setuptools, which builds the course's own package, may be too old here
-    here = {
-        one.metadata["Name"]: one.version.split("+")[0] for one in distributions() if one.metadata["Name"]
-    }
-    _pip(
-        ["wheel", "--quiet", "--wheel-dir", str(folder), f"setuptools>={BUILDS}", *asked],
-        {name: found for name, found in here.items() if name not in own},
-        "Read what pip says, and try again with a network.",
-    )
+    held = {one.name: one.version.split("+")[0] for one in distributions() if one.name}
+    for own in ("setuptools", "course-utils"):  # a setuptools that builds the course may have to be newer
+        held.pop(own, None)
+    command = ["wheel", "--quiet", "--wheel-dir", str(folder), f"setuptools>={BUILDS}", *asked]
+    _pip(command, held, "Read what pip says, and try again with a network.")
     return folder
 
 
-def _pip(arguments: list[str], here: dict[str, str], do: str) -> None:
+def _pip(arguments: list[str], held: dict[str, str], do: str) -> None:
     """Run pip, with these packages in these versions alone."""
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "kept.txt"
-        kept.write_text("".join(f"{name}=={found}\n" for name, found in here.items()), encoding="utf-8")
-        command = [sys.executable, "-m", "pip", *arguments, "--constraint", str(kept)]
+        constraints = Path(folder) / "held.txt"
+        lines = [f"{name}=={version}\n" for name, version in held.items()]
+        constraints.write_text("".join(lines), encoding="utf-8")
+        command = [sys.executable, "-m", "pip", *arguments, "--constraint", str(constraints)]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise ConfigError(

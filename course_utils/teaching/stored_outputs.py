@@ -6,10 +6,10 @@ from pathlib import Path
 
 import nbformat
 
-from course_utils.data import make_folder, write_atomically
+from course_utils.data import make_folder
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.lessons import LessonRun, run_lessons, write_text
+from course_utils.teaching.lessons import LessonRun, run_lessons, write_file
 
 
 def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
@@ -33,7 +33,7 @@ def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
                 if cell.cell_type == "code":
                     cell.outputs = [out for out in done.outputs if not _is_progress_bar(out)]
                     cell.execution_count = done.execution_count
-            write_text(notebook, nbformat.writes(source) + "\n")
+            write_file(notebook, nbformat.writes(source) + "\n")
     return runs
 
 
@@ -50,8 +50,7 @@ def write_front_picture(folder: Path = REPOSITORY_FOLDER) -> Path:
         ConfigError: If the file cannot be written.
     """
     path = folder / "docs" / "pictures" / "transfer.png"
-    picture = front_picture(folder)
-    write_atomically(path, lambda part: part.write_bytes(picture), ConfigError)
+    write_file(path, front_picture(folder), ConfigError)
     return path
 
 

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_utils.data import write_atomically
 from course_utils.evaluation import mean_interval
 from course_utils.figures import GREY, DescribedFigure, interval_plot
-from course_utils.teaching.lessons import run_lesson, write_text
+from course_utils.teaching.lessons import run_lesson, write_file
 
 MOST_DRAWN = 40  # settings in one figure
 FEWEST = 3  # runs that an interval is given for
@@ -41,22 +40,14 @@ draw_means(means, {metric!r})"""
 def write_results(output: Path, notebook: str, varied: list[str], results: list[dict]) -> None:
     """Write `results.csv`, a row for each run, and `results.ipynb`, executed, into the folder of a sweep.
 
-    Nothing is done if both are there, and the table says the same.
-
-    Args:
-        output: The folder.
-        notebook: The name of the lesson.
-        varied: The parameters of the grid.
-        results: As `sweep` returns them.
-
-    Raises:
-        CheckpointError: If a file cannot be written.
+    Nothing is done if both are there, and the table says the same. Raise a CheckpointError if a file cannot
+    be written.
     """
     path, book = output / "results.csv", output / "results.ipynb"
     table = results_frame(results, varied).to_csv(index=False, lineterminator="\n").encode()
     if book.exists() and path.exists() and path.read_bytes() == table:
         return
-    write_atomically(path, lambda part: part.write_bytes(table))
+    write_file(path, table)
     cells = [
         new_markdown_cell(INTRODUCTION.format(notebook=notebook)),
         new_code_cell(READ_TABLE.format(varied=varied)),
@@ -67,7 +58,7 @@ def write_results(output: Path, notebook: str, varied: list[str], results: list[
         cell["id"] = f"results-{number}"
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     source, executed = (output / "runs" / f".results{end}.ipynb" for end in ("", ".executed"))
-    write_text(source, nbformat.writes(new_notebook(cells=cells, metadata={"kernelspec": kernel})))
+    write_file(source, nbformat.writes(new_notebook(cells=cells, metadata={"kernelspec": kernel})))
     run = run_lesson(source, {}, executed, cwd=output)
     if executed.exists():
         os.replace(executed, book)
@@ -76,12 +67,7 @@ def write_results(output: Path, notebook: str, varied: list[str], results: list[
 
 
 def results_frame(results: list[dict], varied: list[str]) -> pd.DataFrame:
-    """Return one row for each run: its name and status, its parameters, what it recorded, its error.
-
-    Args:
-        results: As `sweep` returns them.
-        varied: The parameters that come first.
-    """
+    """Return one row for each run: its name and status, its parameters, what it recorded, its error."""
     rows = []
     for result in results:
         row = {name: result[name] for name in ("name", "status", "tries", "seconds")}

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,10 +22,10 @@ from pathlib import Path
 import nbformat
 from filelock import FileLock, Timeout
 
-from course_utils.data import not_written, write_atomically
+from course_utils.data import not_written
 from course_utils.errors import ConfigError
 from course_utils.teaching.grids import plan_sweep
-from course_utils.teaching.lessons import LessonRun, run_folder, run_lesson, write_text
+from course_utils.teaching.lessons import LessonRun, run_folder, run_lesson, write_file
 from course_utils.teaching.sweep_results import write_results
 
 TRIES = 2  # of a run whose lesson fails by itself
@@ -61,6 +60,8 @@ def sweep(
             finished is kept.
         KeyboardInterrupt: At Ctrl-C. What was finished is kept.
     """
+    from dask.system import CPU_COUNT
+
     notebook = Path(notebook).resolve()
     source = _hash_of_cells(notebook)
     plan = plan_sweep(notebook, Path(grid))
@@ -70,15 +71,12 @@ def sweep(
     output = Path(output).resolve() if output else sweep_folder(notebook)
     with _locked_folder(output, notebook):
         results = {name: _finished(output / "runs", name, plan.runs[name], source) for name in plan.runs}
-        missing = [name for name in plan.runs if not results[name]]
-        if missing:
+        if missing := {name: run for name, run in plan.runs.items() if not results[name]}:
             copy = output / notebook.name
-            write_atomically(copy, lambda part: shutil.copyfile(notebook, part))
-            with _connected(
-                min(workers or _cores(), len(missing)), scheduler, notebook.parent, copy
-            ) as client:
-                runs = {name: plan.runs[name] for name in missing}
-                results |= _run_all(client, runs, source, copy, notebook.parent)
+            write_file(copy, notebook.read_bytes())
+            workers = min(workers or CPU_COUNT, len(missing))
+            with _connected(workers, scheduler, notebook.parent, copy) as client:
+                results |= _run_all(client, missing, source, copy, notebook.parent)
         write_results(output, notebook.name, plan.varied, list(results.values()))
     return list(results.values())
 
@@ -134,7 +132,7 @@ def _run(name: str, parameters: dict, source: str, notebook: Path, cwd: Path) ->
             os.replace(part, folder / f"{name}.ipynb")
         tries += 1
     result = {"name": name, "source": source, "tries": tries, **asdict(run)}
-    write_text(folder / f"{name}.json", json.dumps(result, indent=2) + "\n")
+    write_file(folder / f"{name}.json", json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -221,27 +219,20 @@ def _locked_folder(output: Path, notebook: Path) -> Iterator[None]:
             expected = f"a new folder, or that of a sweep of {about['sweep']}"
             raise _not_possible(output, expected, holds, "Choose another folder with --output.")
         if not found:
-            write_text(mark, json.dumps(about) + "\n", ConfigError)
+            write_file(mark, json.dumps(about) + "\n", ConfigError)
         (output / "runs").mkdir(exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout as error:
-        found = "one that is under way"
-        raise _not_possible(
-            output, "no other sweep in this folder", found, "Wait until it has ended."
-        ) from error
+        expected, found = "no other sweep in this folder", "one that is under way"
+        raise _not_possible(output, expected, found, "Wait until it has ended.") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise not_written(output, error, ConfigError) from error
     try:
-        _remove_unfinished(output / "runs")  # left by a sweep that was killed
         yield
     finally:
-        _remove_unfinished(output / "runs")  # left by a worker that was
+        for left in (output / "runs").glob(".*"):  # by a worker that was killed, now or earlier
+            left.unlink(missing_ok=True)
         lock.release()
-
-
-def _remove_unfinished(folder: Path) -> None:
-    for left in folder.glob(".*"):
-        left.unlink(missing_ok=True)
 
 
 def _hash_of_cells(notebook: Path) -> str:
@@ -253,10 +244,6 @@ def _hash_of_cells(notebook: Path) -> str:
         raise _not_possible(notebook, "a notebook", found, "Check the path.") from error
     sources = [[cell.cell_type, cell.metadata.get("tags", []), cell.source] for cell in cells]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _not_possible(where: object, expected: str, found: str, do: str) -> ConfigError:

@@ -188,19 +188,30 @@ def hostile_answers(sentinel, port=9):
             socket.create_connection(('127.0.0.1', {port}), timeout=2).send(b'here')
             """,
     }
-    return {name: textwrap.dedent(code).strip() for name, code in codes.items()}
+    codes = {name: textwrap.dedent(code).strip() for name, code in codes.items()}
+    refused = [codes.pop(name) for name in ("asks_memory", "hides_in_system_v", "calls_out")]
+    return {**codes, "is_refused": _in_turn(codes["removes_files"], *refused)}
 
 
-def cheating_answers(solution_file, clone_file="", private_file=""):
-    """Return answers that know nothing, and try to get points all the same.
+def _in_turn(*codes):
+    """Return an answer that tries all of these codes, and then tells what became of each."""
+    return f"""\
+told = []
+for code in {codes!r}:
+    try: exec(code)
+    except Exception as error: told.append(getattr(error, 'strerror', None) or type(error).__name__)
+raise RuntimeError(', '.join(told))"""
 
-    Args:
-        solution_file: The solution that is graded with.
-        clone_file: The same in another clone, which everybody may read.
-        private_file: The same where only the teacher's own user may read it.
-    """
-    read = "import json\nfor cell in json.load(open({!r}))['cells']:\n"
-    read += "    if '### BEGIN SOLUTION' in ''.join(cell['source']): exec(''.join(cell['source']))"
+
+def cheating_answers(*solution_files):
+    """Return answers that know nothing, and try to get points all the same; one tries to read these files."""
+    read = """\
+import json
+for path in {!r}:
+    try:
+        for cell in json.load(open(path))['cells']:
+            if '### BEGIN SOLUTION' in ''.join(cell['source']): exec(''.join(cell['source']))
+    except OSError as error: print(error)"""
     codes = {
         "drops_source": "get_ipython().input_transformers_cleanup.append(lambda lines: ['pass'])",
         "drops_asserts": """
@@ -244,11 +255,9 @@ def cheating_answers(solution_file, clone_file="", private_file=""):
                 def transform_cell(self, cell): return re.sub('(?m)^assert.*', 'pass', cell)
             shell.__class__ = Sub
             """,
-        "reads_solution": read.format(str(solution_file)),
-        "reads_clone": read.format(str(clone_file)),
-        "reads_private": read.format(str(private_file)),
     }
-    return {name: textwrap.dedent(code).strip() for name, code in codes.items()}
+    codes = {name: textwrap.dedent(code).strip() for name, code in codes.items()}
+    return {**codes, "reads_solutions": read.format(tuple(map(str, solution_files)))}
 
 
 def write_submission(folder, student, notebook, name="01_small.ipynb"):

@@ -205,25 +205,22 @@ def test_bundle_that_is_not_sound_is_refused_before_anything_is_written(
     assert contents_of(tmp_path) == before and not list(room.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["other file", "file above", "folder", "link to a folder", "dangling link"])
-def test_what_stands_in_the_way_is_named_and_left_alone(tmp_path, assert_says_four_things, kind):
+@pytest.mark.parametrize(
+    "name, put",
+    [
+        ("data/a.txt", lambda path, elsewhere: path.write_text("my answers")),
+        ("data/a.txt", lambda path, elsewhere: path.mkdir()),
+        ("data/a.txt", lambda path, elsewhere: path.symlink_to(elsewhere / "nothing")),
+        ("data/b/c/d.txt", lambda path, elsewhere: path.parent.symlink_to(elsewhere)),
+        ("data/b/c/d.txt", lambda path, elsewhere: path.parent.write_text("mine")),
+    ],
+    ids=["other file", "folder", "dangling link", "link to a folder", "file above"],
+)
+def test_what_stands_in_the_way_is_named_and_left_alone(tmp_path, assert_says_four_things, name, put):
     room, elsewhere = tmp_path / "class", tmp_path / "elsewhere"
-    for folder in (room, elsewhere):
-        folder.mkdir()
-    if kind == "file above":
-        (room / "data").write_text("mine")
-    elif kind == "folder":
-        (room / "data" / "a.txt").mkdir(parents=True)
-    elif kind == "link to a folder":
-        (room / "data" / "b").mkdir(parents=True)
-        (room / "data" / "b" / "c").symlink_to(elsewhere)
-    else:
-        (room / "data").mkdir()
-        if kind == "other file":
-            (room / "data" / "a.txt").write_text("my answers")
-        else:
-            (room / "data" / "a.txt").symlink_to(elsewhere / "nothing")
-    name = "data/b/c/d.txt" if kind == "link to a folder" else "data/a.txt"
+    for folder in (room / "data" / "b", elsewhere):
+        folder.mkdir(parents=True)
+    put(room / name, elsewhere)
     before = contents_of(room)
     with pytest.raises(DataError, match=f"another file is {name}") as caught:
         put_in_place(write_zip(tmp_path / "a.zip", {name: b"first\n", "data/z.txt": b""}), room)

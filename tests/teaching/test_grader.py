@@ -17,6 +17,7 @@ from course_utils.__main__ import main
 from course_utils.errors import ConfigError
 from course_utils.teaching.grading import grade, grader, limits_of, summary
 from course_utils.teaching.grading.engines import Isolation
+from course_utils.teaching.grading.results import Graded, marks_table
 from course_utils.teaching.grading.sandbox import ExecutedNotebook
 
 
@@ -142,4 +143,37 @@ def test_command_hands_over_lessons_and_limits(place, capsys):
     assert main([*command, "--lesson", "01"]) == 0
     assert "3 graded" in capsys.readouterr().out
     assert main([*command, "--lesson", "77"]) == 2
-    assert main([*command, "--seconds", "0"]) == 2
+    for limit in ("--seconds", "--memory-gb", "--workers"):
+        assert main([*command, limit, "0"]) == 2
+        assert "a number greater than 0" in capsys.readouterr().err
+
+
+def test_wrong_folders_are_errors_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(grader, "run_shut_in", None)
+    solutions = write_solution(tmp_path / "solutions")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (empty, tmp_path / "not there"):
+        with pytest.raises(ConfigError, match="no submissions"):
+            grade(folder, tmp_path / "out", solutions=solutions)
+    with pytest.raises(ConfigError, match="nothing to grade with"):
+        grade(empty, tmp_path / "out", solutions=empty)
+    with pytest.raises(ConfigError, match="cannot be written there"):
+        grade(empty, empty / "out", solutions=solutions)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "marks.csv").write_text("mine")
+    with pytest.raises(ConfigError, match="cannot be written there"):
+        grade(empty, tmp_path / "out", solutions=solutions)
+    assert (tmp_path / "out" / "marks.csv").read_text() == "mine"
+
+
+def test_lessons_have_columns_of_their_own():
+    rows = [
+        Graded("b", "02", "b.ipynb", "graded", points={"two": (1, 2)}),
+        Graded("a", "01", "a.ipynb", "stopped", "cell 3", points={"one": (0.5, 1)}),
+    ]
+    head, first, second = marks_table(rows).decode().splitlines()
+    assert head.startswith("student,lesson,one,two,total,of,percent,status,seconds,happened")
+    assert first.startswith("a,01,0.5,,0.5,1,50.0,stopped,")
+    assert second.startswith("b,02,,1,1,2,50.0,graded,")
+    assert summary(rows) == "1 graded, 1 stopped"

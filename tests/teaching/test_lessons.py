@@ -13,19 +13,7 @@ from course_utils.__main__ import main
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching import lessons
-from course_utils.teaching.lessons import (
-    CELL_TIMEOUT,
-    START_TIMEOUT,
-    LessonRun,
-    lesson_notebooks,
-    new_output_folder,
-    plan_parameters,
-    read_value,
-    results_table,
-    run_folder,
-    run_lesson,
-    run_lessons,
-)
+from course_utils.teaching.lessons import CELL_TIMEOUT, START_TIMEOUT, LessonRun, plan_parameters, run_lessons
 
 pytestmark = pytest.mark.kernels
 RECORD = "from course_utils.teaching import record\nrecord(val_accuracy=0.75, test_accuracy=epochs / 10)"
@@ -104,7 +92,7 @@ def test_large_pictures_of_your_own_have_as_much_time_as_the_full_profile(
 ):
     given = {}
     monkeypatch.setattr("papermill.execute_notebook", lambda *_, **options: given.update(options))
-    run_lesson(tmp_path / "01_a.ipynb", parameters, tmp_path / "out.ipynb")
+    lessons.run_lesson(tmp_path / "01_a.ipynb", parameters, tmp_path / "out.ipynb")
     assert given["execution_timeout"] == CELL_TIMEOUT[kind]
 
 
@@ -180,7 +168,7 @@ def test_faults_40_and_42_notebooks_and_commands_are_of_the_course_s_kind():
 def test_fault_36_name_that_could_lead_elsewhere_is_refused(lesson, tmp_path, capsys, name):
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ConfigError, match="cannot have this name"):
-        run_folder(name)
+        lessons.run_folder(name)
     assert main(["run", f"--name={name}"]) == 2
     assert "ConfigError" in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
@@ -191,9 +179,9 @@ def test_fault_36_name_of_a_run_is_a_folder_in_runs(lesson, tmp_path, monkeypatc
     monkeypatch.setattr("course_utils.teaching.run_lessons", lambda *arguments: given.append(arguments) or [])
     assert main(["run", "--name", "First_try-2.0"]) == 0
     assert given[0][2] == (tmp_path / "repository" / "runs" / "First_try-2.0").resolve()
-    assert new_output_folder("quick").parent == tmp_path / "repository" / "runs"
+    assert lessons.new_output_folder("quick").parent == tmp_path / "repository" / "runs"
     with pytest.raises(ConfigError):
-        new_output_folder("../../x")
+        lessons.new_output_folder("../../x")
     with pytest.raises(SystemExit):
         main(["run", "--name", "a", "--output", "b"])
 
@@ -244,7 +232,7 @@ def test_paths_among_the_parameters_are_made_absolute_and_names_are_not(tmp_path
     ],
 )
 def test_values_of_the_command_line_are_read_and_never_run(text, value):
-    read = read_value(text)
+    read = lessons.read_value(text)
     assert (read, type(read)) == (value, type(value))
 
 
@@ -252,14 +240,14 @@ def test_lessons_are_found_in_order_and_can_be_chosen(tmp_path, monkeypatch):
     monkeypatch.setattr(lessons, "NOTEBOOKS_FOLDER", tmp_path)
     for name in ("02_b.ipynb", "00_a.ipynb", "10_c.ipynb", "notes.ipynb", "03_c.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in lesson_notebooks()] == ["00_a.ipynb", "02_b.ipynb", "10_c.ipynb"]
-    assert [path.name for path in lesson_notebooks(["10", "00"])] == ["00_a.ipynb", "10_c.ipynb"]
+    assert [path.name for path in lessons.lesson_notebooks()] == ["00_a.ipynb", "02_b.ipynb", "10_c.ipynb"]
+    assert [path.name for path in lessons.lesson_notebooks(["10", "00"])] == ["00_a.ipynb", "10_c.ipynb"]
     with pytest.raises(ConfigError, match="'2'"):
-        lesson_notebooks(["2"])
+        lessons.lesson_notebooks(["2"])
 
 
 def test_table_of_results_shows_accuracies_and_what_failed():
-    table = results_table(
+    table = lessons.results_table(
         [
             LessonRun("04", "04_train.ipynb", seconds=12.34, metrics={"val_accuracy": 0.875, "loss": 3.0}),
             LessonRun("05", "05_test.ipynb", status="failed", cell=7, error="ValueError: no"),

@@ -59,7 +59,7 @@ def test_extraction_is_in_eval_mode_and_leaves_the_network_as_it_was(model):
     model.conv.register_forward_hook(lambda *_: seen.append(modes(model)))
     dataset = Pictures(70)
     extract_features(model, dataset)
-    assert dataset.reads == 70, "every image is read once"
+    assert len(dataset.read) == 70, "every image is read once"
     assert len(seen) == 2 and not any(any(found.values()) for found in seen)
     assert model.fc is head and modes(model) == before and same(state(model), weights)
 
@@ -118,4 +118,4 @@ def test_augmented_images_are_told_from_plain_ones_and_random_numbers_stay_as_th
 def test_only_a_few_images_are_read_to_find_out():
     dataset = Pictures(50)
     is_deterministic(dataset, images=4)
-    assert dataset.reads == 2 * 4
+    assert len(dataset.read) == 2 * 4

@@ -7,6 +7,6 @@ docs/grading.md tells how far the protection goes.
 """
 
 from course_utils.teaching.grading.grader import grade, limits_of
-from course_utils.teaching.grading.results import say, summary
+from course_utils.teaching.grading.results import summary
 
-__all__ = ["grade", "limits_of", "say", "summary"]
+__all__ = ["grade", "limits_of", "summary"]

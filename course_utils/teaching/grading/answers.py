@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from course_utils.errors import ConfigError
+from course_utils.settings import unknown_name
 from course_utils.teaching.exercises import graded_cells
 
 NOTEBOOK_CELLS = 2_000
@@ -30,14 +31,12 @@ class UnreadableError(Exception):
 class PlacedCells:
     """Where a student's cells belong in the solution."""
 
+    # By the number of a solution's cell: what the student has in its place, and has added behind it.
     answers: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """For the number of a solution's cell, what the student has in its place."""
-    added: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """For the number of a solution's cell, -1 before all, the cells that the student has added behind it."""
+    added: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # -1: before all
+    # Answers without nbgrader's metadata, found by their cell id, or only by the cells around them.
     by_id: int = 0
-    """Answers without nbgrader's metadata that were found by their cell id."""
     by_place: int = 0
-    """Answers that were found only between the cells that stand around them."""
 
 
 def nbgrader_of(cell: NotebookNode) -> Mapping:
@@ -48,8 +47,7 @@ def nbgrader_of(cell: NotebookNode) -> Mapping:
 def read_solutions(folder: Path) -> dict[str, NotebookNode]:
     """Return the solution notebooks of a folder by their names without .ipynb.
 
-    Raises:
-        ConfigError: If the folder has no notebook, or one of them has no test that gives points.
+    Raise a ConfigError if the folder has no notebook, or one of them has no test that gives points.
     """
     folder = Path(folder).resolve()
     solutions = {path.stem: nbformat.read(path, as_version=4) for path in sorted(folder.glob("*.ipynb"))}
@@ -66,22 +64,12 @@ def read_solutions(folder: Path) -> dict[str, NotebookNode]:
 
 
 def find_lessons(names: Iterable[str], solutions: Mapping[str, NotebookNode]) -> list[str]:
-    """Return the lessons with these names or numbers, such as 03.
-
-    Raises:
-        ConfigError: If there is no such lesson.
-    """
+    """Return the lessons with these names or numbers, such as 03; raise a ConfigError if there is none."""
     lessons = []
     for name in names:
         fitting = [lesson for lesson in solutions if name in (lesson, lesson.split("_")[0])]
         if not fitting:
-            raise ConfigError(
-                "There is no exercise of that lesson.",
-                where="--lesson",
-                expected=f"one of {', '.join(solutions)}, or its number",
-                found=repr(name),
-                do="Leave --lesson out to grade all that was handed in.",
-            )
+            raise unknown_name("lesson", name, solutions)
         lessons += fitting
     return lessons
 
@@ -103,8 +91,7 @@ def split_hidden(source: str) -> tuple[str, list[str]]:
 def read_cells(content: bytes) -> list[dict]:
     """Read type, source, text (the source, stripped), grade_id and id of a notebook's cells.
 
-    Raises:
-        UnreadableError: If it is not a notebook, or has too many cells.
+    Raise an UnreadableError if it is not a notebook, or has too many cells.
     """
     try:
         notebook = json.loads(content.decode("utf-8-sig"))

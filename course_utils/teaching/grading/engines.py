@@ -48,12 +48,9 @@ COUNTED = "memory and files counted, not bounded: what hides in sockets or mappi
 class Isolation:
     """What keeps a submission from harming others on this machine."""
 
-    engine: str
-    """One of `ENGINES`."""
-    separate_user: bool
-    """A user of its own for each submission, which only root can give."""
-    image: str = ""
-    """The container's image, for docker and podman."""
+    engine: str  # one of `ENGINES`
+    separate_user: bool  # for each submission, which only root can give
+    image: str = ""  # the container's, for docker and podman
 
     def __str__(self) -> str:
         user = "a user of its own" if self.separate_user else "your user without its privileges"
@@ -78,11 +75,7 @@ class Isolation:
 
 
 def find_isolation(engine: str | None = None, image: str | None = None) -> Isolation:
-    """Try out what this machine can do, the strictest first.
-
-    Args:
-        engine: One of `ENGINES`; None for the best that works.
-        image: For docker and podman, which are passed over without one; None for $COURSE_GRADING_IMAGE.
+    """Try out one of `ENGINES`, or what this machine can do, the strictest first.
 
     Raises:
         ConfigError: If the engine does not work here, or if submissions would run as root, who may do all.
@@ -146,13 +139,7 @@ def engine_environment(space: Workspace, isolation: Isolation) -> dict[str, str]
 
 
 def shut_in(space: Workspace, isolation: Isolation, limits: Limits, hide: Iterable[Path]) -> list[str]:
-    """Return the start of a command whose rest runs shut in.
-
-    Args:
-        space: The only folder that it may write to, and the user that it becomes, if it has one of its own.
-        limits: What it may use, as far as the engine bounds it.
-        hide: Files and folders that it must not see, should they lie within what it needs.
-    """
+    """Return the start of a command whose rest runs shut in, without sight of what is to be hidden."""
     if isolation.engine in CONTAINERS:
         return _container(space, isolation, limits, hide)
     privileges = [shutil.which("setpriv") or "setpriv", "--no-new-privs"]

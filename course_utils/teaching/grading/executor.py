@@ -53,11 +53,7 @@ class _OnlySpec(KernelSpecManager):
 
 
 class Run(NotebookClient):
-    """The execution of one notebook within the limits of a job.
-
-    Args:
-        job: What `sandbox` wrote.
-    """
+    """The execution of one notebook within the limits of a job, which `sandbox` wrote."""
 
     def __init__(self, job: dict):
         self.job = job
@@ -173,9 +169,8 @@ class Run(NotebookClient):
         content = execute_reply["content"]
         cell.execution_count = self.code_cells_executed
         if content.get("ename") == "CellTimeoutError" and not content["traceback"]:
-            self.stop(
-                "stopped", f"cell {cell_index + 1} was interrupted after {self.job['cell_seconds']:.0f} s"
-            )
+            limit = f"{self.job['cell_seconds']:.0f} s"
+            self.stop("stopped", f"cell {cell_index + 1} was interrupted after {limit}")
         proofs = [out.data.pop(PROOF_TYPE, None) for out in cell.outputs if "data" in out]
         cell.outputs = [out for out in cell.outputs if "data" not in out or out.data]
         if any(out.output_type == "error" for out in cell.outputs):

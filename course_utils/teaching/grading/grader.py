@@ -12,7 +12,6 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from course_utils.data import write_atomically
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import SOLUTIONS_FOLDER, marks
@@ -25,11 +24,12 @@ from course_utils.teaching.grading.answers import (
 )
 from course_utils.teaching.grading.engines import find_isolation
 from course_utils.teaching.grading.feedback import feedback_page, first_error
-from course_utils.teaching.grading.results import Graded, fingerprint, read_results, say, write_results
+from course_utils.teaching.grading.results import Graded, fingerprint, read_results, write_results
 from course_utils.teaching.grading.review import cells_to_review
 from course_utils.teaching.grading.sandbox import ExecutedNotebook, run_shut_in
 from course_utils.teaching.grading.submissions import Submission, find_submissions
 from course_utils.teaching.grading.workspace import Limits, sweep
+from course_utils.teaching.lessons import write_file
 
 # What has the answers, besides the solutions.
 ANSWERS = (".git", "notebooks/exercises", "tests", "runs")
@@ -123,9 +123,9 @@ def grade(
     waiting = [index for index, key in enumerate(prints) if key not in unchanged]
     if lessons:  # those of other lessons, which are not asked for this time
         rows += [row for row in earlier if row.lesson not in ("", *lessons)]
-    say(f"{len(waiting)} notebooks, {workers} at a time. Shut in by: {isolation}.")
+    print(f"{len(waiting)} notebooks, {workers} at a time. Shut in by: {isolation}.", flush=True)
     if rows:
-        say(f"{len(rows)} were graded before and are kept.")
+        print(f"{len(rows)} were graded before and are kept.")
     (output / "feedback").mkdir(parents=True, exist_ok=True)
     pages = _page_names([found[index] for index in waiting], [row.feedback for row in rows])
     pages = dict(zip(waiting, pages, strict=True))
@@ -154,13 +154,11 @@ def grade(
                 row.file += f": {found[index].member}" if found[index].member else ""
                 row.feedback = pages[index]
                 row.fingerprint = prints[index] if row.status != "failed" else ""
-                page = feedback_page(row, executed.notebook if executed else None, str(isolation)).encode()
-                write_atomically(
-                    output / row.feedback, lambda part, page=page: part.write_bytes(page), ConfigError
-                )
+                page = feedback_page(row, executed.notebook if executed else None, str(isolation))
+                write_file(output / row.feedback, page, ConfigError)
                 rows.append(row)
                 write_results(output, rows)
-                say(str(row))
+                print(row, flush=True)
         except BaseException:  # Ctrl-C, above all: what is done is kept, what runs is ended
             cancelled.set()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from course_utils.data import write_atomically
 from course_utils.errors import ConfigError
 from course_utils.teaching.grading.engines import Isolation
 from course_utils.teaching.grading.submissions import Submission, as_one_name
 from course_utils.teaching.grading.workspace import Limits
+from course_utils.teaching.lessons import write_file
 
 MARKS, PROGRESS = "marks.csv", "grading.json"
 COURSE = Path(__file__).resolve().parents[2]
@@ -34,22 +34,14 @@ class Graded:
 
     student: str
     lesson: str
-    file: str
-    """What was graded, below the folder of the submissions; "" if nothing was handed in."""
-    status: str
-    """"graded", "stopped" (met a limit), "died" (ended its kernel), "failed" (did not start), "refused" (no
-    notebook of an exercise) or "missing". Tests that ran before give their points all the same."""
-    happened: str = ""
-    """Why it was not graded to the end; else the first error of a cell that is no test."""
-    points: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """For each test its points, and the most that it gives."""
+    file: str  # below the folder of the submissions; "" if nothing was handed in
+    status: str  # one of STATUSES; tests that ran before give their points all the same
+    happened: str = ""  # why it was not graded to the end; else the first error of a cell that is no test
+    points: dict[str, tuple[float, float]] = field(default_factory=dict)  # of each test, and its most
     seconds: float = 0.0
-    feedback: str = ""
-    """The page for the student, below the output folder."""
-    review: str = ""
-    """Cells that touch what marks rest on, with the words that do: somebody should look at them."""
-    fingerprint: str = ""
-    """Of all that the marks depend on, where they can be used again the next time."""
+    feedback: str = ""  # the page for the student, below the output folder
+    review: str = ""  # cells that touch what marks rest on, with the words that do
+    fingerprint: str = ""  # of all that the marks depend on, where they can be used again the next time
 
     @property
     def total(self) -> float:
@@ -95,8 +87,7 @@ def fingerprint(
 def read_results(output: Path) -> list[Graded]:
     """Return the rows of an earlier grading into a folder; none if there was no grading.
 
-    Raises:
-        ConfigError: If there are marks that this command has not written, or that were changed since.
+    Raise a ConfigError if there are marks that this command has not written, or that were changed since.
     """
     marks = output / MARKS
     try:
@@ -123,22 +114,16 @@ def read_results(output: Path) -> list[Graded]:
 
 
 def write_results(output: Path, rows: list[Graded]) -> None:
-    """Write grading.json and marks.csv, each as a whole.
-
-    Raises:
-        ConfigError: If a file cannot be written.
-    """
-    text, table = json.dumps({"rows": [asdict(row) for row in rows]}), marks_table(rows)
-    write_atomically(output / PROGRESS, lambda part: part.write_text(text, encoding="utf-8"), ConfigError)
-    write_atomically(output / MARKS, lambda part: part.write_bytes(table), ConfigError)
+    """Write grading.json and marks.csv, each as a whole; raise a ConfigError if one cannot be written."""
+    write_file(output / PROGRESS, json.dumps({"rows": [asdict(row) for row in rows]}), ConfigError)
+    write_file(output / MARKS, marks_table(rows), ConfigError)
 
 
 def marks_table(rows: Iterable[Graded]) -> bytes:
     """Return marks.csv, in UTF-8: one row for each result, with one column for each test of any lesson."""
     rows = sorted(rows, key=lambda row: row.place)
-    tests = list(
-        dict.fromkeys(name for row in sorted(rows, key=lambda row: row.lesson) for name in row.points)
-    )
+    by_lesson = sorted(rows, key=lambda row: row.lesson)
+    tests = list(dict.fromkeys(name for row in by_lesson for name in row.points))
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     ends = ["total", "of", "percent", "status", "seconds", "happened", "look at", "file", "feedback"]
@@ -152,12 +137,6 @@ def marks_table(rows: Iterable[Graded]) -> bytes:
         formulas = ("=", "+", "-", "@", "\t", "\r")
         table.writerow([f"'{value}" if value.startswith(formulas) else value for value in values])
     return text.getvalue().encode("utf-8", "replace")
-
-
-def say(text: str) -> None:
-    """Print a line with names that this terminal may not be able to show."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def summary(results: Iterable[Graded]) -> str:

@@ -30,13 +30,9 @@ KERNEL = ("-m", "ipykernel_launcher", "--HistoryManager.hist_file=:memory:", "-f
 class ExecutedNotebook:
     """A notebook that has run."""
 
-    notebook: NotebookNode
-    """With the outputs of the cells that ran; `execution_count` is None for those that did not end."""
-    status: str
-    """"graded": it ran to the end. "stopped": it met a limit. "died": its kernel ended. "failed": it could
-    not be started."""
-    happened: str = ""
-    """What that was, in words; empty for "graded"."""
+    notebook: NotebookNode  # `execution_count` is None in cells that did not end
+    status: str  # "graded" (to its end), "stopped" (by a limit), "died" (its kernel) or "failed" (to start)
+    happened: str = ""  # in words; empty for "graded"
     seconds: float = 0.0
 
 
@@ -48,11 +44,9 @@ def run_shut_in(
     hide: Iterable[Path] = (),
     cancelled: threading.Event | None = None,
 ) -> ExecutedNotebook:
-    """Execute a notebook that may do anything, and return what it did before it ended or was ended.
+    """Execute a notebook that may do anything, until it ends, breaks a limit, or is `cancelled`.
 
-    Args:
-        hide: Files and folders that it must not read, where that can be had.
-        cancelled: Set by another thread to end the notebook at once.
+    It must not read what is to be hidden, where that can be had.
     """
     started = time.perf_counter()
     with make_workspace() as space:

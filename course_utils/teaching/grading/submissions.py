@@ -38,20 +38,13 @@ class Submission:
     """One notebook of one student, or the lack of it."""
 
     student: str
-    path: Path | None
-    """The notebook, or the zip file that it lies in. None: nothing was handed in."""
-    member: str = ""
-    """The notebook's name in the zip file."""
-    lesson: str = ""
-    """The name of the solution, for example 03_replace_the_head; "" if it belongs to none."""
-    notebook: NotebookNode | None = None
-    """The solution with the student's answers."""
-    problem: str = ""
-    """Why it cannot be graded."""
-    note: str = ""
-    """What the teacher should know and need not act on."""
-    digest: str = ""
-    """SHA-256 of the notebook's bytes, as far as they could be read."""
+    path: Path | None  # the notebook, or the zip file that it lies in; None: nothing was handed in
+    member: str = ""  # the notebook's name in the zip file
+    lesson: str = ""  # the name of the solution, 03_replace_the_head; "" if it belongs to none
+    notebook: NotebookNode | None = None  # the solution with the student's answers
+    problem: str = ""  # why it cannot be graded
+    note: str = ""  # what the teacher should know and need not act on
+    digest: str = ""  # SHA-256 of the notebook's bytes, as far as they could be read
 
 
 def find_submissions(
@@ -61,15 +54,7 @@ def find_submissions(
 
     A student is a folder, or a notebook or zip file that lies in `folder` itself. Whoever lacks one of
     `lessons` is listed without a path; if none are named, whoever lacks a lesson that at least half of the
-    students have handed in.
-
-    Args:
-        folder: The submissions.
-        solutions: What `read_solutions` gave.
-        lessons: The lessons that are wanted, by their names in `solutions`; all, if there are none.
-
-    Raises:
-        ConfigError: If the folder cannot be read, or nothing lies in it.
+    students have handed in. Raise a ConfigError if the folder cannot be read, or nothing lies in it.
     """
     folder, lessons, problem = Path(folder).resolve(), list(lessons), "no folder, no .ipynb and no .zip file"
     try:
@@ -149,9 +134,8 @@ def _notebooks_in(path: Path) -> list[str]:
     if not notebooks:
         raise UnreadableError(f"the zip file has no notebook in it, but {_listed(names)}")
     if len(set(notebooks)) < len(notebooks) or len(notebooks) > ZIP_NOTEBOOKS:
-        raise UnreadableError(
-            f"the zip file has {len(notebooks)} notebooks in it, too many or twice the same"
-        )
+        problem = f"the zip file has {len(notebooks)} notebooks in it, too many or twice the same"
+        raise UnreadableError(problem)
     return sorted(notebooks)
 
 
@@ -217,9 +201,8 @@ def _check_file(path: Path, most: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableError("it is not a file but a link or a device")
     if status.st_size > most:
-        raise UnreadableError(
-            f"it is too large: {status.st_size / 1e6:.0f} MB, and {most / 1e6:.0f} MB are the most"
-        )
+        size = f"{status.st_size / 1e6:.0f} MB, and {most / 1e6:.0f} MB are the most"
+        raise UnreadableError(f"it is too large: {size}")
 
 
 def _content(path: Path, member: str) -> bytes:

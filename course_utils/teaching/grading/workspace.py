@@ -21,36 +21,25 @@ _users = itertools.cycle(FIRST_USER + (os.getpid() * 16 + step) % USERS for step
 
 @dataclass(frozen=True)
 class Limits:
-    """What one notebook may use, and what shuts it in."""
+    """What one notebook may use (seconds of wall-clock time, bytes), and what shuts it in."""
 
     seconds: float = 300.0
-    """Wall-clock time of the whole notebook."""
-    cell_seconds: float = 75.0
-    """Wall-clock time of one cell; it is then interrupted, and the cells after it run."""
-    memory: int = 4_000_000_000
-    """Bytes of memory of all its processes together."""
-    processes: int = 128
-    """Processes; threads count eight to one process."""
-    file_size: int = 500_000_000
-    """Bytes of one file, and of all files in /dev/shm together."""
-    folder_size: int = 1_000_000_000
-    """Bytes of all its files together."""
-    output: int = 10_000_000
-    """Characters that one cell may print or show."""
-    engine: str | None = None
-    """One of `engines.ENGINES`; None for the best that works here."""
-    image: str | None = None
-    """For docker and podman: an image with the course's Python packages; None for $COURSE_GRADING_IMAGE."""
+    cell_seconds: float = 75.0  # one cell is then interrupted, and the cells after it run
+    memory: int = 4_000_000_000  # of all its processes together
+    processes: int = 128  # threads count eight to one process
+    file_size: int = 500_000_000  # of one file, and of all files in /dev/shm together
+    folder_size: int = 1_000_000_000  # of all its files together
+    output: int = 10_000_000  # characters that one cell may print or show
+    engine: str | None = None  # one of `engines.ENGINES`; None for the best that works here
+    image: str | None = None  # for docker and podman, with the course's packages; None for the variable
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folders of one submission, and its user."""
+    """The folders of one submission, which nobody else looks into, and its user."""
 
     folder: Path
-    """Nobody else looks into it. `private` is the grader's own, `own` the submission's."""
-    user: int | None
-    """A user of its own, which only root can give; None for the one who grades."""
+    user: int | None  # its own, which only root can give; None for the one who grades
 
     @property
     def own(self) -> Path:
@@ -59,7 +48,7 @@ class Workspace:
 
     @property
     def private(self) -> Path:
-        """The notebook and its outputs so far."""
+        """The grader's: the notebook and its outputs so far."""
         return self.folder / "private"
 
 
