@@ -26,11 +26,11 @@ site: .venv/site
 	$(BIN)/python -m pip install --quiet -e ".[site]"
 	touch .venv/site
 
-# The lessons in JupyterLab, and the site, by a real browser. Without a Chromium all of it is skipped, and says so.
+# The lessons in JupyterLab, and the site, by two real browsers. Without a Chromium all of it is skipped, and says so.
 test-browser: .venv/browser site
-	$(BIN)/pytest -ra tests/browser
+	$(BIN)/pytest -ra -n 2 --dist=worksteal tests/browser
 
-.venv/browser: .venv/installed
+.venv/browser: .venv/site
 	$(BIN)/python -m pip install --quiet -e ".[browser]"
 	touch .venv/browser
 

@@ -11,7 +11,6 @@ import time
 import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -52,16 +51,22 @@ def screenshots():
     return folder
 
 
-@pytest.fixture(scope="session")
-def report(browser):
-    """Return a function that gives the list of lines of a name; all are in build/browser at the end."""
-    lines = defaultdict(list)
-    yield lines.__getitem__
+@pytest.fixture
+def report(request):
+    """Return a function that adds a line to a list of that name; all are in build/browser at the end."""
+    return lambda name, line: request.node.user_properties.append((name, line))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Write the lists down, in the one process that hears of all tests, whichever process ran them."""
+    ended = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    lists = defaultdict(list)
+    for name, line in (said for test in ended if test.when == "call" for said in test.user_properties):
+        lists[name].append(line)
     folder = ROOT / "build" / "browser"
     folder.mkdir(parents=True, exist_ok=True)
-    heading = f"Chromium {browser.version}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    for name, found in lines.items():
-        (folder / f"{name}.txt").write_text("\n".join([heading, "", *found, ""]), encoding="utf-8")
+    for name, lines in lists.items():
+        (folder / f"{name}.txt").write_text("\n".join([*sorted(lines), ""]), encoding="utf-8")
 
 
 # What stands in place of JupyterLab's own defaults. All cells are in the page, so that a test sees them all;

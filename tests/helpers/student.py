@@ -3,6 +3,7 @@
 What is found on the page is found by JupyterLab's own class names and by the words on its buttons.
 """
 
+import contextlib
 import re
 import time
 from pathlib import Path
@@ -88,10 +89,9 @@ DROPPED = re.compile("Canceled future for (kernel_info|create_subshell)_request 
 class Student:
     """One window of JupyterLab."""
 
-    def __init__(self, browser, jupyterlab, screenshots: Path, size: tuple[int, int] = WIDE):
-        self.jupyterlab, self.screenshots, self.size = jupyterlab, screenshots, size
-        self.context = browser.new_context(viewport={"width": size[0], "height": size[1]})
-        self.page = self.context.new_page()
+    def __init__(self, browser, jupyterlab, screenshots: Path):
+        self.jupyterlab, self.screenshots, self.size = jupyterlab, screenshots, WIDE
+        self.page = browser.new_page(viewport={"width": WIDE[0], "height": WIDE[1]})
         self.asked_elsewhere, self.page_errors = [], []
         self.page.on("request", self._note_request)
         self.page.on("pageerror", lambda error: self.page_errors.append(str(error)))
@@ -102,7 +102,7 @@ class Student:
             self.asked_elsewhere.append(request.url)
 
     def leave(self) -> None:
-        self.context.close()
+        self.page.close()
         self.jupyterlab.end_kernels()
 
     def open(self, path: str) -> None:
@@ -116,6 +116,11 @@ class Student:
             entry.first.dblclick()
         self.page.locator(".jp-NotebookPanel").wait_for()
         self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=60_000)
+        # JupyterLab draws the cells one after the other; the kernel may be there before the last of them.
+        cells = nbformat.read(self.file, as_version=4).cells
+        code = sum(cell.cell_type == "code" for cell in cells)
+        drawn = f"code => document.querySelectorAll('{PROMPTS}, {FOLDED}').length === code"
+        self.page.wait_for_function(drawn, arg=code, timeout=60_000)
 
     def choose(self, menu: str, *entries: str) -> None:
         """Choose an entry of a menu, or of the menu in a menu, by the words with which it begins."""
@@ -156,8 +161,8 @@ class Student:
         return False
 
     def bars(self) -> list[dict]:
-        """Give text, drawn share and colour of every progress bar on the page, once all are fully drawn."""
-        self._comes_true(f"() => ({FULL_BARS})().every(bar => bar.share > 0.99)", 20)
+        """Give text, drawn share and colour of every progress bar on the page, when all have ended."""
+        self._comes_true(f"() => ({FULL_BARS})().every(bar => bar.failed || bar.share > 0.99)", 20)
         return self.page.evaluate(FULL_BARS)
 
     def bars_seen(self) -> list[str]:
@@ -184,7 +189,8 @@ class Student:
         end = time.monotonic() + 30
         while time.monotonic() < end:
             if self.file.stat().st_mtime_ns != before:
-                return nbformat.read(self.file, as_version=4)
+                with contextlib.suppress(nbformat.reader.NotJSONError):  # written to at this moment
+                    return nbformat.read(self.file, as_version=4)
             self.page.wait_for_timeout(100)
         raise AssertionError("the notebook was not saved")
 
