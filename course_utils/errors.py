@@ -39,7 +39,7 @@ class CourseError(Exception):
 
 
 def printable(text: object) -> str:
-    """Return a text that can be printed: a file's name may hold bytes that are not UTF-8, or a carriage return."""
+    """Return a printable text: a file's name may hold carriage returns, or bytes that are not UTF-8."""
     decoded = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
     return re.sub(r"[\x00-\x09\x0b-\x1f\x7f]", lambda control: repr(control.group())[1:-1], decoded)
 

@@ -137,7 +137,7 @@ def test_class_folder_whose_name_is_not_utf8_is_refused_by_name(
 ):
     root = write_class_folders(tmp_path / "pets" / place, {"cat": 5, "dog": 5})
     os.rename(root / "dog", os.path.join(os.fsencode(root), b"caf\xe9"))
-    with refused(DataError, match="UTF-8") as caught:
+    with refused(DataError, match="cannot be printed") as caught:
         split_folder(tmp_path / "pets")
     assert r"b'caf\xe9'" in caught.value.found and str(root) in caught.value.where
     str(caught.value).encode()  # a screen can show it
