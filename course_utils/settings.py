@@ -163,7 +163,7 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> ConfigError:
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     return ConfigError(
         f"There is no {kind} {name!r}.",
-        where=repr(name)[1:-1].strip() or "an empty name",  # with \\n for a line break
+        where=repr(name)[1:-1].strip() or "an empty name",  # a line break is shown as such
         expected=f"one of {', '.join(valid)}",
         found=repr(name),
         do=f"Did you mean {near[0]!r}?" if near else "Choose one of the names above.",
