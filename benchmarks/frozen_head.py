@@ -6,9 +6,12 @@
 For each seed, the head is trained with `fit` as in lesson 04, and scikit-learn's logistic regression on the
 same features of the same training images is the yardstick. Both are measured on the test images, in per cent.
 A seed chooses the split, the first numbers of the head and the order of the images.
+
+Rows are written to benchmarks/results/frozen_head.csv, in the place of those of the same settings.
 """
 
 import argparse
+from pathlib import Path
 
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
@@ -18,6 +21,9 @@ from course_utils.evaluation import evaluate
 from course_utils.models import freeze, load_backbone, replace_head
 from course_utils.settings import Settings, set_seed
 from course_utils.training import extract_features, fit
+
+RESULTS = Path(__file__).resolve().parent / "results" / "frozen_head.csv"
+ASKED = ["dataset", "images_per_class", "label_smoothing", "seed"]
 
 
 def compare(settings: Settings) -> dict[str, float]:
@@ -42,19 +48,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--label-smoothing", type=float, default=0.0)
     options = parser.parse_args()
-    rows = {}
+    rows = []
     for seed in options.seeds:
-        rows[seed] = compare(
-            Settings(
-                dataset=options.dataset,
-                images_per_class=options.images_per_class,
-                label_smoothing=options.label_smoothing,
-                seed=seed,
-            )
+        settings = Settings(
+            dataset=options.dataset,
+            images_per_class=options.images_per_class,
+            label_smoothing=options.label_smoothing,
+            seed=seed,
         )
-    table = pd.DataFrame(rows).T.rename_axis("seed")
-    table.loc["mean"] = table.mean()
-    print(table.round(1).to_string())
+        # Of a folder its name: where it lies is yours.
+        asked = {**settings.model_dump(include=set(ASKED)), "dataset": Path(settings.dataset).name}
+        rows.append({**asked, **compare(settings)})
+        print(rows[-1], flush=True)
+    table = pd.DataFrame(rows)
+    print(table.drop(columns=ASKED).mean().round(1).to_string())
+    if RESULTS.exists():
+        table = pd.concat([pd.read_csv(RESULTS), table]).drop_duplicates(ASKED, keep="last")
+    table.round(2).to_csv(RESULTS, index=False)
 
 
 if __name__ == "__main__":
