@@ -1,0 +1,280 @@
+"""Numbers in the prose are those of the files with results.
+
+In a sentence, # stands for a number in digits or words. Each is compared with what the files say, in order,
+as exactly as it is written; "about" allows a tenth, "more than" anything above. A claim has no number to
+compare, and has to be true of the files. Who writes such a sentence again writes it again here.
+"""
+
+import re
+
+import nbformat
+import pandas as pd
+import pytest
+
+from course_utils.evaluation import aggregate_runs
+from course_utils.settings import REPOSITORY_FOLDER
+
+WORDS = {"two and a half": 2.5, "two": 2, "three": 3, "five": 5, "six": 6, "eight": 8, "nine": 9, "ten": 10}
+WORDS |= {"fifteen": 15, "eighteen": 18, "twenty": 20, "thirty": 30, "forty": 40}
+NUMBER = "|".join([r"\d[\d,]*(?:\.\d+)?", *sorted(WORDS, key=len, reverse=True)])
+CLIPART, CLOTHES, PHOTOGRAPHS = "clipart", "fashion_mnist_sample", "cifar10_jpeg"
+MEASUREMENTS, CARD = "docs/measurements.md", "data/weights/MODEL_CARD.md"
+LESSON_07, LESSON_08 = "notebooks/07_does_transfer_pay.ipynb", "notebooks/08_match_the_pretraining.ipynb"
+
+
+def results(name):
+    return pd.read_csv(REPOSITORY_FOLDER / "benchmarks" / "results" / name, comment="#")
+
+
+def transfer(dataset):
+    """Return the accuracies of lesson 07 in per cent: rows by number of images, columns by start."""
+    table = aggregate_runs(results("transfer_grid.csv")).query("dataset == @dataset")
+    return 100 * table.pivot(index="images_per_class", columns="start", values="accuracy")
+
+
+def best_transfer(dataset):
+    return transfer(dataset)[["frozen", "fine-tuned"]].max(axis=1)
+
+
+def gain(dataset):
+    return best_transfer(dataset) - transfer(dataset)["from scratch"]
+
+
+def costs(dataset, way, *faults):
+    """Return the rows of lesson 08's long measurement, in the order of the faults."""
+    table = results("preprocessing.csv").query("dataset == @dataset and way == @way")
+    return table.set_index("fault").loc[list(faults)]
+
+
+def head_less_regression(dataset):
+    rows = results("frozen_head.csv").query("dataset == @dataset and label_smoothing == 0")
+    return [rows.difference.mean(), rows.difference.sem(), len(rows)]
+
+
+def of_texts(dataset, count):
+    rows = aggregate_runs(results("text_grid.csv")).query(
+        "dataset == @dataset and images_per_class == @count"
+    )
+    return (100 * rows[["accuracy", "low", "high"]]).to_numpy().ravel()
+
+
+def of_decoder():
+    table = results("text_decoder.csv")
+    means = (100 * table.correct / table.test_reviews).groupby([table.way, table.labelled_texts]).mean()
+    few, many = means["frozen, new head"]
+    return [
+        *means["prompt"],
+        *means["prompt with examples"],
+        8,
+        few,
+        20,
+        many,
+        440,
+        *means["two layers thawed"],
+    ]
+
+
+def of_extraction(backbone):
+    rows = results("extraction.csv").query("backbone == @backbone")
+    shares = [100 * rows["share of the limit"], 100 * rows["preprocessing, share of the time"]]
+    return pd.concat([rows["images a second, median"], *shares, rows["times as fast as the plain way"]])
+
+
+def of_loop(name, candidate, column):
+    row = results(name).set_index("candidate").loc[candidate]
+    names = [f"{column}, {one}" for one in ("median", "minimum", "maximum")]
+    return [row["seconds, median"], *row[names]] if "fast" in column else row[names]
+
+
+def on_card(network, task, count, method):
+    table = pd.read_csv(REPOSITORY_FOLDER / "data" / "weights" / "results.csv")
+    asked = "network == @network and task == @task and images_per_class == @count and method == @method"
+    return table.query(asked).accuracy
+
+
+def drawings(*parts):
+    return sum(len(list((REPOSITORY_FOLDER / "data" / CLIPART).glob(f"{part}/*/*.png"))) for part in parts)
+
+
+SENTENCES = [
+    (
+        "README.md",
+        "with the same # drawings of each kind, it is right # times as often as one that starts from nothing",
+        lambda: [5, best_transfer(CLIPART)[5] / transfer(CLIPART)["from scratch"][5]],
+    ),
+    (
+        "README.md",
+        "a pretrained network with # images of each is better than one from scratch with #.",
+        lambda: [transfer(CLIPART).index.min(), transfer(CLIPART).index.max()],
+    ),
+    ("data/README.md", "# training and # test drawings", lambda: [drawings("train"), drawings("test")]),
+    ("docs/setup.md", "and # drawings", lambda: [drawings("train", "test")]),
+    (
+        LESSON_07,
+        "On drawings the gain is about # points with # images of each class",
+        lambda: [gain(CLIPART)[5], 5],
+    ),
+    (
+        LESSON_07,
+        "On clothes it is # points at # images, and # at the end.",
+        lambda: [gain(CLOTHES)[5], 5, gain(CLOTHES)[300]],
+    ),
+    (
+        "notebooks/exercises/solutions/07_does_transfer_pay.ipynb",
+        "On clothes with # images of each class the means are # points apart",
+        lambda: [5, gain(CLOTHES)[5]],
+    ),
+    (LESSON_08, "there are only # of them to test on", lambda: [drawings("test")]),
+    (LESSON_08, "the test images are the same #,", lambda: [drawings("test")]),
+    (
+        LESSON_08,
+        "the drawings lose more than # points even if the head is trained on them",
+        lambda: costs(CLIPART, "trained and used", "224 pixels").cost,
+    ),
+    (
+        MEASUREMENTS,
+        "On the drawings, split by author, it is # points above (#, # splits)",
+        lambda: head_less_regression(CLIPART),
+    ),
+    *[
+        (MEASUREMENTS, f"| {start} |" + " # (# to #) |" * 3, lambda asked=asked: of_texts(*asked))
+        for start, asked in {
+            **{f"what it is about, 16 topics | {n}": ("topic", n) for n in (5, 10, 25)},
+            **{f"praise or blame, on new topics | {n}": ("sentiment", n) for n in (10, 50, 220)},
+        }.items()
+    ],
+    (
+        MEASUREMENTS,
+        "# by a prompt, # with # examples in it, # with a new head that saw # labelled reviews, # with one "
+        "that saw all #, # with two layers thawed",
+        of_decoder,
+    ),
+    *[
+        (
+            MEASUREMENTS,
+            f"| {backbone} | 64 / 128 / 224 | # / # / # | # / # / # % | # / # / # % | # / # / # |",
+            lambda backbone=backbone: of_extraction(backbone),
+        )
+        for backbone in ("resnet18", "resnet50", "vgg16", "efficientnet_b0")
+    ],
+    *[
+        (MEASUREMENTS, f"| {start} | # | # (# to #) |", lambda asked=asked: of_loop(*asked, "times as fast"))
+        for start, asked in {
+            "`fit` | 224": ("reference_loop.csv", "course"),
+            "`fit`, fewer pixels | 128": ("reference_loop.csv", "course, fewer pixels"),
+            "`fit` | 360 | 224": ("reference_loop_resnet18.csv", "course"),
+            "`fit`, the network's own size | 360 | 64": (
+                "reference_loop_resnet18.csv",
+                "course, fewer pixels",
+            ),
+            "`fit`, the same | 2,700 | 64": ("reference_loop_64.csv", "course"),
+            "`fit`, fewer pixels | 2,700 | 48": ("reference_loop_64.csv", "course, fewer pixels"),
+        }.items()
+    ],
+    (
+        CARD,
+        "reached on the course's own folder (# ± #, where the provisional weights give # ± #)",
+        lambda: [
+            on_card(network, "course clip art", 20, "frozen").agg(how)
+            for network in ("these weights", "provisional")
+            for how in ("mean", "std")
+        ],
+    ),
+    (
+        CARD,
+        "reached on the raw folders (# against #);",
+        lambda: [
+            on_card(network, "clip art", 33, method).mean()
+            for network, method in (("these weights", "fine-tuned"), ("random", "from scratch"))
+        ],
+    ),
+]
+
+CLAIMS = [
+    (
+        "README.md",
+        "a pretrained network with 5 images of each is better than one from scratch with",
+        lambda: best_transfer(CLIPART)[5] > transfer(CLIPART)["from scratch"].max(),
+    ),
+    (
+        LESSON_07,
+        "On the drawings both ways of transfer lie far above scratch, for every number of images.",
+        lambda: (
+            transfer(CLIPART)[["frozen", "fine-tuned"]]
+            .min(axis=1)
+            .gt(10 + transfer(CLIPART)["from scratch"])
+            .all()
+        ),
+    ),
+    (LESSON_07, "kept, by twenty points and more", lambda: gain(CLIPART)[[5, 20]].min() >= 20),
+    (
+        LESSON_08,
+        '"BGR" and "grey" cost several points each even if the head is trained on them, twice as many in use '
+        "only, and all four intervals lie above 0.",
+        lambda: all(
+            costs(PHOTOGRAPHS, way, "BGR", "grey").low.min() > 0 for way in ("trained and used", "used only")
+        ),
+    ),
+    (
+        LESSON_08,
+        "over five runs the drawings as well",
+        lambda: costs(CLIPART, "trained and used", "not normalised").low.min() > 0,
+    ),
+    (
+        LESSON_08,
+        'the drawings had not shown that "BGR" does no harm to a head that is trained on it',
+        lambda: costs(CLIPART, "trained and used", "BGR").low.max() < 0,
+    ),
+    (
+        LESSON_08,
+        "in use only little more than guessing is left",
+        lambda: costs(CLIPART, "used only", "224 pixels").accuracy.max() < 0.15,
+    ),
+    (
+        LESSON_08,
+        "if there is a cost, it is at most about a point",
+        lambda: costs(CLOTHES, "trained and used", "not normalised", "own mean and std").high.max() < 1.1,
+    ),
+]
+
+
+def prose(file):
+    """Return the text of a page, or of a lesson without its code, with single spaces."""
+    text = (REPOSITORY_FOLDER / file).read_text(encoding="utf-8")
+    if file.endswith(".ipynb"):
+        cells = nbformat.reads(text, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    return " ".join(text.split())
+
+
+def agrees(word, before, measured):
+    """Tell whether a number in the prose is the measured one, given the words before it."""
+    number = WORDS[word] if word in WORDS else float(word.replace(",", ""))
+    if before.endswith("more than "):
+        return measured > number
+    if before.endswith("about "):
+        return abs(measured - number) <= 0.1 * number
+    unit = 0.5 if number % 1 and word in WORDS else 10 ** -len(word.partition(".")[2])
+    return abs(measured - number) <= unit / 2 + 1e-6
+
+
+@pytest.mark.parametrize(
+    "file, sentence, measure", SENTENCES, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_numbers_in_the_prose_are_the_measured_ones(file, sentence, measure):
+    parts = sentence.split("#")
+    found = re.findall(f"({NUMBER})".join(map(re.escape, parts)), prose(file))
+    assert len(found) == 1, f"{file} has this sentence {len(found)} times"
+    words = [found[0]] if isinstance(found[0], str) else list(found[0])
+    measured = [float(number) for number in measure()]
+    pairs = zip(words, parts[:-1], measured, strict=True)
+    wrong = [(word, number) for word, before, number in pairs if not agrees(word, before, number)]
+    assert not wrong, f"{file} and what was measured: {wrong}"
+
+
+@pytest.mark.parametrize(
+    "file, claim, is_true", CLAIMS, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_claims_in_the_prose_are_true_of_the_measurements(file, claim, is_true):
+    assert claim in prose(file)
+    assert is_true()
