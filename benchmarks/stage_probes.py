@@ -3,8 +3,8 @@
     python benchmarks/stage_probes.py [--seeds 0 1 2]
 
 A probe is scikit-learn's logistic regression on the channel means of a stage's output, standardised.
-Pretrained weights are compared with random ones, on both targets that ship. A seed is another draw of labelled
-images, and other random weights. Each probe is one row of `results/stage_probes.csv`.
+Pretrained weights are compared with random ones, on both targets that ship. A seed is another draw of
+labelled images, and other random weights. Each probe is one row of `results/stage_probes.csv`.
 """
 
 import argparse

@@ -3,9 +3,9 @@
     python benchmarks/zero_labels.py [--photographs PATH] [--draws 20]
 
 Images: the old head's categories matched with the names of the classes (`match_names`). Texts: the text
-encoder compares a review with the names of the topics. With labels: scikit-learn's logistic regression on the
-same backbone's features of 1 and 5 labelled samples of each class, means of random draws. PATH has CIFAR-10 as
-files, in `train/<class>/` and `test/<class>/`. The table is `results/zero_labels.csv`.
+encoder compares a review with the names of the topics. With labels: scikit-learn's logistic regression on
+the same backbone's features of 1 and 5 labelled samples of each class, means of random draws. PATH has
+CIFAR-10 as files, in `train/<class>/` and `test/<class>/`. The table is `results/zero_labels.csv`.
 """
 
 import argparse
