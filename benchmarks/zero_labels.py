@@ -103,7 +103,8 @@ def main() -> None:
     rows += topics(settings, options.draws)
     for row in rows:
         print(*row.values())
-    add_rows("zero_labels.csv", rows, f"python benchmarks/zero_labels.py --draws {options.draws}")
+    photographs = " --photographs PATH" if options.photographs else ""
+    add_rows("zero_labels.csv", rows, f"python benchmarks/zero_labels.py{photographs} --draws {options.draws}")
 
 
 if __name__ == "__main__":
