@@ -103,8 +103,8 @@ def main() -> None:
     rows += topics(settings, options.draws)
     for row in rows:
         print(*row.values())
-    photographs = " --photographs PATH" if options.photographs else ""
-    add_rows("zero_labels.csv", rows, f"python benchmarks/zero_labels.py{photographs} --draws {options.draws}")
+    command = "python benchmarks/zero_labels.py" + " --photographs PATH" * bool(options.photographs)
+    add_rows("zero_labels.csv", rows, f"{command} --draws {options.draws}")
 
 
 if __name__ == "__main__":
