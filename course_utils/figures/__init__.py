@@ -7,11 +7,13 @@ matplotlib figure. The `description` that some functions take is that text.
 
 from course_utils.figures.curves import (
     accuracy_over_time,
+    best_of_tries,
     growth,
     learning_curves,
     loss_curves,
     lr_range,
     rates_over_steps,
+    stage_probes,
     transfer_curves,
 )
 from course_utils.figures.described import GREY, DescribedFigure
@@ -24,6 +26,7 @@ __all__ = [
     "DescribedFigure",
     "accuracy_over_time",
     "bars",
+    "best_of_tries",
     "class_counts",
     "confusion",
     "costs",
@@ -39,6 +42,7 @@ __all__ = [
     "rates_over_steps",
     "reliability",
     "residual_block",
+    "stage_probes",
     "token_heatmap",
     "transfer_curves",
     "value_histogram",

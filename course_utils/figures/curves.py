@@ -112,6 +112,69 @@ def transfer_curves(table: pd.DataFrame, unit: str = "images") -> DescribedFigur
     return figure
 
 
+def best_of_tries(table: pd.DataFrame) -> DescribedFigure:
+    """Draw the expected accuracy of the best of 1, 2, 3, … random settings, one panel for a dataset.
+
+    The columns are `dataset`, `start`, `tries` and `val_accuracy` (0 to 1).
+    """
+    datasets = list(dict.fromkeys(table.dataset))
+    ends = table.groupby(["dataset", "start"], sort=False).val_accuracy.agg(["first", "last"])
+    words = "; ".join(
+        f"{dataset}, {start}: from {100 * first:.0f} to {100 * last:.0f} %"
+        for (dataset, start), first, last in ends.itertuples()
+    )
+    figure = DescribedFigure(
+        f"Expected validation accuracy of the best of 1 to {table.tries.max()} random settings. {words}.",
+        figsize=(4.2 * len(datasets), 3.4),
+    )
+    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
+    for axes, dataset in zip(panels, datasets, strict=True):
+        for start, (colour, marker, line) in STYLES.items():
+            own = table[(table.dataset == dataset) & (table.start == start)]
+            look = {"color": colour, "markersize": 4, "label": start}
+            axes.plot(own.tries, 100 * own.val_accuracy, marker + line, **look)
+        axes.set_xlabel("settings tried")
+        axes.set_title(literal(dataset), fontsize=10)
+        axes.grid(axis="y", alpha=0.4)
+    panels[0].set_ylabel("best validation accuracy (%)")
+    panels[-1].legend(loc="lower right")
+    return figure
+
+
+def stage_probes(table: pd.DataFrame) -> DescribedFigure:
+    """Draw the accuracy of linear probes over the stages of a network, one panel for a dataset.
+
+    The columns are `dataset`, `stages`, `weights` ("pretrained" or "random"), `accuracy`, and the ends of its
+    interval, `low` and `high` (0 to 1).
+    """
+    datasets = list(dict.fromkeys(table.dataset))
+    words = "; ".join(
+        f"{row.dataset}, {row.stages}, {row.weights}: {100 * row.accuracy:.0f} % ({100 * row.low:.0f} to "
+        f"{100 * row.high:.0f})"
+        for row in table.itertuples()
+    )
+    figure = DescribedFigure(
+        f"Test accuracy of linear probes on the stages of a network, with 95 % intervals. {words}.",
+        figsize=(4.4 * len(datasets), 3.6),
+    )
+    looks = {"pretrained": (BLUE, "o-"), "random": (GREY, "s--")}
+    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
+    for axes, dataset in zip(panels, datasets, strict=True):
+        for weights, (colour, look) in looks.items():
+            own = table[(table.dataset == dataset) & (table.weights == weights)]
+            spread = [100 * (own.accuracy - own.low), 100 * (own.high - own.accuracy)]
+            axes.errorbar(
+                own.stages, 100 * own.accuracy, spread, fmt=look, color=colour, capsize=3, label=weights
+            )
+        axes.set_xlabel("output of")
+        axes.tick_params("x", rotation=30)
+        axes.set_title(literal(dataset), fontsize=10)
+        axes.grid(axis="y", alpha=0.4)
+    panels[0].set_ylabel("test accuracy of a probe (%)")
+    panels[0].legend()
+    return figure
+
+
 def _only_ticks_at(axes, counts: pd.Series) -> None:
     ticks = sorted(set(counts))
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])

@@ -20,6 +20,7 @@ from course_utils.text.decoders import (
 )
 from course_utils.text.encoders import TextNetwork, load_encoder, load_tokenizer
 from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, merge_bio, per_type
+from course_utils.text.names import embed_texts, match_names
 
 __all__ = [
     "INIT_STRATEGIES",
@@ -28,6 +29,7 @@ __all__ = [
     "WORD_LABELS",
     "AttributedText",
     "TextNetwork",
+    "embed_texts",
     "encode_words",
     "entity_f1",
     "extract_entities",
@@ -39,6 +41,7 @@ __all__ = [
     "load_smollm2",
     "load_tokenizer",
     "load_topics",
+    "match_names",
     "merge_bio",
     "next_token_loss",
     "per_type",

@@ -104,6 +104,24 @@ FIGURES = {
         lambda name: figures.transfer_curves(aggregated(name)),
         ["cat, 5 images, frozen: 50 % (40 to 60)", "20 images, frozen: 75 % (70 to 80)"],
     ),
+    "best_of_tries": (
+        lambda name: figures.best_of_tries(
+            pd.DataFrame(
+                [[name, "frozen", 1, 0.5], [name, "frozen", 2, 0.75]],
+                columns=["dataset", "start", "tries", "val_accuracy"],
+            )
+        ),
+        ["1 to 2 random settings", "cat, frozen: from 50 to 75 %"],
+    ),
+    "stage_probes": (
+        lambda name: figures.stage_probes(
+            pd.DataFrame(
+                [[name, "layer1", "random", 0.25, 0.2, 0.3], [name, "layer1", "pretrained", 0.5, 0.4, 0.6]],
+                columns=["dataset", "stages", "weights", "accuracy", "low", "high"],
+            )
+        ),
+        ["cat, layer1, random: 25 % (20 to 30)", "pretrained: 50 % (40 to 60)"],
+    ),
     "costs": (lambda name: figures.costs(fault_costs(name), "BGR costs 5.0"), ["BGR costs 5.0"]),
     "token_heatmap": (
         lambda name: figures.token_heatmap([AttributedText("positive", ["not", name], [-0.5, 0.25])]),

@@ -1,0 +1,111 @@
+"""Without any label: classes by their names, beside one and five labels of each class, for lessons 07 and 10.
+
+    python benchmarks/zero_labels.py [--photographs PATH] [--draws 20]
+
+Images: the old head's categories matched with the names of the classes (`match_names`). Texts: the text
+encoder compares a review with the names of the topics. With labels: scikit-learn's logistic regression on
+the same backbone's features of 1 and 5 labelled samples of each class, means of random draws. PATH has
+CIFAR-10 as files, in `train/<class>/` and `test/<class>/`. The table is `results/zero_labels.csv`.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch.utils.data import Subset
+from transfer_grid import add_rows
+
+from course_utils.data import backbone_weights, load_splits
+from course_utils.evaluation import accuracy_interval, evaluate, mean_interval
+from course_utils.models import load_backbone
+from course_utils.settings import Settings
+from course_utils.text import TextNetwork, embed_texts, load_encoder, load_tokenizer, load_topics, match_names
+from course_utils.training import extract_features
+
+SHOTS = (1, 5)
+TEST_IMAGES = 1000  # at most, spread evenly
+
+
+def with_labels(train: tuple, test: tuple, draws: int) -> list[tuple[int, float, float, float]]:
+    """Return, for each number of labels, the mean accuracy over random draws and its 95 % interval."""
+    features, labels = train
+    rows = []
+    for shots in SHOTS:
+        scores = []
+        for draw in range(draws):
+            rng = np.random.default_rng(draw)
+            own = [rng.choice(np.flatnonzero(labels == label), shots, False) for label in np.unique(labels)]
+            chosen = np.concatenate(own)
+            probe = LogisticRegression(max_iter=1000).fit(features[chosen], labels[chosen])
+            scores.append(probe.score(*test))
+        rows.append((shots, *mean_interval(scores)))
+    return rows
+
+
+def results_of(name: str, classes: int, matches: torch.Tensor, test: tuple, few: list[tuple]) -> list[dict]:
+    """Return the rows of one task: chance, no label, few labels."""
+    correct = int((matches.argmax(dim=1).numpy() == test[1]).sum())
+    rows = [
+        ("chance", 0, 1 / classes, None, None),
+        ("names", 0, correct / len(test[1]), *accuracy_interval(correct, len(test[1]))),
+    ]
+    rows += [("labels", *row) for row in few]
+    keys = ("way", "labels_per_class", "accuracy", "low", "high")
+    return [
+        {"task": name, "classes": classes, "test_samples": len(test[1]), **dict(zip(keys, row, strict=True))}
+        for row in rows
+    ]
+
+
+def images(name: str, settings: Settings, draws: int) -> list[dict]:
+    """Return the rows of a task with images."""
+    splits, weights = load_splits(settings), backbone_weights(settings)
+    every = max(1, len(splits.test) // TEST_IMAGES)
+    test = Subset(splits.test, range(0, len(splits.test), every))
+    network = load_backbone(weights)
+    categories = embed_texts(weights.meta["categories"], settings)
+    names = embed_texts([one.replace("_", " ") for one in splits.classes], settings)
+    matches = match_names(evaluate(network, test).probabilities, categories, names)
+    features = [
+        tuple(part.numpy() for part in extract_features(network, own).tensors) for own in (splits.train, test)
+    ]
+    return results_of(name, len(splits.classes), matches, features[1], with_labels(*features, draws))
+
+
+def topics(settings: Settings, draws: int) -> list[dict]:
+    """Return the rows of the reviews' topics: fifteen of the forty reviews of each are for testing."""
+    tokenizer = load_tokenizer(settings)
+    splits = load_topics(settings, tokenizer)
+    network = TextNetwork(load_encoder(settings), len(splits.classes), tokenizer.pad_token_id)
+    features = [
+        tuple(part.numpy() for part in extract_features(network, own).tensors)
+        for own in (splits.train, splits.test)
+    ]
+    reviews = torch.nn.functional.normalize(torch.from_numpy(features[1][0]), dim=1)
+    matches = reviews @ embed_texts(splits.classes, settings).T
+    return results_of(
+        "topics of reviews", len(splits.classes), matches, features[1], with_labels(*features, draws)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--photographs", type=Path)
+    parser.add_argument("--draws", type=int, default=20)
+    options = parser.parse_args()
+    settings = Settings(dataset="clipart")
+    rows = images("drawings", settings, options.draws)
+    if options.photographs:
+        own = Settings(dataset=f"folder:{options.photographs}", skip_bad_images=True)
+        rows += images("photographs (CIFAR-10)", own, options.draws)
+    rows += topics(settings, options.draws)
+    for row in rows:
+        print(*row.values())
+    command = "python benchmarks/zero_labels.py" + " --photographs PATH" * bool(options.photographs)
+    add_rows("zero_labels.csv", rows, f"{command} --draws {options.draws}")
+
+
+if __name__ == "__main__":
+    main()
