@@ -1,11 +1,12 @@
-"""Evaluation: how good a network is, and how far the result can be trusted (lessons 05, 07 and 08).
+"""Evaluation: how good a network is, and how far the result can be trusted (lessons 05, 07, 08 and 12).
 
 Metrics with their intervals; calibration; explanations; fair comparisons of ways to train; the cost of faulty
-preprocessing; the card that goes with a model.
+preprocessing; what is left under shift, and pictures of no class; the card that goes with a model.
 """
 
 from course_utils.evaluation.calibration import (
     calibration_error,
+    calibration_interval,
     fit_temperature,
     reliability_table,
     with_temperature,
@@ -19,6 +20,13 @@ from course_utils.evaluation.comparison import (
     train_and_test,
     train_from,
 )
+from course_utils.evaluation.detection import (
+    energy,
+    feature_distance,
+    max_probability,
+    roc_interval,
+    threshold_keeping,
+)
 from course_utils.evaluation.explanations import (
     as_grid,
     check_target,
@@ -27,6 +35,7 @@ from course_utils.evaluation.explanations import (
     tsne_embedding,
 )
 from course_utils.evaluation.metrics import (
+    NONE_OF_THESE,
     Evaluation,
     accuracy_interval,
     confusion_matrix,
@@ -50,10 +59,22 @@ from course_utils.evaluation.preprocessing_ablation import (
     right_steps,
     with_steps,
 )
+from course_utils.evaluation.shift import (
+    STRENGTHS,
+    WAYS,
+    corrupted,
+    corruptions,
+    same_classes,
+    shift_table,
+    train_way,
+)
 
 __all__ = [
     "FAULT_SCOPES",
     "INIT_STRATEGIES",
+    "NONE_OF_THESE",
+    "STRENGTHS",
+    "WAYS",
     "Evaluation",
     "InitStrategy",
     "Run",
@@ -63,17 +84,23 @@ __all__ = [
     "alters_images",
     "as_grid",
     "calibration_error",
+    "calibration_interval",
     "channel_statistics",
     "check_target",
     "confusion_matrix",
+    "corrupted",
+    "corruptions",
     "costs_table",
+    "energy",
     "evaluate",
     "evaluate_heads",
     "faulty_preprocessings",
+    "feature_distance",
     "fit_temperature",
     "grad_cam",
     "gradcam_layer",
     "linear_head",
+    "max_probability",
     "mean_interval",
     "model_card",
     "most_confident_mistakes",
@@ -83,8 +110,13 @@ __all__ = [
     "reliability_table",
     "resized",
     "right_steps",
+    "roc_interval",
+    "same_classes",
+    "shift_table",
+    "threshold_keeping",
     "train_and_test",
     "train_from",
+    "train_way",
     "tsne_embedding",
     "with_steps",
     "with_temperature",

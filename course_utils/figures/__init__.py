@@ -12,6 +12,8 @@ from course_utils.figures.curves import (
     loss_curves,
     lr_range,
     rates_over_steps,
+    roc,
+    shift_curves,
     transfer_curves,
 )
 from course_utils.figures.described import GREY, DescribedFigure
@@ -39,6 +41,8 @@ __all__ = [
     "rates_over_steps",
     "reliability",
     "residual_block",
+    "roc",
+    "shift_curves",
     "token_heatmap",
     "transfer_curves",
     "value_histogram",
