@@ -149,15 +149,15 @@ def accuracy_over_time(epochs: pd.DataFrame, level: float) -> DescribedFigure:
 def shift_curves(table: pd.DataFrame) -> DescribedFigure:
     """Draw a table of `shift_table`: accuracy, confidence and the calibration error over strength.
 
-    There is a panel for each kind of shift that has strengths; all begin with the rows of strength 0.
+    There is a panel for each kind of shift that has strengths; all begin with the shift "none".
     """
     kinds = [name for name, rows in table.groupby("shift", sort=False) if len(rows) > 1]
-    none = table[table.strength == 0]
+    none = table[table["shift"] == "none"]
     words = "; ".join(
         f"{row.shift} {row.strength}: accuracy {100 * row.accuracy:.0f} % ({100 * row.low:.0f} to "
         f"{100 * row.high:.0f}), confidence {100 * row.confidence:.0f} %, calibration error {row.error:.2f} "
         f"({row.error_low:.2f} to {row.error_high:.2f})"
-        for row in table[table["shift"].isin([*kinds, *none["shift"]])].itertuples()
+        for row in table[table["shift"].isin(["none", *kinds])].itertuples()
     )
     figure = DescribedFigure(
         f"Accuracy, confidence and calibration error over the strength of corruptions, with 95 % intervals. "
