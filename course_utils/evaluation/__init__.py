@@ -6,7 +6,6 @@ preprocessing; what is left under shift, and pictures of no class; the card that
 
 from course_utils.evaluation.calibration import (
     calibration_error,
-    calibration_interval,
     fit_temperature,
     reliability_table,
     with_temperature,
@@ -35,7 +34,6 @@ from course_utils.evaluation.explanations import (
     tsne_embedding,
 )
 from course_utils.evaluation.metrics import (
-    NONE_OF_THESE,
     Evaluation,
     accuracy_interval,
     confusion_matrix,
@@ -72,7 +70,6 @@ from course_utils.evaluation.shift import (
 __all__ = [
     "FAULT_SCOPES",
     "INIT_STRATEGIES",
-    "NONE_OF_THESE",
     "STRENGTHS",
     "WAYS",
     "Evaluation",
@@ -84,7 +81,6 @@ __all__ = [
     "alters_images",
     "as_grid",
     "calibration_error",
-    "calibration_interval",
     "channel_statistics",
     "check_target",
     "confusion_matrix",

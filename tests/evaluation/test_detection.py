@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch.utils.data import TensorDataset
 
 from course_utils.evaluation.detection import (
@@ -64,6 +65,14 @@ def test_the_area_is_how_often_a_known_picture_scores_higher(known, unknown, are
     found, low, high = roc_interval(torch.tensor(known), torch.tensor(unknown))
     assert found == area
     assert low <= found <= high
+
+
+def test_the_area_is_that_of_scikit_learn_also_with_ties():
+    random = torch.Generator().manual_seed(0)
+    known, unknown = (torch.randint(3, (n,), generator=random) for n in (40, 30))
+    area, low, high = roc_interval(known, unknown)
+    assert area == pytest.approx(roc_auc_score([1] * 40 + [0] * 30, torch.cat([known, unknown])))
+    assert low < area < high
 
 
 def test_the_interval_of_the_area_holds_the_truth_and_narrows_with_more_images():
