@@ -120,7 +120,8 @@ def test_path_bytes_and_pil_picture_get_the_same_prediction_in_eval_mode(tmp_pat
 
 
 @pytest.mark.parametrize(("none_below", "refused"), [(None, False), (0.5, False), (0.97, True)])
-def test_a_picture_of_no_class_is_answered_with_none_of_these(picture, none_below, refused):
+def test_a_picture_of_no_class_is_answered_with_none_of_these(none_below, refused):
+    picture = Image.new("RGB", (20, 10), (20, 200, 90))
     usual = predict(MeanColour(), picture, TRANSFORM, COLOURS)  # 0.9 for green
     table = predict(MeanColour(), picture, TRANSFORM, COLOURS, none_below)
     if refused:
