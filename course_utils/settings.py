@@ -64,6 +64,8 @@ class Settings(BaseModel):
     """Which images of a folder belong together, by author or camera for example: no split divides them.
     "FILE.csv:COLUMN", or a regular expression for their paths (see `course_utils.data.groups`). None: each
     image stands for itself, but for the drawings that ship, which are grouped by author."""
+    photographs: str | None = None
+    """A folder of pictures of the same classes in another style, with a folder for each class (lesson 12)."""
     skip_bad_images: bool = False
     """Whether images of a folder that cannot be decoded, and classes without images, are left out.
     False: they are an error that lists them."""

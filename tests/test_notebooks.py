@@ -18,7 +18,7 @@ from torch.utils.data import TensorDataset
 from torchvision import models
 
 from course_utils import evaluation, training
-from course_utils.data import backbone_weights, build_backbone, make_loader
+from course_utils.data import backbone_weights, build_backbone, load_splits, make_loader
 from course_utils.evaluation import comparison
 from course_utils.models import (
     freeze,
@@ -28,7 +28,7 @@ from course_utils.models import (
     stage_parameters,
     thaw,
 )
-from course_utils.settings import REPOSITORY_FOLDER, Settings, settings_from_notebook
+from course_utils.settings import REPOSITORY_FOLDER, Settings, set_seed, settings_from_notebook
 from course_utils.teaching import lesson_notebooks
 from course_utils.text.encoders import pool
 from course_utils.training.loop import parameter_groups
@@ -43,7 +43,7 @@ def cells(path: Path, kind: str) -> list:
 
 
 def test_the_lessons_are_all_there():
-    assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in range(12)]
+    assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in range(13)]
 
 
 @each_lesson
@@ -240,6 +240,25 @@ def test_the_starts_of_lesson_07_are_those_of_the_package(name):
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[entry], theirs[entry]) for entry in ours)
     assert len({tuple(p.requires_grad for p in model.parameters()) for model in made}) == 1
+
+
+@pytest.mark.parametrize("name", ["max_probability", "energy"])
+def test_the_detectors_of_lesson_12_are_those_of_the_package(name):
+    logits = 3 * torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(taught("12", name)(logits), getattr(evaluation, name)(logits))
+
+
+def test_the_ways_to_train_of_lesson_12_are_those_of_the_package():
+    (path,) = (path for path in LESSONS if path.stem.startswith("12"))
+    (cell,) = (cell for cell in cells(path, "code") if cell.source.startswith("WAYS = "))
+    tools = {"nn": nn, "set_seed": set_seed, "load_backbone": load_backbone, "fit": training.fit}
+    tools |= {"backbone_weights": backbone_weights, "replace_head": replace_head, "freeze": freeze}
+    exec(cell.source, tools)
+    assert tools["WAYS"] == evaluation.WAYS
+    settings = Settings(images_per_class=3, epochs=2, lr=0.006)
+    splits, phases = load_splits(settings), evaluation.WAYS["head then everything"]
+    ours, theirs = (train(phases, splits, settings) for train in (tools["train_way"], evaluation.train_way))
+    assert all(torch.equal(ours.state_dict()[name], value) for name, value in theirs.state_dict().items())
 
 
 def test_the_pooling_of_lesson_10_is_that_of_the_package():

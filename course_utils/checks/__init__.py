@@ -20,6 +20,7 @@ from course_utils.checks.evaluation import (
 )
 from course_utils.checks.fine_tuning import batchnorm_kept, choose_run, learning_parts, three_rates
 from course_utils.checks.handing_over import card_purpose, handed_over, weakest_class
+from course_utils.checks.holding import overconfidence, split_by_group, split_columns, threshold_for_share
 from course_utils.checks.images import (
     few_images,
     own_transform,
@@ -70,6 +71,7 @@ __all__ = [
     "new_head",
     "optimizer_holds",
     "output_shape",
+    "overconfidence",
     "own_transform",
     "padding_mask",
     "paired_interval",
@@ -82,11 +84,14 @@ __all__ = [
     "shards_left",
     "shared_pictures",
     "slowest_step",
+    "split_by_group",
+    "split_columns",
     "student_interval",
     "surest_mistakes",
     "suspicious_labels",
     "task_layer",
     "three_rates",
+    "threshold_for_share",
     "told_apart",
     "unfair_differences",
     "way_of_fault",

@@ -90,8 +90,9 @@ def grouped_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split `indices` in two so that no group is in both; return both sorted.
 
-    scikit-learn's `StratifiedGroupKFold` makes 1 / `fraction` folds. The one in which the classes come
-    nearest to `fraction`, on average, is held out. Groups are whole, so the fraction is only approximate.
+    scikit-learn's `StratifiedGroupKFold` makes 1 / `fraction` folds, but no more than there are groups. The
+    one in which the classes come nearest to `fraction`, on average, is held out. Groups are whole, so the
+    fraction is only approximate.
 
     Args:
         labels, groups: Of all images, [images].
@@ -106,7 +107,7 @@ def grouped_split(
 
     own, total = labels[indices], np.bincount(labels[indices])
     present, best, smallest = total > 0, None, np.inf
-    number = max(2, round(1 / fraction))
+    number = max(2, min(round(1 / fraction), len(set(groups[indices]))))
     if number <= min(len(set(groups[indices])), total.max()):
         folds = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
         with warnings.catch_warnings():

@@ -19,6 +19,7 @@ from course_utils.data.backbone_inputs import backbone_transform
 from course_utils.data.folders import FolderOfClasses, folder_sources
 from course_utils.data.groups import check_groups_apart, grouped_split, image_groups
 from course_utils.data.loaders import classes_of, labels_of
+from course_utils.data.preprocessing import source_and_indices
 from course_utils.data.weights import backbone_weights
 from course_utils.errors import DataError
 from course_utils.settings import Settings, downloads_folder, image_folder, shipped_data_folder
@@ -80,13 +81,13 @@ def load_splits(
     # One image of each class for each split that is drawn from the training images, and one that stays.
     check_class_sizes(train, at_least=3 - len({"val", "test"} & set(sources)))
 
-    groups = _groups_of(train, settings)
+    groups = groups_of(train, settings)
 
     def divide(split: str, indices: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
         """Return which `indices` stay for training and which are held out: none if the split has a folder."""
         if split in sources:
             if groups is not None:
-                check_groups_apart(groups[indices], _groups_of(sources[split](transform), settings), split)
+                check_groups_apart(groups[indices], groups_of(sources[split](transform), settings), split)
             return indices, indices[:0]
         if groups is None:
             return stratified_split(train, indices, fraction, settings.seed)
@@ -111,13 +112,22 @@ def load_splits(
     )
 
 
-def _groups_of(dataset: Dataset, settings: Settings) -> np.ndarray | None:
-    """Return the group of every image, or None if the settings name no groups."""
+def groups_of(dataset: Dataset, settings: Settings) -> np.ndarray | None:
+    """Return the group of every image of a split (str, [images]); None if each stands for itself.
+
+    Args:
+        dataset: One that `load_splits` has returned for these settings, or what it draws from.
+        settings: `dataset` and `groups` are used.
+
+    Raises:
+        DataError, ConfigError: As `load_splits` does, if there are no such groups.
+    """
+    source, indices = source_and_indices(dataset)
     if settings.dataset == "clipart" and settings.groups is None:
         root = shipped_data_folder() / "clipart"
-        return image_groups(dataset, root, f"{root / 'drawings.csv'}:group")
+        return image_groups(source, root, f"{root / 'drawings.csv'}:group")[indices]
     root = image_folder(settings.dataset) if settings.dataset.startswith("folder:") else Path()
-    return None if settings.groups is None else image_groups(dataset, root, settings.groups)
+    return None if settings.groups is None else image_groups(source, root, settings.groups)[indices]
 
 
 def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]]:

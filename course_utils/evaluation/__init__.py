@@ -1,7 +1,7 @@
-"""Evaluation: how good a network is, and how far the result can be trusted (lessons 05, 07 and 08).
+"""Evaluation: how good a network is, and how far the result can be trusted (lessons 05, 07, 08 and 12).
 
 Metrics with their intervals; calibration; explanations; fair comparisons of ways to train; the cost of faulty
-preprocessing; the card that goes with a model.
+preprocessing; what is left under shift, and pictures of no class; the card that goes with a model.
 """
 
 from course_utils.evaluation.calibration import (
@@ -19,6 +19,13 @@ from course_utils.evaluation.comparison import (
     mean_interval,
     train_and_test,
     train_from,
+)
+from course_utils.evaluation.detection import (
+    energy,
+    feature_distance,
+    max_probability,
+    roc_interval,
+    threshold_keeping,
 )
 from course_utils.evaluation.explanations import (
     as_grid,
@@ -51,10 +58,21 @@ from course_utils.evaluation.preprocessing_ablation import (
     right_steps,
     with_steps,
 )
+from course_utils.evaluation.shift import (
+    STRENGTHS,
+    WAYS,
+    corrupted,
+    corruptions,
+    same_classes,
+    shift_table,
+    train_way,
+)
 
 __all__ = [
     "FAULT_SCOPES",
     "INIT_STRATEGIES",
+    "STRENGTHS",
+    "WAYS",
     "Evaluation",
     "InitStrategy",
     "Run",
@@ -67,15 +85,20 @@ __all__ = [
     "channel_statistics",
     "check_target",
     "confusion_matrix",
+    "corrupted",
+    "corruptions",
     "costs_table",
+    "energy",
     "evaluate",
     "evaluate_heads",
     "expected_best",
     "faulty_preprocessings",
+    "feature_distance",
     "fit_temperature",
     "grad_cam",
     "gradcam_layer",
     "linear_head",
+    "max_probability",
     "mean_interval",
     "model_card",
     "most_confident_mistakes",
@@ -85,8 +108,13 @@ __all__ = [
     "reliability_table",
     "resized",
     "right_steps",
+    "roc_interval",
+    "same_classes",
+    "shift_table",
+    "threshold_keeping",
     "train_and_test",
     "train_from",
+    "train_way",
     "tsne_embedding",
     "with_steps",
     "with_temperature",

@@ -52,6 +52,25 @@ def calibration_error(result: Evaluation, bins: int = 15) -> float:
     return float(np.average((table.confidence - table.accuracy).abs(), weights=table.images))
 
 
+def calibration_interval(
+    result: Evaluation, bins: int = 15, *, resamples: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return the expected calibration error and the ends of its 95 % interval, from a bootstrap over images.
+
+    Chance adds to the error, and adds once more when images are drawn from those that there are. The *basic*
+    bootstrap (Davison and Hinkley, 1997, section 5.2) takes off as much as drawing adds, so that the interval
+    may lie lower than the error.
+    """
+    confidence, error = result.probabilities.max(dim=1).values, calibration_error(result, bins)
+    gap = (confidence - (result.predictions == result.labels).float()).double().numpy()
+    edges = torch.linspace(0, 1, bins + 1)[1:-1]
+    in_bin = np.eye(bins)[torch.bucketize(confidence, edges, right=True)]
+    counts = np.random.default_rng(seed).multinomial(len(gap), np.full(len(gap), 1 / len(gap)), resamples)
+    drawn = np.abs((counts * gap) @ in_bin).sum(axis=1) / len(gap)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return error, max(0.0, float(2 * error - high)), min(1.0, float(2 * error - low))
+
+
 def fit_temperature(result: Evaluation) -> float:
     """Return the temperature, from 0.05 to 20, that gives the labels the lowest mean cross-entropy.
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.transforms import v2
 
-from course_utils.data import ImageClassification
+from course_utils.data import ImageClassification, classes_of
 from course_utils.evaluation.metrics import Evaluation, paired_difference
 
 FAULT_SCOPES = ("trained and used", "used only")
@@ -30,6 +30,11 @@ class TransformedDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the pictures' classes, in order."""
+        return classes_of(self.pictures)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         picture, label = self.pictures[index]

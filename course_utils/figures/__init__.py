@@ -13,6 +13,8 @@ from course_utils.figures.curves import (
     loss_curves,
     lr_range,
     rates_over_steps,
+    roc,
+    shift_curves,
     stage_probes,
     transfer_curves,
 )
@@ -42,6 +44,8 @@ __all__ = [
     "rates_over_steps",
     "reliability",
     "residual_block",
+    "roc",
+    "shift_curves",
     "stage_probes",
     "token_heatmap",
     "transfer_curves",

@@ -209,6 +209,73 @@ def accuracy_over_time(epochs: pd.DataFrame, level: float) -> DescribedFigure:
     return figure
 
 
+def shift_curves(table: pd.DataFrame) -> DescribedFigure:
+    """Draw a table of `shift_table`: accuracy, confidence and the calibration error over strength.
+
+    There is a panel for each kind of shift that has strengths; all begin with the shift "none".
+    """
+    kinds = [name for name, rows in table.groupby("shift", sort=False) if len(rows) > 1]
+    none = table[table["shift"] == "none"]
+    words = "; ".join(
+        f"{row.shift} {row.strength}: accuracy {100 * row.accuracy:.0f} % ({100 * row.low:.0f} to "
+        f"{100 * row.high:.0f}), confidence {100 * row.confidence:.0f} %, calibration error {row.error:.2f} "
+        f"({row.error_low:.2f} to {row.error_high:.2f})"
+        for row in table[table["shift"].isin(["none", *kinds])].itertuples()
+    )
+    figure = DescribedFigure(
+        f"Accuracy, confidence and calibration error over the strength of corruptions, with 95 % intervals. "
+        f"{words}.",
+        figsize=(2.1 * len(kinds) + 0.6, 4.6),
+    )
+    panels = figure.subplots(2, len(kinds), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 2))
+    for above, below, kind in zip(*panels, kinds, strict=True):
+        own = pd.concat([none, table[table["shift"] == kind]])
+        _with_interval(above, own, ("accuracy", "low", "high"), {"color": BLUE, "label": "accuracy"})
+        above.plot(own.strength, own.confidence, "^--", color=ORANGE, label="mean confidence")
+        _with_interval(below, own, ("error", "error_low", "error_high"), {"color": GREEN})
+        above.set_title(literal(kind), fontsize=10)
+        below.set(xlabel="strength", xticks=sorted(own.strength))
+        above.grid(axis="y", alpha=0.4)
+        below.grid(axis="y", alpha=0.4)
+    panels[0, 0].set_ylabel("share of images")
+    panels[1, 0].set_ylabel("calibration error")
+    figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _with_interval(axes, rows: pd.DataFrame, names: tuple[str, str, str], look: dict) -> None:
+    value, low, high = (rows[name] for name in names)
+    axes.errorbar(
+        rows.strength, value, [(value - low).clip(0), (high - value).clip(0)], fmt="o-", capsize=3, **look
+    )
+
+
+def roc(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> DescribedFigure:
+    """Draw the ROC curves of at most four detectors: by name, the scores of known and of unknown images."""
+    from sklearn.metrics import auc, roc_curve  # slow to import: only where it is needed
+
+    curves = {
+        name: roc_curve(np.repeat([1, 0], [len(known), len(unknown)]), np.concatenate([known, unknown]))[:2]
+        for name, (known, unknown) in scores.items()
+    }
+    areas = {name: auc(*curve) for name, curve in curves.items()}
+    words = "; ".join(f"{name}: area {area:.2f}" for name, area in areas.items())
+    figure = DescribedFigure(
+        f"ROC curves: the share of known images that are kept over the share of unknown ones that are let "
+        f"through. {words}. The diagonal is chance.",
+        figsize=(5, 4.2),
+    )
+    axes = figure.add_subplot(xlabel="unknown images let through", ylabel="known images kept", aspect="equal")
+    for (name, curve), colour, line in zip(
+        curves.items(), FOUR_COLOURS, ("-", "--", "-.", ":"), strict=False
+    ):
+        axes.plot(*curve, line, color=colour, label=f"{literal(name)}: {areas[name]:.2f}")
+    axes.plot([0, 1], [0, 1], ":", color="black", linewidth=0.8)
+    axes.legend(title="area under the curve", loc="lower right", fontsize=9)
+    axes.grid(alpha=0.4)
+    return figure
+
+
 def growth(table: pd.DataFrame) -> DescribedFigure:
     """Draw time and memory over the number of files, on logarithmic scales (lesson 11).
 

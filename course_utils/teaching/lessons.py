@@ -118,8 +118,12 @@ def _absolute(name: str, value: object) -> object:
     with suppress(OSError, RuntimeError, ValueError):  # no path at all: Settings says so
         if name == "dataset" and str(value).startswith("folder:"):
             return f"folder:{image_folder(value)}"
-        if name == "weights" and str(value).endswith(".safetensors"):
+        is_file = name == "weights" and str(value).endswith(".safetensors")
+        if is_file or (name == "photographs" and isinstance(value, str)):
             return str(Path(value).expanduser().resolve())
+        if name == "groups" and ".csv:" in str(value):  # FILE.csv:COLUMN
+            file, column = str(value).rsplit(":", 1)
+            return f"{Path(file).expanduser().resolve()}:{column}"
     return value
 
 

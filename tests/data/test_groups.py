@@ -8,7 +8,7 @@ from torch import nn
 
 from course_utils.data.groups import grouped_split
 from course_utils.data.loaders import labels_of
-from course_utils.data.splits import load_splits
+from course_utils.data.splits import groups_of, load_splits
 from course_utils.errors import ConfigError, DataError
 from course_utils.settings import Settings, shipped_data_folder
 
@@ -95,6 +95,29 @@ def test_a_table_without_the_column_or_without_an_image_is_named(photographs, tm
         load(photographs, groups=f"{tmp_path / 'owners.csv'}:author")
     with pytest.raises(DataError, match="59 of 60 images have no group"):
         load(photographs, groups=f"{tmp_path / 'owners.csv'}:owner")
+
+
+def test_three_groups_are_one_for_each_split(photographs, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for person in PEOPLE[:3]:
+            (tmp_path / name / f"{person}_0.png").write_bytes(
+                (photographs / name / f"{person}_0.png").read_bytes()
+            )
+    splits = load(tmp_path, groups=BY_NAME)
+    people = [people_of(part) for part in splits[:3]]
+    assert [len(group) for group in people] == [1, 1, 1] and len(set.union(*people)) == 3
+
+
+@pytest.mark.parametrize("groups", [None, BY_NAME])
+def test_the_groups_of_a_split_are_those_of_its_images(photographs, groups):
+    settings = Settings(dataset=f"folder:{photographs}", groups=groups)
+    val = load_splits(settings, transform=nn.Identity()).val
+    found = groups_of(val, settings)
+    if groups is None:
+        assert found is None
+    else:
+        assert found.tolist() == [file.rsplit("/", 1)[1].split("_")[0] for file in files_of(val)]
 
 
 def test_a_test_folder_that_shares_a_group_with_training_is_refused(tmp_path):

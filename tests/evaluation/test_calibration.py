@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from torch import nn
 from course_utils.errors import ConfigError
 from course_utils.evaluation.calibration import (
     calibration_error,
+    calibration_interval,
     fit_temperature,
     reliability_table,
     with_temperature,
@@ -64,6 +66,20 @@ def test_reliability_table_worked_out_by_hand():
 )
 def test_calibration_error_worked_out_by_hand(result, bins, error):
     assert calibration_error(result, bins) == pytest.approx(error, abs=1e-6)
+
+
+@pytest.mark.parametrize("sharpness", [1, 3])
+def test_the_interval_of_the_calibration_error_holds_that_of_many_images(sharpness):
+    def result(images, seed):
+        logits, labels = calibrated_logits(images, seed)
+        return evaluation_of(sharpness * logits, labels)
+
+    truth = calibration_error(result(100_000, 1000), 5)
+    found = [calibration_interval(result(150, seed), 5, resamples=200) for seed in range(100)]
+    assert [error for error, *_ in found] == [calibration_error(result(150, seed), 5) for seed in range(100)]
+    assert sum(low <= truth + 0.01 and truth <= high for _, low, high in found) >= 85
+    assert all(0 <= low < high <= 1 for _, low, high in found)
+    assert np.mean([error for error, *_ in found]) > truth  # chance adds to the error itself
 
 
 @pytest.mark.parametrize("sharpness", [0.3, 1.0, 8.0])

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 import nbformat
 import numpy as np
 import torch
+import wrong_answers_lesson_12
 import wrong_answers_lessons_00_and_01
 import wrong_answers_lessons_02_to_04
 import wrong_answers_lessons_05_and_06
@@ -24,6 +25,7 @@ LESSONS = (
     wrong_answers_lessons_05_and_06,
     wrong_answers_lessons_07_to_09,
     wrong_answers_lessons_10_and_11,
+    wrong_answers_lesson_12,
 )
 WRONG, GIVEN, RIGHT = (
     {check: cases for lesson in LESSONS for check, cases in getattr(lesson, name, {}).items()}
@@ -61,7 +63,7 @@ def judged(check: str, answer: object, quiet: bool = False, **named: object) -> 
     An answer that is a tuple is several answers; one answer to a check of two is given as both.
     """
     answers = answer if type(answer) is tuple else (answer,)
-    if check in ("few_images", "handed_over", "card_purpose") and len(answers) == 1:
+    if check in ("few_images", "handed_over", "card_purpose", "threshold_for_share") and len(answers) == 1:
         answers *= 2
     given = GIVEN.get(check, tuple)()
     states = torch.get_rng_state(), np.random.get_state()[1].copy()

@@ -211,16 +211,19 @@ def test_folder_of_somebody_else_is_reported_before_anything_runs(
 
 
 def test_paths_among_the_parameters_are_made_absolute_and_names_are_not(tmp_path, monkeypatch):
-    own = 'dataset = "default"\nweights = "default"\nepochs = 5'
+    own = 'dataset = "default"\nweights = "default"\ngroups = None\nphotographs = None\nepochs = 5'
     notebook = write_notebook(tmp_path / "01_one.ipynb", parameters=own)
     monkeypatch.chdir(tmp_path)
     given = {"dataset": "folder:my pets", "weights": "new/pets.safetensors", "epochs": 2}
+    given |= {"groups": "owners.csv:owner", "photographs": "real pets"}
     assert plan_parameters([notebook], given)[notebook] == {
+        "groups": f"{tmp_path.resolve() / 'owners.csv'}:owner",
+        "photographs": str(tmp_path.resolve() / "real pets"),
         "dataset": f"folder:{tmp_path.resolve() / 'my pets'}",
         "weights": str(tmp_path.resolve() / "new" / "pets.safetensors"),
         "epochs": 2,
     }
-    given = {"dataset": "cifar10", "weights": "none"}
+    given = {"dataset": "cifar10", "weights": "none", "groups": "([^/]+)_", "photographs": None}
     assert plan_parameters([notebook], given)[notebook] == given
 
 

@@ -1,0 +1,211 @@
+"""Checks of lesson 12: by what to split, how much surer than right, and what a threshold lets through."""
+
+import numpy as np
+import torch
+
+from course_utils.checks.values import as_number, close, known_mistake
+from course_utils.checks.verdict import Right, Wrong, as_numbers, ask, ask_value, check
+
+_PROJECTS = {
+    "x-rays": (
+        "patient",
+        {
+            "file": "Every row has a file of its own, so this is a split by rows: a patient with two X-rays "
+            "is on both sides.",
+            "view": "New patients are X-rayed in the same views. What is new about them?",
+            "hospital": "That asks how it does in a new hospital, which is harder than what is asked.",
+        },
+    ),
+    "wildlife": (
+        "camera",
+        {
+            "file": "Every row has a file of its own, so this is a split by rows: the bush before a camera "
+            "is on both sides.",
+            "hour": "A new camera sees the same hours. What has it of its own?",
+        },
+    ),
+    "reviews": (
+        "product",
+        {
+            "writer": "A known writer may well review the new product: it is the product that is new.",
+            "file": "Every row has a file of its own, so this is a split by rows.",
+        },
+    ),
+    "stamps": ("file", {"year": "Each picture is of another stamp, and new ones are from the same years."}),
+}
+
+
+@check(
+    begin="what will be new when the network is used? That must not be on both sides.",
+    expects="a dictionary with the name of a column for each project",
+)
+def split_columns(answer):
+    """Lesson 12: by which column each of four collections must be split, as a dictionary."""
+    for project, (column, mistakes) in _PROJECTS.items():
+        if project not in answer:
+            raise Wrong(f"{project} is missing from your dictionary.")
+        given = answer[project]
+        if given == column:
+            continue
+        if given in ("diagnosis", "animal", "stars", "country"):
+            raise Wrong(
+                f"{project}: {given} is the label. A class that is on one side only cannot be learned, or is "
+                "never asked for."
+            )
+        yield f"{project}: {mistakes.get(given, f'{given!r} is not what will be new there.')}"
+    if all(answer[project] == column for project, (column, _) in _PROJECTS.items()):
+        yield Right("Each is split by what will be new; where nothing is shared, rows are groups.")
+
+
+def _patients() -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and patients of 240 images in random order: sixty patients with one to seven images."""
+    random = np.random.default_rng(3)
+    patients = np.repeat(np.arange(60), random.permutation(np.tile(np.arange(1, 8), 9))[:60])[:240]
+    labels = (patients % 5 < 2).astype(int)  # two of five patients are ill, in all of their images
+    order = random.permutation(len(patients))
+    return labels[order], np.array([f"patient {number:02}" for number in patients[order]])
+
+
+@check(
+    begin="scikit-learn's StratifiedGroupKFold gives five folds; take one for testing.",
+    expects="a function from labels, groups and a seed to two arrays of indices",
+)
+def split_by_group(answer):
+    """Lesson 12: training and test images, without a group on both sides and with every class on both."""
+    labels, groups = _patients()
+    parts = list(ask_value(answer, labels.copy(), groups.copy(), 0))
+    if len(parts) != 2:
+        raise Wrong(f"You give {len(parts)} things, not the indices of training and those of test images.")
+    train, test = (np.asarray(part) for part in parts)
+    for part in (train, test):
+        if part.dtype == bool or part.dtype.kind not in "iu" or part.ndim != 1:
+            raise Wrong(
+                "Those are no indices. Whole numbers are asked for, the places of images in the arrays: not "
+                "labels, groups, or True and False."
+            )
+        if len(part) and (part.min() < 0 or part.max() >= len(labels)):
+            raise Wrong(f"There are {len(labels)} images, counted from 0; you give an index of {part.max()}.")
+    _check_division(labels, train, test)
+    both = sorted(set(groups[train]) & set(groups[test]))
+    if both:
+        raise Wrong(
+            f"{len(both)} of {len(set(groups))} patients are on both sides, {both[0]} for example. You split "
+            "rows. Their other images help to recognise them: split by groups."
+        )
+    for part, name in ((train, "training"), (test, "test")):
+        missing = {0, 1} - set(labels[part])
+        if missing:
+            raise Wrong(f"No {name} image has label {min(missing)}. Groups have to be drawn for each class.")
+    share = labels[test].mean() / labels.mean()
+    if not 0.1 < len(test) / len(labels) < 0.3:
+        raise Wrong(
+            f"{len(test)} of {len(labels)} images are for testing. A fifth, or nearly so, is asked for."
+        )
+    if not 0.7 < share < 1.4:
+        raise Wrong(
+            f"{labels[test].mean():.0%} of the test images have label 1, and {labels.mean():.0%} of all: "
+            "keep the classes in proportion, too."
+        )
+    again, other = ([sorted(part) for part in ask_value(answer, labels, groups, seed)] for seed in (0, 1))
+    if again != [sorted(train), sorted(test)]:
+        raise Wrong(
+            "The same seed gives another split the second time. What is drawn must follow from the seed."
+        )
+    if other == again:
+        raise Wrong("Another seed gives the same split. Is `seed` used, and are the folds shuffled?")
+    yield Right(f"{len(test)} of {len(labels)} images are for testing, and no patient is on both sides.")
+
+
+def _check_division(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> None:
+    if len(set(train)) < len(train) or len(set(test)) < len(test):
+        raise Wrong("An image is twice in one part.")
+    if shared := set(train) & set(test):
+        raise Wrong(f"{len(shared)} images are in both parts.")
+    if (left := len(labels) - len(train) - len(test)) > 0:
+        raise Wrong(f"{left} of {len(labels)} images are in neither part. Nothing is left over in a split.")
+
+
+@check(
+    begin="how sure is it, on average, and how often is it right?",
+    expects="a function from probabilities and labels to one number",
+)
+def overconfidence(answer):
+    """Lesson 12: mean confidence less accuracy, from probabilities and labels."""
+    for sharpness in (4, 0.7):  # too sure, then not sure enough
+        random = torch.Generator().manual_seed(1)
+        logits = torch.randn(60, 4, generator=random)
+        labels = torch.multinomial((1.5 * logits).softmax(dim=1), 1, generator=random).flatten()
+        table = (sharpness * logits).softmax(dim=1)
+        sure, right = table.max(dim=1).values, (table.argmax(dim=1) == labels).float()
+        truth = float(sure.mean() - right.mean())
+        value = as_number(ask_value(answer, table.clone(), labels.clone()))
+        if value is None:
+            raise Wrong("One number is asked for, and something else came back.")
+        if close(value, truth, 1e-3):
+            continue
+        own = table[torch.arange(60), labels]
+        mistakes = {
+            # The first case has a difference above 0: there, only a sign that is turned round gives this.
+            "The sign is turned round: above 0 it should be surer than right."
+            if truth > 0
+            else "You take the distance. Whether it is too sure or not sure enough is in the sign.": -truth,
+            "In points it is right; give it as a share, from -1 to 1.": 100 * truth,
+            "You take the probability of the true class. Confidence is that of the answer.": float(
+                own.mean() - right.mean()
+            ),
+            "You take the confidence of right answers only. The wrong ones are where it matters.": float(
+                sure[right == 1].mean() - right.mean()
+            ),
+            "That is the mean confidence. What do you compare it with?": float(sure.mean()),
+            "That is the distance image by image, which is never 0, however well calibrated it is.": float(
+                (sure - right).abs().mean()
+            ),
+        }
+        hint = known_mistake(value, mistakes, lambda one, other: close(one, other, 1e-3))
+        raise Wrong(f"For 60 images you give {value:.3f}, and {truth:.3f} is right. {hint or ''}".strip())
+    yield Right("Above 0 it is surer than right, below 0 less sure.")
+
+
+@check(
+    begin="sort the scores of the validation images: which one may be the lowest that is kept?",
+    expects="two functions: scores and a share to a threshold, a threshold and scores to a share",
+    answers=2,
+)
+def threshold_for_share(choose, let_through):
+    """Lesson 12: a threshold that keeps a share of the validation images, and what it lets through."""
+    random = np.random.default_rng(8)
+    known, unknown = random.normal(3, 1, 200), random.normal(1.5, 1, 120)
+    for share in (0.95, 0.8):
+        (threshold,) = as_numbers([ask_value(choose, known.copy(), share)], 1)
+        kept = float((known >= threshold).mean())
+        if abs(kept - share) < 0.0101:
+            continue
+        mistakes = {
+            f"It keeps {1 - share:.0%} of them. Which end of the order do you cut off?": np.quantile(
+                known, share
+            ),
+            "That is two standard deviations below the mean: for no other share, and only for some "
+            "distributions.": known.mean() - 2 * known.std(),
+            "That keeps them all. How many may be refused?": known.min(),
+            "That is a share and no score.": share,
+            "It is the quantile for a share in per cent.": np.quantile(known, 1 - share / 100),
+        }
+        hint = known_mistake(threshold, mistakes, lambda one, other: close(one, other, 0.02))
+        raise Wrong(
+            f"For a share of {share:g} your threshold {threshold:.3f} keeps {kept:.1%}. {hint or ''}".strip()
+        )
+    wanted = float((unknown >= 2.0).mean())
+    (value,) = as_numbers([ask(let_through, 2.0, unknown.copy())], 1)
+    if not close(value, wanted, 1e-3):
+        hint = known_mistake(
+            value,
+            {
+                "That is the share that is refused.": 1 - wanted,
+                "That is how many. A share is from 0 to 1.": wanted * len(unknown),
+                "In per cent it is right; give it as a share, from 0 to 1.": 100 * wanted,
+            },
+        )
+        raise Wrong(
+            f"At a threshold of 2 you say that {value:.3g} gets through. {hint or 'What is not below it?'}"
+        )
+    yield Right("The known images decide on the threshold, and the unknown ones show what it is worth.")

@@ -1,0 +1,78 @@
+"""Detection: does a picture show any of the classes that a network knows (lesson 12)?
+
+A detector gives each picture a score, higher for what is like the training pictures. How well scores tell
+known pictures from unknown ones is the area under the ROC curve: 1 is perfect, 0.5 is chance.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.utils.data import TensorDataset
+
+
+def max_probability(logits: torch.Tensor) -> torch.Tensor:
+    """Return the highest probability of each row (Hendrycks and Gimpel, 2017, arXiv:1610.02136)."""
+    return logits.softmax(dim=1).max(dim=1).values
+
+
+def energy(logits: torch.Tensor) -> torch.Tensor:
+    """Return minus the energy of each row: the log of its sum of exponentials.
+
+    The method is that of Liu et al. (2020, arXiv:2010.03759). Where softmax asks by how much one logit is
+    above the others, this asks how high they are.
+    """
+    return logits.logsumexp(dim=1)
+
+
+def feature_distance(train: TensorDataset) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a detector: minus the squared Mahalanobis distance to the nearest class (Lee et al., 2018,
+    arXiv:1807.03888).
+
+    Each class is the mean of its features; all share one covariance, which is drawn towards a multiple of the
+    unit matrix (Ledoit and Wolf, 2004, doi:10.1016/S0047-259X(03)00096-4), since there are fewer images than
+    it has numbers.
+
+    Args:
+        train: Features of the training images (float32, [images, features]) and their labels.
+
+    Returns:
+        A function from features to scores (float64, [images]).
+    """
+    from sklearn.covariance import LedoitWolf  # slow to import: only where it is needed
+
+    features, labels = (tensor.numpy() for tensor in train.tensors)
+    _, own_class = np.unique(labels, return_inverse=True)
+    means = np.stack([features[own_class == number].mean(axis=0) for number in range(own_class.max() + 1)])
+    covariance = LedoitWolf(assume_centered=True).fit(features - means[own_class])
+    # After this change of axes, the distance is the usual one.
+    axes = torch.from_numpy(np.linalg.cholesky(covariance.precision_.astype(np.float64)))
+    centres = torch.from_numpy(means).double() @ axes
+    return lambda found: -torch.cdist(found.double() @ axes, centres).square().min(dim=1).values
+
+
+def roc_interval(
+    known: torch.Tensor, unknown: torch.Tensor, *, resamples: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return the area under the ROC curve and the ends of its 95 % interval, from two sets of scores.
+
+    The area is the probability that a known picture has a higher score than an unknown one. The interval is a
+    percentile bootstrap over the images of either set.
+    """
+    known, unknown = np.asarray(known), np.asarray(unknown)
+    higher = np.float32(known[:, None] > unknown) + np.float32(known[:, None] == unknown) / 2
+    rng = np.random.default_rng(seed)
+    # How often each image is drawn, as a share: the area is then a weighted mean over all pairs.
+    weights = [rng.multinomial(n, np.full(n, 1 / n), resamples) / n for n in higher.shape]
+    drawn = ((weights[0] @ higher) * weights[1]).sum(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(higher.mean()), float(low), float(high)
+
+
+def threshold_keeping(scores: torch.Tensor, share: float = 0.95) -> float:
+    """Return the highest threshold that at least this share of the scores is not below.
+
+    Give it the scores of *validation* images: a threshold is a setting.
+    """
+    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    return float(ordered[int(np.floor(round(len(ordered) * (1 - share), 6)))])

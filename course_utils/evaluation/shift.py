@@ -1,0 +1,140 @@
+"""Shift: pictures of another kind than those that a network was trained on (lesson 12).
+
+Corruptions of five kinds in three strengths, after Hendrycks and Dietterich (2019, arXiv:1903.12261);
+pictures of the same classes in another style; and three ways to train that may differ in what they keep.
+"""
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from course_utils.data import FolderOfClasses, ImageClassification, Splits, backbone_weights, crop_of
+from course_utils.errors import DataError
+from course_utils.evaluation.calibration import calibration_interval
+from course_utils.evaluation.metrics import Evaluation, accuracy_interval
+from course_utils.evaluation.preprocessing_ablation import right_steps, with_steps
+from course_utils.models import freeze, load_backbone, replace_head
+from course_utils.settings import Settings, set_seed
+from course_utils.training import fit
+
+STRENGTHS = (1, 2, 3)
+
+WAYS = {
+    "head": [{}],
+    "everything": [{"lr": 1e-3, "layer_lr_decay": 0.7}],
+    "head then everything": [{}, {"lr": 3e-4, "layer_lr_decay": 0.7}],
+}
+"""The phases of each way to train, with what is not as in the settings. The learning rates were chosen on
+validation images, with seeds that no reported run uses: for lesson 07, and by `benchmarks/shift.py --rates`.
+"""
+
+
+def corruptions(own: ImageClassification) -> dict[str, list[Callable]]:
+    """Return corruptions by name: a list of three transforms, the mildest first.
+
+    Each takes an image (float32, [3, height, width], 0 to 1) and returns one like it: it belongs between
+    resizing and normalising. `own` is `weights.transforms()`; the blur grows with the size of its images.
+    """
+    scale = crop_of(own)[0] / 64
+    return {
+        "noise": [v2.GaussianNoise(sigma=sigma) for sigma in (0.05, 0.1, 0.2)],
+        "blur": [_blur(scale * sigma) for sigma in (0.7, 1.2, 2.0)],
+        "contrast": [v2.ColorJitter(contrast=(factor, factor)) for factor in (0.6, 0.35, 0.15)],
+        "JPEG": [_jpeg(quality) for quality in (40, 15, 5)],
+        "colour": [v2.ColorJitter(saturation=(factor, factor)) for factor in (0.5, 0.2, 0.0)],
+    }
+
+
+def _blur(sigma: float) -> v2.Transform:
+    return v2.GaussianBlur(2 * round(2 * sigma) + 1, (sigma, sigma))
+
+
+def _jpeg(quality: int) -> v2.Compose:
+    """Save as a JPEG file of this quality (1 to 100), and read it again."""
+    to_bytes, back = v2.ToDtype(torch.uint8, scale=True), v2.ToDtype(torch.float32, scale=True)
+    return v2.Compose([to_bytes, v2.JPEG((quality, quality)), back])
+
+
+def corrupted(own: ImageClassification, corruption: Callable) -> v2.Compose:
+    """Return the preprocessing `own`, with a corruption between resizing and normalising."""
+    steps = right_steps(own)
+    return with_steps(steps, ToTensor=v2.Compose([steps["ToTensor"], corruption]))
+
+
+def same_classes(folder: str | Path, classes: list[str], transform: Callable) -> Dataset:
+    """Return the pictures of a folder in another style, with the labels of known classes.
+
+    Args:
+        folder: Has a folder of pictures for some of the classes, under their names; others are not read.
+        classes: The names of the known classes, in the order of their labels.
+        transform: From a PIL picture to what the dataset gives.
+
+    Raises:
+        DataError: If no class of the folder is known.
+    """
+    labels = {unicodedata.normalize("NFC", name): label for label, name in enumerate(classes)}
+    dataset = FolderOfClasses(Path(folder).expanduser().resolve(), transform, classes=set(labels))
+    if not dataset.samples:
+        raise DataError(
+            "There is no picture of a known class.",
+            where=dataset.root,
+            expected=f"a folder of pictures for some of: {', '.join(classes)}",
+            found="none of these, or no picture in them",
+            do="Give each class folder the name that its class has in your dataset.",
+        )
+    own = [labels[unicodedata.normalize("NFC", name)] for name in dataset.classes]
+    dataset.samples = [(path, own[label]) for path, label in dataset.samples]
+    dataset.imgs, dataset.targets = dataset.samples, [label for _, label in dataset.samples]
+    dataset.classes = list(classes)
+    return dataset
+
+
+def train_way(phases: list[dict], splits: Splits, settings: Settings) -> nn.Module:
+    """Return the pretrained network of the settings, trained with a new head in one of the `WAYS`.
+
+    First the head then everything is LP-FT (Kumar et al., 2022, arXiv:2202.10054). It has half of the epochs
+    for either, so that all ways take the same number of steps.
+
+    Args:
+        phases: What is not as in the settings; with `layer_lr_decay` everything is trained, else the head.
+        splits: `train` and `val` are used.
+        settings: `epochs` is for all phases together, and `lr` the rate of the head's.
+    """
+    set_seed(settings.seed)
+    model = load_backbone(backbone_weights(settings))
+    replace_head(model, len(splits.classes))
+    for phase in phases:
+        if "layer_lr_decay" in phase:
+            model.requires_grad_(True)
+        else:
+            freeze(model)
+        epochs = max(1, settings.epochs // len(phases))
+        fit(model, splits.train, splits.val, settings.model_copy(update={"epochs": epochs, **phase}))
+    return model
+
+
+def shift_table(results: Mapping[tuple[str, int], Evaluation], bins: int = 5) -> pd.DataFrame:
+    """Return accuracy, confidence and calibration error of each shift and strength.
+
+    Args:
+        results: By kind of shift and strength; strength 0 is no shift.
+        bins: Those of the calibration error. With few images, many bins measure chance.
+
+    Returns:
+        The columns shift, strength, accuracy, low, high (Wilson's interval), confidence (mean), error,
+        error_low and error_high (its bootstrap interval), all of them from 0 to 1.
+    """
+    rows = []
+    for (shift, strength), result in results.items():
+        interval = accuracy_interval(result.correct, len(result.labels))
+        confidence = float(result.probabilities.max(dim=1).values.mean())
+        error = calibration_interval(result, bins)
+        rows.append([shift, strength, result.accuracy, *interval, confidence, *error])
+    columns = ["shift", "strength", "accuracy", "low", "high", "confidence"]
+    return pd.DataFrame(rows, columns=[*columns, "error", "error_low", "error_high"])

@@ -1,0 +1,97 @@
+"""Tests of detectors of what is of no class, and of how well they tell it apart."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch.utils.data import TensorDataset
+
+from course_utils.evaluation.detection import (
+    energy,
+    feature_distance,
+    max_probability,
+    roc_interval,
+    threshold_keeping,
+)
+
+
+def test_max_probability_and_energy_worked_out_by_hand():
+    logits = torch.tensor([[0.0, 0.0], [3.0, 0.0]], dtype=torch.float64)
+    expected = 1 / (1 + np.exp(-3))
+    assert max_probability(logits).tolist() == pytest.approx([0.5, expected])
+    assert energy(logits).tolist() == pytest.approx([np.log(2), np.log(np.exp(3) + 1)])
+
+
+def test_energy_sees_how_high_logits_are_and_probability_does_not():
+    logits = torch.tensor([[1.0, 0.0], [6.0, 5.0]])
+    assert max_probability(logits)[0] == pytest.approx(float(max_probability(logits)[1]))
+    assert energy(logits)[1] == pytest.approx(float(energy(logits)[0]) + 5)
+
+
+def two_classes(images=400, seed=0):
+    """Return features of two classes that scatter ten times as far in one direction as in the other."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.arange(images) % 2
+    centres = torch.tensor([[0.0, 0.0], [0.0, 8.0]])
+    return TensorDataset(
+        centres[labels] + torch.randn(images, 2, generator=random) * torch.tensor([10.0, 1.0]), labels
+    )
+
+
+def test_distance_is_measured_in_how_far_a_class_scatters():
+    distance = feature_distance(two_classes())
+    along, across = distance(torch.tensor([[10.0, 0.0], [0.0, -10.0]]))
+    assert float(along) == pytest.approx(-1, abs=0.4)  # one standard deviation away, squared
+    assert float(across) < 30 * float(along)
+
+
+def test_distance_is_to_the_nearest_class():
+    scores = feature_distance(two_classes())(torch.tensor([[0.0, 0.0], [0.0, 8.0], [0.0, 4.0]]))
+    assert scores[0] == pytest.approx(0, abs=0.1) and scores[1] == pytest.approx(0, abs=0.1)
+    assert scores[2] < -8
+
+
+def test_distance_works_with_more_features_than_images_and_labels_that_leave_a_gap():
+    random = torch.Generator().manual_seed(0)
+    train = TensorDataset(torch.randn(20, 50, generator=random), torch.tensor([0, 3] * 10))
+    scores = feature_distance(train)(torch.randn(5, 50, generator=random))
+    assert scores.shape == (5,) and scores.isfinite().all() and (scores < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown", "area"), [([2, 3], [0, 1], 1.0), ([0, 1], [2, 3], 0.0), ([1, 3], [0, 2], 0.75)]
+)
+def test_the_area_is_how_often_a_known_picture_scores_higher(known, unknown, area):
+    found, low, high = roc_interval(torch.tensor(known), torch.tensor(unknown))
+    assert found == area
+    assert low <= found <= high
+
+
+def test_the_area_is_that_of_scikit_learn_also_with_ties():
+    random = torch.Generator().manual_seed(0)
+    known, unknown = (torch.randint(3, (n,), generator=random) for n in (40, 30))
+    area, low, high = roc_interval(known, unknown)
+    assert area == pytest.approx(roc_auc_score([1] * 40 + [0] * 30, torch.cat([known, unknown])))
+    assert low < area < high
+
+
+def test_the_interval_of_the_area_holds_the_truth_and_narrows_with_more_images():
+    rng, truth, widths = np.random.default_rng(0), 0.7602, {}  # of two normal distributions, 1 apart
+    for images in (40, 160):
+        found = [
+            roc_interval(rng.normal(1, 1, images), rng.normal(0, 1, images), resamples=200) for _ in range(40)
+        ]
+        assert sum(low <= truth <= high for _, low, high in found) >= 33
+        widths[images] = np.mean([high - low for _, low, high in found])
+    assert widths[160] == pytest.approx(widths[40] / 2, rel=0.15)
+
+
+@pytest.mark.parametrize(("share", "threshold"), [(0.95, 6), (0.9, 11), (1.0, 1), (0.5, 51)])
+def test_a_threshold_keeps_the_share_that_was_asked_for(share, threshold):
+    scores = torch.arange(1, 101).flip(0).float()
+    assert threshold_keeping(scores, share) == threshold
+    assert float((scores >= threshold).float().mean()) == pytest.approx(share)
+
+
+def test_a_threshold_of_few_scores_keeps_at_least_the_share():
+    assert threshold_keeping(torch.tensor([0.3, 0.9, 0.5]), 0.95) == pytest.approx(0.3)

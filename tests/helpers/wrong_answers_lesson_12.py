@@ -1,0 +1,125 @@
+"""Wrong answers to the exercises of lesson 12, and words of the hint that each must get; and right ones."""
+
+import numpy as np
+import torch
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+COLUMNS = {"x-rays": "patient", "wildlife": "camera", "reviews": "product", "stamps": "file"}
+
+
+def folds(labels, groups, seed, number=5, parts=lambda train, test: (train, test)):
+    kind = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
+    return parts(*next(kind.split(labels, labels, groups)))
+
+
+def by_rows(labels, groups, seed, stratify=True):
+    indices = np.arange(len(labels))
+    return train_test_split(indices, test_size=0.2, random_state=seed, stratify=labels if stratify else None)
+
+
+def names_of_groups(labels, groups, seed):
+    return train_test_split(sorted(set(groups)), test_size=0.2, random_state=seed)
+
+
+def one_class(labels, groups, seed):
+    """Hold out the patients of one class only."""
+    ill = sorted(set(groups[labels == 1]))
+    test = np.isin(groups, np.random.default_rng(seed).permutation(ill)[: len(ill) // 2])
+    return np.flatnonzero(~test), np.flatnonzero(test)
+
+
+def without_a_seed(labels, groups, seed):
+    return folds(labels, groups, np.random.randint(1000))
+
+
+def confidence(table):
+    return table.max(dim=1).values.mean()
+
+
+def accuracy(table, labels):
+    return (table.argmax(dim=1) == labels).float().mean()
+
+
+def of_right_answers(table, labels):
+    right = table.argmax(dim=1) == labels
+    return table.max(dim=1).values[right].mean() - accuracy(table, labels)
+
+
+def choose(scores, share):
+    return np.quantile(scores, 1 - share)
+
+
+def let_through(threshold, scores):
+    return (scores >= threshold).mean()
+
+
+RIGHT = {
+    "split_columns": [(COLUMNS,)],
+    "split_by_group": [
+        (lambda labels, groups, seed: folds(labels, groups, seed),),
+        (lambda labels, groups, seed: [part.tolist() for part in folds(labels, groups, seed)],),
+        (lambda labels, groups, seed: tuple(map(torch.tensor, folds(labels, groups, seed, number=6))),),
+    ],
+    "overconfidence": [
+        (lambda table, labels: confidence(table) - accuracy(table, labels),),
+        (lambda table, labels: float(confidence(table)) - float(accuracy(table, labels)),),
+    ],
+    "threshold_for_share": [
+        (choose, let_through),
+        (
+            lambda scores, share: torch.tensor(scores).quantile(1 - share),
+            lambda threshold, scores: sum(score >= threshold for score in scores) / len(scores),
+        ),
+        (lambda scores, share: sorted(scores)[int(len(scores) * (1 - share))], let_through),
+    ],
+}
+
+WRONG = {
+    "split_columns": [
+        (dict.fromkeys(COLUMNS, "file"), "this is a split by rows"),
+        (COLUMNS | {"x-rays": "hospital"}, "harder than what is asked"),
+        (COLUMNS | {"wildlife": "animal"}, "is the label"),
+        (COLUMNS | {"reviews": "writer"}, "the product that is new"),
+        (COLUMNS | {"stamps": "year"}, "from the same years"),
+        ({"x-rays": "patient"}, "missing from your dictionary"),
+    ],
+    "split_by_group": [
+        (by_rows, "You split rows"),
+        (lambda labels, groups, seed: by_rows(labels, groups, seed, stratify=False), "You split rows"),
+        (names_of_groups, "no indices"),
+        (lambda labels, groups, seed: folds(labels, groups, 0), "Another seed gives the same split"),
+        (without_a_seed, "must follow from the seed"),
+        (one_class, "No test image has label 0"),
+        (lambda labels, groups, seed: folds(labels, groups, seed, number=2), "A fifth, or nearly so"),
+        (lambda labels, groups, seed: folds(labels, groups, seed)[::-1], "A fifth, or nearly so"),
+        (
+            lambda labels, groups, seed: folds(labels, groups, seed, parts=lambda a, b: (a, b[1:])),
+            "in neither part",
+        ),
+        (
+            lambda labels, groups, seed: (np.arange(len(labels)), folds(labels, groups, seed)[1]),
+            "images are in both parts",
+        ),
+    ],
+    "overconfidence": [
+        (lambda table, labels: accuracy(table, labels) - confidence(table), "turned round"),
+        (lambda table, labels: abs(confidence(table) - accuracy(table, labels)), "in the sign"),
+        (
+            lambda table, labels: table[range(len(labels)), labels].mean() - accuracy(table, labels),
+            "probability of the true class",
+        ),
+        (of_right_answers, "right answers only"),
+        (lambda table, labels: confidence(table), "What do you compare it with?"),
+        (lambda table, labels: 100 * (confidence(table) - accuracy(table, labels)), "as a share"),
+        (lambda table, labels: table.max(dim=1).values, "One number is asked for"),
+    ],
+    "threshold_for_share": [
+        ((lambda scores, share: np.quantile(scores, share), let_through), "Which end"),
+        ((lambda scores, share: scores.mean() - 2 * scores.std(), let_through), "two standard deviations"),
+        ((lambda scores, share: scores.min(), let_through), "keeps them all"),
+        ((lambda scores, share: share, let_through), "a share and no score"),
+        ((choose, lambda threshold, scores: (scores < threshold).mean()), "the share that is refused"),
+        ((choose, lambda threshold, scores: (scores >= threshold).sum()), "A share is from 0 to 1"),
+        ((choose, lambda threshold, scores: 100 * (scores >= threshold).mean()), "In per cent"),
+    ],
+}
