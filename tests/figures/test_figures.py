@@ -122,6 +122,10 @@ FIGURES = {
         ),
         ["cat, layer1, random: 25 % (20 to 30)", "pretrained: 50 % (40 to 60)"],
     ),
+    "roc": (
+        lambda name: figures.roc({name: (torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0]))}),
+        ["cat: area 1.00"],
+    ),
     "costs": (lambda name: figures.costs(fault_costs(name), "BGR costs 5.0"), ["BGR costs 5.0"]),
     "token_heatmap": (
         lambda name: figures.token_heatmap([AttributedText("positive", ["not", name], [-0.5, 0.25])]),
@@ -145,6 +149,20 @@ WITHOUT_NAMES = {
     "accuracy_over_time": (
         lambda: figures.accuracy_over_time(epochs(), level=0.5),
         ["frozen ends at 75 % after 1.0 s", "marks 50 %"],
+    ),
+    "shift_curves": (
+        lambda: figures.shift_curves(
+            pd.DataFrame(
+                [
+                    ["none", 0, 0.8, 0.7, 0.9, 0.75, 0.05, 0.0, 0.1],
+                    ["noise", 1, 0.6, 0.5, 0.7, 0.7, 0.1, 0.05, 0.2],
+                    ["noise", 2, 0.4, 0.3, 0.5, 0.65, 0.25, 0.2, 0.3],
+                ],
+                columns=["shift", "strength", "accuracy", "low", "high", "confidence"]
+                + ["error", "error_low", "error_high"],
+            )
+        ),
+        ["noise 2: accuracy 40 % (30 to 50)"],
     ),
     "growth": (lambda: figures.growth(measurements()), ["folder, 1,000 files: 2.0 s, 500 MB"]),
     "residual_block": (
