@@ -158,7 +158,17 @@ WITHOUT_NAMES = {
                     ["noise", 1, 0.6, 0.5, 0.7, 0.7, 0.1, 0.05, 0.2],
                     ["noise", 2, 0.4, 0.3, 0.5, 0.65, 0.25, 0.2, 0.3],
                 ],
-                columns=["shift", "strength", "accuracy", "low", "high", "confidence", "error", "error_low", "error_high"],
+                columns=[
+                    "shift",
+                    "strength",
+                    "accuracy",
+                    "low",
+                    "high",
+                    "confidence",
+                    "error",
+                    "error_low",
+                    "error_high",
+                ],
             )
         ),
         ["noise 2: accuracy 40 % (30 to 50)"],
