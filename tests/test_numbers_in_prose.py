@@ -194,9 +194,10 @@ SENTENCES = [
     ),
     (
         CARD,
-        "reached on the raw folders (# against #);",
+        "(raw # against #, the course's own # against #, three draws",
         lambda: [
-            on_card(network, "clip art", 33, method).mean()
+            on_card(network, task, 33, method).mean()
+            for task in ("clip art", "course clip art")
             for network, method in (("these weights", "fine-tuned"), ("random", "from scratch"))
         ],
     ),
