@@ -12,8 +12,7 @@ import argparse
 import itertools
 
 import numpy as np
-import pandas as pd
-from transfer_grid import RESULTS, add_rows
+from transfer_grid import add_rows, runs_done
 
 from course_utils.evaluation import INIT_STRATEGIES, train_from
 from course_utils.settings import Settings
@@ -39,14 +38,6 @@ def draw_settings(count: int) -> list[dict]:
     ]
 
 
-def runs_done() -> set[tuple]:
-    """Return the runs that the table has: dataset, start, number of the setting, seed."""
-    if not (RESULTS / TABLE).exists():
-        return set()
-    table = pd.read_csv(RESULTS / TABLE, comment="#")
-    return set(zip(table.dataset, table.start, table.setting, table.seed, strict=True))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--settings", type=int, default=20)
@@ -54,7 +45,8 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=DATASETS, choices=DATASETS)
     options = parser.parse_args()
     command = f"python benchmarks/settings_search.py --settings {options.settings}"
-    done, tried = runs_done(), list(enumerate(draw_settings(options.settings)))
+    done = runs_done(TABLE, "dataset", "start", "setting", "seed")
+    tried = list(enumerate(draw_settings(options.settings)))
     for seed, dataset, (number, own) in itertools.product(options.seeds, options.datasets, tried):
         for strategy in INIT_STRATEGIES:
             if (dataset, strategy.name, number, seed) in done:

@@ -18,11 +18,10 @@ import itertools
 import time
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
-from transfer_grid import RESULTS, add_rows
+from transfer_grid import add_rows, runs_done
 
 from course_utils.data import FolderOfClasses, backbone_transform, backbone_weights, load_splits
 from course_utils.evaluation import (
@@ -74,13 +73,6 @@ def shifted_images(settings: Settings, photographs: Path) -> dict[tuple[str, int
     labels = [classes.index(KNOWN_AS[found.classes[label]]) for _, label in found.samples]
     images["photographs", 0] = in_memory(found, labels, classes)
     return images
-
-
-def runs_done(name: str, *columns: str) -> set[tuple]:
-    if not (RESULTS / name).exists():
-        return set()
-    table = pd.read_csv(RESULTS / name, comment="#")
-    return set(table[list(columns)].itertuples(index=False, name=None))
 
 
 def measure(options: argparse.Namespace) -> None:

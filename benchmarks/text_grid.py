@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", choices=list(COUNTS), default=list(COUNTS))
     options = parser.parse_args()
     command = f"python benchmarks/text_grid.py --steps {options.steps}"
-    done = runs_done("text_grid.csv")
+    done = runs_done("text_grid.csv", "dataset", "asked", "start", "seed")
     reviews = read_reviews()
     kinds = reviews[reviews.split == "test"].kind
     for target, seed in itertools.product(options.targets, options.seeds):

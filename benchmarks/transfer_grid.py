@@ -34,12 +34,12 @@ def add_rows(name: str, rows: list[dict], command: str) -> None:
     pd.DataFrame(rows).round(4).to_csv(path, mode="a", header=False, index=False)
 
 
-def runs_done(name: str) -> set[tuple]:
-    """Return the runs that a table of results has: dataset, number of images asked for, start and seed."""
+def runs_done(name: str, *columns: str) -> set[tuple]:
+    """Return the runs that a table of results has, each by the values of these columns."""
     if not (RESULTS / name).exists():
         return set()
     table = pd.read_csv(RESULTS / name, comment="#", dtype={"asked": str})
-    return set(zip(table.dataset, table.asked, table.start, table.seed, strict=True))
+    return set(table[list(columns)].itertuples(index=False, name=None))
 
 
 def this_machine() -> str:
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     command = f"python benchmarks/transfer_grid.py --steps {options.steps}"
-    done = runs_done("transfer_grid.csv")
+    done = runs_done("transfer_grid.csv", "dataset", "asked", "start", "seed")
     targets = [(dataset, count) for dataset, counts in COUNTS.items() for count in counts]
     for seed, (dataset, count), strategy in itertools.product(options.seeds, targets, INIT_STRATEGIES):
         asked = "all" if count is None else str(count)

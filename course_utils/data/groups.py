@@ -107,8 +107,9 @@ def grouped_split(
 
     own, total = labels[indices], np.bincount(labels[indices])
     present, best, smallest = total > 0, None, np.inf
-    number = max(2, min(round(1 / fraction), len(set(groups[indices]))))
-    if number <= min(len(set(groups[indices])), total.max()):
+    distinct = len(set(groups[indices]))
+    number = max(2, min(round(1 / fraction), distinct))
+    if number <= min(distinct, total.max()):
         folds = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a class smaller than the number of folds
