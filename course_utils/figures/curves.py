@@ -81,9 +81,18 @@ def rates_over_steps(rates: pd.DataFrame) -> DescribedFigure:
     return figure
 
 
+def _panels(figure: DescribedFigure, table: pd.DataFrame) -> list[tuple]:
+    """Return a panel with its title for each dataset of a table, and the dataset's rows."""
+    groups = list(table.groupby("dataset", sort=False))
+    panels = figure.subplots(1, len(groups), squeeze=False)[0]
+    for axes, (dataset, _) in zip(panels, groups, strict=True):
+        axes.set_title(literal(dataset), fontsize=10)
+        axes.grid(axis="y", alpha=0.4)
+    return [(axes, rows) for axes, (_, rows) in zip(panels, groups, strict=True)]
+
+
 def transfer_curves(table: pd.DataFrame, unit: str = "images") -> DescribedFigure:
     """Draw a table of `aggregate_runs`: accuracy over the samples of each class, one panel for a dataset."""
-    datasets = list(dict.fromkeys(table.dataset))
     words = [
         f"{row.dataset}, {row.images_per_class} {unit}, {row.start}: {100 * row.accuracy:.0f} % "
         f"({100 * row.low:.0f} to {100 * row.high:.0f})"
@@ -91,11 +100,10 @@ def transfer_curves(table: pd.DataFrame, unit: str = "images") -> DescribedFigur
     ]
     figure = DescribedFigure(
         f"Test accuracy with 95 % interval over the number of {unit} of each class. {'; '.join(words)}.",
-        figsize=(4.2 * len(datasets), 3.6),
+        figsize=(4.2 * table.dataset.nunique(), 3.6),
     )
-    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
-    for axes, dataset in zip(panels, datasets, strict=True):
-        part = table[table.dataset == dataset]
+    panels = _panels(figure, table)
+    for axes, part in panels:
         for number, (start, (colour, marker, line)) in enumerate(STYLES.items()):
             own = part[part.start == start].sort_values("images_per_class")
             spread = [100 * (own.accuracy - own.low).clip(0), 100 * (own.high - own.accuracy).clip(0)]
@@ -105,10 +113,8 @@ def transfer_curves(table: pd.DataFrame, unit: str = "images") -> DescribedFigur
             axes.errorbar(x, 100 * own.accuracy, spread, **look)
         axes.set(xscale="log", xlabel=f"labelled {unit} of each class")
         _only_ticks_at(axes, part.images_per_class)
-        axes.set_title(literal(dataset), fontsize=10)
-        axes.grid(axis="y", alpha=0.4)
-    panels[0].set_ylabel("test accuracy (%), 95 % interval")
-    panels[-1].legend(loc="lower right")
+    panels[0][0].set_ylabel("test accuracy (%), 95 % interval")
+    panels[-1][0].legend(loc="lower right")
     return figure
 
 
@@ -117,7 +123,6 @@ def best_of_tries(table: pd.DataFrame) -> DescribedFigure:
 
     The columns are `dataset`, `start`, `tries` and `val_accuracy` (0 to 1).
     """
-    datasets = list(dict.fromkeys(table.dataset))
     ends = table.groupby(["dataset", "start"], sort=False).val_accuracy.agg(["first", "last"])
     words = "; ".join(
         f"{dataset}, {start}: from {100 * first:.0f} to {100 * last:.0f} %"
@@ -125,19 +130,17 @@ def best_of_tries(table: pd.DataFrame) -> DescribedFigure:
     )
     figure = DescribedFigure(
         f"Expected validation accuracy of the best of 1 to {table.tries.max()} random settings. {words}.",
-        figsize=(4.2 * len(datasets), 3.4),
+        figsize=(4.2 * table.dataset.nunique(), 3.4),
     )
-    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
-    for axes, dataset in zip(panels, datasets, strict=True):
+    panels = _panels(figure, table)
+    for axes, part in panels:
         for start, (colour, marker, line) in STYLES.items():
-            own = table[(table.dataset == dataset) & (table.start == start)]
+            own = part[part.start == start]
             look = {"color": colour, "markersize": 4, "label": start}
             axes.plot(own.tries, 100 * own.val_accuracy, marker + line, **look)
         axes.set_xlabel("settings tried")
-        axes.set_title(literal(dataset), fontsize=10)
-        axes.grid(axis="y", alpha=0.4)
-    panels[0].set_ylabel("best validation accuracy (%)")
-    panels[-1].legend(loc="lower right")
+    panels[0][0].set_ylabel("best validation accuracy (%)")
+    panels[-1][0].legend(loc="lower right")
     return figure
 
 
@@ -147,7 +150,6 @@ def stage_probes(table: pd.DataFrame) -> DescribedFigure:
     The columns are `dataset`, `stages`, `weights` ("pretrained" or "random"), `accuracy`, and the ends of its
     interval, `low` and `high` (0 to 1).
     """
-    datasets = list(dict.fromkeys(table.dataset))
     words = "; ".join(
         f"{row.dataset}, {row.stages}, {row.weights}: {100 * row.accuracy:.0f} % ({100 * row.low:.0f} to "
         f"{100 * row.high:.0f})"
@@ -155,23 +157,21 @@ def stage_probes(table: pd.DataFrame) -> DescribedFigure:
     )
     figure = DescribedFigure(
         f"Test accuracy of linear probes on the stages of a network, with 95 % intervals. {words}.",
-        figsize=(4.4 * len(datasets), 3.6),
+        figsize=(4.4 * table.dataset.nunique(), 3.6),
     )
     looks = {"pretrained": (BLUE, "o-"), "random": (GREY, "s--")}
-    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
-    for axes, dataset in zip(panels, datasets, strict=True):
+    panels = _panels(figure, table)
+    for axes, part in panels:
         for weights, (colour, look) in looks.items():
-            own = table[(table.dataset == dataset) & (table.weights == weights)]
+            own = part[part.weights == weights]
             spread = [100 * (own.accuracy - own.low), 100 * (own.high - own.accuracy)]
             axes.errorbar(
                 own.stages, 100 * own.accuracy, spread, fmt=look, color=colour, capsize=3, label=weights
             )
         axes.set_xlabel("output of")
         axes.tick_params("x", rotation=30)
-        axes.set_title(literal(dataset), fontsize=10)
-        axes.grid(axis="y", alpha=0.4)
-    panels[0].set_ylabel("test accuracy of a probe (%)")
-    panels[0].legend()
+    panels[0][0].set_ylabel("test accuracy of a probe (%)")
+    panels[0][0].legend()
     return figure
 
 
