@@ -4,9 +4,9 @@ Tokenized datasets, encoders and decoders, named entities, and which tokens a pr
 """
 
 from course_utils.text.attributions import AttributedText, token_attributions
-from course_utils.text.comparison import INIT_STRATEGIES, TARGETS, train_text_from
-from course_utils.text.corpora import SENTIMENTS, WORD_LABELS, read_reviews
-from course_utils.text.data import encode_words, load_reviews, load_topics, split_sentences
+from course_utils.text.comparison import INIT_STRATEGIES, train_text_from
+from course_utils.text.corpora import DOMAINS, SENTIMENTS, WORD_LABELS, read_rated_sentences
+from course_utils.text.data import encode_words, load_sentiment, split_sentences
 from course_utils.text.decoders import (
     few_shot_classify,
     generate,
@@ -23,9 +23,9 @@ from course_utils.text.entities import entity_f1, extract_entities, labels_by_se
 from course_utils.text.names import embed_texts, match_names
 
 __all__ = [
+    "DOMAINS",
     "INIT_STRATEGIES",
     "SENTIMENTS",
-    "TARGETS",
     "WORD_LABELS",
     "AttributedText",
     "TextNetwork",
@@ -37,17 +37,16 @@ __all__ = [
     "generate",
     "labels_by_sentence",
     "load_encoder",
-    "load_reviews",
+    "load_sentiment",
     "load_smollm2",
     "load_tokenizer",
-    "load_topics",
     "match_names",
     "merge_bio",
     "next_token_loss",
     "per_type",
     "pool_last_token",
     "prompt_for",
-    "read_reviews",
+    "read_rated_sentences",
     "small_decoder",
     "smollm2_file",
     "split_sentences",

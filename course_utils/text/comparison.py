@@ -6,7 +6,7 @@ The learning rates were chosen on validation texts and with a seed that no repor
 
 from course_utils.evaluation import Evaluation, InitStrategy, Run, train_and_test
 from course_utils.settings import Settings
-from course_utils.text.data import load_reviews, load_topics
+from course_utils.text.data import load_sentiment
 from course_utils.text.encoders import fine_tuned, from_scratch, frozen, load_tokenizer
 
 INIT_STRATEGIES = (
@@ -15,16 +15,13 @@ INIT_STRATEGIES = (
     InitStrategy("fine-tuned", fine_tuned, lr=1e-3, layer_lr_decay=0.3, augmented=False),
 )
 
-TARGETS = {"sentiment": load_reviews, "topic": load_topics}
-"""What is predicted of a review: whether it praises or blames (2 classes), and what it is about (16)."""
-
 
 def train_text_from(
-    strategy: InitStrategy, settings: Settings, steps: int, target: str = "sentiment"
+    strategy: InitStrategy, settings: Settings, steps: int, domain: str = "films"
 ) -> tuple[Run, Evaluation]:
-    """Train a text network as `train_from` trains one for images, to predict one of `TARGETS`.
+    """Train a text network as `train_from` trains one for images, to predict the sentiment in one domain.
 
-    Returns the run, and the evaluation on the test reviews, so that kinds of reviews can be told apart.
+    Returns the run, and the evaluation on the test texts, so that kinds of texts can be told apart.
     """
-    splits = TARGETS[target](settings, load_tokenizer(settings))
-    return train_and_test(strategy, splits, settings, steps, target)
+    splits = load_sentiment(settings, load_tokenizer(settings), domain)
+    return train_and_test(strategy, splits, settings, steps, domain)

@@ -1,21 +1,52 @@
-"""Texts of lesson 10: reviews, and sentences with named entities.
+"""Texts of lessons 10 and 13: sentences that people have rated, and sentences with named entities.
 
-Those of the `quick` profile ship with the course. Those of `full` come from the Hugging Face hub; they are
-downloaded on first use, to where `huggingface_hub` keeps its files (`HF_HOME`).
+Those of the `quick` profile ship with the course. For `full`, all rated sentences are read from the archive
+that they come from, and the entities from the Hugging Face hub; both are downloaded on first use.
 """
 
+import ast
+import html
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
-from course_utils.data import check_sums
+from course_utils.data import KnownFile, check_sums, download
 from course_utils.errors import DataError
-from course_utils.settings import Settings, shipped_data_folder
+from course_utils.settings import Settings, downloads_folder, shipped_data_folder
 
 SENTIMENTS = ["negative", "positive"]
-"""The classes of a review, in the order of their numbers."""
+"""The classes of a rated sentence, in the order of their numbers."""
+
+DOMAINS = {
+    "films": "movieReviewSnippets",
+    "products": "amazonReviewSnippets",
+    "editorials": "nytEditorialSnippets",
+    "tweets": "tweets",
+}
+"""The four worlds that the rated sentences come from, and how their files in the archive begin."""
+
+RATINGS = range(-4, 5)
+"""From extremely negative to extremely positive; 0 is neutral."""
+
+LEAST_MEAN = 0.5
+"""A sentence whose mean rating is nearer to 0 has no side, and gets no label."""
+
+NEAR_TWIN = 0.7
+"""Two sentences at least this alike (see `likeness`) never lie on both sides of a split."""
+
+RATED_ARCHIVE = KnownFile(
+    "vaderSentiment-3.3.2.tar.gz",
+    ("https://files.pythonhosted.org/packages/source/v/vaderSentiment/vaderSentiment-3.3.2.tar.gz",),
+    sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+    size=2466783,
+)
+"""The source archive of vaderSentiment (Hutto and Gilbert, 2014), which has the rated sentences."""
 
 ENTITY_TYPES = ["PER", "LOC", "ORG", "OTHER"]
 """A person, a place, an organisation, and a name of anything else."""
@@ -24,7 +55,6 @@ WORD_LABELS = ["O", *(f"{begin}-{kind}" for kind in ENTITY_TYPES for begin in "B
 """The classes of a word (Ramshaw and Marcus, 1995, arXiv:cmp-lg/9505040): B begins an entity, I continues it,
 and O is outside."""
 
-SST2 = {"repo_id": "stanfordnlp/sst2", "revision": "main"}
 CONLL2003 = {"repo_id": "eriktks/conll2003", "revision": "refs/convert/parquet"}
 
 # CoNLL-2003 numbers its labels in this order; MISC is what the course calls OTHER.
@@ -38,25 +68,120 @@ class Sentence(NamedTuple):
     labels: list[str]
 
 
-def read_reviews(settings: Settings | None = None) -> pd.DataFrame:
-    """Return the reviews of the settings' profile: one row each, with text, label and split.
+def read_rated_sentences(settings: Settings | None = None) -> pd.DataFrame:
+    """Return the rated sentences of the settings' profile: one row each.
 
-    In the `quick` profile these are the 640 reviews that ship, which also have a topic and a kind (plain,
-    negation, irony or mixed); in the `full` profile SST-2 (Socher et al., 2013, aclanthology.org/D13-1170).
+    The columns are id, domain (one of `DOMAINS`), split ("train" or "test"), label (one of `SENTIMENTS`, by
+    the sign of the mean rating), mean (-4 to 4), raters (how many), agreement (the share of raters, 0 to 1,
+    whose rating has the sign of the mean), ratings (how many gave each of `RATINGS`, a tuple) and text.
+
+    In the `quick` profile these are 5,000 sentences that ship, half of them positive. In `full` the test
+    sentences are the same; all others of the archive with a label are for training, except near twins of a
+    test sentence, and sentences of a review or an article that has one in the test.
 
     Raises:
         DataError: If the file is missing or damaged, or cannot be downloaded.
     """
+    shipped = pd.read_csv(_shipped("sentences.csv"), dtype={"id": str}, keep_default_na=False)
+    shipped["ratings"] = shipped.ratings.map(lambda counts: tuple(map(int, counts.split())))
     if settings is None or settings.profile != "full":
-        return pd.read_csv(_shipped("reviews.csv"))
-    parts = []
-    # The labels of SST-2's own test are secret; its 872 validation sentences are the test set, as is usual.
-    for split, name in {"train": "train", "test": "validation"}.items():
-        table = _from_hub(SST2, f"data/{name}-00000-of-00001.parquet")
-        label = table["label"].map(dict(enumerate(SENTIMENTS)))
-        columns = {"text": table["sentence"].str.strip(), "label": label, "split": split}
-        parts.append(pd.DataFrame({**columns, "topic": "film", "kind": "any"}))
+        return _with_ratings(shipped)
+    test = shipped[shipped.split == "test"]
+    table = read_archive(download(RATED_ARCHIVE, downloads_folder()))
+    table = table[~table.source.isin(source_of(test.id)) & (mean_rating(table.ratings).abs() >= LEAST_MEAN)]
+    parts = [test]
+    for domain, own in table.groupby("domain", sort=False):
+        twin = (likeness(own.text, test.text[test.domain == domain]) >= NEAR_TWIN).sum(axis=1) > 0
+        parts.append(own[~np.asarray(twin).ravel()].assign(split="train"))
+    return _with_ratings(pd.concat(parts, ignore_index=True))
+
+
+def read_archive(path: Path) -> pd.DataFrame:
+    """Return all sentences of the archive: id, domain, source, ratings and text, in the archive's order.
+
+    A source is a review of products or an editorial; a film sentence and a tweet stand for themselves.
+
+    Raises:
+        DataError: If it is not the archive, or a sentence has no ratings.
+    """
+    try:
+        with tarfile.open(path) as outer:
+            (name,) = (name for name in outer.getnames() if name.endswith("/hutto_ICWSM_2014.tar.gz"))
+            content = io.BytesIO(outer.extractfile(name).read())
+        with tarfile.open(fileobj=content) as inner:
+            parts = [_read_domain(inner, domain) for domain in DOMAINS]
+    except (tarfile.TarError, OSError, EOFError, KeyError, ValueError) as error:
+        raise DataError(
+            "The archive with the rated sentences cannot be read.",
+            where=path,
+            expected="the source archive of vaderSentiment 3.3.2, with hutto_ICWSM_2014.tar.gz inside",
+            found=f"{type(error).__name__}: {error}",
+            do=f"Delete it and download it again; its SHA-256 begins with {RATED_ARCHIVE.sha256[:12]}.",
+        ) from error
     return pd.concat(parts, ignore_index=True)
+
+
+def _read_domain(archive: tarfile.TarFile, domain: str) -> pd.DataFrame:
+    texts, ratings = (
+        _read_rows(archive, f"hutto_ICWSM_2014/{DOMAINS[domain]}_{kind}.txt")
+        for kind in ("GroundTruth", "anonDataRatings")
+    )
+    rows = []
+    for key, (_, text) in texts.items():
+        given = ast.literal_eval(ratings[key][-1])
+        counts = tuple(given.count(rating) for rating in RATINGS)
+        rows.append({"id": f"{domain}-{key}", "domain": domain, "ratings": counts, "text": text})
+    table = pd.DataFrame(rows)
+    return table.assign(source=source_of(table.id))
+
+
+def _read_rows(archive: tarfile.TarFile, name: str) -> dict[str, list[str]]:
+    """Return the cells of a tab-separated file after the first, which is the key, line by line."""
+    rows = {}
+    for line in archive.extractfile(name).read().split(b"\n"):
+        try:  # most lines are Latin-1, some films' are UTF-8
+            text = line.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = line.decode("latin-1")
+        key, *cells = html.unescape(html.unescape(text)).strip().split("\t")
+        if cells:
+            rows[key] = cells
+    return rows
+
+
+def source_of(ids: pd.Series) -> pd.Series:
+    """Return the review or article that each sentence is from, by its id."""
+    return ids.str.partition("_")[0]
+
+
+def likeness(texts: pd.Series, others: pd.Series) -> csr_array:
+    """Return how alike each text is to each other one, from 0 to 1: sparse, float64, [texts, others].
+
+    The cosine between their TF-IDF vectors of runs of three to five characters, which small changes of
+    spelling hardly alter (as in Huang, 2008, "Similarity measures for text document clustering").
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
+    vectorizer.fit(pd.concat([texts, others]))
+    return csr_array(vectorizer.transform(texts) @ vectorizer.transform(others).T)
+
+
+def mean_rating(ratings: pd.Series) -> pd.Series:
+    """Return the mean rating (float64, -4 to 4) of each sentence, from how many raters gave each rating."""
+    counts = np.array(ratings.to_list())
+    return pd.Series(counts @ np.array(RATINGS) / counts.sum(axis=1), index=ratings.index)
+
+
+def _with_ratings(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with what follows from the ratings: the label, the mean, the raters, the agreement."""
+    counts, mean = np.array(table.ratings.to_list()), mean_rating(table.ratings)
+    positive = (mean > 0).astype(int)
+    agreeing = np.where(positive, counts[:, 5:].sum(axis=1), counts[:, :4].sum(axis=1))
+    columns = {"id": table.id, "domain": table.domain, "split": table.split}
+    columns |= {"label": positive.map(dict(enumerate(SENTIMENTS))), "mean": mean}
+    columns |= {"raters": counts.sum(axis=1), "agreement": agreeing / counts.sum(axis=1)}
+    return pd.DataFrame({**columns, "ratings": table.ratings, "text": table.text})
 
 
 def read_entities(settings: Settings | None = None) -> dict[str, list[Sentence]]:

@@ -1,7 +1,7 @@
 """Text datasets, and how a tokenizer turns them into samples (lesson 10).
 
 A *tokenizer* splits a text into tokens and gives each its id. A batch of texts is made as long as its longest
-by *padding*. From there on a text is a sample like a picture: a tensor and a label. A whole review has one
+by *padding*. From there on a text is a sample like a picture: a tensor and a label. A whole text has one
 label; in a sentence with named entities, every word has one.
 """
 
@@ -13,14 +13,18 @@ from torch.utils.data import TensorDataset
 
 from course_utils.data import Splits, limit_per_class, stratified_split
 from course_utils.errors import DataError
-from course_utils.settings import Settings
-from course_utils.text.corpora import SENTIMENTS, WORD_LABELS, Sentence, read_entities, read_reviews
+from course_utils.settings import Settings, unknown_name
+from course_utils.text.corpora import (
+    DOMAINS,
+    SENTIMENTS,
+    WORD_LABELS,
+    Sentence,
+    read_entities,
+    read_rated_sentences,
+)
 
 MAX_TOKENS = 128
 """What is longer is cut off; of the texts that ship, none is."""
-
-TOPIC_TEST_FRACTION = 0.375
-"""Fifteen of the forty reviews of each topic."""
 
 
 class TextDataset(TensorDataset):
@@ -115,40 +119,26 @@ def _check_labels(sentence: Sentence, classes: Sequence[str]) -> None:
         )
 
 
-def load_reviews(settings: Settings, tokenizer) -> Splits:
-    """Return the reviews as training, validation and test samples.
+def load_sentiment(settings: Settings, tokenizer, domain: str = "films") -> Splits:
+    """Return the rated sentences of one domain, with their sentiment as the label: 2 classes.
 
     Validation texts are drawn from the training texts as `load_splits` draws images: by the seed, with the
-    same share of every class. In the reviews that ship, test texts are about topics of their own.
-    `images_per_class` is here the number of texts of each class.
+    same share of each class. Test texts are those of the table, from other reviews and articles than
+    training's. `images_per_class` is here the number of texts of each class.
 
     Raises:
+        ConfigError: If there is no such domain.
         DataError: If the texts cannot be had, or are too few to be split.
     """
-    table = read_reviews(settings)
+    if domain not in DOMAINS:
+        raise unknown_name("domain", domain, DOMAINS)
+    table = read_rated_sentences(settings)
+    table = table[table.domain == domain]
     source, test = (
         encode_texts(tokenizer, part.text, part.label.map(SENTIMENTS.index), SENTIMENTS)
         for part in (table[table.split == "train"], table[table.split == "test"])
     )
-    return _split(source, np.arange(len(source)), test, settings)
-
-
-def load_topics(settings: Settings, tokenizer) -> Splits:
-    """Return the reviews that ship once more, with their topic as the label: sixteen classes of forty.
-
-    Here all topics are on both sides, or there would be nothing to learn. The test reviews, fifteen of each
-    topic, are the same for every seed and profile: the public reviews of `full` have no topics. Arguments and
-    errors are those of `load_reviews`.
-    """
-    table = read_reviews()
-    topics = sorted(table.topic.unique())
-    source = encode_texts(tokenizer, table.text, table.topic.map(topics.index), topics)
-    labelled, test = stratified_split(source, np.arange(len(source)), TOPIC_TEST_FRACTION, seed=0)
-    return _split(source, labelled, source.subset(test), settings)
-
-
-def _split(source: TextDataset, labelled: np.ndarray, test: TextDataset, settings: Settings) -> Splits:
-    chosen = limit_per_class(source, labelled, settings.images_per_class, settings.seed)
+    chosen = limit_per_class(source, np.arange(len(source)), settings.images_per_class, settings.seed)
     train, val = stratified_split(source, chosen, settings.val_fraction, settings.seed)
     return Splits(source.subset(train), source.subset(val), test, source.classes)
 
