@@ -11,11 +11,14 @@ from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.lessons import LessonRun, run_lessons, write_file
 
+NOT_STORED = "output-not-stored"
+
 
 def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
     """Run lessons in the quick profile and store their outputs in the notebooks themselves.
 
     Progress bars are left out, since a stored one cannot be drawn; so are papermill's cells and metadata. A
+    cell with the tag "output-not-stored" shows texts that only the data folder may hold: it stays empty. A
     lesson that fails is left as it was.
 
     Raises:
@@ -31,7 +34,8 @@ def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
             executed = nbformat.read(Path(output) / notebook.name, as_version=4)
             for cell, done in zip(source.cells, executed.cells, strict=True):
                 if cell.cell_type == "code":
-                    cell.outputs = [out for out in done.outputs if not _is_progress_bar(out)]
+                    kept = [out for out in done.outputs if not _is_progress_bar(out)]
+                    cell.outputs = [] if NOT_STORED in cell.metadata.get("tags", []) else kept
                     cell.execution_count = done.execution_count
             write_file(notebook, nbformat.writes(source) + "\n")
     return runs

@@ -5,21 +5,25 @@ Tokenized datasets, encoders and decoders, named entities, and which tokens a pr
 
 from course_utils.text.attributions import AttributedText, token_attributions
 from course_utils.text.comparison import INIT_STRATEGIES, train_text_from
-from course_utils.text.corpora import DOMAINS, SENTIMENTS, WORD_LABELS, read_rated_sentences
+from course_utils.text.corpora import (
+    DOMAINS,
+    SENTIMENTS,
+    WORD_LABELS,
+    one_rater_accuracy,
+    read_rated_sentences,
+)
 from course_utils.text.data import encode_words, load_sentiment, split_sentences
 from course_utils.text.decoders import (
     few_shot_classify,
     generate,
     load_smollm2,
-    next_token_loss,
     pool_last_token,
     prompt_for,
     small_decoder,
     smollm2_file,
-    train_decoder,
 )
 from course_utils.text.encoders import TextNetwork, load_encoder, load_tokenizer
-from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, merge_bio, per_type
+from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, per_type
 from course_utils.text.names import embed_texts, match_names
 
 __all__ = [
@@ -41,8 +45,7 @@ __all__ = [
     "load_smollm2",
     "load_tokenizer",
     "match_names",
-    "merge_bio",
-    "next_token_loss",
+    "one_rater_accuracy",
     "per_type",
     "pool_last_token",
     "prompt_for",
@@ -51,6 +54,5 @@ __all__ = [
     "smollm2_file",
     "split_sentences",
     "token_attributions",
-    "train_decoder",
     "train_text_from",
 ]

@@ -173,6 +173,24 @@ def mean_rating(ratings: pd.Series) -> pd.Series:
     return pd.Series(counts @ np.array(RATINGS) / counts.sum(axis=1), index=ratings.index)
 
 
+def one_rater_accuracy(ratings: pd.Series) -> np.ndarray:
+    """Return how often one rater agrees with all the others about the side of each sentence.
+
+    A sentence's side is the sign of the mean of the others' ratings. A rater who has chosen 0, and others
+    whose mean is 0, take no side: that counts as half, as a guess between two sides would.
+
+    Args:
+        ratings: How many raters gave each of `RATINGS`, a tuple for each sentence.
+
+    Returns:
+        float64, [sentences], from 0 to 1: the mean over its raters.
+    """
+    counts, given = np.array(ratings.to_list()), np.array(RATINGS)
+    others = (counts @ given)[:, None] - given  # their sum; where nobody gave this rating, it counts 0 times
+    right = (1 + np.sign(given) * np.sign(others)) / 2
+    return (counts * right).sum(axis=1) / counts.sum(axis=1)
+
+
 def _with_ratings(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with what follows from the ratings: the label, the mean, the raters, the agreement."""
     counts, mean = np.array(table.ratings.to_list()), mean_rating(table.ratings)

@@ -1,4 +1,4 @@
-"""Decoders such as GPT, and how they are transferred: by a prompt, by examples, by training (lesson 10).
+"""Decoders such as GPT, and how they are transferred: by a prompt, by examples, by a new head (lesson 10).
 
 An encoder attends to a text in both directions. A *decoder* reads from left to right, and was trained to
 predict the next token (Radford et al., 2018, "Improving language understanding by generative
@@ -19,7 +19,7 @@ from course_utils.models import eval_mode
 from course_utils.settings import set_seed
 from course_utils.text.corpora import SENTIMENTS
 from course_utils.text.data import TextDataset
-from course_utils.training import fast_inference, make_accelerator
+from course_utils.training import fast_inference
 
 PROMPT = "Review: {text}\nSentiment:"
 
@@ -39,63 +39,6 @@ def small_decoder(tokenizer, *, width: int = 128, layers: int = 2, seed: int = 0
     ends = {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
     config = GPT2Config(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **ends, **sizes)
     return GPT2LMHeadModel(config)
-
-
-def train_decoder(
-    model: nn.Module,
-    texts: TextDataset,
-    *,
-    epochs: int = 8,
-    batch_size: int = 16,
-    lr: float = 2e-3,
-    seed: int = 0,
-) -> list[float]:
-    """Train a causal model of `transformers`, in place, to predict each next token of whole texts.
-
-    Their labels are not used. The optimizer is AdamW, whose learning rate decays linearly to 0; the order of
-    the texts follows from the seed. Returns the mean loss of a token in each epoch, in nats.
-    """
-    ids, device = texts.tensors[0][:, 0], next(model.parameters()).device
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
-    steps = epochs * -(-len(ids) // batch_size)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, total_iters=steps)
-    generator, losses = torch.Generator().manual_seed(seed), []
-    accelerator = make_accelerator(device)
-    optimizer, schedule = accelerator.prepare(optimizer, schedule)
-    model.train()
-    for _ in tqdm(range(epochs), desc="epochs"):
-        total, tokens = 0.0, 0
-        for rows in torch.randperm(len(ids), generator=generator).split(batch_size):
-            optimizer.zero_grad()
-            with accelerator.autocast():
-                loss, count = _summed_loss(model, ids[rows].to(device))
-            accelerator.backward(loss / count)
-            optimizer.step()
-            schedule.step()
-            total, tokens = total + loss.item(), tokens + count
-        losses.append(total / tokens)
-    model.eval()
-    return losses
-
-
-def next_token_loss(model: nn.Module, texts: TextDataset, batch_size: int = 32) -> float:
-    """Return the mean cross-entropy of a decoder's predictions of each next token, in nats."""
-    ids, device = texts.tensors[0][:, 0], next(model.parameters()).device
-    with eval_mode(model), fast_inference(device):
-        parts = [_summed_loss(model, rows.to(device)) for rows in ids.split(batch_size)]
-    return sum(loss.item() for loss, _ in parts) / sum(count for _, count in parts)
-
-
-def _summed_loss(model: nn.Module, ids: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """Return the sum of the losses of all tokens but the first of each text, and their number."""
-    pad = model.config.pad_token_id
-    ids = ids[:, : int((ids != pad).sum(dim=1).max())]
-    predicted = ids[:, 1:] != pad
-    # Logits for the whole vocabulary are expensive: they are computed only where a token follows.
-    hidden = model.base_model(input_ids=ids, attention_mask=(ids != pad).long()).last_hidden_state
-    logits = model.get_output_embeddings()(hidden[:, :-1][predicted])
-    loss = nn.functional.cross_entropy(logits.float(), ids[:, 1:][predicted], reduction="sum")
-    return loss, int(predicted.sum())
 
 
 def generate(

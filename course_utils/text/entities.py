@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
 from course_utils.errors import DataError
 from course_utils.evaluation import Evaluation
@@ -85,18 +84,6 @@ def per_type(truth: Labels, predicted: Labels) -> pd.DataFrame:
     table = pd.DataFrame.from_dict(rows, orient="index")
     table = table.rename(columns={"f1-score": "f1", "support": "names"}).rename_axis("type")
     return table[["precision", "recall", "f1", "names"]].astype({"names": int})
-
-
-def merge_bio(result: Evaluation) -> Evaluation:
-    """Return an evaluation without the distinction of B and I: B-PER and I-PER become PER.
-
-    So types can be confused with each other in a matrix of five rows, which `figures.confusion` draws.
-    """
-    types = [name.partition("-")[2] or name for name in result.classes]
-    names = list(dict.fromkeys(types))
-    column = torch.tensor([names.index(name) for name in types])
-    probabilities = torch.zeros(len(result.labels), len(names)).index_add_(1, column, result.probabilities)
-    return Evaluation(probabilities, column[result.labels], names)
 
 
 def extract_entities(words: Sequence[str], labels: Sequence[str]) -> list[tuple[str, str]]:

@@ -84,7 +84,7 @@ def view_everything(options):
     features = np.lib.format.open_memmap(folder / "features.npy", mode, np.float16, (count, 1280))
     if done < count:
         teacher = load_teacher()
-        drawings = load_drawings(options.drawings, folder / "drawings.npy")
+        drawings = load_drawings(options.drawings, folder / "drawings.npy") if options.drawings else ()
         log.info("%d drawings", len(drawings))
         data = Views(
             load_cifar10(options.cifar10),
@@ -283,7 +283,7 @@ def read_options(words=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cifar10", type=Path, required=True, help="folder with train/<class>/")
     parser.add_argument("--photographs", type=Path, required=True, help="folder of JPEG files")
-    parser.add_argument("--drawings", type=Path, nargs="+", required=True, help="folders")
+    parser.add_argument("--drawings", type=Path, nargs="*", default=[], help="folders; none: no drawings")
     parser.add_argument("--output", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--views", type=int, default=100_000, help="views shown to the teacher")
     parser.add_argument("--images", type=int, default=640_000, help="images shown to the student")

@@ -1,7 +1,8 @@
 """The pictures that the network is taught with: no labels, only images.
 
 Three kinds of source go in: the CIFAR-10 training images, a folder of photographs, and folders of
-drawings (PNG or SVG files, or npm packages of emoji in Iconify's form, with an ``icons.json``).
+drawings (PNG or SVG files, or npm packages of emoji in Iconify's form, with an ``icons.json``). Drawings
+may be left out: then the others have their share.
 Out comes an endless, numbered row of augmented views. Each view is made twice from the same crop:
 large for the teacher, small for the student.
 """
@@ -116,6 +117,7 @@ class Views(Dataset):
     def __init__(self, cifar10, photographs, drawings, start, stop, seed):
         self.cifar10, self.photographs, self.drawings = cifar10, photographs, drawings
         self.numbers, self.seed = range(start, stop), seed
+        self.shares = {kind: share for kind, share in SHARES.items() if kind != "drawing" or len(drawings)}
 
     def __len__(self):
         return len(self.numbers)
@@ -123,7 +125,7 @@ class Views(Dataset):
     def __getitem__(self, index):
         number = self.numbers[index]
         dice = random.Random(f"{self.seed}-{number}")
-        kind = dice.choices(list(SHARES), SHARES.values())[0]
+        kind = dice.choices(list(self.shares), self.shares.values())[0]
         if kind == "cifar10":
             view = self.cifar10_view(dice)
         elif kind == "photograph":
@@ -181,7 +183,7 @@ class Views(Dataset):
     def grey_object_view(self, dice):
         """Low resolution and no colour, mostly one thing on black: as in old scans and sensors."""
         source = dice.random()
-        if source < 0.2:
+        if source < 0.2 or not len(self.drawings):
             scene = self.photograph_view(dice) if dice.random() < 0.5 else self.cifar10_view(dice)
             scene = scene.convert("L")
         else:

@@ -1,78 +1,163 @@
 """Tests of the texts that ship, which are what their card says, and of stand-ins for those of the hub."""
 
-import csv
+import hashlib
+import io
 import json
 import re
 import shutil
+import tarfile
 from collections import Counter
 
 import pandas as pd
 import pytest
 
+from course_utils.data import KnownFile
 from course_utils.errors import DataError
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.text import corpora
-from course_utils.text.corpora import ENTITY_TYPES, SENTIMENTS, WORD_LABELS, read_entities, read_reviews
+from course_utils.text.corpora import (
+    DOMAINS,
+    ENTITY_TYPES,
+    LEAST_MEAN,
+    NEAR_TWIN,
+    RATED_ARCHIVE,
+    RATINGS,
+    WORD_LABELS,
+    likeness,
+    one_rater_accuracy,
+    read_archive,
+    read_entities,
+    read_rated_sentences,
+    source_of,
+)
 from course_utils.text.entities import extract_entities
 
 FOLDER = REPOSITORY_FOLDER / "data" / "text"
-REVIEWS = read_reviews()
+RATED = read_rated_sentences()
 ENTITIES = read_entities()
 FULL = Settings(profile="full")
-KINDS = {"plain": 9, "negation": 5, "irony": 3, "mixed": 3}  # of each topic and label
 COMMON_WORDS = {"Brothers", "Cape", "Captain", "Club", "Ministry", "Mount", "Prize", "Royal", "The"}
-TEST_TOPICS = {"museum", "hairdresser", "bicycle", "language course", "tent"}
 
 
-def words(text):
-    return re.findall(r"[a-z']+", text.lower())
+def test_there_are_as_many_sentences_as_the_card_says():
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    counts = RATED.groupby(["domain", "split", "label"]).size().unstack(["split", "label"])
+    assert set(counts.index) == set(DOMAINS) and (counts["test"] == 200).all(axis=None)
+    assert counts["train"].positive.to_dict() == counts["train"].negative.to_dict()
+    assert counts["train"].positive.to_dict() == {
+        "films": 600,
+        "products": 400,
+        "editorials": 300,
+        "tweets": 400,
+    }
+    sizes = RATED.split.value_counts()
+    assert f"| {sizes['train']:,} | {sizes['test']:,} | MIT" in card
+    assert RATED.id.is_unique and sum(file.stat().st_size for file in FOLDER.glob("*.*")) < 1_000_000
 
 
-def test_there_are_as_many_reviews_of_each_topic_label_and_kind_as_the_card_says():
-    assert list(REVIEWS.columns) == ["id", "split", "topic", "label", "kind", "text"]
-    assert REVIEWS.id.is_unique
-    counts = REVIEWS.groupby(["topic", "label", "kind"]).size()
-    assert len(counts) == 16 * 2 * 4
-    assert all(count == KINDS[kind] for (*_, kind), count in counts.items())
-    assert set(REVIEWS[REVIEWS.split == "test"].topic) == TEST_TOPICS
-    assert set(REVIEWS[REVIEWS.split == "train"].topic) == set(REVIEWS.topic) - TEST_TOPICS
+def test_labels_follow_from_the_ratings():
+    for row in RATED.sample(200, random_state=0).itertuples():
+        given = [rating for rating, count in zip(RATINGS, row.ratings, strict=True) for _ in range(count)]
+        assert row.raters == len(given) >= 15
+        assert row.mean == pytest.approx(sum(given) / len(given)) and abs(row.mean) >= LEAST_MEAN
+        assert row.label == ("positive" if row.mean > 0 else "negative")
+        same = [rating for rating in given if rating * row.mean > 0]
+        assert row.agreement == pytest.approx(len(same) / len(given))
 
 
-def test_no_review_is_there_twice_or_nearly_so():
-    assert not REVIEWS.text.str.casefold().duplicated().any()
-    sets = [set(words(text)) for text in REVIEWS.text]
-    for one, mine in enumerate(sets):
-        for other in range(one):
-            share = len(mine & sets[other]) / len(mine | sets[other])
-            assert share < 0.5, (REVIEWS.text[one], REVIEWS.text[other])
+def test_no_source_and_no_near_twin_is_on_both_sides():
+    for _, own in RATED.groupby("domain"):
+        train, test = own[own.split == "train"], own[own.split == "test"]
+        assert not set(source_of(train.id)) & set(source_of(test.id))
+        assert likeness(train.text, test.text).max() < NEAR_TWIN
+    twins = pd.Series(["My phone is really good!"]), pd.Series(["my phone is really good!!"])
+    assert likeness(*twins).max() >= NEAR_TWIN
 
 
-def test_no_run_of_six_words_is_in_training_and_test():
-    def runs(split):
-        texts = REVIEWS[REVIEWS.split == split].text
-        return {tuple(own[n : n + 6]) for own in map(words, texts) for n in range(len(own) - 5)}
-
-    assert not runs("train") & runs("test")
-
-
-def test_reviews_are_of_many_lengths_and_plain_text():
-    lengths = REVIEWS.text.map(lambda text: len(text.split()))
-    assert lengths.min() <= 2 and lengths.max() >= 50
-    assert 12 < lengths.mean() < 20
-    assert REVIEWS.text.map(lambda text: text == text.strip() and text.isprintable()).all()
-    with (FOLDER / "reviews.csv").open(encoding="utf-8", newline="") as file:
-        assert len({len(row) for row in csv.reader(file)}) == 1
+def test_no_wording_of_the_sentences_is_anywhere_but_in_their_folder():
+    tracked = [*REPOSITORY_FOLDER.glob("*.md")]
+    for folder in ("notebooks", "docs", "tests", "benchmarks", "course_utils"):
+        tracked += [
+            p for end in ("ipynb", "md", "py", "csv") for p in (REPOSITORY_FOLDER / folder).rglob(f"*.{end}")
+        ]
+    elsewhere = "\n".join(path.read_text(encoding="utf-8") for path in tracked)
+    long = [text for text in RATED.text if len(text) > 40]
+    assert len(long) > 4000
+    pieces = {text[:40] for text in long} | {text[-40:] for text in long}
+    assert not [piece for piece in pieces if piece in elsewhere]
 
 
-def test_a_word_count_alone_does_not_solve_the_test():
-    # If it did, the test would not ask for more than the training's words.
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.naive_bayes import MultinomialNB
+def test_one_rater_is_compared_with_the_others_only():
+    ratings = pd.Series(
+        [(0, 0, 0, 1, 0, 2, 0, 0, 0), (0, 0, 0, 0, 1, 0, 1, 0, 0), (0, 0, 1, 0, 0, 0, 1, 0, 0)]
+    )
+    # -1, 1, 1: wrong, and the others of each 1 take no side. 0, 2: a rater or the others take no side.
+    assert one_rater_accuracy(ratings).tolist() == pytest.approx([(0.5 + 0.5 + 0) / 3, 0.5, 0])
 
-    train, test = (REVIEWS[REVIEWS.split == split] for split in ("train", "test"))
-    counter = CountVectorizer().fit(train.text)
-    bayes = MultinomialNB().fit(counter.transform(train.text), train.label)
-    assert 0.5 < bayes.score(counter.transform(test.text), test.label) < 0.75
+
+def archive_of(lines, path):
+    """Write an archive as vaderSentiment's, with these lines in its files."""
+    inner, outer = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as tar:
+        for name, content in lines.items():
+            member = tarfile.TarInfo(f"hutto_ICWSM_2014/{name}.txt")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    with tarfile.open(fileobj=outer, mode="w:gz") as tar:
+        member = tarfile.TarInfo("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz")
+        member.size = len(inner.getvalue())
+        tar.addfile(member, io.BytesIO(inner.getvalue()))
+    path.write_bytes(outer.getvalue())
+    return path
+
+
+def small_archive(path):
+    lines = {}
+    for name in DOMAINS.values():
+        lines[f"{name}_GroundTruth"] = (
+            b"1_1\t2.0\tA caf\xe9 &amp; a view\n1_2\t-2.0\tA na\xc3\xafve, dull plot\n"
+        )
+        lines[f"{name}_anonDataRatings"] = b"\xef\xbb\xbf1_1\t2.0\t0\t[1, 3]\n1_2\t-2.0\t0\t[-2, -2]\n"
+    return archive_of(lines, path)
+
+
+def test_an_archive_is_read_whatever_its_encoding(tmp_path):
+    table = read_archive(small_archive(tmp_path / "small.tar.gz"))
+    assert list(table.domain.unique()) == list(DOMAINS) and len(table) == 8
+    assert table.text[0] == "A café & a view" and table.text[1] == "A naïve, dull plot"
+    assert table.id[0] == "films-1_1" and table.source[0] == "films-1"
+    assert table.ratings[0] == (0, 0, 0, 0, 0, 1, 0, 1, 0)
+
+
+def test_an_archive_that_is_something_else_is_an_error(tmp_path):
+    path = tmp_path / "other.tar.gz"
+    for content in (b"no archive", archive_of({}, tmp_path / "empty.tar.gz").read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="cannot be read"):
+            read_archive(path)
+
+
+def test_full_adds_all_other_sentences_and_keeps_the_test(tmp_path, monkeypatch):
+    archive = small_archive(tmp_path / RATED_ARCHIVE.name)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(corpora, "RATED_ARCHIVE", KnownFile(archive.name, sha256=digest))
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    table = read_rated_sentences(FULL)
+    assert table[table.split == "test"].id.tolist() == RATED[RATED.split == "test"].id.tolist()
+    # The products' review 1 and the editorials' article 1 are in training here, and so are these two films.
+    sources = set(source_of(RATED[RATED.split == "test"].id))
+    wanted = [f"{domain}-1_{n}" for domain in DOMAINS for n in (1, 2) if f"{domain}-1" not in sources]
+    assert table[table.split == "train"].id.tolist() == wanted and wanted
+
+
+@pytest.mark.parametrize("way", ["a network", "a mirror"])
+def test_full_without_its_archive_says_what_to_do(way, no_network, no_waiting, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    if way == "a mirror":
+        monkeypatch.setenv("COURSE_MIRROR", str(tmp_path / "empty"))
+    with pytest.raises(DataError, match="could not be downloaded") as error:
+        read_rated_sentences(FULL)
+    assert 'profile="quick"' in str(error.value)
 
 
 def test_names_are_labelled_in_bio():
@@ -121,42 +206,29 @@ def test_no_sentence_is_there_twice():
 
 def test_texts_that_were_changed_are_an_error(tmp_path, monkeypatch):
     shutil.copytree(FOLDER, tmp_path / "text")
-    path = tmp_path / "text" / "reviews.csv"
-    path.write_bytes(path.read_bytes().replace(b"positive", b"negative", 1))
+    path = tmp_path / "text" / "sentences.csv"
+    path.write_bytes(path.read_bytes().replace(b"films", b"tweets", 1))
     monkeypatch.setattr(corpora, "shipped_data_folder", lambda: tmp_path)
     with pytest.raises(DataError, match="missing or damaged") as error:
-        read_reviews()
+        read_rated_sentences()
     assert str(path) in str(error.value)
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """Serve small tables in the form of SST-2's and CoNLL-2003's from a folder; list the requests."""
+    """Serve small tables in the form of CoNLL-2003's from a folder; list the requests."""
     pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[text]'")
     requested = []
 
     def download(repo_id, filename, repo_type, revision):
         requested.append(filename)
         path = tmp_path / filename.replace("/", "-")
-        if "sst2" in repo_id:
-            pd.DataFrame(
-                {"idx": [0, 1], "sentence": ["a dull film ", "great fun "], "label": [0, 1]}
-            ).to_parquet(path)
-        else:
-            words, tags = [["EU", "rejects", "German", "call"], []], [[3, 0, 7, 0], []]
-            pd.DataFrame({"id": ["0", "1"], "tokens": words, "ner_tags": tags}).to_parquet(path)
+        words, tags = [["EU", "rejects", "German", "call"], []], [[3, 0, 7, 0], []]
+        pd.DataFrame({"id": ["0", "1"], "tokens": words, "ner_tags": tags}).to_parquet(path)
         return str(path)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     return requested
-
-
-def test_sst2_has_the_columns_of_the_reviews_that_ship(hub):
-    table = read_reviews(FULL)
-    assert set(read_reviews().columns) - {"id"} == set(table.columns)
-    assert table.text.tolist() == ["a dull film", "great fun"] * 2
-    assert set(table.label) == set(SENTIMENTS) and list(table.split) == ["train"] * 2 + ["test"] * 2
-    assert hub == [f"data/{name}-00000-of-00001.parquet" for name in ("train", "validation")]
 
 
 def test_conll_s_misc_is_called_other_and_empty_sentences_are_left_out(hub):
@@ -168,11 +240,8 @@ def test_conll_s_misc_is_called_other_and_empty_sentences_are_left_out(hub):
     assert set(corpora.CONLL_LABELS) == set(WORD_LABELS)
 
 
-@pytest.mark.parametrize("read", [read_reviews, read_entities])
-def test_without_a_network_and_a_cache_it_says_what_to_do(
-    read, no_network, no_waiting, tmp_path, monkeypatch
-):
+def test_without_a_network_and_a_cache_it_says_what_to_do(no_network, no_waiting, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(DataError, match="could not be had") as error:
-        read(FULL)
+        read_entities(FULL)
     assert 'profile="quick"' in str(error.value)

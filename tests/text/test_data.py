@@ -5,15 +5,14 @@ import pytest
 import torch
 
 from course_utils.data.loaders import classes_of, labels_of, make_loader
-from course_utils.errors import DataError
+from course_utils.errors import ConfigError, DataError
 from course_utils.settings import Settings
 from course_utils.text.corpora import SENTIMENTS, WORD_LABELS, Sentence
 from course_utils.text.data import (
     TextDataset,
     encode_texts,
     encode_words,
-    load_reviews,
-    load_topics,
+    load_sentiment,
     split_sentences,
 )
 from course_utils.text.encoders import load_tokenizer
@@ -64,32 +63,28 @@ def test_texts_without_labels_are_an_error(texts, labels, tokenizer):
         encode_texts(tokenizer, texts, labels, SENTIMENTS)
 
 
-def test_reviews_are_split_once_by_the_seed(tokenizer):
-    first, again, other = (load_reviews(Settings(seed=seed), tokenizer) for seed in (1, 1, 2))
-    assert [len(part) for part in first[:3]] == [352, 88, 200]
-    for split in ("train", "val", "test"):
-        assert torch.equal(getattr(first, split).tensors[0], getattr(again, split).tensors[0])
-    assert not torch.equal(first.train.tensors[0], other.train.tensors[0])
-    assert np.bincount(labels_of(first.val)).tolist() == [44, 44]
-    few = load_reviews(Settings(images_per_class=10), tokenizer)
-    assert [np.bincount(labels_of(part)).tolist() for part in few[:2]] == [[8, 8], [2, 2]]
-
-
 def rows_of(texts):
     return {tuple(row.tolist()) for row in texts.tensors[0][:, 0]}
 
 
-def test_topics_are_split_with_the_same_test_reviews_for_every_seed(tokenizer):
-    first, other = (load_topics(Settings(seed=seed), tokenizer) for seed in (1, 2))
-    assert len(first.classes) == 16 and first.classes == sorted(first.classes)
-    assert [set(np.bincount(labels_of(part))) for part in first[:3]] == [{20}, {5}, {15}]
-    assert torch.equal(first.test.tensors[0], other.test.tensors[0])
+def test_sentences_are_split_once_by_the_seed_and_tested_on_the_same_ones(tokenizer):
+    first, again, other = (load_sentiment(Settings(seed=seed), tokenizer, "editorials") for seed in (1, 1, 2))
+    assert [len(part) for part in first[:3]] == [480, 120, 400] and first.classes == SENTIMENTS
+    for split in ("train", "val", "test"):
+        assert torch.equal(getattr(first, split).tensors[0], getattr(again, split).tensors[0])
     assert not torch.equal(first.train.tensors[0], other.train.tensors[0])
-    for splits in (first, other):
-        train, val, test = (rows_of(part) for part in splits[:3])
-        assert not train & val and not (train | val) & test
-    few = load_topics(Settings(images_per_class=10, profile="full"), tokenizer)
-    assert [set(np.bincount(labels_of(part))) for part in few[:3]] == [{8}, {2}, {15}]
+    assert torch.equal(first.test.tensors[0], other.test.tensors[0])
+    assert np.bincount(labels_of(first.val)).tolist() == [60, 60]
+    train, val, test = (rows_of(part) for part in first[:3])
+    assert not train & val and not (train | val) & test
+    few = load_sentiment(Settings(images_per_class=10), tokenizer)
+    assert [np.bincount(labels_of(part)).tolist() for part in few[:3]] == [[8, 8], [2, 2], [200, 200]]
+
+
+def test_a_domain_that_does_not_exist_is_named(tokenizer):
+    with pytest.raises(ConfigError, match="'film'") as error:
+        load_sentiment(Settings(), tokenizer, "film")
+    assert "films" in error.value.do
 
 
 def test_no_sentence_is_on_both_sides_of_the_split():

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from small_evaluations import an_evaluation
 
 from course_utils.errors import DataError
 from course_utils.text.corpora import ENTITY_TYPES, WORD_LABELS, Sentence
-from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, merge_bio, per_type
+from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, per_type
 
 pytest.importorskip("seqeval", reason="lesson 10 is not installed: pip install -e '.[text]'")
 
@@ -63,14 +62,6 @@ def test_predictions_of_words_come_back_by_sentence(result):
 def test_predictions_for_other_sentences_are_an_error(result, sentences):
     with pytest.raises(DataError, match="not about these sentences"):
         labels_by_sentence(result, sentences)
-
-
-def test_types_are_labels_without_their_begin(result):
-    types = merge_bio(result)
-    assert types.classes == ["O", *ENTITY_TYPES]
-    torch.testing.assert_close(types.probabilities.sum(dim=1), torch.ones(10))
-    assert types.labels.tolist() == [1, 1, 0, 2, 0, 3, 0, 4, 0, 0]
-    assert types.predictions.tolist() == [1, 1, 0, 0, 0, 2, 0, 4, 1, 0]
 
 
 def test_entities_are_extracted_as_text():
