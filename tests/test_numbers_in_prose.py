@@ -14,16 +14,17 @@ import pytest
 from course_utils.evaluation import aggregate_runs
 from course_utils.settings import REPOSITORY_FOLDER
 
-WORDS = {"two and a half": 2.5, "two": 2, "three": 3, "five": 5, "six": 6, "eight": 8, "nine": 9, "ten": 10}
+WORDS = {"two and a half": 2.5, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "eight": 8, "nine": 9, "ten": 10}
 WORDS |= {"fifteen": 15, "eighteen": 18, "twenty": 20, "thirty": 30, "forty": 40}
 NUMBER = "|".join([r"\d[\d,]*(?:\.\d+)?", *sorted(WORDS, key=len, reverse=True)])
 CLIPART, CLOTHES, PHOTOGRAPHS = "clipart", "fashion_mnist_sample", "cifar10_jpeg"
 MEASUREMENTS, CARD = "docs/measurements.md", "data/weights/MODEL_CARD.md"
+LESSON_10 = "notebooks/10_text.ipynb"
 LESSON_07, LESSON_08 = "notebooks/07_does_transfer_pay.ipynb", "notebooks/08_match_the_pretraining.ipynb"
 
 
 def results(name):
-    return pd.read_csv(REPOSITORY_FOLDER / "benchmarks" / "results" / name, comment="#")
+    return pd.read_csv(REPOSITORY_FOLDER / "benchmarks" / "results" / name, comment="#", dtype={"right": str})
 
 
 def transfer(dataset):
@@ -70,20 +71,32 @@ def of_texts(dataset, count):
     return (100 * rows[["accuracy", "low", "high"]]).to_numpy().ravel()
 
 
+def text_gain(domain):
+    rows = aggregate_runs(results("text_grid.csv")).query("dataset == @domain and images_per_class == 100")
+    accuracy = 100 * rows.set_index("start").accuracy
+    return accuracy["frozen"] - accuracy["from scratch"]
+
+
+def below_a_person():
+    own = pd.Series({domain: of_domains(domain)[domain] for domain in of_domains("films").index})
+    return of_domains("one rater") - own
+
+
 def of_decoder():
     table = results("text_decoder.csv")
-    means = (100 * table.correct / table.test_reviews).groupby([table.way, table.labelled_texts]).mean()
-    few, many = means["frozen, new head"]
+    means = (100 * table.correct / table.test_texts).groupby([table.way, table.labelled_texts]).mean()
     return [
         *means["prompt"],
         *means["prompt with examples"],
-        8,
-        few,
-        20,
-        many,
-        440,
-        *means["two layers thawed"],
+        4,
+        *means["frozen, new head"],
+        200,
     ]
+
+
+def of_domains(trained_on):
+    table = results("text_domains.csv").pivot_table("accuracy", "trained_on", "tested_on", sort=False)
+    return 100 * table.loc[trained_on, ["films", "products", "editorials", "tweets"]]
 
 
 def of_extraction(backbone):
@@ -151,15 +164,29 @@ SENTENCES = [
     *[
         (MEASUREMENTS, f"| {start} |" + " # (# to #) |" * 3, lambda asked=asked: of_texts(*asked))
         for start, asked in {
-            **{f"what it is about, 16 topics | {n}": ("topic", n) for n in (5, 10, 25)},
-            **{f"praise or blame, on new topics | {n}": ("sentiment", n) for n in (10, 50, 220)},
+            **{f"films | {n}": ("films", n) for n in (10, 100, 600)},
+            **{f"products | {n}": ("products", n) for n in (10, 100, 400)},
         }.items()
     ],
     (
         MEASUREMENTS,
-        "# by a prompt, # with # examples in it, # with a new head that saw # labelled reviews, # with one "
-        "that saw all #, # with two layers thawed",
+        "# by a prompt, # with # examples in it, # with a new head that saw # labelled sentences",
         of_decoder,
+    ),
+    *[
+        (MEASUREMENTS, f"| {name} |" + " # |" * 4, lambda name=name: of_domains(name))
+        for name in ("films", "products", "editorials", "tweets", "one rater")
+    ],
+    (
+        LESSON_10,
+        "the frozen encoder is # points above scratch on products and # on films",
+        lambda: [text_gain("products"), text_gain("films")],
+    ),
+    (LESSON_10, "without a single label and written once, is right for # %", lambda: of_decoder()[:1]),
+    (
+        LESSON_10,
+        "On tweets the network is # points below a person, on editorials #, on films #",
+        lambda: below_a_person()[["tweets", "editorials", "films"]],
     ),
     *[
         (
