@@ -75,12 +75,14 @@ def precision_and_recall(answer):
         ([[0, 3], [0, 5]], 0, "is never named, so its column sums to 0: call the precision 0 then"),
         ([[2, 1], [0, 0]], 1, "has no image, so its row sums to 0: call the recall 0 then"),
     ):
+        hint = f"In {counts} class {number} {why}, and do not divide by 0."
         try:
             pair = as_numbers(ask(answer, torch.tensor(counts), number), 2)
         except Wrong as error:
-            pair = error
+            raise Wrong(f"{hint} {error}") from error
         if not _alike(pair, (0, 0)):
-            raise Wrong(f"In {counts} class {number} {why}, and do not divide by 0. You give: {pair}")
+            raise Wrong(f"{hint} You give {pair[0]:g} and {pair[1]:g}.")
+    yield Right("Where nothing is counted, both are 0.")
 
 
 def _matrix_mistake(pair: tuple[float, float]) -> str:
