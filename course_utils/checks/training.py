@@ -81,8 +81,8 @@ def frozen_by_hand(answer, model, head="fc"):
         )
     elif awake:
         yield (
-            f"The buffers stay, but {awake[0]} is in train mode: it takes the mean of each batch, so that the "
-            "features of a picture change with the pictures beside it."
+            f"The buffers stay, but {awake[0]} is in train mode: it takes the mean of each batch, so that "
+            "the features of a picture change with the pictures beside it."
         )
     if not below and len(learns) == 2 and not awake:
         yield Right("Only the head can learn, and the backbone stays still when pictures pass.")
