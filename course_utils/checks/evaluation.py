@@ -1,11 +1,12 @@
 """Checks of lesson 05: the accuracy, the confusion matrix, the surest mistakes, and an interval."""
 
+import itertools
 import math
 
 import numpy as np
 import torch
 
-from course_utils.checks.values import as_number, close, known_mistake
+from course_utils.checks.values import as_number, close, first_difference, known_mistake
 from course_utils.checks.verdict import Right, Wrong, as_numbers, ask, ask_value, check
 from course_utils.evaluation import accuracy_interval
 
@@ -75,12 +76,14 @@ def precision_and_recall(answer):
         ([[0, 3], [0, 5]], 0, "is never named, so its column sums to 0: call the precision 0 then"),
         ([[2, 1], [0, 0]], 1, "has no image, so its row sums to 0: call the recall 0 then"),
     ):
+        hint = f"In {counts} class {number} {why}, and do not divide by 0."
         try:
             pair = as_numbers(ask(answer, torch.tensor(counts), number), 2)
         except Wrong as error:
-            pair = error
+            raise Wrong(f"{hint} {error}") from error
         if not _alike(pair, (0, 0)):
-            raise Wrong(f"In {counts} class {number} {why}, and do not divide by 0. You give: {pair}")
+            raise Wrong(f"{hint} You give {pair[0]:g} and {pair[1]:g}.")
+    yield Right("Where nothing is counted, both are 0.")
 
 
 def _matrix_mistake(pair: tuple[float, float]) -> str:
@@ -131,8 +134,8 @@ def surest_mistakes(answer):
         yield f"Five images were asked for, and you give {len(numbers)}."
     elif numbers == [wrong.index(number) for number in surest[:5]]:
         yield (
-            f"You count places among the mistakes. The first mistake is image {wrong[0]}, not image 0: "
-            "translate the places back into numbers of images."
+            f"You count places among the mistakes. At place {numbers[0]} of them, counted from 0, is image "
+            f"{surest[0]}: translate the places back into numbers of images."
         )
     elif numbers == surest[::-1][:5]:
         yield "Those are the mistakes that it was least sure of. Which order does your sorting give?"
@@ -148,10 +151,11 @@ def surest_mistakes(answer):
         )
     elif sorted(numbers) == sorted(surest[:5]) and numbers != surest[:5]:
         yield "The right five, in another order: the surest comes first."
-    elif numbers != surest[:5]:
+    elif place := first_difference(numbers, surest[:5]):
+        image = surest[place - 1]
         yield (
-            f"Image {surest[0]} is wrong with confidence {confidence[surest[0]]:.3f}, the highest of all "
-            f"mistakes. Your first is image {numbers[0]}."
+            f"Number {place} should be image {image}, which is wrong with a confidence of "
+            f"{confidence[image]:.3f}, and yours is image {numbers[place - 1]}."
         )
     elif len(list(ask(answer, probabilities.clone(), labels.clone(), 100))) != len(wrong):
         yield f"There are only {len(wrong)} mistakes here; if 100 are asked for, give those."
@@ -221,11 +225,12 @@ def half_the_width(answer):
         )
         if math.isclose(number, 3 * images, rel_tol=0.03):
             raise Wrong(found + "Do you give how many images to add? Asked is how many there are in all.")
-        if after > 0.505 * before:
+        share = number / next(n for n in itertools.count(images) if _width(correct / images, n) <= before / 2)
+        if share < 0.95:  # within a few per cent, says the question
             raise Wrong(
                 found + "That is not half. Does the width fall as fast as the number of images rises?"
             )
-        if after < 0.485 * before:
+        if share > 1.05:
             raise Wrong(found + "That is more than enough: fewer images would do.")
         yield Right(found + "Half the width.")
 

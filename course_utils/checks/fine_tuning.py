@@ -4,6 +4,8 @@ The networks that an answer is given have no numbers in them (torch's `meta` dev
 gradients are looked at, so that they are built at once.
 """
 
+from collections.abc import Iterator
+
 import pandas as pd
 import torch
 from torch import nn
@@ -30,27 +32,41 @@ def _resnet(down_to: str | None = None) -> nn.Module:
 )
 def learning_parts(answer):
     """Lesson 06: the names of the parts of a network with something trainable in them."""
-    partly = _resnet("conv1")
+    partly, only_norms = _resnet("conv1"), _resnet()
     freeze_batchnorm(partly)
+    for module in only_norms.modules():
+        module.requires_grad_(isinstance(module, nn.BatchNorm2d))
+    stages = {"layer1", "layer2", "layer3", "layer4"}
+    one = "Some of its parameters are frozen and some are not: one that learns is enough."
     cases = {
-        "thawed down to layer3": (_resnet("layer3"), {"layer3", "layer4", "fc"}),
-        "with a new head on a frozen backbone": (_resnet(), {"fc"}),
-        "thawed as a whole, with its BatchNorm frozen again": (
-            partly, {"conv1", "layer1", "layer2", "layer3", "layer4", "fc"},
+        "thawed down to layer3": (
+            _resnet("layer3"), {"layer3", "layer4", "fc"},
+            "Ask for all parameters of a part, those of the layers in it, too.",
         ),
+        "with a new head on a frozen backbone": (_resnet(), {"fc"}, "Do you go over all the parts?"),
+        "thawed as a whole, with its BatchNorm frozen again": (partly, {"conv1", *stages, "fc"}, one),
+        "of which only BatchNorm learns": (only_norms, {"bn1", *stages}, one),
     }  # fmt: skip
-    for words, (model, wanted) in cases.items():
+    for words, (model, wanted, why) in cases.items():
         before = [parameter.requires_grad for parameter in model.parameters()]
         value = ask_value(answer, model)
         if before != [parameter.requires_grad for parameter in model.parameters()]:
             raise Wrong(f"A network {words} was changed by your function. It should look and change nothing.")
-        names = as_names(value)
-        if any(not isinstance(name, str) for name in names):
-            raise Wrong(f"Names are asked for, such as 'layer4'; you give {next(iter(names))!r:.50}.")
+        names, parts = as_names(value), dict(model.named_children())
+        others = [name for name in names if not isinstance(name, str)]
+        if others or isinstance(value, dict):
+            raise Wrong(f"A set of names is asked for, such as {{'layer4'}}; you give {value!r:.50}.")
         if dotted := [name for name in names if "." in name]:
             raise Wrong(
                 f"'{min(dotted)}' is one parameter or layer inside a part. Give the parts: what stands "
                 "before the dot."
+            )
+        if unknown := names - parts.keys():
+            raise Wrong(f"The network has no part {min(unknown)!r}. Its parts are {listed(parts)}.")
+        if empty := [name for name in names if not list(parts[name].parameters())]:
+            raise Wrong(
+                f"{listed(empty)}: no parameters, so nothing that could learn. Note that `all` of nothing is "
+                "true."
             )
         if extra := names - wanted:
             raise Wrong(
@@ -58,12 +74,7 @@ def learning_parts(answer):
                 "parameters."
             )
         if missing := wanted - names:
-            if missing == {"fc"}:
-                why = "The head is a part like any other."
-            elif model is partly:
-                why = "Some of its parameters are frozen and some are not: one that learns is enough."
-            else:
-                why = "Do you go over all the parts?"
+            why = "The head is a part like any other." if missing == {"fc"} else why
             raise Wrong(f"In a network {words}, {listed(missing)} can learn, too. {why}")
         yield Right(f"A network {words}: {listed(wanted)}.")
 
@@ -107,30 +118,33 @@ def _groups_mistake(model: nn.Module, groups: list[dict], lr: float) -> str | No
     wanted = {name: lr * shares.get(name.split(".")[0], 0.01) for name in rates}
     if len(set(rates.values())) == 1 and len(set(wanted.values())) > 1:
         return "all groups have the same rate. The lower a stage, the smaller its steps should be."
-    head = rates["fc.weight"]
-    if head is not None and head < lr and "conv1.weight" in rates:
-        return f"the head learns with {head:g} and conv1 with {rates['conv1.weight']:g}: is that upside down?"
+    factors = {name: rate / wanted[name] if rate else 0 for name, rate in rates.items()}
+    head, lowest = rates["fc.weight"], rates.get("conv1.weight")
+    if head and lowest and head < lowest:
+        return f"the head learns with {head:g} and conv1 with {lowest:g}: is that upside down?"
+    if head and not close(head, lr) and close(min(factors.values()), max(factors.values())):
+        return f"the rates fit together, but lr is {lr:g}, and your head learns with {head:g}: is `lr` used?"
     for name, rate in rates.items():
-        if rate is None or not close(rate, wanted[name]):
+        if not close(factors[name], 1):
             return f"{name} learns with {rate}, where {wanted[name]:g} was asked for."
     return None
 
 
 class _Small(nn.Module):
-    """A network with two BatchNorm layers that remember a pretraining, and dropout."""
+    """A network with two BatchNorm layers that remember a pretraining, one inside a part, and dropout."""
 
     def __init__(self):
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
-        self.deeper, self.deeper_norm = nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)
+        self.deeper = nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))
         self.dropout, self.fc = nn.Dropout(0.5), nn.Linear(8, 3)
-        for norm in (self.norm, self.deeper_norm):
+        for norm in (self.norm, self.deeper[1]):
             norm.running_mean += 1
             norm.running_var *= 2
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         inner = self.norm(self.conv(images)).relu()
-        return self.deeper_norm(self.deeper(inner)).relu().mean(dim=(2, 3))
+        return self.deeper(inner).relu().mean(dim=(2, 3))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.fc(self.dropout(self.features(images)))
@@ -152,6 +166,17 @@ def batchnorm_kept(answer):
             "After your function the network has other layers. Leave them where they are: only their state "
             "changes."
         )
+    asleep = [name or "the network" for name, part in model.named_modules() if not part.training]
+    hints = list(_batchnorm_mistakes(model, norms, before))
+    if asleep := [name for name in asleep if name not in norms]:
+        hints.append(
+            f"In eval mode, in which the network came: {', '.join(asleep)}. Everything but BatchNorm is to "
+            "be in train mode."
+        )
+    yield from hints or [Right("BatchNorm stays as the pretraining left it, and everything else learns.")]
+
+
+def _batchnorm_mistakes(model: _Small, norms: dict[str, nn.Module], before: dict) -> Iterator[str]:
     with torch.no_grad():
         images = 2 * torch.randn(4, 3, 12, 12)
         in_a_batch = model.features(images)
@@ -161,7 +186,7 @@ def batchnorm_kept(answer):
         by_itself = model.features(images[:1])
     trainable = [name for name, norm in norms.items() if any(p.requires_grad for p in norm.parameters())]
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-    others = [name for name in frozen if name.split(".")[0] not in norms]
+    others = [name for name in frozen if name.rpartition(".")[0] not in norms]
     if moved > 1e-6:
         yield (
             f"In one batch the running mean of a BatchNorm layer moved by {moved:.2f}. Switching its "
@@ -179,13 +204,6 @@ def batchnorm_kept(answer):
             f"{len(others)} parameters outside BatchNorm are frozen, too, for example {others[0]}. They are "
             "to learn."
         )
-    if not model.dropout.training:
-        yield (
-            "The dropout is in eval mode, so it does nothing. Only BatchNorm is to stay there: what did "
-            "you switch?"
-        )
-    if not (moved > 1e-6 or trainable or others) and model.dropout.training:
-        yield Right("BatchNorm stays as the pretraining left it, and everything else learns.")
 
 
 RUNS = pd.DataFrame(

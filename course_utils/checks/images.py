@@ -1,14 +1,15 @@
 """Checks of lessons 00 and 01: what is reused, and how a picture becomes numbers."""
 
 from collections.abc import Sequence
+from unittest.mock import patch
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import nn
 
 from course_utils.checks.values import as_number, describe
-from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, as_numbers, ask, ask_value, check
 from course_utils.data import backbone_transform, load_splits
 from course_utils.settings import Settings
 
@@ -28,7 +29,7 @@ def reused_or_learned(answer, before, after):
         if new:
             same = all(torch.equal(*pair) for pair in zip(new, old, strict=True))
             truth[name] = "reused" if same else "learned"
-    answer = {str(name): value for name, value in answer.items()}
+    answer = {str(name): value.lower() if isinstance(value, str) else value for name, value in answer.items()}
     if missing := [name for name in truth if name not in answer]:
         yield f"Say something about each part that has parameters: {', '.join(missing)} is missing."
     for name in answer:
@@ -110,10 +111,13 @@ def few_images(results, fewest, learn_from, numbers=(2, 5, 20, 40), wanted=0.7, 
             )
     means = {number: sum(map(float, results[number])) / 3 for number in numbers}
     enough = min((number for number in numbers if means[number] >= wanted), default=None)
-    if as_number(fewest) != enough:
+    if enough is None or as_number(fewest) != enough:
         table = ", ".join(f"{number} images {mean:.2f}" for number, mean in means.items())
-        raise Wrong(f"The means over your three seeds are: {table}. You wrote {describe(fewest)}.")
-    yield Right(f"From {enough} images of each class on, the mean over three seeds is above {wanted:.0%}.")
+        raise Wrong(
+            f"The means over your three seeds are: {table}. Which is the first of at least {wanted:g}? You "
+            f"wrote {describe(fewest)}."
+        )
+    yield Right(f"From {enough} images of each class on, the mean over three seeds is {wanted:.0%} or more.")
 
 
 @check(
@@ -124,16 +128,13 @@ def set_sizes(answer, images_per_class=25, val_fraction=0.2):
     """Lesson 01: how many images training, validation and test get."""
     settings = Settings(images_per_class=images_per_class, val_fraction=val_fraction)
     train, val, test = (len(split) for split in load_splits(settings, transform=nn.Identity())[:3])
-    given = ask(answer, images_per_class, val_fraction)
-    numbers = [as_number(value) for value in given] if isinstance(given, tuple | list) else []
-    if len(numbers) != 3 or None in numbers:
-        raise Wrong(f"Three numbers should come back: training, validation, test. It was {describe(given)}.")
+    numbers = as_numbers(ask(answer, images_per_class, val_fraction), 3)
     case = f"with {images_per_class} images a class and a fraction of {val_fraction:g}"
-    if any(number != int(number) for number in numbers):
-        raise Wrong(f"There is no part of an image: {case} one of your numbers is {describe(given)}.")
-    if numbers == [train, val, test]:
+    if parts := [number for number in numbers if number != int(number)]:
+        raise Wrong(f"There is no part of an image: {case} one of your numbers is {parts[0]:g}.")
+    if numbers == (train, val, test):
         yield Right(f"{train} + {val} = {train + val} images are shared; {test:,} are for the test, always.")
-    elif numbers[:2] == [val, train] != [train, val]:
+    elif numbers[:2] == (val, train) != (train, val):
         yield "Training and validation are swapped: which of the two is the smaller share?"
     elif numbers[0] == train + val:
         yield f"Training still has all {train + val} images: the validation images are taken out of them."
@@ -159,7 +160,11 @@ def own_transform(answer, weights, seed=0):
     random, right_transform = np.random.default_rng(seed), backbone_transform(weights)
     for mode, shape in (("L", (28, 28)), ("RGB", (48, 48, 3))):
         picture = Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).resize((28, 28))
-        wanted, given = right_transform(picture), ask(answer, picture.copy())
+        wanted = right_transform(picture)
+        with patch.object(type(weights.transforms()), "forward", return_value=wanted) as own:
+            given = ask(answer, picture.copy())
+        if own.called:
+            raise Wrong("That is the weights' own transform. Join the steps yourself: which ones are in it?")
         if not isinstance(given, torch.Tensor):
             raise Wrong(f"A tensor should come back, and it is {describe(given)}: `v2.ToImage()` makes one.")
         size, height, width = list(given.shape), *wanted.shape[1:]
@@ -188,13 +193,30 @@ def own_transform(answer, weights, seed=0):
         if low >= 0:
             raise Wrong(f"The numbers go {reach}: they have not been normalised.")
         if (given - wanted).abs().max() > 0.1:
-            shifts = ", ".join(f"{shift:+.2f}" for shift in (given - wanted).mean(dim=(1, 2)).tolist())
-            raise Wrong(
-                f"For a picture of the mode {mode} the numbers go {reach}, and red, green and blue lie "
-                f"{shifts} from where these weights want them. Take the mean and the standard deviation "
-                "from the weights, in the order red, green, blue."
-            )
+            raise Wrong(f"A picture of the mode {mode} has numbers {reach}. {_pixel_mistake(given, wanted)}")
         yield Right(f"A picture of the mode {mode} becomes {size}, {reach}.")
+
+
+def _pixel_mistake(given: torch.Tensor, wanted: torch.Tensor) -> str:
+    """Say whether numbers, [3, height, width], were normalised in another way, or lie in other places."""
+    if _follow(given, wanted):  # any mean and standard deviation keeps bright pixels bright
+        shifts = ", ".join(f"{shift:+.2f}" for shift in (given - wanted).mean(dim=(1, 2)).tolist())
+        return (
+            f"Red, green and blue lie {shifts} from where these weights want them. Take the mean and the "
+            "standard deviation from the weights, in the order red, green, blue."
+        )
+    if _follow(given.flip(0), wanted):
+        return "Red and blue are interchanged: the weights want red, green, blue."
+    return (
+        "The pixels do not lie where these weights want them. They had their pictures resized as a whole, "
+        "with v2.Resize and its usual interpolation, and not turned, mirrored or cut."
+    )
+
+
+def _follow(given: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Say whether in each channel the one is a straight line of the other."""
+    pairs = zip(given.flatten(1), wanted.flatten(1), strict=True)
+    return all(torch.corrcoef(torch.stack(pair))[0, 1] > 0.999 for pair in pairs)
 
 
 @check(
@@ -210,26 +232,38 @@ def shared_pictures(answer, pictures, seed=0):
         raise Wrong(f"It should give positions in `val`, whole numbers from 0, and not {describe(given)}.")
     found, leaked = {int(number) for number in positions}, copies | saved_again
     if len(positions) != len(found):
-        yield "Some positions are there twice: name each picture of `val` once."
-    shared = {val[number].convert("RGB").tobytes() for number in leaked}
-    in_train = {number for number, one in enumerate(train) if one.convert("RGB").tobytes() in shared}
+        raise Wrong("Some positions are there twice: name each picture of `val` once.")
+    shared = {_pixels(val[number]) for number in leaked}
+    in_train = {number for number, one in enumerate(train) if _pixels(one) in shared}
     if not found:
         yield f"It finds nothing, but {len(leaked)} of {len(val)} pictures in `val` are in `train`, too."
-    elif found == in_train != leaked:
+    elif found <= in_train and found - leaked:
         yield "These are the positions in `train`: give those in `val`."
+    elif found == {number + 1 for number in leaked}:
+        yield "Your positions are one too high: the first picture of `val` is at 0."
     elif found == set(range(len(val))):
         yield "It names every picture in `val`: compare the pixels, not something that all of them share."
     elif found - leaked:
-        yield f"{len(found - leaked)} pictures that it names are not in `train`: compare all their pixels."
-    elif saved_again - found:
+        yield (
+            f"{len(found - leaked)} pictures that it names are not in `train`. Two pictures may have the "
+            "same mean, or the same pixels in other places: compare all pixels, each in its place."
+        )
+    elif found == copies:
         yield (
             f"It misses {len(leaked - found)} pictures. Look at the modes: the same picture may have been "
             "saved a second time in another mode. Bring all to one mode before you compare."
         )
     elif found != leaked:
-        yield f"It misses {len(leaked - found)} pictures that are the same to the last byte."
+        yield (
+            f"It misses {len(leaked - found)} of {len(leaked)} pictures, for example the one at "
+            f"{min(leaked - found)}: is each picture of `val` compared with all of `train`?"
+        )
     else:
         yield Right(f"All {len(leaked)} pictures that are in both sets are found, and no other.")
+
+
+def _pixels(picture: Image.Image) -> bytes:
+    return picture.convert("RGB").tobytes()
 
 
 def _sets_that_leak(pictures: Sequence[Image.Image], seed: int) -> tuple[list, list, set[int], set[int]]:
@@ -238,6 +272,9 @@ def _sets_that_leak(pictures: Sequence[Image.Image], seed: int) -> tuple[list, l
     random = np.random.default_rng(seed)
     chosen = [grey[number] for number in random.permutation(len(grey))[:30]]
     train, others = chosen[:20], chosen[20:]
+    known = {_pixels(one) for one in chosen}
+    mirrored = [ImageOps.mirror(one) for one in train]  # the same histogram, and yet other pictures
+    others += [one for one in mirrored if _pixels(one) not in known][:2]
     twice = random.permutation(20)[:5]
     val = [*others, *(train[n].copy() for n in twice[:2]), *(train[n].convert("RGB") for n in twice[2:])]
     order, count = random.permutation(len(val)).tolist(), len(others)

@@ -135,12 +135,18 @@ def head_parameters(answer, cases=((512, 10), (2048, 37))):
 )
 def new_head(answer, num_classes=10, seed=0):
     """Lesson 03: a MobileNet with a new head, and all the rest as it was."""
-    torch.manual_seed(seed)
-    model = models.mobilenet_v3_small().eval()
-    names = [name for name, _ in model.named_modules()]
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    old_outputs = model.get_submodule(find_head(model)).out_features
-    ask(answer, model, num_classes)
+    for classes in (num_classes, num_classes + 3):
+        torch.manual_seed(seed)
+        model = models.mobilenet_v3_small().eval()
+        before = copy.deepcopy(model)
+        given = ask(answer, model, classes)
+        head = _head_replaced(given if isinstance(given, type(model)) else model, before, classes)
+        yield Right(f"model.{head} gives {classes} logits, and the backbone is as it was.")
+
+
+def _head_replaced(model: nn.Module, before: nn.Module, num_classes: int) -> str:
+    """Return the name of the head; `Wrong` unless it is new, and the only thing that is."""
+    names = [name for name, _ in before.named_modules()]
     if added := [name for name, _ in model.named_children() if name not in names]:
         raise Wrong(
             f"model.{added[0]} is new, and nothing ever calls it: the head of this family has another name."
@@ -159,6 +165,7 @@ def new_head(answer, num_classes=10, seed=0):
             "layers, and only its last one belongs to the old task."
         )
     if outputs[1] != num_classes:
+        old_outputs = before.get_submodule(find_head(before)).out_features
         unchanged = " It is still the old head." if outputs[1] == old_outputs else ""
         raise Wrong(
             f"The network gives {outputs[1]:,} logits, and there are {num_classes} classes.{unchanged}"
@@ -167,10 +174,12 @@ def new_head(answer, num_classes=10, seed=0):
         raise Wrong(
             f"There are {layers - len(names)} layers more than before: replace the head, do not add to it."
         )
-    head, now = find_head(model), model.state_dict()
-    if changed := [n for n in before if not n.startswith(head) and not torch.equal(before[n], now[n])]:
+    head, old, now = find_head(model), before.state_dict(), model.state_dict()
+    if changed := [n for n in old if not n.startswith(head) and not torch.equal(old[n], now[n])]:
         raise Wrong(f"The new head is in its place, but the backbone has changed, too: {changed[0]}.")
-    yield Right(f"model.{head} gives {num_classes} logits, and the backbone is as it was.")
+    if f"{head}.bias" not in now:
+        raise Wrong(f"The new head has {num_classes} outputs and no bias, and the old one had: leave it on.")
+    return head
 
 
 FAULTS = {
@@ -182,7 +191,7 @@ _WHERE_TO_LOOK = {
     "outputs": "Look at what the network gives for a picture: an attribute may hang there unused.",
     "frozen": "Count the parameters whose requires_grad is true.",
     "optimizer": "Compare what lies in optimizer.param_groups with the parameters of the head by `id`: two "
-    "tensors of the same shape are not the same tensor.",
+    "tensors of the same shape are not the same tensor, and `in` and `==` compare their numbers.",
 }
 
 
@@ -195,7 +204,12 @@ def diagnosis(answer, num_classes=10):
     nothing = "Nothing comes back: is there a `return`? A network without a fault gets an empty list."
     for faults in (set(), {"outputs"}, {"frozen"}, {"optimizer"}, {"frozen", "optimizer"}):
         model, optimizer = _faulty_network(faults, num_classes)
-        found = as_names(ask_value(answer, model, optimizer, num_classes, none=nothing))
+        try:
+            found = as_names(ask_value(answer, model, optimizer, num_classes, none=nothing))
+        except Wrong as error:
+            if isinstance(error.__cause__, RuntimeError):  # `in` and `==` compare tensors number by number
+                raise Wrong(f"{error} {_WHERE_TO_LOOK['optimizer']}") from error
+            raise
         if unknown := found - set(FAULTS):
             raise Wrong(f"The names are {', '.join(FAULTS)}, and one of yours is {describe(unknown.pop())}.")
         truth = " and ".join(FAULTS[fault] for fault in sorted(faults)) or "nothing is wrong"

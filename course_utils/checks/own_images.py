@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from course_utils.checks.values import as_number
+from course_utils.checks.values import as_number, first_difference
 from course_utils.checks.verdict import NO_RETURN, Right, Wrong, ask, ask_value, check
 
 _LEFT_OUT = {
@@ -165,10 +165,11 @@ def suspicious_labels(answer):
             "You sort by the lowest probability of a row, whatever it belongs to. Take that of the image's "
             "label."
         )
-    elif numbers != order[:6]:
+    elif place := first_difference(numbers, order[:6]):
+        image = order[place - 1]
         yield (
-            f"The label of image {order[0]} gets a probability of {own[order[0]]:.4f}, the lowest of all; "
-            f"your first is image {numbers[0]:g}."
+            f"Number {place} should be image {image}, whose label gets a probability of {own[image]:.4f}, "
+            f"and yours is image {numbers[place - 1]:g}."
         )
     else:
         yield Right("Each label is judged by its own probability, the least believed first.")

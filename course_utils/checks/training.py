@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from course_utils.checks.values import as_number, close, describe, known_mistake
 from course_utils.checks.verdict import Right, Wrong, ask, check
@@ -15,9 +16,14 @@ from course_utils.checks.verdict import Right, Wrong, ask, check
 )
 def optimizer_holds(answer, model, lr=0.02):
     """Lesson 04: an optimizer with the trainable parameters and no other."""
+    before = [parameter.requires_grad for parameter in model.parameters()]
     optimizer = ask(answer, model, lr)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise Wrong(f"An optimizer should come back, and it is {describe(optimizer)}: is there a `return`?")
+    if not isinstance(optimizer, torch.optim.Adam):
+        raise Wrong(f"Adam is asked for, and this is {type(optimizer).__name__}.")
+    if before != [parameter.requires_grad for parameter in model.parameters()]:
+        raise Wrong("Your function changes what is trainable. Leave that as it is, and choose by it.")
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     own = {id(parameter) for parameter in model.parameters()}
     trainable = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
@@ -66,12 +72,19 @@ def frozen_by_hand(answer, model, head="fc"):
             trial(1 + torch.randn(4, 3, 32, 32))
     buffers = dict(trial.named_buffers())
     moved = [name for name, buffer in buffers.items() if not torch.equal(before[name], buffer)]
+    norms = [(name, part) for name, part in trial.named_modules() if isinstance(part, nn.BatchNorm2d)]
+    awake = [name for name, norm in norms if norm.training]
     if moved:
         yield (
             f"Two batches have passed, and {len(moved)} of {len(buffers)} buffers changed, for example "
             f"{moved[0]}. No gradient does that: in which mode are the BatchNorm layers?"
         )
-    if not below and len(learns) == 2 and not moved:
+    elif awake:
+        yield (
+            f"The buffers stay, but {awake[0]} is in train mode: it takes the mean of each batch, so that "
+            "the features of a picture change with the pictures beside it."
+        )
+    if not below and len(learns) == 2 and not awake:
         yield Right("Only the head can learn, and the backbone stays still when pictures pass.")
 
 
@@ -113,7 +126,8 @@ def compare_rates(answer, low=0.001, high=0.02):
         "first": {low: (0.75, 0.70, 0.72), high: (0.74, 0.65, 0.71)},
         "cannot tell": {low: (0.70, 0.80, 0.71), high: (0.78, 0.74, 0.77)},
     }
-    for verdict, accuracies in cases.items():
+    tied = {low: (0.70, 0.72, 0.71), high: (0.70, 0.75, 0.74)}
+    for verdict, accuracies in [*cases.items(), ("cannot tell", tied)]:
         train = _StandIn(accuracies)
         given = ask(answer, train, low, high)
         if hint := _unfair(train.calls, low, high) or _wrong_verdict(given, accuracies, verdict):
@@ -131,8 +145,7 @@ class _StandIn:
         if lr not in self.accuracies:
             raise ValueError(f"train is called with lr={lr}, and only {list(self.accuracies)} are compared")
         self.calls.append((lr, seed))
-        seeds = list(dict.fromkeys(seed for _, seed in self.calls))
-        return self.accuracies[lr][seeds.index(seed) % len(self.accuracies[lr])]
+        return self.accuracies[lr][seed % 3]
 
 
 def _unfair(calls: list[tuple[float, int]], low: float, high: float) -> str:
@@ -151,6 +164,8 @@ def _unfair(calls: list[tuple[float, int]], low: float, high: float) -> str:
             f"The seeds are {first} for one and {second} for the other: use the same, so that both start "
             "from the same head and see the same order."
         )
+    if first != {0, 1, 2}:
+        return f"The seeds 0, 1 and 2 are asked for, and yours are {', '.join(map(str, sorted(first)))}."
     return ""
 
 
@@ -168,5 +183,8 @@ def _wrong_verdict(given: object, accuracies: dict[float, Sequence[float]], verd
         return ""
     pairs = " and ".join(map(str, accuracies.values()))
     if verdict == "cannot tell":
-        return f"The accuracies were {pairs}: the seeds contradict each other, and you say {given[2]!r}."
+        why = "the seeds contradict each other"
+        if any(one == other for one, other in zip(*accuracies.values(), strict=True)):
+            why = "with one seed they are equal, and equal is not better"
+        return f"The accuracies were {pairs}: {why}, and you say {given[2]!r}."
     return f"The accuracies were {pairs}. Compare them seed by seed: you say {given[2]!r}."

@@ -4,7 +4,7 @@ import math
 import numbers
 import re
 import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import nn
@@ -35,6 +35,12 @@ def listed(names: Iterable) -> str:
 def close(value: float, target: float, tolerance: float = 1e-4) -> bool:
     """Say whether two numbers agree, to a share of the larger one or, near zero, absolutely."""
     return math.isclose(value, target, rel_tol=tolerance, abs_tol=tolerance)
+
+
+def first_difference(given: Sequence, wanted: Sequence) -> int:
+    """Return the first place, from 1, at which two lists of one length differ; 0 if they are alike."""
+    pairs = zip(given, wanted, strict=True)
+    return next((place for place, (one, other) in enumerate(pairs, start=1) if one != other), 0)
 
 
 def known_mistake(value: object, mistakes: dict[str, object], agrees: Callable = close) -> str | None:

@@ -17,7 +17,6 @@ which every usual mistake gives another result, so that the hint can say which i
 import copy
 import functools
 import io
-import math
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -167,13 +166,13 @@ def _preserve_network(model: nn.Module) -> Iterator[None]:
 
 
 def as_numbers(value: object, count: int) -> tuple[float, ...]:
-    """Return so many numbers, NaN for each that is none; `Wrong` if the value is not so many of anything."""
+    """Return so many finite numbers in their order; `Wrong` if the value is anything else."""
     if value is None:
         raise Wrong(NO_RETURN)
     try:
-        found = tuple(math.nan if as_number(one) is None else as_number(one) for one in value)
+        found = () if isinstance(value, str | set | dict) else tuple(map(as_number, value))
     except TypeError:
         found = ()
-    if len(found) != count:
+    if len(found) != count or None in found:
         raise Wrong(f"Your function gives {value!r:.60}, where {count} numbers are asked for.")
     return found

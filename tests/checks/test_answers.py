@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from judging import RIGHT, WRONG, judged, right_answers
+from judging import RIGHT, WRONG, judged, right_answers, shown, ticks_of_a_right_answer
 
 from course_utils import checks
 
@@ -38,9 +38,10 @@ def test_a_right_answer_passes(check):
     ],
 )
 def test_a_wrong_answer_gets_its_hint_twice(check, answer, words):
-    verdict = judged(check, answer)
+    verdict, printed = shown(check, answer)
     assert words in " ".join(verdict.hints)
     assert judged(check, answer, quiet=True) == verdict
+    assert printed.count("✓") < ticks_of_a_right_answer(check)  # none for what the hint is about
 
 
 @each_check

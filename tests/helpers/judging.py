@@ -39,7 +39,7 @@ def right_answers() -> dict[str, list]:
 
     Nothing is trained: of a set-up cell only the imports are run, and then the cells with solutions.
     """
-    found = dict(RIGHT)
+    solved = {}
     for path in (REPOSITORY_FOLDER / "notebooks" / "exercises" / "solutions").glob("*.ipynb"):
         if path.name < "05":
             continue
@@ -53,11 +53,21 @@ def right_answers() -> dict[str, list]:
                 exec(cell.source, names)
             for check, arguments in re.findall(r"\bcheck\.(\w+)\(([\w, ]+)", cell.source):
                 answers = tuple(names[name] for name in arguments.split(", ") if name in names)
-                found.setdefault(check, [answers])
-    return found
+                solved.setdefault(check, [answers])
+    return {check: solved.get(check, []) + RIGHT.get(check, []) for check in [*RIGHT, *solved]}
+
+
+@functools.cache
+def ticks_of_a_right_answer(check: str) -> int:
+    return shown(check, right_answers()[check][0])[1].count("✓")
 
 
 def judged(check: str, answer: object, quiet: bool = False, **named: object) -> checks.Verdict:
+    """Ask a check, and return its verdict."""
+    return shown(check, answer, quiet, **named)[0]
+
+
+def shown(check: str, answer: object, quiet: bool = False, **named: object) -> tuple[checks.Verdict, str]:
     """Ask a check: it prints what it finds unless it is quiet, and leaves the random numbers as they were.
 
     An answer that is a tuple is several answers; one answer to a check of two is given as both.
@@ -77,4 +87,4 @@ def judged(check: str, answer: object, quiet: bool = False, **named: object) -> 
     else:
         assert "Traceback" not in printed and ("✓" in printed if verdict.passed else verdict.hints)
         assert all(hint and f"→ {hint}" in printed for hint in verdict.hints)
-    return verdict
+    return verdict, printed

@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.transforms import v2
 from wrong_answers_lessons_02_to_04 import network
 
+from course_utils.data import backbone_transform
 from course_utils.data.weights import ResNet18_64px_Weights
 
 CLASSES = ["Shirt", "Sandal", "Bag", "Sneaker", "Coat", "Ankle boot"]
@@ -38,6 +39,7 @@ def pictures():
 PARTS = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 REUSED = dict.fromkeys(PARTS, "reused")
 LEARNED = {2: [0.5, 0.6, 0.55], 5: [0.6, 0.7, 0.65], 20: [0.7, 0.75, 0.8], 40: [0.8, 0.82, 0.8]}
+NEVER_ENOUGH = {images: [found[0], 0.1, 0.2] for images, found in LEARNED.items()}
 FEET = ("Sandal", "Sneaker", "Ankle boot")
 
 
@@ -58,12 +60,25 @@ def transform(*changes, size=64, mean=MEAN, std=STD):
     return v2.Compose([step for name, step in steps.items() if name not in changes])
 
 
-def shared(train, val, mode="RGB"):
+def resized(step):
+    return v2.Compose([v2.RGB(), step, transform("rgb", "resize")])
+
+
+def swapped_colours(pixels):
+    return v2.functional.normalize(pixels.flip(0), MEAN, STD)
+
+
+def shared(train, val, mode="RGB", fingerprint=lambda picture: picture.tobytes()):
     train, val = (
-        [(picture.convert(mode) if mode else picture).tobytes() for picture in pictures]
+        [fingerprint(picture.convert(mode) if mode else picture) for picture in pictures]
         for pictures in (train, val)
     )
     return [position for position, pixels in enumerate(val) if pixels in train]
+
+
+def like(number):
+    """Return an answer with a fingerprint that other pictures have, too."""
+    return lambda train, val: shared(train, val, fingerprint=number)
 
 
 GIVEN = {
@@ -74,15 +89,32 @@ GIVEN = {
     "shared_pictures": lambda: (pictures(),),
 }
 RIGHT = {
-    "reused_or_learned": [REUSED | {"fc": "learned"}],
+    "reused_or_learned": [
+        REUSED | {"fc": "learned"},
+        dict.fromkeys(PARTS, "Reused") | {"fc": "LEARNED"},
+    ],
     "worn_on_feet": [
         lambda label, classes: int(classes[label] in FEET),
         lambda label, classes: classes[label] in FEET,
     ],
     "few_images": [(LEARNED, 20)],
-    "set_sizes": [lambda count, share: (round(10 * count * (1 - share)), round(10 * count * share), 2000)],
-    "own_transform": [transform()],
-    "shared_pictures": [shared],
+    "set_sizes": [
+        lambda count, share: (round(10 * count * (1 - share)), round(10 * count * share), 2000),
+        lambda count, share: np.array([10 * count * (1 - share), 10 * count * share, 2000]).round(),
+        lambda count, share: torch.tensor([10 * count * (1 - share), 10 * count * share, 2000]).round().int(),
+    ],
+    "own_transform": [
+        transform(),
+        lambda picture: transform()(picture),
+        v2.Compose([v2.ToImage(), transform("image")]),
+        v2.Compose([v2.RGB(), v2.Resize(64), v2.CenterCrop(64), transform("rgb", "resize")]),
+    ],
+    "shared_pictures": [
+        shared,
+        lambda train, val: np.array(shared(train, val)),
+        lambda train, val: set(shared(train, val)),
+        lambda train, val: shared(train, val, mode="L")[::-1],
+    ],
 }
 WRONG = {
     "reused_or_learned": [
@@ -107,6 +139,9 @@ WRONG = {
     ],
     "few_images": [
         ((LEARNED, 5), "The means over your three seeds"),
+        ((LEARNED, 0.7), "Which is the first of at least 0.7"),
+        ((NEVER_ENOUGH, "none"), "Which is the first of at least 0.7"),
+        ((NEVER_ENOUGH, 40), "Which is the first of at least 0.7"),
         ((LEARNED | {2: LEARNED[5], 5: LEARNED[2]}, 20), "in its place"),
         ((LEARNED | {5: [0.6] * 3}, 20), "the same accuracy three times"),
         ((LEARNED | {5: [0.6]}, 20), "one draw"),
@@ -122,7 +157,11 @@ WRONG = {
         (lambda count, share: (200, 50, 250), "a set of its own"),
         (lambda count, share: (200.5, 49.5, 2000), "part of an image"),
         (lambda count, share: (200, 40, 2000), "validation set is not right"),
-        (lambda count, share: 250, "Three numbers"),
+        (lambda count, share: 250, "3 numbers are asked for"),
+        (lambda count, share: (200, 50, float("nan")), "3 numbers are asked for"),
+        (lambda count, share: {"train": 200, "val": 50, "test": 2000}, "3 numbers are asked for"),
+        (lambda count, share: [200, 50], "3 numbers are asked for"),
+        (lambda count, share: np.array([50, 200, 2000]), "swapped"),
     ],
     "own_transform": [
         (transform("normalise"), "not been normalised"),
@@ -139,6 +178,17 @@ WRONG = {
         (v2.Compose([transform(), v2.RandomErasing(p=1.0)]), "second time"),
         (transform("image", "scale", "normalise"), "v2.ToImage"),
         (lambda picture: transform()(picture).permute(1, 2, 0), "channels first"),
+        (ResNet18_64px_Weights.DISTILLED_V1.transforms(), "the weights' own transform"),
+        (
+            v2.Compose([v2.RGB(), ResNet18_64px_Weights.DISTILLED_V1.transforms()]),
+            "the weights' own transform",
+        ),
+        (backbone_transform(ResNet18_64px_Weights.DISTILLED_V1), "the weights' own transform"),
+        (resized(v2.Resize((64, 64), interpolation=v2.InterpolationMode.NEAREST)), "usual interpolation"),
+        (resized(v2.Resize((64, 64), interpolation=v2.InterpolationMode.BICUBIC)), "usual interpolation"),
+        (resized(v2.Compose([v2.Resize(80), v2.CenterCrop(64)])), "or cut"),
+        (v2.Compose([transform(), v2.RandomVerticalFlip(1.0)]), "mirrored"),
+        (lambda picture: swapped_colours(transform("normalise")(picture)), "Red and blue are interchanged"),
     ],
     "shared_pictures": [
         (lambda train, val: shared(train, val, mode=None), "another mode"),
@@ -148,6 +198,16 @@ WRONG = {
         (lambda train, val: sorted({0, 1, 2, 3, 4, 5, *shared(train, val)}), "not in `train`"),
         (lambda train, val: [val[position] for position in shared(train, val)], "whole numbers from 0"),
         (lambda train, val: shared(train, val) * 2, "twice"),
+        (like(lambda picture: np.asarray(picture).mean()), "the same mean"),
+        (like(lambda picture: picture.histogram()), "the same mean"),
+        (like(lambda picture: np.asarray(picture).mean(axis=1).tolist()), "each in its place"),
+        (like(lambda picture: picture.size), "every picture in `val`"),
+        (lambda train, val: [position + 1 for position in shared(train, val)], "one too high"),
+        (lambda train, val: shared(val, train, mode=None), "positions in `train`"),
+        (lambda train, val: shared(train, val)[:1], "It misses 4 of 5 pictures"),
+        (lambda train, val: shared(train[:10], val), "compared with all of `train`"),
+        (lambda train, val: shared(train, val[:9]), "compared with all of `train`"),
+        (lambda train, val: [n for n, (a, b) in enumerate(zip(train, val)) if a == b], "finds nothing"),  # noqa: B905
         (lambda train, val: print(shared(train, val)), "`return`"),
     ],
 }

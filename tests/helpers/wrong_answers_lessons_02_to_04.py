@@ -1,5 +1,6 @@
 """Answers to the exercises of lessons 02 to 04, as in `wrong_answers_lessons_00_and_01`."""
 
+import copy
 import functools
 
 import numpy as np
@@ -48,6 +49,26 @@ def head_and_lost_backbone(model, classes):
     model.features[0][0].reset_parameters()
 
 
+def head_without_bias(model, classes):
+    model.classifier[-1] = nn.Linear(1024, classes, bias=False)
+
+
+def changed_copy(model, classes):
+    other = copy.deepcopy(model)
+    head_at_the_end(other, classes)
+    return other
+
+
+def held_by(look):
+    """Return a diagnosis that asks whether the optimizer holds the head in its own way."""
+
+    def diagnose(model, optimizer, classes):
+        held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        return [] if all(look(parameter, held) for parameter in model.fc.parameters()) else ["optimizer"]
+
+    return diagnose
+
+
 def faults(*looked_for, head_by_id=True):
     """Return a diagnosis that looks for some faults only."""
 
@@ -65,6 +86,19 @@ def faults(*looked_for, head_by_id=True):
 
 
 # Lesson 04
+def thawed_adam(model, lr):
+    model.requires_grad_(True)
+    return torch.optim.Adam(model.parameters(), lr=lr)
+
+
+def frozen_but(model, head, change):
+    """Freeze by hand in train mode, and change each BatchNorm layer."""
+    frozen(model, head, mode="train")
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            change(module)
+
+
 def adam_of(choose, rate=None):
     return lambda model, lr: torch.optim.Adam(choose(model), lr=rate or lr)
 
@@ -88,11 +122,17 @@ def compare(seeds=(0, 1, 2), other_seeds=None, decide=None, returned=lambda *fou
     def function(train, first, second):
         ones = [train(first, seed) for seed in seeds]
         others = [train(second, seed) for seed in other_seeds or seeds]
-        better = [one > other for one, other in zip(ones, others, strict=True)]
-        fair = "first" if all(better) else "cannot tell" if any(better) else "second"
+        signs = {np.sign(one - other) for one, other in zip(ones, others, strict=True)}
+        fair = "first" if signs == {1} else "second" if signs == {-1} else "cannot tell"
         return returned(ones, others, decide(ones, others) if decide else fair)
 
     return function
+
+
+def by_at_least(ones, others):
+    if all(one >= other for one, other in zip(ones, others, strict=True)):
+        return "first"
+    return "second" if all(one <= other for one, other in zip(ones, others, strict=True)) else "cannot tell"
 
 
 def better_by(number):
@@ -108,12 +148,20 @@ RIGHT = {
     "parameter_count": [numbers_in(nn.Module.parameters)],
     "output_shape": [shape_after(4), lambda size: torch.Size(shape_after(4)(size))],
     "head_parameters": [lambda features, classes: (features + 1) * classes],
-    "new_head": [head_at_the_end],
+    "new_head": [head_at_the_end, changed_copy],
     "diagnosis": [faults("outputs", "frozen", "optimizer")],
-    "optimizer_holds": [adam_of(learning), adam_of(lambda model: model.fc.parameters())],
-    "frozen_by_hand": [frozen],
+    "optimizer_holds": [
+        adam_of(learning),
+        adam_of(lambda model: model.fc.parameters()),
+        lambda model, lr: torch.optim.Adam([{"params": [p], "lr": lr} for p in learning(model)]),
+    ],
+    "frozen_by_hand": [
+        frozen,
+        lambda model, head: (frozen(model, head), head.train())[0],
+        functools.partial(frozen_but, change=nn.Module.eval),
+    ],
     "mean_loss": [lambda losses, sizes: float(np.average(losses, weights=sizes))],
-    "compare_rates": [compare(), compare(seeds=(4, 5, 6))],
+    "compare_rates": [compare(), compare(seeds=(2, 0, 1)), compare(returned=lambda *found: list(found))],
 }
 WRONG = {
     "task_layer": [
@@ -155,6 +203,9 @@ WRONG = {
         (lambda model, classes: nn.Linear(1024, classes), "still the old head"),
         (lambda model, classes: model.classifier.append(nn.Linear(1000, classes)), "1 layers more"),
         (head_and_lost_backbone, "backbone has changed"),
+        (head_without_bias, "no bias"),
+        (lambda model, classes: head_at_the_end(model, 10), "gives 10 logits, and there are 13"),
+        (lambda model, classes: head_at_the_end(copy.deepcopy(model), classes), "still the old head"),
         (lambda model: None, "stops with TypeError"),
     ],
     "diagnosis": [
@@ -162,6 +213,8 @@ WRONG = {
         (faults("outputs", "optimizer"), "requires_grad is true"),
         (faults("outputs", "frozen"), "by `id`"),
         (faults("outputs", "frozen", "optimizer", head_by_id=False), "by `id`"),
+        (held_by(lambda parameter, held: parameter in held), "compare their numbers"),
+        (held_by(lambda parameter, held: any(parameter == one for one in held)), "compare their numbers"),
         (lambda model, optimizer, classes: ["outputs"], "A false alarm: nothing is wrong"),
         (lambda model, optimizer, classes: ["head"], "The names are"),
         (lambda model, optimizer, classes: None, "`return`"),
@@ -171,6 +224,8 @@ WRONG = {
         (adam_of(lambda model: [model.fc.weight]), "1 trainable parameters are not in"),
         (adam_of(lambda model: nn.Linear(512, 3).parameters()), "2 of the parameters"),
         (adam_of(learning, rate=0.5), "lr=0.02, and the optimizer has 0.5"),
+        (lambda model, lr: torch.optim.SGD(learning(model), lr=lr), "Adam is asked for, and this is SGD"),
+        (thawed_adam, "changes what is trainable"),
         (lambda model, lr: learning(model), "An optimizer should come back"),
         (adam_of(lambda model: []), "stops"),
     ],
@@ -182,6 +237,15 @@ WRONG = {
         (lambda model, head: None, "60 parameters below the head"),
         (frozen_and_emptied, "should not change any numbers"),
         (freeze, "60 of 60 buffers changed"),
+        (
+            functools.partial(frozen_but, change=lambda norm: setattr(norm, "track_running_stats", False)),
+            "takes the mean of each batch",
+        ),
+        (
+            functools.partial(frozen_but, change=lambda n: setattr(n, "momentum", 0.0)),
+            "20 of 60 buffers changed",
+        ),
+        (functools.partial(frozen_but, change=lambda n: n.requires_grad_(False)), "buffers changed"),
     ],
     "mean_loss": [
         (lambda losses, sizes: sum(losses) / len(losses), "the mean over batches"),
@@ -195,6 +259,9 @@ WRONG = {
     "compare_rates": [
         (compare(seeds=(0,)), "one run is one draw"),
         (compare(other_seeds=(3, 4, 5)), "use the same"),
+        (compare(seeds=(4, 5, 6)), "The seeds 0, 1 and 2 are asked for"),
+        (compare(seeds=range(5)), "yours are 0, 1, 2, 3, 4"),
+        (compare(decide=by_at_least), "equal is not better"),
         (compare(decide=better_by(sum)), "contradict each other"),
         (compare(decide=better_by(max)), "contradict each other"),
         (compare(decide=lambda ones, others: "cannot tell"), "seed by seed"),

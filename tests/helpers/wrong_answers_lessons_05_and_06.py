@@ -26,6 +26,22 @@ def mistakes_only(probabilities, labels, count):
     return confidence[wrong].argsort(descending=True)[:count]
 
 
+def swapped_last(order):
+    """Return an answer whose last two images are interchanged."""
+    return lambda *given: [*order(*given)[:-2], *reversed(order(*given)[-2:])]
+
+
+def surest(probabilities, labels, count):
+    wrong = (probabilities.argmax(dim=1) != labels).nonzero().flatten()
+    return wrong[probabilities.max(dim=1).values[wrong].argsort(descending=True)][:count].tolist()
+
+
+def missed_one(probabilities, labels, count):
+    """Leave out the third of the surest mistakes."""
+    found = surest(probabilities, labels, count + 1)
+    return found[:2] + found[3:]
+
+
 def least_sure_mistakes(probabilities, labels, count):
     wrong = (probabilities.argmax(dim=1) != labels).nonzero().flatten()
     return wrong[probabilities.max(dim=1).values[wrong].argsort()][:count]
@@ -58,9 +74,9 @@ def groups(*shares, where=lambda name, p: p.requires_grad):
     return parameter_groups
 
 
-def norms(model, change):
-    model.train()
-    for module in model.modules():
+def norms(model, change, walk=nn.Module.modules, mode=True):
+    model.train(mode)
+    for module in walk(model):
         if isinstance(module, nn.BatchNorm2d):
             change(module)
 
@@ -70,6 +86,26 @@ def chosen(runs, column="val_accuracy", report="test_accuracy"):
     return means[column].idxmax(), means[report][means[column].idxmax()]
 
 
+RIGHT = {
+    "surest_mistakes": [lambda p, y, count: torch.tensor(surest(p, y, count))],
+    "wilson_interval": [
+        lambda c, n: np.array(accuracy_interval(c, n)),
+        lambda c, n: torch.tensor(accuracy_interval(c, n)),
+    ],
+    "half_the_width": [lambda c, n: 4 * n, lambda c, n: 4.0 * n, lambda c, n: torch.tensor(round(4.1 * n))],
+    "learning_parts": [
+        lambda m: list(parts(any)(m)),
+        lambda m: {n.split(".")[0] for n, p in m.named_parameters() if p.requires_grad},
+    ],
+    "three_rates": [
+        lambda m, lr: [
+            {"params": p, "lr": g["lr"]} for g in groups(1, 0.1, 0.01)(m, lr) for p in g["params"]
+        ],
+        lambda m, lr: tuple(groups(1, 0.1, 0.01)(m, lr)),
+    ],
+    "batchnorm_kept": [lambda m: norms(m, lambda norm: norm.eval().requires_grad_(False))],
+    "choose_run": [lambda runs: list(chosen(runs)), lambda runs: np.array(chosen(runs), dtype=object)],
+}
 WRONG = {
     "accuracy_over_samples": [
         (mean_of_batches, "mean of the three batches"),
@@ -94,23 +130,48 @@ WRONG = {
         (least_sure_mistakes, "least sure"),
         (lambda p, y, count: p[torch.arange(len(y)), y].argsort()[:count], "right class was"),
         (lambda p, y, count: p.max(dim=1).values[:count], "not how sure"),
+        (swapped_last(surest), "in another order"),
+        (missed_one, "Number 3 should be image"),
+        (mistakes_only, "is image"),
     ],
     "wilson_interval": [
         (normal_interval, "p ± z"),
         (lambda c, n: accuracy_interval(c, n, confidence=0.9), "90 %"),
         (lambda c, n: accuracy_interval(c, n)[::-1], "lower end comes first"),
+        (lambda c, n: (float("nan"), float("nan")), "where 2 numbers are asked for"),
+        (lambda c, n: (np.nan, 0.9), "where 2 numbers are asked for"),
         (lambda c, n: (c / n - 0.06, c / n + 0.06), "0.120 wide; with 200 images it must be narrower"),
     ],
     "half_the_width": [
         (lambda c, n: 2 * n, "not half"),
         (lambda c, n: 3 * n, "how many images to add"),
         (lambda c, n: 16 * n, "more than enough"),
+        (lambda c, n: round(4.5 * n), "more than enough"),
+        (lambda c, n: round(3.6 * n), "not half"),
         (lambda c, n: 1.5 * n + 0.5, "whole number"),
     ],
     "learning_parts": [
         (lambda m: {n for n, p in m.named_parameters() if p.requires_grad}, "before the dot"),
-        (parts(lambda flags: True), "cannot learn"),
-        (parts(all), "cannot learn"),
+        (parts(lambda flags: True), "no parameters"),
+        (parts(lambda flags: bool(flags)), "cannot learn"),
+        (parts(all), "`all` of nothing is true"),
+        (parts(lambda flags: flags and flags[0]), "one that learns is enough"),
+        (parts(lambda flags: flags and flags[-1]), "one that learns is enough"),
+        (
+            lambda m: {
+                n for n, p in m.named_children() for q in p.parameters(recurse=False) if q.requires_grad
+            },
+            "those of the layers in it",
+        ),
+        (
+            lambda m: {n: any(p.requires_grad for p in c.parameters()) for n, c in m.named_children()},
+            "A set of",
+        ),
+        (
+            lambda m: [c for c in m.children() if any(p.requires_grad for p in c.parameters())],
+            "A set of names",
+        ),
+        (lambda m: {"layer3", "layer4", "head"}, "no part 'head'"),
         (parts(lambda flags: flags and all(flags)), "one that learns is enough"),
         (lambda m: {"layer3", "layer4"}, "head is a part"),
         (lambda m: (m.requires_grad_(True), {"fc"})[1], "was changed"),
@@ -118,6 +179,12 @@ WRONG = {
     "three_rates": [
         (groups(1, 1, 1), "same rate"),
         (groups(0.01, 0.1, 1), "upside down"),
+        (groups(0.5, 0.05, 0.005), "is `lr` used?"),
+        (lambda m, lr: groups(1, 0.1, 0.01)(m, 0.001), "is `lr` used?"),
+        (groups(0.5, 0.1, 0.01), "fc.weight learns with 0.001"),
+        (groups(1, 0.1, 0.05), "conv1.weight learns with 0.0001"),
+        (groups(1, 0.1, 0.001), "conv1.weight learns with"),
+        (groups(1, 0.01, 0.01), "layer3"),
         (groups(1, 0.1, 0.01, where=lambda *_: True), "frozen parameters"),
         (
             groups(1, 0.1, 0.01, where=lambda name, p: p.requires_grad and name[:2] in ("la", "fc")),
@@ -129,8 +196,20 @@ WRONG = {
         (lambda m: norms(m, lambda norm: norm.requires_grad_(False)), "running mean of a BatchNorm"),
         (lambda m: norms(m, nn.Module.eval), "can still learn"),
         (lambda m: (norms(m, lambda norm: norm.requires_grad_(False)), m.eval()), "dropout"),
+        (
+            lambda m: norms(m, lambda norm: norm.eval().requires_grad_(False), mode=False),
+            "in which the network came",
+        ),
+        (
+            lambda m: norms(m, lambda norm: norm.eval().requires_grad_(False), walk=nn.Module.children),
+            "running mean of a BatchNorm",
+        ),
         (lambda m: (m.requires_grad_(False), norms(m, nn.Module.eval)), "outside BatchNorm"),
         (lambda m: norms(m, lambda norm: setattr(norm, "momentum", 0.0)), "other images of its batch"),
+        (
+            lambda m: norms(m, lambda n: (n.requires_grad_(False), setattr(n, "track_running_stats", False))),
+            "other images of its batch",
+        ),
     ],
     "choose_run": [
         (lambda runs: chosen(runs, column="test_accuracy"), "best test accuracy"),
