@@ -18,7 +18,7 @@ from course_utils.text.decoders import (
     smollm2_file,
     train_decoder,
 )
-from course_utils.text.encoders import TextNetwork, load_encoder, load_tokenizer
+from course_utils.text.encoders import TextNetwork, encoder_source, load_encoder, load_tokenizer
 from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, merge_bio, per_type
 from course_utils.text.names import embed_texts, match_names
 
@@ -31,6 +31,7 @@ __all__ = [
     "TextNetwork",
     "embed_texts",
     "encode_words",
+    "encoder_source",
     "entity_f1",
     "extract_entities",
     "few_shot_classify",
