@@ -30,7 +30,14 @@ from course_utils.figures.diagrams import (
     token_heatmap,
     training_step,
 )
-from course_utils.figures.images import class_counts, heatmaps, image_grid, mistakes, value_histogram
+from course_utils.figures.images import (
+    before_and_after,
+    class_counts,
+    heatmaps,
+    image_grid,
+    mistakes,
+    value_histogram,
+)
 from course_utils.figures.results import bars, confusion, costs, embedding, interval_plot, reliability
 
 __all__ = [
@@ -39,6 +46,7 @@ __all__ = [
     "accuracy_over_time",
     "backbone_and_head",
     "bars",
+    "before_and_after",
     "best_of_tries",
     "chain",
     "class_counts",

@@ -42,7 +42,7 @@ def _arrow(axes: Axes, start: tuple, end: tuple, text: str = "", **look: object)
         "", end, start, arrowprops={"arrowstyle": "->", "lw": 1.3, "shrinkA": 0, "shrinkB": 0} | look
     )
     middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.06)
-    axes.text(*middle, text, ha="center", va="bottom", fontsize=8)
+    axes.text(*middle, literal(text), ha="center", va="bottom", fontsize=8)
 
 
 def _picture(axes: Axes, left: float, bottom: float) -> None:
@@ -174,7 +174,9 @@ def thawed_stages(parts: Sequence[str], choices: Mapping[str, int]) -> Described
             words, colour = ("trained", ORANGE) if trained else ("frozen", BLUE)
             _box(axes, (left, 0.45 + 0.42 * row, 1.9, 0.36), f"{name}: {words}", colour)
         axes.text(left + 0.95, 0.2, "picture", ha="center", va="center", fontsize=9)
-        axes.text(left + 0.95, 0.65 + 0.42 * len(parts), title, ha="center", fontweight="bold", fontsize=10)
+        axes.text(
+            left + 0.95, 0.65 + 0.42 * len(parts), literal(title), ha="center", fontweight="bold", fontsize=10
+        )
     return figure
 
 
