@@ -19,19 +19,40 @@ from course_utils.figures.curves import (
     transfer_curves,
 )
 from course_utils.figures.described import GREY, DescribedFigure
-from course_utils.figures.diagrams import residual_block, token_heatmap
-from course_utils.figures.images import class_counts, heatmaps, image_grid, mistakes, value_histogram
+from course_utils.figures.diagrams import (
+    backbone_and_head,
+    chain,
+    data_parallel,
+    new_head,
+    residual_block,
+    thawed_stages,
+    three_sets,
+    token_heatmap,
+    training_step,
+)
+from course_utils.figures.images import (
+    before_and_after,
+    class_counts,
+    heatmaps,
+    image_grid,
+    mistakes,
+    value_histogram,
+)
 from course_utils.figures.results import bars, confusion, costs, embedding, interval_plot, reliability
 
 __all__ = [
     "GREY",
     "DescribedFigure",
     "accuracy_over_time",
+    "backbone_and_head",
     "bars",
+    "before_and_after",
     "best_of_tries",
+    "chain",
     "class_counts",
     "confusion",
     "costs",
+    "data_parallel",
     "embedding",
     "growth",
     "heatmaps",
@@ -41,13 +62,17 @@ __all__ = [
     "loss_curves",
     "lr_range",
     "mistakes",
+    "new_head",
     "rates_over_steps",
     "reliability",
     "residual_block",
     "roc",
     "shift_curves",
     "stage_probes",
+    "thawed_stages",
+    "three_sets",
     "token_heatmap",
+    "training_step",
     "transfer_curves",
     "value_histogram",
 ]

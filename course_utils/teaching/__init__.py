@@ -25,6 +25,7 @@ from course_utils.teaching.stored_outputs import refresh_outputs, write_front_pi
 from course_utils.teaching.student_files import students_repository
 from course_utils.teaching.sweep_results import draw_means, means_over_seeds
 from course_utils.teaching.sweeps import sweep, sweep_folder
+from course_utils.teaching.uploads import upload_button
 
 __all__ = [
     "CELL_TIMEOUT",
@@ -51,5 +52,6 @@ __all__ = [
     "sweep",
     "sweep_folder",
     "unpack",
+    "upload_button",
     "write_front_picture",
 ]

@@ -60,6 +60,10 @@ def fault_costs(name):
     return pd.DataFrame(rows, columns=["dataset", "fault", "way", "cost", "low", "high"])
 
 
+def answers(name, probability):
+    return pd.DataFrame({"class": [name, "dog"], "probability": [probability, 1 - probability]})
+
+
 def called(name):
     return SOME_WRONG._replace(classes=[name, "dog", "ship"])
 
@@ -127,6 +131,16 @@ FIGURES = {
         ["cat: area 1.00"],
     ),
     "costs": (lambda name: figures.costs(fault_costs(name), "BGR costs 5.0"), ["BGR costs 5.0"]),
+    "backbone_and_head": (lambda name: figures.backbone_and_head([name, "dog"]), ["each class: cat, dog."]),
+    "before_and_after": (
+        lambda name: figures.before_and_after(images(1)[0], answers("hook", 0.75), answers(name, 0.875)),
+        ["the old head says hook 75%, dog 25%", "the new head says cat 88%, dog 12%"],
+    ),
+    "chain": (lambda name: figures.chain(["a", name], ["then"], "a becomes b"), ["a becomes b"]),
+    "thawed_stages": (
+        lambda name: figures.thawed_stages(["layer4", "fc"], {name: 1, "all": 2}),
+        ["cat: fc trained; all: layer4, fc trained"],
+    ),
     "token_heatmap": (
         lambda name: figures.token_heatmap([AttributedText("positive", ["not", name], [-0.5, 0.25])]),
         ["positive: most for it cat (+0.25), least not (-0.50)"],
@@ -173,6 +187,13 @@ WITHOUT_NAMES = {
         ),
         ["noise 2: accuracy 40 % (30 to 50)"],
     ),
+    "data_parallel": (lambda: figures.data_parallel(5), ["a batch of 5 images", "(3 and 2 images)"]),
+    "new_head": (lambda: figures.new_head(512, 1000, 7), ["512 in and 1,000 out", "512 in and 7 out"]),
+    "three_sets": (
+        lambda: figures.three_sets({"training": 2400, "validation": 600, "test": 2000}),
+        ["2,400 training images change", "600 validation images choose", "2,000 test images measure"],
+    ),
+    "training_step": (figures.training_step, ["stops there"]),
     "growth": (lambda: figures.growth(measurements()), ["folder, 1,000 files: 2.0 s, 500 MB"]),
     "residual_block": (
         lambda: figures.residual_block(resnet18().layer1[0]),
@@ -180,7 +201,9 @@ WITHOUT_NAMES = {
     ),
 }
 ALL = [*FIGURES, *WITHOUT_NAMES]
-WITHOUT_AXES = ("heatmaps", "image_grid", "mistakes", "residual_block", "token_heatmap")
+DIAGRAMS = ("backbone_and_head", "chain", "data_parallel", "new_head", "residual_block", "thawed_stages")
+DIAGRAMS += ("three_sets", "token_heatmap", "training_step")
+WITHOUT_AXES = (*DIAGRAMS, "heatmaps", "image_grid", "mistakes")
 
 
 def pyplot_state():

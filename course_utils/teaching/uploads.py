@@ -1,0 +1,48 @@
+"""A button to upload a picture in a notebook. Lesson 09 builds one by hand."""
+
+import base64
+import io
+from collections.abc import Callable
+from html import escape
+
+import ipywidgets
+
+from course_utils.errors import CourseError
+from course_utils.figures import DescribedFigure
+
+
+def upload_button(tell: Callable[[io.BytesIO], DescribedFigure]) -> ipywidgets.VBox:
+    """Return a button that opens a picture from the reader's own machine, and a place for the answer.
+
+    Args:
+        tell: Is called with the open file. The figure that it returns is shown below the button; of a
+            `CourseError`, only what failed and what to do.
+
+    Returns:
+        The button and the place below it, as the last line of a cell. In a notebook that nobody watches it
+        does nothing.
+    """
+    button = ipywidgets.FileUpload(accept="image/*", description="Choose a picture")
+    button.layout.width = "auto"
+    answer = ipywidgets.HTML("No picture has been chosen yet.")
+
+    def show(change: dict) -> None:
+        files = change["new"]
+        if not files:
+            return
+        # ipywidgets 8 gives a tuple of files, ipywidgets 7 (Colab) a dictionary.
+        file = files[-1] if isinstance(files, tuple) else list(files.values())[-1]
+        try:
+            answer.value = _as_html(tell(io.BytesIO(bytes(file["content"]))))
+        except CourseError as error:
+            answer.value = escape(f"{error.failed} {error.do}")
+
+    button.observe(show, names="value")
+    return ipywidgets.VBox([button, answer])
+
+
+def _as_html(figure: DescribedFigure) -> str:
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=100)
+    source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    return f'<img alt="{escape(figure.description)}" src="{source}">'

@@ -1,0 +1,63 @@
+"""The upload button of lesson 00: what it shows before a file is chosen, and after."""
+
+from datetime import UTC, datetime
+
+import ipywidgets
+import pytest
+from PIL import Image
+
+from course_utils.data import load_rgb
+from course_utils.figures import image_grid
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching import upload_button
+
+PICTURE = sorted((REPOSITORY_FOLDER / "data" / "clipart" / "test").glob("*/*.png"))[0]
+
+
+@pytest.fixture
+def asked():
+    """Return the button, the place for the answer, and the pictures that were asked about."""
+    pictures = []
+
+    def tell(file):
+        pictures.append(load_rgb(file))
+        return image_grid(pictures, [""], 'a "picture"')
+
+    button, answer = upload_button(tell).children
+    return button, answer, pictures
+
+
+def chosen(content):
+    file = {"name": "x.png", "type": "image/png", "size": len(content), "content": memoryview(content)}
+    return ({**file, "last_modified": datetime(2026, 1, 1, tzinfo=UTC)},)
+
+
+def test_nothing_is_asked_before_a_file_was_chosen(asked):
+    button, answer, pictures = asked
+    button.value = ()
+    assert answer.value == "No picture has been chosen yet." and not pictures
+
+
+def test_a_chosen_picture_is_shown_with_the_answer(asked):
+    button, answer, pictures = asked
+    button.value = chosen(PICTURE.read_bytes())
+    assert pictures[0].size == Image.open(PICTURE).size
+    assert answer.value.startswith('<img alt="a &quot;picture&quot;" src="data:image/png;base64,iVBOR')
+
+
+def test_what_is_no_picture_is_refused_in_words_without_a_traceback(asked):
+    button, answer, _ = asked
+    button.value = chosen(b"no picture")
+    assert "could not be read" in answer.value and "Traceback" not in answer.value
+
+
+def test_the_dictionary_of_ipywidgets_7_is_understood(asked):
+    button, answer, pictures = asked
+    file = {"metadata": {}, "content": PICTURE.read_bytes()}
+    button.notify_change({"name": "value", "new": {"x.png": file}, "type": "change"})
+    assert len(pictures) == 1 and "<img" in answer.value
+
+
+def test_the_button_takes_one_picture(asked):
+    assert isinstance(asked[0], ipywidgets.FileUpload)
+    assert asked[0].accept == "image/*" and not asked[0].multiple
