@@ -1,10 +1,13 @@
 """What goes wrong, told so that you can mend it.
 
 Every error of the course says four things: what failed and where, what was expected, what was found, and
-what to do next. The exception that started it is chained (`raise ... from error`).
+what to do next. The exception that started it is chained (`raise ... from error`). In a notebook those four
+things come first, without the traceback.
 """
 
 import re
+import sys
+import traceback
 from functools import partial
 
 
@@ -31,6 +34,31 @@ class CourseError(Exception):
         """Return the same error with a larger place before `where`, for example "epoch 2"."""
         where = f"{place}, {self.where}"
         return type(self)(self.failed, where=where, expected=self.expected, found=self.found, do=self.do)
+
+    def advising(self, more: str) -> "CourseError":
+        """Return the same error with more advice: where it happened, more is known of what to do."""
+        parts = {"where": self.where, "expected": self.expected, "found": self.found}
+        return type(self)(self.failed, **parts, do=f"{self.do} {more}")
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows of this error: the message, then the lines of your own that led to it.
+
+        IPython asks for it by this name, in notebooks too: first while the error is being handled, and again,
+        when it no longer is, for the magic command %tb. That one gets the whole traceback.
+        """
+        if sys.exception() is not self:
+            from IPython import get_ipython
+
+            whole = get_ipython().InteractiveTB
+            return whole.structured_traceback(type(self), self, self.__traceback__)
+        frames = traceback.walk_tb(self.__traceback__)
+        own = [entry for entry in frames if entry[0].f_globals.get("__name__") == "__main__"]
+        lines = [
+            f"  line {frame.lineno}{'' if frame.name.startswith('<') else f', in {frame.name}'}: {frame.line}"
+            for frame in traceback.StackSummary.extract(own)
+        ]
+        called = ["", "Your code:", *lines] if lines else []
+        return [f"{type(self).__name__}: {self}", *called, "", "To see the whole traceback: %tb in a new cell."]
 
     def __reduce__(self):
         # Exceptions with keyword-only arguments need help to cross a process border (data workers).
