@@ -5,8 +5,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from course_utils.errors import CourseError
+from course_utils.errors import ConfigError, CourseError
+
+if TYPE_CHECKING:
+    from course_utils.settings import Settings
 
 # Each command imports what it needs when it runs, so that `--help` does not wait for torch.
 
@@ -94,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     from course_utils.teaching import run_lessons
 
+    _settings(options)  # which says what is wrong with a value before a lesson is looked at
     notebooks, output = _lessons_and_folder(options, options.profile)
     return _report(run_lessons(notebooks, _parameters(options), output), output)
 
@@ -116,6 +121,16 @@ def _parameters(options: argparse.Namespace) -> dict[str, object]:
     return {"profile": options.profile, **{name: read_value(value) for name, value in options.parameters}}
 
 
+def _settings(options: argparse.Namespace) -> "Settings":
+    """Return the settings that the command line names. Raise `ConfigError` if one of them is wrong."""
+    from course_utils.settings import Settings
+
+    try:
+        return Settings(**_parameters(options))
+    except ConfigError as error:
+        raise error.advising("It was given after -p.") from error
+
+
 def _lessons_and_folder(options: argparse.Namespace, kind: str) -> tuple[list[Path], Path]:
     from course_utils.teaching import lesson_notebooks, new_output_folder, run_folder
 
@@ -133,11 +148,10 @@ def _report(runs: list, output: Path) -> int:
 
 def _train(options: argparse.Namespace) -> int | None:
     from course_utils.scale import summary, train_run
-    from course_utils.settings import Settings
     from course_utils.teaching import new_output_folder
     from course_utils.training import from_main_process
 
-    settings = Settings(**_parameters(options))
+    settings = _settings(options)
     # One folder for all processes, which may have looked at the clock in different seconds.
     output = options.output or from_main_process(lambda: new_output_folder("train"))
     try:
@@ -153,7 +167,7 @@ def _train(options: argparse.Namespace) -> int | None:
 
 def _fetch(options: argparse.Namespace) -> int:
     from course_utils.data import fetch_images, fetch_weights, files_table
-    from course_utils.settings import Settings, downloads_folder, shipped_data_folder
+    from course_utils.settings import downloads_folder, shipped_data_folder
     from course_utils.teaching import unpack
 
     if options.bundle:
@@ -161,7 +175,7 @@ def _fetch(options: argparse.Namespace) -> int:
         new = sum(row.state == "unpacked" for row in rows)
         print(f"{options.bundle.resolve()} is whole; of {len(rows)} files of data, {new} were put in place")
         return 0
-    settings = Settings(**_parameters(options))
+    settings = _settings(options)
     rows, failed = [], False
     for fetch in (fetch_images, fetch_weights):
         try:

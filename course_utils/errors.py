@@ -58,7 +58,8 @@ class CourseError(Exception):
             for frame in traceback.StackSummary.extract(own)
         ]
         called = ["", "Your code:", *lines] if lines else []
-        return [f"{type(self).__name__}: {self}", *called, "", "To see the whole traceback: %tb in a new cell."]
+        message = f"{type(self).__name__}: {self}"
+        return [message, *called, "", "To see the whole traceback: %tb in a new cell."]
 
     def __reduce__(self):
         # Exceptions with keyword-only arguments need help to cross a process border (data workers).

@@ -22,6 +22,7 @@ PROFILES = {
     "full": {"dataset": "cifar10", "backbone": "resnet50"},
 }
 DATASETS = ("fashion_mnist_sample", "clipart", "fashion_mnist", "cifar10")
+MOST_NAMES = 100  # that an error lists
 REPOSITORY_FOLDER = Path(__file__).resolve().parent.parent
 PAPERMILL = "# Parameters\n"  # the first line of the cell that papermill puts in
 
@@ -115,6 +116,14 @@ class Settings(BaseModel):
     @field_validator("dataset")
     @classmethod
     def _check_dataset(cls, dataset: str) -> str:
+        if dataset.startswith("folder:") and not dataset.removeprefix("folder:").strip():
+            raise ConfigError(
+                "No folder of images is named.",
+                where=f"dataset = {dataset!r}",
+                expected='"folder:" and the path of a folder',
+                found="no path",
+                do='Write the path after the colon, for example "folder:my_pictures".',
+            )
         if dataset not in DATASETS and not dataset.startswith("folder:"):
             raise unknown_name("dataset", dataset, [*DATASETS, "folder:PATH"])
         return dataset
@@ -142,7 +151,7 @@ def _config_error(problem: Mapping, values: Mapping[str, object]) -> ConfigError
     if problem["type"] == "extra_forbidden":
         return unknown_name("parameter", name, Settings.model_fields)
     value = values.get(name)
-    advice = f"Change {name} in the parameters cell, or after -p."
+    advice = f"Give {name} another value."
     if isinstance(value, str):
         try:
             number = float(value)
@@ -153,7 +162,7 @@ def _config_error(problem: Mapping, values: Mapping[str, object]) -> ConfigError
     return ConfigError(
         f"The parameter {name!r} has a value that it cannot take.",
         where=f"{name} = {value!r}",
-        expected=problem["msg"][0].lower() + problem["msg"][1:],
+        expected=problem["msg"].removeprefix("Input should be "),
         found=f"{value!r}, which is of type {type(value).__name__}",
         do=advice,
     )
@@ -163,6 +172,9 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> ConfigError:
     """Return the error for a name that does not exist, with the nearest one that does."""
     valid = sorted(valid)
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    if len(valid) > MOST_NAMES:  # timm has more than a thousand networks
+        nearest = difflib.get_close_matches(name, valid, n=10, cutoff=0)
+        valid = [*nearest, f"{len(valid) - len(nearest):,} others"]
     return ConfigError(
         f"There is no {kind} {name!r}.",
         where=repr(name)[1:-1].strip() or "an empty name",  # a line break is shown as such
@@ -195,7 +207,13 @@ def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
             known |= latest & Settings.model_fields.keys()
     for name in sorted(injected - known):
         raise unknown_name("parameter", name, known)
-    settings = Settings(**{name: namespace[name] for name in known | latest if name in namespace})
+    try:
+        settings = Settings(**{name: namespace[name] for name in known | latest if name in namespace})
+    except ConfigError as error:
+        given = error.where.partition(" = ")[0] in injected
+        from_outside = "It came from outside: with papermill, change it after -p or -y."
+        by_hand = "Do that in the parameters cell; run it, and then this cell again."
+        raise error.advising(from_outside if given else by_hand) from error.__cause__
     if advice := gpu_advice(settings):
         print(advice)
     return settings
@@ -215,6 +233,13 @@ def _assigned_names(cell: str, *kinds: type[ast.stmt]) -> set[str]:
 def image_folder(dataset: str) -> Path:
     """Return the absolute path of the folder that "folder:PATH" names."""
     return Path(dataset.removeprefix("folder:")).expanduser().resolve()
+
+
+def how_to_restore(part: str) -> str:
+    """Return how to get a part of the course again that is missing or damaged, for example "data/text"."""
+    if (REPOSITORY_FOLDER / ".git").exists():
+        return f'Get it again, in a terminal: git -C "{REPOSITORY_FOLDER}" checkout -- {part}'
+    return f"Get it again: download or unpack the course once more, and copy {part} from there."
 
 
 def shipped_data_folder() -> Path:

@@ -22,6 +22,7 @@ from course_utils.settings import (
     downloads_folder,
     set_seed,
     settings_from_notebook,
+    unknown_name,
 )
 
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
@@ -99,6 +100,8 @@ def test_valid_values_stay_as_they_are(values):
         ({"epochs": np.array([1, 2])}, "parameter 'epochs'"),
         ({"epoch": 5}, "Did you mean 'epochs'"),
         ({"epoch": "default"}, "Did you mean 'epochs'"),
+        ({"epochs": -1}, "Give epochs another value"),
+        ({"dataset": "folder:"}, "No folder of images is named"),
         ({"dataset": "fashion_mnits"}, "Did you mean 'fashion_mnist'"),
         *(({"dataset": "fashion_mnits"}, name) for name in (*DATASETS, "folder:PATH")),
     ],
@@ -196,6 +199,27 @@ def test_wrong_parameters_of_a_notebook_are_refused(cells, answer, assert_says_f
     with pytest.raises(ConfigError, match=answer) as caught:
         settings_from_notebook(run_cells(*cells))
     assert_says_four_things(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cells", "by_papermill"),
+    [
+        (["epochs: int = -1"], False),
+        (["epoch: int = 5"], False),
+        ([PARAMETERS, "# Parameters\nepochs = -1\n"], True),
+        (["epochs: int = -1\nlr: float = 0.1", "# Parameters\nlr = 0.02\n"], False),
+    ],
+)
+def test_advice_fits_the_place_where_a_parameter_was_set(cells, by_papermill):
+    with pytest.raises(ConfigError) as caught:
+        settings_from_notebook(run_cells(*cells))
+    assert ("-p" in caught.value.do) == by_papermill
+    assert ("parameters cell" in caught.value.do) != by_papermill
+
+
+def test_a_thousand_names_are_not_all_listed():
+    error = unknown_name("network", "resnet81", [f"resnet{number}" for number in range(1500)])
+    assert "resnet81" in error.expected and "1,490 others" in error.expected and len(str(error)) < 500
 
 
 @pytest.mark.parametrize(("gpu", "wanted"), [(True, False), (False, True)])

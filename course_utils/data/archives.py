@@ -150,7 +150,7 @@ def _damaged(archive: Path, found: str) -> DataError:
         expected="an archive that holds the files of the dataset and stays inside its folder",
         found=found,
         do="Delete the archive, so that it is downloaded again, or use what ships with the course: "
-        'profile="quick".',
+        'profile="quick", with its own dataset.',
     )
 
 

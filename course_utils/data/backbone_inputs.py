@@ -60,5 +60,5 @@ def _check_size(name: str, image_size: int) -> None:
             expected="a size that the network was made for: a vision transformer takes one only, and a deep "
             "network nothing too small",
             found=f"{image_size} pixels ({' '.join(str(error).split())[:150]})",
-            do="Leave image_size out, which is None: the size that the weights were made for.",
+            do="Set image_size to None: that is the size that the weights were made for.",
         ) from error

@@ -204,7 +204,8 @@ def _try_mirrors(file: KnownFile, path: Path, part: Path) -> None:
         expected=f"{_description(file)}, from {' or '.join(urls)}",
         found="; ".join(problems),
         do=f"Check the network and try again; or put the file into {path.parent} by hand, or name a mirror "
-        'of your own in COURSE_MIRROR; or use what ships with the course: profile="quick".',
+        'of your own in COURSE_MIRROR; or use what ships with the course: profile="quick", with its own '
+        "dataset, backbone and weights.",
     ) from cause
 
 
@@ -290,7 +291,7 @@ def cannot_write(path: Path, file: KnownFile, error: Exception) -> CourseError:
         expected=f"a folder that you may write, with room for {_description(file)}",
         found=f"{error}; {shutil.disk_usage(folder).free:,} bytes are free",
         do="Make room, or name another folder: in COURSE_DATA for images, in TORCH_HOME for weights; or use "
-        'what ships with the course: profile="quick".',
+        'what ships with the course: profile="quick", with its own dataset, backbone and weights.',
     )
 
 

@@ -185,8 +185,9 @@ def class_folders(root: Path) -> list[Path]:
             where=root,
             expected="a folder that you may read",
             found=f"{type(error).__name__}: {error}",
-            do='Write dataset="folder:PATH"; a PATH that does not begin with / starts from the folder '
-            f"{Path.cwd()}. If the folder is somebody else's, copy it to one of your own.",
+            do="Copy the folder to one of your own: you may not read this one."
+            if isinstance(error, PermissionError)
+            else f"Check the path; one that does not begin with / starts from the folder {Path.cwd()}.",
         ) from error
     for folder in folders:
         if printable(folder.name) != folder.name or "\n" in folder.name:

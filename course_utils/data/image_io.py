@@ -75,7 +75,9 @@ def load_rgb(picture: str | Path | BinaryIO | Image.Image, *, warn: bool = True)
                 where=Path(picture).resolve() if isinstance(picture, (str, Path)) else kind,
                 expected="a picture that can be decoded to its end (PNG, JPEG, WebP, ...)",
                 found=f"{type(error).__name__}: {error}",
-                do="Open it in a picture viewer; save it again, or take it out of the folder.",
+                do="Check the path."
+                if isinstance(error, FileNotFoundError)
+                else "Open it in a picture viewer; save it again, or choose another picture.",
             ) from error
         if animated:  # without its path, so that Python shows the warning once
             warnings.warn("Only the first frame of an animated picture is read.", stacklevel=2)

@@ -300,7 +300,7 @@ def make_loader(
             where=type(dataset).__name__,
             expected="at least one image",
             found="an empty dataset",
-            do="Check the folder, `images_per_class` and the fractions in the settings.",
+            do="Look at how this dataset was made: a Subset of no indices is empty, for example.",
         )
     generator = torch.Generator().manual_seed(seed)
     order = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)

@@ -22,7 +22,13 @@ from course_utils.data.loaders import classes_of, labels_of
 from course_utils.data.preprocessing import source_and_indices
 from course_utils.data.weights import backbone_weights
 from course_utils.errors import DataError
-from course_utils.settings import Settings, downloads_folder, image_folder, shipped_data_folder
+from course_utils.settings import (
+    Settings,
+    downloads_folder,
+    how_to_restore,
+    image_folder,
+    shipped_data_folder,
+)
 
 DOWNLOADED = {
     "fashion_mnist": datasets.FashionMNIST,
@@ -165,7 +171,7 @@ def check_sums(root: Path) -> None:
                 where=path,
                 expected=f"SHA-256 {expected}",
                 found=found,
-                do="Get the folder again: git checkout -- data",
+                do=how_to_restore(f"data/{root.name}"),
             )
 
 
@@ -199,7 +205,7 @@ def check_class_sizes(dataset: Dataset, at_least: int) -> None:
             where=getattr(source, "root", type(source).__name__),
             expected=f"at least {at_least} images of each class",
             found=", ".join(few),
-            do="Add pictures to these classes, or move their folders away.",
+            do="Add pictures to these classes or move their folders away; raise images_per_class if set.",
         )
 
 
@@ -225,7 +231,8 @@ def stratified_split(
             where=type(dataset).__name__,
             expected="at least two images of every class, and one of every class in each part",
             found=f"images of each class: {counts.tolist()} ({error})",
-            do="Add images to the smallest classes, or raise the fraction or `images_per_class`.",
+            do="Raise images_per_class if it is set, choose another fraction, or add pictures of your own to "
+            "the smallest classes.",
         ) from error
     drawn, random = np.isin(indices, held_out), np.random.default_rng(seed)
     for label in np.unique(labels):

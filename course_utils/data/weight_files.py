@@ -14,7 +14,7 @@ from torchvision.models import WeightsEnum
 
 from course_utils.data.downloads import KnownFile, difference, download, quarantine
 from course_utils.errors import WeightsError
-from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.settings import REPOSITORY_FOLDER, how_to_restore
 
 
 class FileWeights(WeightsEnum):
@@ -39,7 +39,8 @@ class FileWeights(WeightsEnum):
         try:
             content = self.path.read_bytes()
         except OSError as error:
-            raise missing_file(self.path) from error
+            do = how_to_restore(self.url) if "sha256" in self.meta else ""
+            raise missing_file(self.path, do) from error
         found, expected = hashlib.sha256(content).hexdigest(), self.meta.get("sha256")
         if expected and found != expected:
             raise WeightsError(
@@ -47,7 +48,7 @@ class FileWeights(WeightsEnum):
                 where=self.path,
                 expected=f"SHA-256 {expected}",
                 found=f"SHA-256 {found} ({len(content):,} bytes)",
-                do="Get the file again: git checkout -- data/weights",
+                do=how_to_restore(self.url),
             )
         try:
             state = load_safetensors(content)
@@ -123,12 +124,12 @@ def check_finite(state: Mapping[str, torch.Tensor], where: Path | str) -> None:
             )
 
 
-def missing_file(path: Path) -> WeightsError:
-    """Return the error for a file of weights that cannot be read."""
+def missing_file(path: Path, do: str = "") -> WeightsError:
+    """Return the error for a file of weights that cannot be read; `do` for one that nobody has named."""
     return WeightsError(
         "The file of weights does not exist or cannot be read.",
         where=path,
         expected="a .safetensors file",
         found="a folder" if path.is_dir() else "nothing that can be read",
-        do="Check the path; a path that does not begin with / starts from the working directory.",
+        do=do or f"Check the path; one that does not begin with / starts from the folder {Path.cwd()}.",
     )

@@ -70,7 +70,7 @@ def backbone_weights(settings: Settings) -> WeightsEnum:
 
     Raises:
         ConfigError: If the backbone or the weights are unknown.
-        WeightsError: If a file is named that is not there.
+        WeightsError: If a file is named that is not there, or timm is not installed.
     """
     name, wanted = settings.backbone, settings.weights
     if name.startswith("timm/"):
@@ -156,16 +156,28 @@ def timm_model(name: str, pretrained: bool) -> nn.Module:
     """Build timm's network "timm/NAME". Raise `WeightsError` if timm cannot load it."""
     try:
         import timm
-
+    except ImportError as error:
+        raise _without_timm(name, error) from error
+    try:
         return timm.create_model(name.removeprefix("timm/"), pretrained=pretrained)
     except Exception as error:  # whatever the hub's client raises without a network
         raise WeightsError(
             f"timm could not load {name}.",
             where=name,
-            expected="the package timm, and weights in its cache or a network to download them",
+            expected="weights in its cache, or a network to download them",
             found=f"{type(error).__name__}: {error}",
-            do='Use a torchvision backbone, or weights="none" for a random network.',
+            do='Try again with a network; or use a torchvision backbone, or weights="none" for a random one.',
         ) from error
+
+
+def _without_timm(name: str, error: ImportError) -> WeightsError:
+    return WeightsError(
+        f"{name} is a network of the package timm, which is not installed.",
+        where=name,
+        expected="the package timm",
+        found=f"{type(error).__name__}: {error}",
+        do="pip install timm (in a notebook: %pip install timm), and run this again.",
+    )
 
 
 def _timm_weights(name: str, wanted: str) -> WeightsEnum:
@@ -177,7 +189,7 @@ def _timm_weights(name: str, wanted: str) -> WeightsEnum:
         import timm
         from timm.data import resolve_data_config
     except ImportError as error:
-        raise unknown_name("backbone without timm", name, classifier_names()) from error
+        raise _without_timm(name, error) from error
     plain = name.removeprefix("timm/")
     if not timm.is_model(plain):
         raise unknown_name("timm network", plain, timm.list_models())

@@ -115,7 +115,9 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
             where=path,
             expected=f"a .safetensors file that save_model wrote{backbone}",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            do="Check the path; save the model again with save_model.",
+            do="Check the path."
+            if isinstance(error, FileNotFoundError)
+            else "Copy the file again from where it came, or save the model again with save_model.",
         ) from error
     return model.eval(), card
 

@@ -86,9 +86,7 @@ def plan_sweep(notebook: Path, file: Path) -> Plan:
         try:
             return plan_parameters([notebook], {str(name): value})[notebook][name]
         except ConfigError as error:
-            parts = {"expected": error.expected, "found": error.found}
-            do = error.do.replace("in the parameters cell, or after -p", "in the grid")
-            raise ConfigError(error.failed, where=f"{file}: {error.where}", do=do, **parts) from error
+            raise error.within(str(file)).advising("It is in the grid.") from error
 
     fixed = {name: checked(name, value) for name, value in fixed.items()}
     grid = {name: [checked(name, value) for value in values] for name, values in grid.items()}

@@ -242,6 +242,7 @@ def _from_hub(source: dict, name: str) -> pd.DataFrame:
             where=f"{source['repo_id']}: {name}",
             expected="the file in the cache of the Hugging Face hub, or a network to download it",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
-            do='Use profile="quick", whose texts ship with the course; or install what is missing with '
-            '`pip install -e ".[text]"` and try again with a network.',
+            do="pip install huggingface-hub pyarrow (in a notebook: %pip install ...); restart the kernel."
+            if isinstance(error, ImportError)
+            else 'Try again with a network, or use profile="quick", whose texts ship with the course.',
         ) from error

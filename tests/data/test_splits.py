@@ -98,6 +98,14 @@ def test_damaged_or_missing_file_that_ships_is_a_data_error(
     with refused(DataError, match="missing or damaged") as caught:
         load_splits(Settings(dataset=dataset), plain)
     assert caught.value.where.startswith(str(tmp_path / dataset))
+    assert f"data/{dataset}" in caught.value.do
+
+
+def test_what_ships_is_got_again_where_there_is_no_git(tmp_path, monkeypatch, refused):
+    monkeypatch.setattr("course_utils.settings.REPOSITORY_FOLDER", tmp_path)
+    with refused(DataError, match="missing or damaged") as caught:
+        load_splits(Settings(dataset="clipart"), plain)
+    assert "git" not in caught.value.do and "copy data/clipart from there" in caught.value.do
 
 
 # What is drawn

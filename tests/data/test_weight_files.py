@@ -68,9 +68,17 @@ def test_altered_shipped_weights_are_refused(damage, tmp_path, monkeypatch, refu
     assert altered.exists(), "nothing that a student owns is deleted"
 
 
-def test_missing_shipped_weights_are_named(tmp_path, monkeypatch, refused_weights):
+def test_missing_shipped_weights_are_named_with_how_to_get_them_again(tmp_path, monkeypatch, refused_weights):
     monkeypatch.setattr(SHIPPED.value, "url", str(tmp_path / "gone.safetensors"))
-    assert isinstance(refused_weights(SHIPPED, tmp_path / "gone.safetensors").__cause__, FileNotFoundError)
+    error = refused_weights(SHIPPED, tmp_path / "gone.safetensors")
+    assert isinstance(error.__cause__, FileNotFoundError)
+    assert error.do.startswith("Get it again") and "Check the path" not in error.do
+
+
+def test_missing_weights_that_somebody_named_have_their_path_checked(tmp_path, refused):
+    with refused(WeightsError, where=tmp_path / "gone.safetensors") as caught:
+        backbone_weights(Settings(weights=str(tmp_path / "gone.safetensors")))
+    assert caught.value.do.startswith("Check the path") and str(Path.cwd()) in caught.value.do
 
 
 # `weights="PATH.safetensors"`, for classrooms without a network

@@ -119,6 +119,7 @@ def lesson(tmp_path, monkeypatch):
         (["-p", "lr", "'1e-3'"], "Write 0.001 without quotes."),
         (["-p", "skip_bad_images", "false"], "of type str"),
         (["-p", "epochs", "-1"], "greater than or equal to 1"),
+        (["-p", "epochs", "-1"], "Give epochs another value. It was given after -p."),
         (["-p", "epochs=1;import os;os.mkdir('x');x", "3"], 'There is no parameter "epochs=1;import os;'),
         (["--only", "99"], "There is no lesson '99'"),
     ],
