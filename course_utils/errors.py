@@ -5,9 +5,11 @@ what to do next. The exception that started it is chained (`raise ... from error
 things come first, without the traceback.
 """
 
+import importlib.util
 import re
 import sys
 import traceback
+from collections.abc import Mapping
 from functools import partial
 
 
@@ -91,3 +93,24 @@ class TrainingError(CourseError):
 
 class CheckpointError(CourseError):
     """A saved model or a saved training state cannot be written, read or used here."""
+
+
+def require_packages(packages: Mapping[str, str]) -> None:
+    """Look whether packages are installed, without importing them.
+
+    Args:
+        packages: The names by which they are installed, by those by which they are imported.
+
+    Raises:
+        ConfigError: It names all that are missing.
+    """
+    missing = [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        names = " ".join(missing)
+        raise ConfigError(
+            "Packages that every lesson needs are not installed.",
+            where=sys.executable,
+            expected="the packages of requirements.txt, in this Python",
+            found=f"no {', '.join(missing)}",
+            do=f"pip install {names} (in a notebook: %pip install {names}), and restart the kernel.",
+        )

@@ -13,9 +13,25 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from course_utils.errors import ConfigError, require_packages
 
-from course_utils.errors import ConfigError
+# What every part of the course imports. Each lesson reads its settings first, so here all that is missing is
+# named at once, as pip knows it.
+IMPORTED = {
+    **{name: name for name in ("torch", "torchvision", "numpy", "safetensors", "pandas", "matplotlib")},
+    **{name: name for name in ("pydantic", "filelock", "tqdm", "packaging", "psutil")},
+    "sklearn": "scikit-learn",
+}
+require_packages(IMPORTED)
+
+from pydantic import (  # noqa: E402
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 PROFILES = {
     "quick": {"dataset": "fashion_mnist_sample", "backbone": "resnet18"},

@@ -1,56 +1,109 @@
 """This machine: whether all that the course needs is here. Lesson 00 begins with it."""
 
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
 from packaging.version import Version
 
-from course_utils.data import DOWNLOADED, FileWeights, backbone_weights, dataset_files
+from course_utils.data import DOWNLOADED, FileWeights, backbone_weights, check_sums, dataset_files
 from course_utils.errors import CourseError
 from course_utils.models import choose_device
-from course_utils.settings import Settings, downloads_folder, gpu_advice, image_folder
-from course_utils.teaching.packages import package_floors
+from course_utils.settings import (
+    REPOSITORY_FOLDER,
+    Settings,
+    downloads_folder,
+    gpu_advice,
+    how_to_restore,
+    image_folder,
+    shipped_data_folder,
+)
+from course_utils.teaching.exercises import EXERCISES_FOLDER
+from course_utils.teaching.lessons import NOTEBOOKS_FOLDER
+from course_utils.teaching.packages import REQUIREMENTS, package_floors
+from course_utils.text import encoder_source
+
+SHIPPED = ("fashion_mnist_sample", "clipart", "text")
+"""What ships in folders of `data`, with a list of sums each. The weights know their own sum."""
+
+RESULTS = (
+    *("preprocessing.csv", "scale_growth.csv", "shift.csv", "stage_probes.csv"),
+    *("text_grid.csv", "transfer_grid.csv", "zero_labels.csv"),
+)
+"""Results of longer runs, in benchmarks/results, that lessons show."""
 
 
 def describe_machine(settings: Settings) -> pd.DataFrame:
-    """Check the packages, the device, the data and the weights, without downloading anything.
+    """Check the packages, the device, and the data, weights and notebooks that ship. Nothing is downloaded.
 
     Returns:
-        One row for each, with the columns `wanted`, `found` and `fine` (bool).
+        One row for each, with the columns `wanted`, `found` and `fine` (bool). Where something is missing,
+        `found` says how to get it.
     """
     rows = {}
-    for name, floor in {"Python": "3.11", **package_floors()}.items():
-        try:
-            found = platform.python_version() if name == "Python" else version(name)
-        except PackageNotFoundError:
-            found = ""
-        fine = bool(found) and Version(found) >= Version(floor)
-        rows[name] = (f"{floor} or newer", found or "missing", fine)
+    floors = package_floors() if REQUIREMENTS.is_file() else {}
+    for name, floor in {"Python": "3.11", **floors}.items():
+        rows[name] = (f"{floor} or newer", *_find_version(name, floor))
     advice = gpu_advice(settings)
     rows["device"] = ("a GPU" if advice else "any", advice or str(choose_device(settings.device)), not advice)
-    rows["images"] = (settings.dataset, *_find_dataset(settings))
-    rows["weights"] = (f"for {settings.backbone}", *_find_weights(settings))
+    rows["images"] = (settings.dataset, *_whole(lambda: _find_dataset(settings)))
+    rows["weights"] = (f"for {settings.backbone}", *_whole(lambda: _find_weights(settings)))
+    for name in SHIPPED:
+        rows[f"data/{name}"] = ("whole", *_whole(lambda name=name: check_sums(shipped_data_folder() / name)))
+    rows["data/weights"] = ("whole", *_whole(lambda: _find_weights(Settings())))
+    if floors:  # else it is not known whether the package that brings it along is wanted
+        rows["text encoder"] = ("whole", *_whole(lambda: encoder_source(Settings()) and None))
+    absent = [part for part in _parts_that_ship() if not (REPOSITORY_FOLDER / part).exists()]
+    found = f"missing: {', '.join(absent)}. {how_to_restore(' '.join(absent))}" if absent else "whole"
+    rows["other files"] = ("whole", found, not absent)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["wanted", "found", "fine"])
 
 
+def _find_version(name: str, floor: str) -> tuple[str, bool]:
+    """Return which version of a package is here, and whether it will do."""
+    try:
+        found = platform.python_version() if name == "Python" else version(name)
+    except PackageNotFoundError:
+        return f"missing: pip install {name}", False
+    if Version(found) >= Version(floor):
+        return found, True
+    return f"{found}: " + ("install a newer one" if name == "Python" else f"pip install -U {name}"), False
+
+
+def _whole(look: Callable[[], tuple[str, bool] | None]) -> tuple[str, bool]:
+    """Return what `look` found ("whole" if nothing is to be said), or its error on one line."""
+    try:
+        return look() or ("whole", True)
+    except CourseError as error:
+        return " ".join(f"{error.failed} {error.where}: {error.found}. {error.do}".split()), False
+
+
 def _find_dataset(settings: Settings) -> tuple[str, bool]:
-    if settings.dataset in ("fashion_mnist_sample", "clipart"):
+    if settings.dataset in SHIPPED:
+        check_sums(shipped_data_folder() / settings.dataset)
         return "ships with the course", True
     if settings.dataset in DOWNLOADED:
         archives = dataset_files(DOWNLOADED[settings.dataset])
         names = [content.name for archive in archives for content in archive.contents]
         there = all((downloads_folder() / name).is_file() for name in names)
         return ("downloaded" if there else "not yet: it is downloaded when a lesson first needs it"), True
-    there = image_folder(settings.dataset).is_dir()
-    return ("the folder is there" if there else "no such folder"), there
+    folder = image_folder(settings.dataset)
+    return ("the folder is there" if folder.is_dir() else f"no such folder: {folder}"), folder.is_dir()
 
 
 def _find_weights(settings: Settings) -> tuple[str, bool]:
-    try:
-        weights = backbone_weights(settings)
-        if isinstance(weights, FileWeights):
-            return f"{weights.name}, {len(weights.get_state_dict())} entries, sound", True
-        return f"{weights.name}, torchvision's: downloaded when first needed", True
-    except CourseError as error:
-        return str(error), False
+    weights = backbone_weights(settings)
+    if isinstance(weights, FileWeights):
+        return f"{weights.name}, {len(weights.get_state_dict())} entries, sound", True
+    return f"{weights.name}, torchvision's: downloaded when first needed", True
+
+
+def _parts_that_ship() -> list[str]:
+    """Return what has no sum to be checked by. A lesson and its exercises have one name."""
+    folders = (NOTEBOOKS_FOLDER, EXERCISES_FOLDER)
+    names = sorted({path.name for folder in folders for path in folder.glob("[0-9][0-9]_*.ipynb")})
+    places = [folder.relative_to(NOTEBOOKS_FOLDER.parent).as_posix() for folder in folders]
+    notebooks = [f"{place}/{name}" for place in places for name in names]
+    results = [f"benchmarks/results/{name}" for name in RESULTS]
+    return ["requirements.txt", "data/clipart/drawings.csv", *notebooks, *results]

@@ -22,7 +22,7 @@ from course_utils.text.decoders import (
     small_decoder,
     smollm2_file,
 )
-from course_utils.text.encoders import TextNetwork, load_encoder, load_tokenizer
+from course_utils.text.encoders import TextNetwork, encoder_source, load_encoder, load_tokenizer
 from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, per_type
 from course_utils.text.names import embed_texts, match_names
 
@@ -35,6 +35,7 @@ __all__ = [
     "TextNetwork",
     "embed_texts",
     "encode_words",
+    "encoder_source",
     "entity_f1",
     "extract_entities",
     "few_shot_classify",
