@@ -22,13 +22,14 @@ import nbformat
 from course_utils.data import make_folder, write_atomically
 from course_utils.errors import CheckpointError, ConfigError, CourseError
 from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unknown_name
+from course_utils.teaching.speed import longer, slowness
 
 # papermill is imported where it is used: a lesson, which calls `record`, needs none of it.
 NOTEBOOKS_FOLDER = REPOSITORY_FOLDER / "notebooks"
 METRICS_TYPE = "application/vnd.transfer-learning-course.metrics+json"
 
 # Seconds. `full` downloads, and may train on a CPU for hours; so may a folder of large photographs. A kernel
-# that hangs is ended all the same.
+# that hangs is ended all the same. A slow machine is given more.
 CELL_TIMEOUT = {"quick": 300, "full": 6 * 3600}
 START_TIMEOUT = 120
 
@@ -194,6 +195,7 @@ def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None 
     run = LessonRun(notebook.stem[:2], notebook.name, parameters=parameters)
     own_pictures = str(parameters.get("dataset")).startswith("folder:")  # how large and many is not known
     limit = CELL_TIMEOUT["full" if own_pictures else parameters.get("profile", "quick")]
+    limit = round(limit * slowness())
     started = time.perf_counter()
     try:
         with _kernel_messages_in(output.parent / "kernels.log"):
@@ -210,6 +212,8 @@ def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None 
         name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
         # The cell's number in papermill's own error is from before it added cells.
         run.status, run.error, run.cell = "failed", f"{name}: {text}", _last_started_cell(output)
+        if name == "CellTimeoutError":
+            run.error = f"{longer(limit)} {run.error}"
     run.seconds = round(time.perf_counter() - started, 1)
     if run.status == "failed" and not _cells_of(output):
         output.unlink(missing_ok=True)  # half a notebook, for which the disk had no room

@@ -68,7 +68,8 @@ def test_failing_lesson_names_its_cell_and_error_and_keeps_its_outputs(series, n
 
 def test_fault_40_kernel_that_hangs_and_ignores_interrupts_is_ended(tmp_path, monkeypatch):
     assert max(CELL_TIMEOUT["quick"], START_TIMEOUT) <= 300
-    monkeypatch.setitem(CELL_TIMEOUT, "quick", 2)
+    monkeypatch.setitem(CELL_TIMEOUT, "quick", 1)
+    monkeypatch.setenv("COURSE_SLOWNESS", "2")
     hangs = (
         "import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "print(os.getpid(), flush=True)\nwhile True:\n    time.sleep(0.1)"
@@ -76,6 +77,7 @@ def test_fault_40_kernel_that_hangs_and_ignores_interrupts_is_ended(tmp_path, mo
     notebook = write_notebook(tmp_path / "01_hangs.ipynb", hangs)
     (run,) = run_lessons([notebook], {}, tmp_path / "out")
     assert run.status == "failed" and "timed out" in run.error.lower() and run.seconds < 120
+    assert run.error.startswith("A cell was ended after 2 s") and "COURSE_SLOWNESS=4" in run.error
     assert cells_of(tmp_path / "out" / "01_hangs.ipynb")[run.cell - 1].source == hangs
     process = outputs_of(tmp_path / "out" / "01_hangs.ipynb").strip()  # what it printed so far is kept
     ended = subprocess.run(["ps", "-p", process, "-o", "stat="], capture_output=True).stdout.strip()
@@ -92,8 +94,9 @@ def test_large_pictures_of_your_own_have_as_much_time_as_the_full_profile(
 ):
     given = {}
     monkeypatch.setattr("papermill.execute_notebook", lambda *_, **options: given.update(options))
+    monkeypatch.setenv("COURSE_SLOWNESS", "3")
     lessons.run_lesson(tmp_path / "01_a.ipynb", parameters, tmp_path / "out.ipynb")
-    assert given["execution_timeout"] == CELL_TIMEOUT[kind]
+    assert given["execution_timeout"] == 3 * CELL_TIMEOUT[kind]
 
 
 @pytest.fixture
