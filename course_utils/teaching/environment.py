@@ -29,7 +29,7 @@ SHIPPED = ("fashion_mnist_sample", "clipart", "text")
 
 RESULTS = (
     *("preprocessing.csv", "scale_growth.csv", "shift.csv", "stage_probes.csv"),
-    *("text_grid.csv", "transfer_grid.csv", "zero_labels.csv"),
+    *("text_decoder.csv", "text_domains.csv", "text_grid.csv", "transfer_grid.csv", "zero_labels.csv"),
 )
 """Results of longer runs, in benchmarks/results, that lessons show."""
 

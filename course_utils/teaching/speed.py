@@ -9,7 +9,7 @@ from torch.nn import functional
 from course_utils.errors import ConfigError
 
 REFERENCE = 0.09
-"""Seconds that `small_computation` took at best, with one thread and torch 2.13, where we made the course."""
+"""Seconds that `small_computation` took at best, on one thread with torch 2.13, where the course was made."""
 
 VARIABLE = "COURSE_SLOWNESS"
 

@@ -25,7 +25,7 @@ PARTS = {
     "data/fashion_mnist_sample": "data/fashion_mnist_sample",
     "data/fashion_mnist_sample/FashionMNIST/raw/train-labels-idx1-ubyte": "data/fashion_mnist_sample",
     "data/text": "data/text",
-    "data/text/reviews.csv": "data/text",
+    "data/text/sentences.csv": "data/text",
     "data/text/entities.jsonl": "data/text",
     "data/weights/resnet18_64px.safetensors": "data/weights",
     "notebooks/05_evaluate.ipynb": "other files",
