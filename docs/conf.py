@@ -4,6 +4,7 @@ The sources are those that you read on GitHub too, so the root of the site is th
 cannot do by itself is in docs/_extensions, a small file for each thing. No page loads anything from afar.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,7 +24,10 @@ include_patterns = [
     "data/*.md",
     "data/*/*.md",
 ]
-exclude_patterns = [".*", "build", "data/downloads", "data/features", "notebooks/exercises/solutions", "runs"]
+exclude_patterns = [
+    *(".*", "build", "data/downloads", "data/features", "notebooks/exercises/solutions", "runs"),
+    "docs/index.md",  # read as index.md: see setup
+]
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
@@ -81,3 +85,8 @@ else:
         "<p>This copy of the course has no address yet, so its lessons have no buttons for Colab and Binder: "
         "<code>python -m course_utils set-repository OWNER/NAME</code> brings them.</p>"
     )
+
+
+def setup(app):
+    """Lay the first page where Sphinx wants it: in the root of the site, which is the repository's."""
+    shutil.copyfile(HERE / "index.md", HERE.parent / "index.md")

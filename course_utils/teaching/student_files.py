@@ -20,7 +20,7 @@ from course_utils.teaching.address import check_address, set_repository
 
 FOR_TEACHERS = (
     *("notebooks/exercises/solutions", "tests", "conftest.py", "benchmarks/*.py", ".ci", ".github"),
-    *("index.md", "docs/_*", "docs/conf.py", "docs/api.md", "docs/exercises.md"),
+    *("docs/index.md", "docs/_*", "docs/conf.py", "docs/api.md", "docs/exercises.md"),
     *("docs/contributing.md", "docs/grading.md", "docs/instructors.md"),
 )
 PARTS_FOR_TEACHERS = re.compile(
