@@ -2,7 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow site test-browser test-bundle test-colab soak install clean
+# What is installed: the newest that requirements.txt allows; with LOCKED=1 what was tested, each file with its
+# hash; with FLOORS=1 the lowest that requirements.txt allows.
+LOCK := .devcontainer/requirements.lock
+FLOORS_LIST := .ci/floors.txt
+KIND := $(if $(LOCKED),locked,$(if $(FLOORS),floors,installed))
+# Begun anew if there is another kind.
+VENV = $(PYTHON) -m venv $(if $(filter-out .venv/$(KIND),$(wildcard .venv/installed .venv/locked .venv/floors)),--clear) .venv
+
+.PHONY: run test test-slow site test-browser test-bundle test-colab soak install lock clean
 
 run: install
 	$(BIN)/python -m course_utils run
@@ -22,8 +30,8 @@ site: .venv/site
 	rm -rf build/site docs/api
 	$(BIN)/sphinx-build -W --keep-going -q -E -c docs -d build/doctrees . build/site
 
-.venv/site: .venv/installed
-	$(BIN)/python -m pip install --quiet -e ".[site]"
+.venv/site: .venv/$(KIND)
+	$(if $(LOCKED),,$(BIN)/python -m pip install --quiet -e ".[site]")
 	touch .venv/site
 
 # The lessons in JupyterLab, and the site, by two real browsers. Without a Chromium all of it is skipped, and says so.
@@ -31,7 +39,7 @@ test-browser: .venv/browser site
 	$(BIN)/pytest -ra -n 2 --dist=worksteal tests/browser
 
 .venv/browser: .venv/site
-	$(BIN)/python -m pip install --quiet -e ".[browser]"
+	$(if $(LOCKED),,$(BIN)/python -m pip install --quiet -e ".[browser]")
 	touch .venv/browser
 
 # A bundle for a classroom without a network, packed and installed: fetches about 500 MB, and takes some minutes.
@@ -46,13 +54,30 @@ test-colab: install
 soak: install
 	$(BIN)/python benchmarks/soak.py
 
-install: .venv/installed
+install: .venv/$(KIND)
 
 # Installed again when a list of packages changes, and only then.
 .venv/installed: requirements.txt pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch .venv/installed
+
+.venv/locked: $(LOCK)
+	$(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch .venv/locked
+
+.venv/floors: $(FLOORS_LIST)
+	$(VENV)
+	$(BIN)/python -m pip install --quiet -r $(FLOORS_LIST)
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch .venv/floors
+
+# For maintainers, after a change of requirements.txt: what is installed here becomes the lock.
+lock: install
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python .ci/lock.py $(LOCK) $(FLOORS_LIST)
 
 clean:
 	rm -rf .venv
