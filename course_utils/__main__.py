@@ -86,8 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     students = command("students-repository", _students_repository, "make a repository without solutions")
     students.add_argument("name", metavar="OWNER/NAME", help="on GitHub, where it will be")
     students.add_argument("folder", type=Path, metavar="FOLDER", help="a new one")
+    students.add_argument("--ref", default="", metavar="TAG", help="a tag that it gets, for its links")
     address = command("set-repository", _set_repository, "write the course's address wherever it is repeated")
     address.add_argument("name", metavar="OWNER/NAME", help='on GitHub; "" takes it away')
+    address.add_argument("--ref", default="", metavar="TAG", help="where links lead; default: what is newest")
     return parser
 
 
@@ -231,15 +233,15 @@ def _bundle(options: argparse.Namespace) -> None:
 def _students_repository(options: argparse.Namespace) -> None:
     from course_utils.teaching import students_repository
 
-    folder = students_repository(options.name, options.folder)
+    folder = students_repository(options.name, options.folder, options.ref)
     print(f"Make an empty repository {options.name} on GitHub, and then:")
-    print(f'git -C "{folder}" push https://github.com/{options.name}.git main')
+    print(f'git -C "{folder}" push https://github.com/{options.name}.git main {options.ref}'.rstrip())
 
 
 def _set_repository(options: argparse.Namespace) -> None:
     from course_utils.teaching import set_repository
 
-    changed = set_repository(options.name)
+    changed = set_repository(options.name, ref=options.ref)
     print(*changed, f"{len(changed)} files have changed", sep="\n")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
 
-from course_utils.teaching.address import HOST, repository  # noqa: E402
+from course_utils.teaching.address import HOST, repository, repository_ref  # noqa: E402
 
 project = html_title = "Transfer learning, the whole of it"
 root_doc = "index"
@@ -72,7 +72,7 @@ html_theme_options = {
 if repository():
     html_theme_options |= {
         "repository_url": f"{HOST}/{repository()}",
-        "repository_branch": "HEAD",
+        "repository_branch": repository_ref() or "HEAD",
         "use_repository_button": True,
         "launch_buttons": {
             "colab_url": "https://colab.research.google.com",

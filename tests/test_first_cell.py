@@ -2,15 +2,17 @@
 
 import os
 import re
+import shutil
 import site
 import subprocess
 import sys
 import sysconfig
 import zipfile
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
-from local_remote import local_remote
+from local_remote import commit, git, local_remote
 
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
@@ -29,15 +31,19 @@ def remote(tmp_path_factory):
     return local_remote(tmp_path_factory.mktemp("remote"), "jane/lessons")
 
 
+def remote_folder(remote):
+    return Path(remote["GIT_CONFIG_KEY_0"].removeprefix("url.file://").removesuffix("/.insteadOf"))
+
+
 @pytest.fixture
 def run(tmp_path, remote):
     """Return a function that runs the cell where the packages are installed, but not the course."""
 
-    def run_cell(address="jane/lessons", before=IN_COLAB, after=AND_THEN):
+    def run_cell(address="jane/lessons", before=IN_COLAB, after=AND_THEN, ref=""):
         folders = [sysconfig.get_path("purelib"), *site.getsitepackages()]
         own = {**os.environ, **remote, "PYTHONPATH": os.pathsep.join(folders)}
         # Without -S, a file among the installed packages would put the course on the path.
-        code = before + FIRST_CELL.format(repository=address) + after
+        code = before + FIRST_CELL.format(repository=address, ref=ref) + after
         command = [sys.executable, "-S", "-W", "ignore", "-c", code]
         return subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True)
 
@@ -50,6 +56,20 @@ def test_the_cell_gets_the_course_in_colab_and_may_run_again(run, tmp_path):
         assert done.returncode == 0, done.stderr
         # All that the lessons need is here, so nothing was installed.
         assert done.stdout.splitlines() == [str(tmp_path / "course" / "course_utils")]
+
+
+def test_a_class_stays_on_the_tag_that_it_began_with(run, tmp_path, remote):
+    course = remote_folder(remote) / "jane" / "lessons"
+    git(["tag", "v1.0.0"], course)
+    (course / "newer.txt").touch()
+    commit(course)
+    done = run(ref="v1.0.0")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "course" / "README.md").exists() and not (tmp_path / "course" / "newer.txt").exists()
+    shutil.rmtree(tmp_path / "course")
+    assert run().returncode == 0 and (tmp_path / "course" / "newer.txt").exists()
+    shutil.rmtree(tmp_path / "course")
+    assert "Remote branch v9 not found" in run(ref="v9").stderr
 
 
 def test_the_cell_does_nothing_elsewhere(run, tmp_path):

@@ -16,7 +16,7 @@ from pathlib import Path
 from course_utils.data import make_folder
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.address import check_address, set_repository
+from course_utils.teaching.address import check_address, check_ref, set_repository
 
 FOR_TEACHERS = (
     *("notebooks/exercises/solutions", "tests", "conftest.py", "benchmarks/*.py", ".ci", ".github"),
@@ -29,12 +29,13 @@ PARTS_FOR_TEACHERS = re.compile(
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()#\s]+)(?:#[^()\s]*)?\)")
 
 
-def write_student_files(folder: Path, repository: str = "") -> None:
+def write_student_files(folder: Path, repository: str = "", ref: str = "") -> None:
     """Write what students get, of what is committed, into an empty folder.
 
     Args:
         folder: Where to. Links of its texts and notebooks to what is left out become plain words.
         repository: OWNER/NAME on GitHub, for the links to Colab and Binder. "": they stay as they are.
+        ref: Where in the repository these links lead to. "": to its newest state.
 
     Raises:
         ConfigError: If git cannot give the files, or OWNER/NAME is none.
@@ -46,7 +47,8 @@ def write_student_files(folder: Path, repository: str = "") -> None:
     with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", "HEAD"))) as archive:
         archive.extractall(folder, filter="data")
     if repository:
-        set_repository(repository, folder)  # while the solutions are there: the exercises are made from them
+        # While the solutions are there: the exercises are made from them.
+        set_repository(repository, folder, ref)
     before = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
     for path in [path for pattern in FOR_TEACHERS for path in folder.glob(pattern)]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -63,7 +65,7 @@ def write_student_files(folder: Path, repository: str = "") -> None:
         path.write_text(LINK.sub(without_dead_end, text), encoding="utf-8", newline="\n")
 
 
-def students_repository(name: str, folder: str | Path) -> Path:
+def students_repository(name: str, folder: str | Path, ref: str = "") -> Path:
     """Make a git repository for students, with one commit, to be pushed to an address of its own.
 
     A fork of the course has the solutions and the wrong answers of the tests in it, also in its history.
@@ -71,15 +73,17 @@ def students_repository(name: str, folder: str | Path) -> Path:
     Args:
         name: OWNER/NAME that it will have on GitHub: its links to Colab and Binder lead there.
         folder: Where to; a new or an empty folder.
+        ref: A tag that the commit gets, and to which the links lead, so that a class stays on it.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: If there is something in the folder, OWNER/NAME is none, or git fails, for example
-            because it does not know your name.
+        ConfigError: If there is something in the folder, OWNER/NAME or the ref is none, or git fails, for
+            example because it does not know your name.
     """
     check_address(name)
+    check_ref(ref)
     folder = Path(folder).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(
@@ -90,10 +94,12 @@ def students_repository(name: str, folder: str | Path) -> Path:
             do="Choose another folder.",
         )
     make_folder(folder, ConfigError)
-    write_student_files(folder, name)
+    write_student_files(folder, name, ref)
     _git("init", "--quiet", "--initial-branch=main", folder=folder)
     _git("add", "--all", "--force", folder=folder)
     _git("commit", "--quiet", "--message", "The course, as students get it", folder=folder)
+    if ref:
+        _git("tag", ref, folder=folder)
     return folder
 
 

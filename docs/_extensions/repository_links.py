@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
-from course_utils.teaching.address import HOST, repository
+from course_utils.teaching.address import HOST, repository, repository_ref
 
 PAGES = {"README.md": "index", "course_utils": "docs/api", "notebooks/exercises": "docs/exercises"}
 
@@ -35,7 +35,7 @@ def lead_somewhere(app: Sphinx, document: nodes.document) -> None:
         if page := page_of(path, pages):
             link.attributes |= {"refdomain": "doc", "reftarget": page, "reftargetid": None}
         elif Path(app.srcdir, path).is_dir():
-            address = f"{HOST}/{repository()}/tree/HEAD/{path}"
+            address = f"{HOST}/{repository()}/tree/{repository_ref() or 'HEAD'}/{path}"
             link.replace_self(
                 nodes.reference("", "", *link.children, refuri=address) if repository() else link.children
             )

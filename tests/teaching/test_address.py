@@ -13,8 +13,10 @@ from course_utils.teaching.address import (
     FIRST_CELL,
     OPEN_IT,
     check_address,
+    check_ref,
     readme_part,
     repository,
+    repository_ref,
     set_repository,
 )
 
@@ -44,7 +46,7 @@ def texts(folder):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_notebook_begins_with_links_and_the_cell_for_colab(path):
     text, code = nbformat.read(path, as_version=4).cells[:2]
-    assert code.source == FIRST_CELL.format(repository=repository())
+    assert code.source == FIRST_CELL.format(repository=repository(), ref=repository_ref())
     assert code.metadata["cellView"] == "form" and code.metadata["jupyter"]["source_hidden"]
     assert text.source.count(OPEN_IT) == 1
     if not repository():
@@ -52,11 +54,11 @@ def test_every_notebook_begins_with_links_and_the_cell_for_colab(path):
 
 
 def test_readme_says_where_the_course_is():
-    assert readme_part(repository()) in (REPOSITORY_FOLDER / "README.md").read_text("utf-8")
+    assert readme_part(repository(), repository_ref()) in (REPOSITORY_FOLDER / "README.md").read_text("utf-8")
 
 
 def test_an_address_is_written_everywhere_and_can_be_replaced_and_taken_away(course):
-    set_repository(repository(), course)
+    set_repository(repository(), course, repository_ref())
     before = texts(course)
     written = set_repository("jane/first-course", course)
     assert len(written) == len(NOTEBOOKS) + 2
@@ -70,8 +72,31 @@ def test_an_address_is_written_everywhere_and_can_be_replaced_and_taken_away(cou
     assert set_repository("jane/first-course", course) == []
     set_repository("john/second", course)
     assert not [path for path, text in texts(course).items() if "first-course" in text]
-    set_repository(repository(), course)
+    set_repository(repository(), course, repository_ref())
     assert texts(course) == before
+
+
+def test_links_lead_to_the_tag_that_a_class_stays_on(course):
+    set_repository("jane/first-course", course, "v1.0.0")
+    assert (repository(course), repository_ref(course)) == ("jane/first-course", "v1.0.0")
+    for path in NOTEBOOKS:
+        text, code = nbformat.read(course / path.relative_to(REPOSITORY_FOLDER), as_version=4).cells[:2]
+        assert "jane/first-course/blob/v1.0.0/notebooks/" in text.source and "HEAD" not in text.source
+        assert "mybinder.org/v2/gh/jane/first-course/v1.0.0?" in text.source
+        assert 'REF = "v1.0.0"' in code.source
+    readme = (course / "README.md").read_text("utf-8")
+    assert "git clone --branch v1.0.0 https://github.com/jane/first-course\n" in readme
+    set_repository("jane/first-course", course)
+    assert not [path for path, text in texts(course).items() if "v1.0.0" in text and path.suffix == ".ipynb"]
+
+
+@pytest.mark.parametrize("ref", ["-v1", "v1..2", "a/b", "v 1", 'v"', "v1.lock", "v1.", "v1\n"])
+def test_what_cannot_be_a_tag_is_refused_and_changes_nothing(tmp_path, refused, ref):
+    (tmp_path / "README.md").write_text("<!-- address -->\n<!-- /address -->")
+    with refused(ConfigError, match="tag that a class stays on"):
+        set_repository("jane/course", tmp_path, ref)
+    assert (tmp_path / "README.md").read_text() == "<!-- address -->\n<!-- /address -->"
+    check_ref("v1.0.0")
 
 
 def test_there_is_no_other_mention_of_an_address():

@@ -39,7 +39,9 @@ def files_in(folder):
 def test_what_belongs_to_the_course_is_there_and_nothing_for_those_who_teach(course, written):
     parts = ("data", "course_utils", "notebooks", "benchmarks/results", "README.md", "Makefile", "docs/*.md")
     tracked = set(git(["ls-files", *parts], course).stdout.splitlines())
-    kept_back = {f"docs/{name}.md" for name in ("api", "contributing", "exercises", "grading", "instructors")}
+    kept_back = {
+        f"docs/{name}.md" for name in ("api", "contributing", "exercises", "grading", "index", "instructors")
+    }
     solutions = {name for name in tracked if "/solutions/" in name}
     assert kept_back < tracked and solutions
     names = files_in(written)
@@ -95,12 +97,13 @@ def test_students_repository_is_one_commit_with_links_of_its_own(course, written
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "Jane")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "jane@example.org")
-    folder = students_repository("jane/for-students", tmp_path / "new")
+    folder = students_repository("jane/for-students", tmp_path / "new", "autumn")
+    assert git(["tag", "--points-at", "HEAD"], folder).stdout == "autumn\n"
     assert set(git(["ls-files"], folder).stdout.splitlines()) == files_in(written)
     assert git(["status", "--porcelain", "--ignored"], folder).stdout == ""
     assert len(git(["log", "--format=%H"], folder).stdout.split()) == 1
     for path in (folder / "notebooks").rglob("*.ipynb"):
-        links = launch_links("jane/for-students", path.relative_to(folder).as_posix())
+        links = launch_links("jane/for-students", path.relative_to(folder).as_posix(), "autumn")
         assert links in path.read_text("utf-8")
     assert "https://github.com/jane/for-students" in (folder / "README.md").read_text("utf-8")
     assert git(["status", "--porcelain"], course).stdout == ""  # the course's own address has not changed
