@@ -1,0 +1,145 @@
+"""What a visitor looks for at the top of the repository: licences, version, citation, lock, workflows."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+LOCK = ROOT / ".devcontainer" / "requirements.lock"
+FLOORS = ROOT / ".ci" / "floors.txt"
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
+PIN = re.compile(r"([A-Za-z0-9._-]+)==(\S+)( ; [^\\]+)?( \\)?")
+
+
+def tracked():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("there is no git here to list the files with")
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def floors():
+    """Return the lowest versions that requirements.txt allows."""
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    wanted = [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
+    return {canonicalize_name(one.name): one.specifier for one in wanted}
+
+
+def pins(path):
+    """Return the versions of each package that a list holds, of which there may be one for older Pythons."""
+    found = {}
+    for line in path.read_text("utf-8").splitlines():
+        if match := PIN.fullmatch(line):
+            found.setdefault(canonicalize_name(match[1]), []).append(Version(match[2]))
+    return found
+
+
+def test_the_top_of_the_repository_can_be_read_at_a_glance():
+    top = sorted({name.split("/")[0] for name in tracked()})
+    assert len(top) <= 20, top
+
+
+def test_every_file_has_a_licence():
+    found = Path(sys.executable).with_name("reuse")
+    reuse = str(found) if found.exists() else shutil.which("reuse")
+    if not reuse:
+        pytest.skip("reuse is not installed: pip install reuse")
+    done = subprocess.run([reuse, "lint"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_licence_that_is_named_has_its_text_and_the_other_way_round():
+    """What can be said without reuse."""
+    entries = tomllib.loads((ROOT / "REUSE.toml").read_text("utf-8"))["annotations"]
+    named = {name for entry in entries for name in entry["SPDX-License-Identifier"].split(" AND ")}
+    assert named == {path.stem for path in (ROOT / "LICENSES").glob("*.txt")}
+    assert entries[0]["path"] == "**"  # so no file is without one
+    assert all(entry["SPDX-FileCopyrightText"] for entry in entries)
+    assert "The contributors of this course" in (ROOT / "LICENSE").read_text("utf-8")
+
+
+def test_the_version_stands_in_one_place():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
+    newest = re.search(r"^## (\S+)$", (ROOT / "docs" / "changelog.md").read_text("utf-8"), re.MULTILINE)[1]
+    assert newest == VERSION
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert "version" not in citation
+    texts = [path.read_text("utf-8") for path in (ROOT / "course_utils").rglob("*.py")]
+    assert not [text for text in texts if "__version__ =" in text]
+
+
+def test_the_course_can_be_cited():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["cff-version"] == "1.2.0" and citation["message"]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert readme.startswith(f"# {citation['title']}\n")
+    assert citation["authors"] == [{"name": "The contributors of this course"}]
+    assert set(citation["license"]) <= {path.stem for path in (ROOT / "LICENSES").glob("*.txt")}
+
+
+def test_the_lock_has_every_package_with_hashes_and_no_address():
+    locked = pins(LOCK)
+    for name, specifier in floors().items():
+        assert name in locked, f"{name} is not in the lock: run `make lock`"
+        for version in locked[name]:
+            assert specifier.contains(version), f"{name} {version} is not {specifier}: run `make lock`"
+    lines = LOCK.read_text("utf-8").splitlines()
+    assert lines[0].startswith("# ")
+    for line, following in zip(lines[1:], [*lines[2:], ""], strict=True):
+        assert PIN.fullmatch(line) or HASH.fullmatch(line), line
+        assert not PIN.fullmatch(line) or HASH.fullmatch(following), f"{line} has no hash"
+
+
+def test_the_list_of_lowest_versions_is_that_of_the_requirements():
+    listed = pins(FLOORS)
+    assert all(PIN.fullmatch(line) for line in FLOORS.read_text("utf-8").splitlines()[1:])
+    for name, specifier in floors().items():
+        (bound,) = specifier
+        lowest = Version(bound.version)
+        # The first release above a floor that was itself never released, such as 2.9 for 2.9.0.
+        assert min(listed[name]).release[: len(lowest.release)] == lowest.release, f"{name}: run `make lock`"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_step_of_a_workflow_is_a_command_of_readme(path):
+    text = "\n".join((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/setup.md"))
+    commands = {re.split(r"\s+#", line)[0].strip() for line in text.splitlines()}
+    commands |= set(re.findall(r"`(make [^`]+)`", text))
+    jobs = yaml.safe_load(path.read_text("utf-8"))["jobs"].values()
+    steps = [step for job in jobs for step in job["steps"]]
+    assert [step for step in steps if "run" in step]
+    for step in steps:
+        if "run" in step:
+            assert step["run"] in commands, f"{step['run']}: neither in README nor in set-up"
+        else:
+            assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", step["uses"])
+
+
+def test_workflows_try_every_system_and_python_the_floors_and_the_lock_every_week():
+    (tests,) = [path for path in WORKFLOWS if path.stem == "tests"]
+    workflow = yaml.safe_load(tests.read_text("utf-8"))
+    jobs = workflow["jobs"].values()
+    matrices = [job["strategy"]["matrix"] for job in jobs]
+    assert all(matrix["python"] == ["3.11", "3.12", "3.13"] for matrix in matrices)
+    systems = {system for matrix in matrices for system in matrix.get("os", [])}
+    systems |= {job["runs-on"] for job in jobs if "matrix" not in job["runs-on"]}
+    assert systems == {"ubuntu-latest", "macos-latest", "windows-latest"}
+    assert {"floors", "locked"} <= {key for one in matrices[0]["include"] for key in one}
+    assert workflow[True]["schedule"]  # YAML reads `on` as true
+
+
+def test_hooks_before_a_commit_fetch_nothing():
+    hooks = yaml.safe_load((ROOT / ".ci" / "pre-commit.yaml").read_text("utf-8"))
+    assert {repository["repo"] for repository in hooks["repos"]} == {"local"}
+    assert {hook["language"] for repository in hooks["repos"] for hook in repository["hooks"]} == {"system"}
