@@ -9,7 +9,12 @@ from small_notebooks import write_notebook
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.lessons import METRICS_TYPE
-from course_utils.teaching.stored_outputs import front_picture, refresh_outputs, write_front_picture
+from course_utils.teaching.stored_outputs import (
+    NOT_STORED,
+    front_picture,
+    refresh_outputs,
+    write_front_picture,
+)
 
 RECORDED = {METRICS_TYPE: {"val_accuracy": 0.84}, "text/plain": "recorded"}
 
@@ -48,6 +53,15 @@ def test_outputs_are_stored_without_progress_bars_and_with_warnings(tmp_path, ex
     assert after.cells[-1].execution_count == 2
     assert after.metadata == before.metadata
     assert [cell.source for cell in after.cells] == [cell.source for cell in before.cells]
+
+
+def test_texts_that_only_the_data_folder_may_hold_are_not_stored(tmp_path, executed_by_hand):
+    path = write_notebook(tmp_path / "01_one.ipynb", "show()")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[-1].metadata["tags"] = [NOT_STORED]
+    nbformat.write(notebook, path)
+    refresh_outputs([path], tmp_path / "out")
+    assert nbformat.read(path, as_version=4).cells[-1].outputs == []
 
 
 def test_lesson_that_fails_is_left_as_it_was(tmp_path, executed_by_hand):
