@@ -20,7 +20,8 @@ from course_utils.settings import REPOSITORY_FOLDER, how_to_restore
 class FileWeights(WeightsEnum):
     """Weights in a .safetensors file on this machine, checked against their SHA-256 at every load.
 
-    A safetensors file holds numbers only, so reading one cannot run code. Where the hash is known, it is `.meta["sha256"]`.
+    A safetensors file holds numbers only, so reading one cannot run code. `.meta["sha256"]` is its hash, if
+    that is known.
     """
 
     @property
