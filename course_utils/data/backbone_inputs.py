@@ -9,12 +9,15 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 from torchvision.transforms import v2
 
+from course_utils.data.efficientnet_lite0 import LITE0, build_lite0
 from course_utils.data.weights import backbone_name, timm_model
 from course_utils.errors import ConfigError
 
 
 def build_backbone(name: str) -> nn.Module:
     """Build a network by its name ("resnet18", "timm/NAME", ...) with random parameters."""
+    if name == LITE0:
+        return build_lite0()
     if name.startswith("timm/"):
         return timm_model(name, pretrained=False)
     if name in ("googlenet", "inception_v3"):

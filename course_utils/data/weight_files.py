@@ -20,7 +20,8 @@ from course_utils.settings import REPOSITORY_FOLDER, how_to_restore
 class FileWeights(WeightsEnum):
     """Weights in a .safetensors file on this machine, checked against their SHA-256 at every load.
 
-    A safetensors file holds numbers only, so reading one cannot run code.
+    A safetensors file holds numbers only, so reading one cannot run code. `.meta["sha256"]` is its hash, if
+    that is known.
     """
 
     @property
@@ -39,8 +40,7 @@ class FileWeights(WeightsEnum):
         try:
             content = self.path.read_bytes()
         except OSError as error:
-            do = how_to_restore(self.url) if "sha256" in self.meta else ""
-            raise missing_file(self.path, do) from error
+            raise missing_file(self.path, self.advice()) from error
         found, expected = hashlib.sha256(content).hexdigest(), self.meta.get("sha256")
         if expected and found != expected:
             raise WeightsError(
@@ -48,10 +48,21 @@ class FileWeights(WeightsEnum):
                 where=self.path,
                 expected=f"SHA-256 {expected}",
                 found=f"SHA-256 {found} ({len(content):,} bytes)",
-                do=how_to_restore(self.url),
+                do=self.advice(),
             )
+        state = self.parse(content)
+        state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
+        check_finite(state, self.path)
+        return state
+
+    def advice(self) -> str:
+        """Return how to get the file again; "" for one that somebody has named."""
+        return how_to_restore(self.url) if "sha256" in self.meta else ""
+
+    def parse(self, content: bytes) -> dict[str, torch.Tensor]:
+        """Return the tensors that the file holds, by the names that they have in the network."""
         try:
-            state = load_safetensors(content)
+            return load_safetensors(content)
         except SafetensorError as error:
             raise WeightsError(
                 "The weights cannot be read.",
@@ -60,9 +71,6 @@ class FileWeights(WeightsEnum):
                 found=f"{len(content):,} bytes that are none ({error})",
                 do="Name a file that was written with safetensors.",
             ) from error
-        state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
-        check_finite(state, self.path)
-        return state
 
 
 def read_hub(weights: WeightsEnum) -> dict[str, torch.Tensor]:
@@ -129,7 +137,7 @@ def missing_file(path: Path, do: str = "") -> WeightsError:
     return WeightsError(
         "The file of weights does not exist or cannot be read.",
         where=path,
-        expected="a .safetensors file",
+        expected=f"a {path.suffix} file",
         found="a folder" if path.is_dir() else "nothing that can be read",
         do=do or f"Check the path; one that does not begin with / starts from the folder {Path.cwd()}.",
     )

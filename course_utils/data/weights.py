@@ -17,6 +17,12 @@ from torchvision.transforms import InterpolationMode
 
 from course_utils.data.archives import FileStatus
 from course_utils.data.downloads import download, is_intact
+from course_utils.data.efficientnet_lite0 import (
+    LITE0,
+    PACKAGE,
+    EfficientNet_Lite0_Weights,
+    check_installed,
+)
 from course_utils.data.preprocessing import ImageClassification
 from course_utils.data.weight_files import FileWeights, hub_file, missing_file, read_hub
 from course_utils.errors import WeightsError
@@ -70,14 +76,18 @@ def backbone_weights(settings: Settings) -> WeightsEnum:
 
     Raises:
         ConfigError: If the backbone or the weights are unknown.
-        WeightsError: If a file is named that is not there, or timm is not installed.
+        WeightsError: If a file is named that is not there, or a package is not installed.
     """
     name, wanted = settings.backbone, settings.weights
     if name.startswith("timm/"):
         return _timm_weights(name, wanted)
-    if name not in classifier_names():
-        raise unknown_name("backbone", name, [*classifier_names(), "timm/NAME"])
-    published = models.get_model_weights(name)
+    if name == LITE0:
+        check_installed("timm", PACKAGE)
+        published = EfficientNet_Lite0_Weights
+    elif name in classifier_names():
+        published = models.get_model_weights(name)
+    else:
+        raise unknown_name("backbone", name, [*classifier_names(), LITE0, "timm/NAME"])
     # What `pretrained=True` meant. torchvision's DEFAULT may be a later one, which knows ImageNet better, but
     # whose frozen features need not be better for other pictures (Kornblith et al., 2021, arXiv:2010.16402).
     usual = published.__members__.get("IMAGENET1K_V1", published.DEFAULT)

@@ -1,7 +1,8 @@
-"""Evaluation: how good a network is, and how far the result can be trusted (lessons 05, 07, 08 and 12).
+"""Evaluation: how good a network is, and how far the result can be trusted (lessons 05, 07, 08, 12 and 13).
 
 Metrics with their intervals; calibration; explanations; fair comparisons of ways to train; the cost of faulty
-preprocessing; what is left under shift, and pictures of no class; the card that goes with a model.
+preprocessing; what is left under shift, and pictures of no class; which network to start from; the card that
+goes with a model.
 """
 
 from course_utils.evaluation.calibration import (
@@ -67,6 +68,7 @@ from course_utils.evaluation.shift import (
     shift_table,
     train_way,
 )
+from course_utils.evaluation.transferability import log_me
 
 __all__ = [
     "FAULT_SCOPES",
@@ -98,6 +100,7 @@ __all__ = [
     "grad_cam",
     "gradcam_layer",
     "linear_head",
+    "log_me",
     "max_probability",
     "mean_interval",
     "model_card",

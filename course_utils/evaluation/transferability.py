@@ -1,0 +1,58 @@
+"""Transferability: which pretrained network is worth fine-tuning, told before any is trained (lesson 13)."""
+
+import math
+
+import torch
+from torch.nn.functional import one_hot
+
+from course_utils.errors import DataError
+
+
+def log_me(features: torch.Tensor, labels: torch.Tensor, iterations: int = 100) -> float:
+    """Return LogME: how probable the labels are, given the features (You et al., 2021, arXiv:2102.11005).
+
+    For each class, a linear model of its one-hot labels: weights drawn from a normal distribution of
+    precision alpha, noise from one of precision beta. The evidence, which is the probability of the labels
+    with the weights integrated out, is as high as a fixed-point iteration over alpha / beta makes it.
+
+    Args:
+        features: float, [images, features], from a frozen network; there may be fewer images than features.
+        labels: int, [images].
+        iterations: At most so many steps.
+
+    Returns:
+        The log of the evidence in nats, over the images, the mean of all classes. Higher is better; only
+        differences between networks on the same images mean something.
+
+    Raises:
+        DataError: If there is not one label for each image, a single class, or a feature that is not finite.
+    """
+    classes, own_class = labels.unique(return_inverse=True)
+    finite = features.isfinite()
+    if features.ndim != 2 or len(features) != len(labels) or len(classes) < 2 or not finite.all():
+        raise DataError(
+            "LogME cannot be computed.",
+            where="log_me(features, labels)",
+            expected="finite features, [images, features], a label for each image, two classes or more",
+            found=f"features of shape {list(features.shape)}, {(~finite).sum()} of their numbers not finite; "
+            f"{len(labels)} labels of {len(classes)} classes",
+            do="Give what extract_features returns: log_me(*features.tensors).",
+        )
+    targets, images = one_hot(own_class).double(), len(labels)  # [images, classes]
+    axes, spread, _ = torch.linalg.svd(features.double(), full_matrices=False)
+    strength = spread.square()[:, None]  # [axes, 1]
+    along = (axes.T @ targets).square()  # [axes, classes]: how much of the labels lies along each axis
+    beside = (targets.square().sum(dim=0) - along.sum(dim=0)).clamp(min=0)  # [classes]
+    ratio = torch.ones(len(beside), dtype=torch.float64)  # alpha / beta, of each class
+    for _ in range(iterations):
+        kept = strength / (strength + ratio)
+        weights = (along * kept / (strength + ratio)).sum(dim=0)  # squared length of the mean weights
+        residual = (along * (1 - kept).square()).sum(dim=0) + beside
+        alpha = (kept.sum(dim=0) / weights.clamp(min=1e-12)).clamp(min=1e-12)
+        beta = (images - kept.sum(dim=0)) / residual.clamp(min=1e-12)
+        before, ratio = ratio, alpha / beta
+        if torch.allclose(before, ratio, rtol=1e-6, atol=0):
+            break
+    evidence = len(spread) * alpha.log() + images * (beta / (2 * math.pi)).log()
+    evidence -= (alpha + beta * strength).log().sum(dim=0) + beta * residual + alpha * weights
+    return float((evidence / (2 * images)).mean())
