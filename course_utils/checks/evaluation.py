@@ -166,6 +166,7 @@ def surest_mistakes(answer):
 @check(
     begin="put the formula of the question into Python, with z = 1.96, and try it with 20 of 20 right.",
     expects="a function from two whole numbers to the two ends of an interval",
+    without="accuracy_interval",
 )
 def wilson_interval(answer):
     """Lesson 05: the 95 % Wilson interval, from the number of right answers and of images."""

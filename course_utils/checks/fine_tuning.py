@@ -153,6 +153,7 @@ class _Small(nn.Module):
 @check(
     begin="call `model.train()` first, then go over `model.modules()` and treat each BatchNorm2d.",
     expects="a function that changes a network in place",
+    without="freeze_batchnorm",
 )
 def batchnorm_kept(answer):
     """Lesson 06: a network that is ready to train while every BatchNorm stays as it was."""

@@ -47,6 +47,7 @@ def optimizer_holds(answer, model, lr=0.02):
 @check(
     begin="there are two halves: `requires_grad` of the parameters, and the mode of the frozen layers.",
     expects="a function from a network and its head that changes the network",
+    without="set_train_mode",
 )
 def frozen_by_hand(answer, model, head="fc"):
     """Lesson 04: a backbone that is frozen and still, with a head that is ready to learn. A copy is tried."""

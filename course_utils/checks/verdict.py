@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from types import CodeType, FunctionType
 
 from torch import nn
 
@@ -55,7 +56,7 @@ class Wrong(Exception):  # noqa: N818 (an answer is wrong; the program is not)
     """The answer is wrong, and the check ends here; the text is the hint."""
 
 
-def check(begin: str, *, expects: str, answers: int = 1) -> Callable:
+def check(begin: str, *, expects: str, answers: int = 1, without: str = "") -> Callable:
     """Make a check out of a function that yields hints.
 
     The check prints what was found, or nothing with `quiet=True`, and returns a `Verdict`. It raises
@@ -66,6 +67,7 @@ def check(begin: str, *, expects: str, answers: int = 1) -> Callable:
         begin: Where to begin, for somebody who has not answered yet. Never the solution.
         expects: What the answer should be, in a few words, for one that the check could not use.
         answers: How many of the arguments, from the first, are the student's own: None is a blank.
+        without: The function of the package that does the whole exercise, and is not to be called here.
     """
 
     def decorate(find_hints: Callable[..., Iterable[str]]) -> Callable[..., Verdict]:
@@ -74,6 +76,8 @@ def check(begin: str, *, expects: str, answers: int = 1) -> Callable:
             own = [*arguments, *named.values()][:answers]
             if not own or any(answer is None for answer in own):
                 found = [f"Nothing here yet: {begin}"]
+            elif without and any(without in _names_in(answer) for answer in own):
+                found = [f"`{without}` does it all. Here it is for you to do, without it."]
             else:
                 with redirect_stdout(io.StringIO()) if quiet else nullcontext():
                     found = _find(find_hints, arguments, named, own, expects)
@@ -86,6 +90,15 @@ def check(begin: str, *, expects: str, answers: int = 1) -> Callable:
         return checked
 
     return decorate
+
+
+def _names_in(answer: object) -> set[str]:
+    """Return the names that a function uses, its own and those of functions written in it among them."""
+    if type(answer) is FunctionType:
+        return {answer.__name__} | _names_in(answer.__code__)
+    if type(answer) is CodeType:
+        return set(answer.co_names).union(*map(_names_in, answer.co_consts))
+    return set()
 
 
 def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expects: str) -> list[str]:

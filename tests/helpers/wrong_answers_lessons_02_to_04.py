@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from course_utils.models.freezing import freeze, replace_head
+from course_utils.models.freezing import freeze, replace_head, set_train_mode
 
 
 @functools.cache
@@ -207,6 +207,7 @@ WRONG = {
         (lambda model, classes: head_at_the_end(model, 10), "gives 10 logits, and there are 13"),
         (lambda model, classes: head_at_the_end(copy.deepcopy(model), classes), "still the old head"),
         (lambda model: None, "stops with TypeError"),
+        (lambda model, classes: replace_head(model, classes), "`replace_head` does it all"),
     ],
     "diagnosis": [
         (faults("frozen", "optimizer"), "does not say 'outputs'"),
@@ -246,6 +247,7 @@ WRONG = {
             "20 of 60 buffers changed",
         ),
         (functools.partial(frozen_but, change=lambda n: n.requires_grad_(False)), "buffers changed"),
+        (lambda model, head: set_train_mode(model), "`set_train_mode` does it all"),
     ],
     "mean_loss": [
         (lambda losses, sizes: sum(losses) / len(losses), "the mean over batches"),

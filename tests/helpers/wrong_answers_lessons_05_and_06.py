@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from course_utils.evaluation.metrics import accuracy_interval
+from course_utils.evaluation.metrics import accuracy_interval as true_interval
+from course_utils.models.freezing import freeze_batchnorm
 
 
 def wrong_batches(batches):
@@ -89,8 +91,8 @@ def chosen(runs, column="val_accuracy", report="test_accuracy"):
 RIGHT = {
     "surest_mistakes": [lambda p, y, count: torch.tensor(surest(p, y, count))],
     "wilson_interval": [
-        lambda c, n: np.array(accuracy_interval(c, n)),
-        lambda c, n: torch.tensor(accuracy_interval(c, n)),
+        lambda c, n: np.array(true_interval(c, n)),
+        lambda c, n: torch.tensor(true_interval(c, n)),
     ],
     "half_the_width": [lambda c, n: 4 * n, lambda c, n: 4.0 * n, lambda c, n: torch.tensor(round(4.1 * n))],
     "learning_parts": [
@@ -136,11 +138,13 @@ WRONG = {
     ],
     "wilson_interval": [
         (normal_interval, "p ± z"),
-        (lambda c, n: accuracy_interval(c, n, confidence=0.9), "90 %"),
-        (lambda c, n: accuracy_interval(c, n)[::-1], "lower end comes first"),
+        (lambda c, n: true_interval(c, n, confidence=0.9), "90 %"),
+        (lambda c, n: true_interval(c, n)[::-1], "lower end comes first"),
         (lambda c, n: (float("nan"), float("nan")), "where 2 numbers are asked for"),
         (lambda c, n: (np.nan, 0.9), "where 2 numbers are asked for"),
         (lambda c, n: (c / n - 0.06, c / n + 0.06), "0.120 wide; with 200 images it must be narrower"),
+        (lambda c, n: accuracy_interval(c, n), "`accuracy_interval` does it all"),
+        (accuracy_interval, "`accuracy_interval` does it all"),
     ],
     "half_the_width": [
         (lambda c, n: 2 * n, "not half"),
@@ -210,6 +214,7 @@ WRONG = {
             lambda m: norms(m, lambda n: (n.requires_grad_(False), setattr(n, "track_running_stats", False))),
             "other images of its batch",
         ),
+        (lambda m: (m.train(), freeze_batchnorm(m)), "`freeze_batchnorm` does it all"),
     ],
     "choose_run": [
         (lambda runs: chosen(runs, column="test_accuracy"), "best test accuracy"),
