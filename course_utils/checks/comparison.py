@@ -82,6 +82,7 @@ def epochs_for_budget(answer):
 @check(
     begin="you need the mean, the standard deviation of the runs, their number, and t for one run fewer.",
     expects="a function from some accuracies to a mean and the two ends of an interval",
+    without="mean_interval",
 )
 def student_interval(answer):
     """Lesson 07: the mean of a few runs and its 95 % Student interval, from their accuracies."""
@@ -163,8 +164,15 @@ def cases_without_gain(answer, runs):
     scratch = intervals.loc["from scratch"]
     for start in ("frozen", "fine-tuned"):
         value = ask_value(answer, runs.copy(), start)
-        given = {(str(dataset), int(images)) for dataset, images in value}
+        try:
+            given = {(str(dataset), int(images)) for dataset, images in value}
+        except (TypeError, ValueError) as error:
+            raise Wrong(
+                f"Pairs such as ('clipart', 5) are asked for, the name first, and you give {value!r:.60}."
+            ) from error
         own = intervals.loc[start]
+        if unknown := given - set(own.index):
+            raise Wrong(f"The table has no runs for {min(unknown)}: take each pair from its rows.")
         wanted = {case for case in own.index if own.low[case] <= scratch.high[case]}
         if extra := given - wanted:
             dataset, images = min(extra)

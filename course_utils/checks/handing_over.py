@@ -95,11 +95,11 @@ def _file_mistake(path: Path, classes: list[str]) -> str | None:
     return None
 
 
-PROMISES = r"\b(always|never wrong|perfect\w*|any picture|any image|everything|guarantee\w*|100 ?%)"
+PROMISES = r"\b(?<!not )(always|never wrong|perfect\w*|any picture|any image|everything|guarantee\w*|100 ?%)"
 
 # What a warning is about: pictures of another kind, or people who could come to harm.
 WARNINGS = (
-    r"\b(photo\w*|people|person\w*|faces?|medic\w*|safety|decisions?|other|outside|unknown|police|danger\w*"
+    r"\b(photo\w*|cameras?|real|eat\w*|health\w*|people|person\w*|faces?|medic\w*|safety|decisions?|other|outside|unknown|police|danger\w*"
     r"|harm\w*|poison\w*|child\w*|diagnos\w*|identif\w*)"
 )
 
@@ -128,7 +128,8 @@ def _card_mistakes(purpose: str, not_for: str, classes: list[str]) -> Iterator[s
     if found := re.search(PROMISES, purpose):
         yield f"'{found[0]}' is a promise that a test on some images cannot keep. Say what was measured on."
     kinds = {word for name in classes for word in re.findall(r"[a-z]{3,}", name.lower())}
-    if not words & (kinds | {"drawing", "drawings", "clip", "illustration", "illustrations"}):
+    stems = {re.sub(r"(?<=...)(ies|y|s)$", "", word) for word in [*kinds, "drawing", "clip", "illustration"]}
+    if not any(word.startswith(tuple(stems)) for word in words):
         yield "purpose does not say for which pictures: of what are they, and of which kind?"
     if re.search(r"\banything else\b", not_for) and len(not_for.split()) < 12:
         yield (
@@ -150,7 +151,7 @@ def weakest_class(answer):
         ({"cup": (7, 8), "pan": (6, 9), "jug": (5, 7)}, "pan"),
     ):
         text = ask_value(answer, _result(counts))
-        words = re.findall(r"\w+", text)
+        words = re.findall(r"\w+", text.lower())
         found, images = counts[weakest]
         named = [name for name in counts if name in words]
         if not named:

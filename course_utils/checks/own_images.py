@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from course_utils.checks.values import as_number, first_difference
+from course_utils.checks.values import as_names, as_number, first_difference
 from course_utils.checks.verdict import NO_RETURN, Right, Wrong, ask, ask_value, check
 
 _LEFT_OUT = {
@@ -61,7 +61,9 @@ def left_out_files(answer):
             )
         if value is None:
             raise Wrong(NO_RETURN)
-        names = {str(name) for name in ([value] if isinstance(value, str) else value)}
+        if hasattr(value, "columns"):
+            raise Wrong("That is a table. Give the paths that are in its column `path`.")
+        names = {str(name) for name in as_names(value)}
         if extra := names - set(_LEFT_OUT):
             raise Wrong(_why_not_left_out(min(extra), folder))
         if missing := set(_LEFT_OUT) - names:
@@ -75,17 +77,20 @@ def left_out_files(answer):
 
 def _why_not_left_out(name: str, folder: Path) -> str:
     short = Path(name).name
-    if name.startswith(("/", str(folder))) or "/" not in name:
+    if not list(folder.rglob(f"*/{short}")):
+        return f"You name {name!r:.40}, and there is no such file: paths are asked for."
+    if name.startswith(("/", str(folder))) or not (folder / name).is_file():
         return (
             f"You give {short} with another path. Write it from the folder on, with its class, as the "
             "report does."
         )
     reasons = {
-        "notes.txt": "It is no picture, so it is ignored; it need not be left out.",
-        "same.png": "It is the same picture twice. Both are kept: only you know which label is right.",
+        "notes": "It is no picture, so it is ignored; it need not be left out.",
+        "same": "It is the same picture twice. Both are kept: only you know which label is right.",
+        "see": "It can be used, if it is read with care: the course puts what is transparent on white.",
+        "0": "It is also in the folder of the other class. Both are kept: you know which label is right.",
     }
-    usable = "It can be used, if it is read with care: the course puts what is transparent on white."
-    return f"You name {name}. {reasons.get(short, usable)}"
+    return f"You name {name}. {reasons.get(short.split('.')[0].split('_')[0], 'It is a sound picture.')}"
 
 
 @check(
@@ -101,8 +106,12 @@ def held_out_probabilities(answer):
             f"For {len(given)} images of 4 classes you give the shape {list(table.shape)}. Asked are "
             "probabilities: a row for each image, a column for each class."
         )
-    if not np.allclose(table.sum(axis=1), 1, atol=1e-3):
-        raise Wrong(f"The first row sums to {table[0].sum():.2f}. Probabilities of all classes sum to 1.")
+    sums = table.sum(axis=1)
+    if not np.allclose(sums, 1, atol=1e-3):
+        row = int(np.nanargmax(abs(sums - 1))) if np.isfinite(sums).any() else 0
+        raise Wrong(f"Row {row} sums to {sums[row]:.2f}. Probabilities of all classes sum to 1.")
+    if table.min() < 0:
+        raise Wrong(f"One of your probabilities is {table.min():.2f}. None is below 0.")
     agrees = table.argmax(axis=1) == given
     believed, sound = int(agrees[spoiled].sum()), np.delete(agrees, spoiled).mean()
     if believed > 0.3 * len(spoiled):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torchvision.transforms.v2.functional import normalize
 
-from course_utils.checks.values import close, known_mistake
+from course_utils.checks.values import close, describe, known_mistake
 from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask, ask_value, check
 
 MEAN, STD = (0.49, 0.48, 0.41), (0.23, 0.22, 0.25)
@@ -56,8 +56,11 @@ def rgb_restored(answer):
     images = swapped.clone()
     repaired = ask_value(answer, images, list(MEAN), list(STD))
     if not isinstance(repaired, torch.Tensor) or repaired.shape != wanted.shape:
-        shape = list(getattr(repaired, "shape", ())) or type(repaired).__name__
-        raise Wrong(f"A tensor {list(wanted.shape)} goes in, and {shape} comes out: it must keep its shape.")
+        raise Wrong(
+            f"A tensor {list(wanted.shape)} goes in, and what comes out is {describe(repaired)}: it must "
+            "keep its shape, and stay a tensor."
+        )
+    repaired = repaired.float()
     if not torch.equal(images, swapped):
         raise Wrong("The images that were given are changed: work on a copy. Others may still need them.")
     agrees = partial(torch.allclose, atol=1e-4)
@@ -152,6 +155,8 @@ def paired_interval(answer):
             }
             share = "It is the share that the first named right less the share that the second named right."
             raise Wrong(found + (known_mistake(mean, mistakes) or share))
+        if low > high:
+            raise Wrong(found + "The lower end comes first.")
         if not low <= mean <= high:
             raise Wrong(
                 found + "The difference lies outside its own interval. Is one of the signs turned round?"

@@ -1,12 +1,14 @@
 """Wrong answers to the exercises of lessons 07 to 09, and words of the hint that each must get."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
 
 from course_utils.data.folder_report import check_images
 from course_utils.data.preprocessing import ImageClassification
@@ -34,6 +36,10 @@ GIVEN = {
 }
 
 
+def differing(one, other):
+    return {name for name in one if one[name] != other[name]} - {"start", "lr"}
+
+
 def t_interval(values, t=None, ddof=1, root=True):
     count = len(values)
     t = stats.t.ppf(0.975, count - 1) if t is None else t
@@ -51,17 +57,34 @@ def by_every_run(transfer, scratch):
     return "scratch is better" if max(transfer) < min(scratch) else "not told apart"
 
 
+WAYS = {
+    (True, True, False): "trained and used", (True, False, False): "used only",
+    (False, True, False): "right", (False, False, False): "trained only",
+}  # fmt: skip
+
+
+def way(pretrained, trained, used):
+    if trained == used:
+        return "right" if trained == pretrained else "trained and used"
+    return "used only" if trained == pretrained else "trained only"
+
+
+def mend(images, mean, std, dtype=torch.float32):
+    mean, std = (torch.tensor(numbers, dtype=dtype).view(3, 1, 1) for numbers in (mean, std))
+    return ((images * std + mean).flip(1) - mean) / std
+
+
 def without_normalising(images, mean, std):
     mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
     return (images * std + mean).flip(1)
 
 
-def bootstrap(first, second, paired=True, draws=2000):
+def bootstrap(first, second, paired=True, draws=2000, ends=(0.025, 0.975)):
     random, images = np.random.default_rng(0), len(first)
     drawn = random.integers(images, size=(draws, images))
     other = drawn if paired else random.integers(images, size=(draws, images))
     means = first[drawn].mean(axis=1) - second[other].mean(axis=1)
-    return first.mean() - second.mean(), *np.quantile(means, [0.025, 0.975])
+    return first.mean() - second.mean(), *np.quantile(means, ends)
 
 
 def fault_without(images, mean, std, size, leave_out=()):
@@ -104,6 +127,16 @@ def judged_by_half(features, labels):
     return half.predict_proba(features)
 
 
+def one_row_too_high(images):
+    table = np.full((images, 4), 0.25)
+    table[7] *= 1.5
+    return table
+
+
+def swapped(images):
+    return [*images[:-2], *images[-2:][::-1]]
+
+
 def probability(table, labels):
     return table[np.arange(len(labels)), labels]
 
@@ -119,46 +152,170 @@ def weakest_by(column, smallest=True):
     return weakest
 
 
+def weakest_sentence(result):
+    row = per_class(result).query("images > 0").sort_values("recall").iloc[0]
+    return f"{row.name}: {round(row.recall * row.images)} of {row.images:.0f} found"
+
+
+def held_out(features, labels, folds=5):
+    classifier = LogisticRegression(C=0.01, max_iter=2000)
+    return cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba")
+
+
 PURPOSE = "sorting drawings of birds and fruit, as an exercise for students"
 NOT_FOR = "photographs, and decisions that could do harm to somebody"
 
 
+RIGHT = {
+    "unfair_differences": [
+        (lambda a, b: sorted(differing(a, b)),),
+        (lambda a, b: {name: (a[name], b[name]) for name in differing(a, b)},),
+        (lambda a, b: np.array(list(differing(a, b))),),
+    ],
+    "epochs_for_budget": [
+        (lambda steps, images, batch: np.ceil(steps / np.ceil(images / batch)),),
+        (lambda steps, images, batch: torch.tensor(-(-steps // -(-images // batch))),),
+    ],
+    "student_interval": [
+        (lambda values: np.array(t_interval(values)),),
+        (lambda values: torch.tensor(t_interval(values)),),
+    ],
+    "told_apart": [
+        (
+            lambda a, b: (
+                "transfer pays"
+                if t_interval(a)[1] > t_interval(b)[2]
+                else "scratch is better"
+                if t_interval(b)[1] > t_interval(a)[2]
+                else "not told apart"
+            ),
+        ),
+    ],
+    "cases_without_gain": [
+        (lambda runs, start: [("clothes", 5)] + [("drawings", 5)] * (start == "fine-tuned"),),
+        (lambda runs, start: np.array([["clothes", 5], ["drawings", 5]])[: 1 + (start == "fine-tuned")],),
+    ],
+    "way_of_fault": [(way,), (lambda *three: str(way(*three)),)],
+    "rgb_restored": [
+        (mend,),
+        (lambda images, mean, std: mend(images.double(), mean, std, torch.float64),),
+        (lambda images, mean, std: mend(images, mean, std).requires_grad_(),),
+        (lambda images, mean, std: torch.stack([mend(image[None], mean, std)[0] for image in images]),),
+    ],
+    "paired_interval": [(lambda a, b: list(bootstrap(a, b)),), (lambda a, b: np.array(bootstrap(a, b)),)],
+    "fault_found": [(fault_without,)],
+    "left_out_files": [
+        (lambda folder: set(check_images(folder).query("action == 'left out'").path),),
+        (lambda folder: check_images(folder).query("action == 'left out'").path,),
+        (lambda folder: map(Path, check_images(folder).query("action == 'left out'").path),),
+    ],
+    "handed_over": [(save, ask_file), (save, lambda path, picture: ask_file(str(path), picture)[::-1])],
+    "card_purpose": [
+        (PURPOSE, NOT_FOR),
+        ("naming the bird in a small picture, for learners", NOT_FOR),
+        ("sorting sketches by vehicle or by fruit, for learners", NOT_FOR),
+        ("sorting birds for learners; it is not always right", NOT_FOR),
+        (PURPOSE, "pictures of real animals that were taken in a zoo"),
+        (PURPOSE, "telling which mushrooms one can eat and which not"),
+    ],
+    "weakest_class": [
+        (lambda result: weakest_sentence(result).title(),),
+        (lambda result: weakest_sentence(result).replace(" of ", "/"),),
+    ],
+    "held_out_probabilities": [
+        (lambda features, labels: torch.tensor(held_out(features, labels)),),
+        (lambda features, labels: held_out(features, labels).tolist(),),
+        (lambda features, labels: held_out(features, labels, folds=10),),
+    ],
+    "suspicious_labels": [
+        (lambda p, y, count: probability(p, y).argsort()[:count].tolist(),),
+        (lambda p, y, count: torch.tensor(probability(p, y)).argsort()[:count],),
+        (lambda p, y, count: sorted(range(len(y)), key=lambda n: p[n, y[n]])[:count],),
+    ],
+}
 WRONG = {
     "unfair_differences": [
         (lambda a, b: {n for n in a if a[n] != b[n]}, "it has to differ"),
         (lambda a, b: {n for n in a if a[n] != b[n]} - {"start"}, "good for it"),
         (lambda a, b: {n for n in ("network",) if a[n] != b[n]}, "you call that fair"),
         (lambda a, b: set(a) - {"start", "lr"}, "the same on both sides"),
+        (lambda a, b: {n: (a[n], b[n]) for n in a if a[n] != b[n]}, "it has to differ"),
+        (lambda a, b: differing(a, b) | {"lr_chosen_on"}, "the same on both sides"),
+        (lambda a, b: differing(a, b) - {"seeds"}, "seeds is (0, 1, 2) on one side and (0,)"),
+        (lambda a, b: differing(a, b) - {"lr_chosen_on"}, "lr_chosen_on is validation"),
+        (lambda a, b: len(differing(a, b)), "cannot use this"),
+        (lambda a, b: print(differing(a, b)), "`return`"),
+        (lambda a, b: not differing(a, b), "cannot use this"),
     ],
     "epochs_for_budget": [
         (lambda steps, images, batch: max(1, steps // -(-images // batch)), "18 steps, fewer than 20"),
         (lambda steps, images, batch: -(-steps // (images // batch)), "epochs would do"),
         (lambda steps, images, batch: steps * batch / images, "epochs would do"),
         (lambda steps, images, batch: 7, "where 6 epochs would do"),
+        (lambda steps, images, batch: round(steps / -(-images // batch)), "fewer than 20"),
+        (lambda steps, images, batch: steps / -(-images // batch), "give a whole number"),
+        (lambda steps, images, batch: 1 + steps // -(-images // batch), "epochs would do"),
+        (lambda steps, images, batch: -(-steps // images), "fewer than 20"),
+        (lambda steps, images, batch: steps, "epochs would do"),
+        (lambda steps, images, batch: float("nan"), "one number is asked for"),
+        (lambda steps, images, batch: (7, 3), "one number is asked for"),
+        (lambda steps, images, batch: max(2, -(-steps // -(-images // batch))), "where 1 epochs would do"),
     ],
     "student_interval": [
         (lambda values: t_interval(values, ddof=0), "divides by n"),
         (lambda values: t_interval(values, t=1.96), "1.96, which is for many"),
         (lambda values: t_interval(values, root=False), "root of n"),
         (lambda values: t_interval(values, t=stats.t.ppf(0.975, len(values))), "degrees of freedom"),
-        (lambda values: (mean_interval(values)[0], min(values), max(values)), "highest run"),
+        (lambda values: (np.mean(values), min(values), max(values)), "highest run"),
+        (lambda values: mean_interval(values), "`mean_interval` does it all"),
+        (lambda values: t_interval(values, t=stats.t.ppf(0.95, len(values) - 1)), "t for 90 %"),
+        (lambda values: t_interval(values, t=1.96, ddof=0), "1.96 is for many runs; and"),
+        (lambda values: t_interval(values, t=1), "one standard error"),
+        (lambda values: t_interval(values, t=1, root=False), "the scatter of single runs"),
+        (lambda values: t_interval(values)[1:], "3 numbers are asked for"),
+        (lambda values: t_interval(values)[::-1], "It comes first"),
+        (lambda values: (float("nan"),) * 3, "3 numbers are asked for"),
+        (
+            lambda values: [t_interval(values)[number] for number in (0, 2, 1)],
+            "The lower end is the mean less",
+        ),
+        (lambda values: t_interval([100 * value for value in values]), "The mean of"),
     ],
     "told_apart": [
         (by_means, "the intervals overlap"),
         (by_every_run, "2.5 points"),
         (lambda a, b: "transfer pays", "scratch above"),
         (lambda a, b: "better", "is none of"),
+        (lambda a, b: by_means(b, a), "with transfer above"),
+        (lambda a, b: "not told apart", "with transfer above"),
+        (lambda a, b: "Transfer pays", "is none of"),
+        (lambda a, b: by_means(a, b) == "transfer pays", "is none of"),
+        (lambda a, b: print("transfer pays"), "`return`"),
     ],
     "cases_without_gain": [
         (lambda runs, start: [], "leave it out"),
         (lambda runs, start: {(r.dataset, r.images_per_class) for r in runs.itertuples()}, "do they touch"),
         (lambda runs, start: {("clothes", 5)}, "the intervals of so few seeds"),
+        (lambda runs, start: {("clothes", 7)}, "no runs for ('clothes', 7)"),
+        (lambda runs, start: {("Clothes", 5)}, "no runs for ('Clothes', 5)"),
+        (lambda runs, start: [(5, "clothes")], "the name first"),
+        (lambda runs, start: runs[runs.start == start], "the name first"),
+        (lambda runs, start: {"clothes"}, "the name first"),
     ],
     "way_of_fault": [
         (lambda p, t, u: "right" if t == u else "used only", "What about the pretraining?"),
         (lambda p, t, u: "right" if p == u else "used only", "the pretraining"),
         (lambda p, t, u: "trained and used" if p == t != u else "used only", "All three agree"),
         (lambda p, t, u: "wrong", "is none of"),
+        (lambda p, t, u: "Right", "is none of"),
+        (lambda p, t, u: WAYS[t == p, t == u, False], "All three agree"),
+        (lambda p, t, u: "right" if t == p else "trained only", "Where does the difference begin?"),
+        (lambda p, t, u: way(u, t, p), "the difference begin"),
+        (lambda p, t, u: way(p, u, t), "the difference begin"),
+        (lambda p, t, u: way("RGB", t, u), "No format is wrong by itself"),
+        (lambda p, t, u: print(way(p, t, u)), "`return`"),
+        (lambda p, t, u: t == u, "is none of"),
+        (lambda p, t, u: "right" if p == t == u else None, "there is no answer"),
     ],
     "rgb_restored": [
         (lambda images, mean, std: images.flip(1), "numbers that are normalised"),
@@ -167,12 +324,28 @@ WRONG = {
         (lambda images, mean, std: images.flip(3), "mirrored"),
         (lambda images, mean, std: images.mul_(2), "work on a copy"),
         (lambda images, mean, std: images[:, :1], "keep its shape"),
+        (lambda images, mean, std: mend(images, mean, std).numpy(), "stay a tensor"),
+        (lambda images, mean, std: mend(images, mean, std)[0], "stay a tensor"),
+        (lambda images, mean, std: mend(images, mean, std).permute(0, 2, 3, 1), "stay a tensor"),
+        (lambda images, mean, std: images.flip(2), "upside down"),
+        (lambda images, mean, std: mend(images, mean, std).roll(1, 1), "Is the same mean"),
+        (lambda images, mean, std: mend(images, std, mean), "Is the same mean"),
+        (lambda images, mean, std: print(images), "`return`"),
     ],
     "paired_interval": [
         (lambda a, b: bootstrap(a, b, paired=False), "its own images"),
         (lambda a, b: bootstrap(b, a), "sign is turned round"),
         (lambda a, b: [100 * number for number in bootstrap(a, b)], "in points"),
         (lambda a, b: (bootstrap(a, b)[0],) * 3, "no width"),
+        (lambda a, b: (float("nan"),) * 3, "3 numbers are asked for"),
+        (lambda a, b: (bootstrap(a, b)[0], float("nan"), 0.1), "3 numbers are asked for"),
+        (lambda a, b: [bootstrap(a, b)[number] for number in (0, 2, 1)], "lower end comes first"),
+        (lambda a, b: bootstrap(a, b)[1:], "3 numbers are asked for"),
+        (lambda a, b: bootstrap(a, b, ends=(0.05, 0.95)), "too narrow"),
+        (lambda a, b: bootstrap(a, b, ends=(0.16, 0.84)), "too narrow"),
+        (lambda a, b: (a.mean() - b.mean(), -0.5, 0.5), "too wide"),
+        (lambda a, b: (a.mean(), *bootstrap(a, b)[1:]), "the share that the first named right less"),
+        (lambda a, b: (bootstrap(a, b)[0], *bootstrap(b, a)[1:]), "outside its own interval"),
     ],
     "fault_found": [
         (partial(fault_without, leave_out=["undo"]), "undo it first"),
@@ -181,6 +354,11 @@ WRONG = {
         (partial(fault_without, leave_out=["range"]), "need not have both"),
         (lambda images, *_: "not normalised" if images.min() >= 0 else "right", "need not have both"),
         (lambda *_: "right", "How large can a number be"),
+        (lambda *given: fault_without(*given).capitalize(), "is none of"),
+        (lambda *given: [fault_without(*given)], "is none of"),
+        (lambda *given: print(fault_without(*given)), "`return`"),
+        (lambda images, *_: "grey" if images.shape[1] == 1 else "right", "last two numbers of the shape"),
+        (lambda images, mean, std, size: "0 to 255" if images.max() > 1 else "right", "need not have both"),
     ],
     "left_out_files": [
         (lambda folder: check_images(folder).path.tolist(), "ignored"),
@@ -189,6 +367,16 @@ WRONG = {
         (lambda folder: ["dogs/nothing.png", "dogs/same.png"], "the same picture twice"),
         (lambda folder: ["dogs/nothing.png", "cats/see_through_0.png"], "read with care"),
         (deleted, "leave every file as it is"),
+        (lambda folder: ["cats/0.png"], "the folder of the other class"),
+        (lambda folder: ["dogs/1.png"], "It is a sound picture"),
+        (lambda folder: ["cats/5.png"], "there is no such file"),
+        (lambda folder: check_images(folder).query("action == 'left out'"), "That is a table"),
+        (lambda folder: check_images(folder).action == "left out", "there is no such file"),
+        (lambda folder: ["half.png"], "with another path"),
+        (lambda folder: ["cats/nothing.png"], "with another path"),
+        (lambda folder: len(check_images(folder)), "cannot use this"),
+        (lambda folder: ["dogs/nothing.png", "dogs/page.jpg"], "its second half is missing"),
+        (lambda folder: print(check_images(folder)), "`return`"),
     ],
     "handed_over": [
         ((lambda *_: None, ask_file), "no file zebra"),
@@ -198,6 +386,15 @@ WRONG = {
         ((save, partial(ask_file, head=True)), "without a new head"),
         ((save, partial(ask_file, transform=ImageClassification(crop_size=64))), "prepared as the file"),
         ((save, lambda path, picture: None), "`return`"),
+        ((lambda m, p, *_: p.write_bytes(b""), ask_file), "load_model cannot read it"),
+        ((lambda m, p, b, c, t: save(m, p, b, c[::-1], t), ask_file), "another name"),
+        ((lambda m, p, *rest: save(m, p.with_name("other.safetensors"), *rest), ask_file), "no file zebra"),
+        ((lambda m, p, b, c, t: save(m, p, b, ["zebra", "apple", "moth"], t), ask_file), "another name"),
+        ((save, lambda path, picture: ask_file(path, picture.rotate(180))), "a probability is off by"),
+        ((save, lambda path, picture: ask_file(path.with_name("zebra.safetensors"), picture)), "this path"),
+        ((save, lambda path, picture: load_model(path)), "cannot use this"),
+        ((save, lambda path: None), "stops"),
+        ((lambda model, path: None, ask_file), "stops"),
     ],
     "card_purpose": [
         (("many things", NOT_FOR), "different words"),
@@ -206,6 +403,11 @@ WRONG = {
         (("helping us with our daily work here", NOT_FOR), "for which pictures"),
         ((PURPOSE, "it is not for anything else at all"), "warns of nothing"),
         ((PURPOSE, "things that this was never made to do"), "neither other pictures"),
+        (("a perfect tool to sort drawings of birds", NOT_FOR), "'perfect' is a promise"),
+        (("it sorts drawings of birds with guaranteed success", NOT_FOR), "promise"),
+        (("sorting pictures of buses for our daily business", NOT_FOR), "for which pictures"),
+        ((PURPOSE, "nothing"), "different words"),
+        ((PURPOSE.title(), PURPOSE.upper()), "Both texts say the same"),
     ],
     "weakest_class": [
         (weakest_by("recall"), "no image of it"),
@@ -214,6 +416,11 @@ WRONG = {
         (lambda result: "fox is hard to find", "how many images of fox there were"),
         (lambda result: "25 % of the 12 images of fox", "A reader wants to count"),
         (lambda result: f"accuracy {result.accuracy}", "names no class"),
+        (lambda result: "the fox and the elk are weak: 3 of 12 and 4 of 15", "One class is asked for"),
+        (lambda result: "elk: 4 of 15 found", "Recall is the share"),
+        (lambda result: ("fox", 3, 12), "cannot use this"),
+        (lambda result: print("fox"), "`return`"),
+        (lambda result: "fox: 3 of 12 found", "names no class of cup"),
     ],
     "held_out_probabilities": [
         (judged_by_itself, "by heart"),
@@ -221,6 +428,11 @@ WRONG = {
         (lambda features, labels: labels, "a row for each image"),
         (lambda features, labels: np.eye(4)[(labels + 1) % 4], "guessing gives 25 %"),
         (lambda features, labels: np.ones((len(labels), 4)), "sum to 1"),
+        (lambda features, labels: one_row_too_high(len(labels)), "Row 7 sums to 1.50"),
+        (lambda features, labels: np.log(np.full((len(labels), 4), 0.25)), "sums to -5.55"),
+        (lambda features, labels: np.full((len(labels), 4), np.nan), "sums to nan"),
+        (lambda features, labels: np.tile([1.2, -0.2, 0.0, 0.0], (len(labels), 1)), "None is below 0"),
+        (lambda features, labels: np.full((len(labels), 4), 25.0), "Row 0 sums to 100.00"),
     ],
     "suspicious_labels": [
         (lambda p, y, count: probability(p, y).argsort()[::-1][:count], "believed most"),
@@ -228,5 +440,10 @@ WRONG = {
         (lambda p, y, count: p.min(axis=1).argsort()[:count], "whatever it belongs to"),
         (lambda p, y, count: probability(p, y)[:count], "not how probable"),
         (lambda p, y, count: probability(p, y).argsort(), "6 images were asked for"),
+        (lambda p, y, count: swapped(probability(p, y).argsort()[:count]), "Number 5 should be image"),
+        (lambda p, y, count: np.delete(probability(p, y).argsort(), 2)[:count], "Number 3 should be image"),
+        (lambda p, y, count: probability(p, y).argsort()[:count] + 1, "Number 1 should be image"),
+        (lambda p, y, count: (p.argmax(axis=1) != y).nonzero()[0][:count], "Number 1 should be image"),
+        (lambda p, y, count: probability(p, y).argsort()[:count] * 1.5, "not how probable"),
     ],
 }
