@@ -1,6 +1,6 @@
 """Checks of lesson 11: what one process does of a step, what is left to do, and what a plan costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -46,8 +46,13 @@ def images_for_one(answer):
 )
 def gradient_together(answer):
     """Lesson 11: the gradient of several processes as the mean over all of their images."""
-    counts = [3, 1, 4]
     gradients = [torch.tensor(row) for row in ([1.0, 0.0, 2.0], [5.0, 4.0, -2.0], [0.0, 1.0, 1.0])]
+    for counts in ([3, 1, 4], [5, 2, 2]):
+        _check_gradient(answer, gradients, counts)
+    yield Right("It is the gradient of the mean over all images, whoever had them.")
+
+
+def _check_gradient(answer: Callable, gradients: list[torch.Tensor], counts: list[int]) -> None:
     given = ask(answer, [gradient.clone() for gradient in gradients], list(counts))
     if not isinstance(given, torch.Tensor) or given.shape != gradients[0].shape:
         raise Wrong(
@@ -55,8 +60,7 @@ def gradient_together(answer):
         )
     weighted = sum(count * gradient for count, gradient in zip(counts, gradients, strict=True))
     agrees = partial(torch.allclose, atol=1e-5)
-    if agrees(given.float(), weighted / 8):
-        yield Right("It is the gradient of the mean over all 8 images, whoever had them.")
+    if agrees(given.float(), weighted / sum(counts)):
         return
     total, third = sum(gradients), weighted / 3
     mistakes = {
@@ -68,7 +72,7 @@ def gradient_together(answer):
     }
     hint = known_mistake(given.float(), mistakes, agrees)
     numbers = [round(value, 3) for value in given.tolist()]
-    yield f"Yours {hint}" if hint else f"For the counts {counts} you give {numbers}."
+    raise Wrong(f"Yours {hint}" if hint else f"For the counts {counts} you give {numbers}.")
 
 
 @check(
@@ -86,29 +90,37 @@ def shards_left(answer):
     ):
         lists = [ask(answer, total, set(existing), process, processes) for process in range(processes)]
         for process, own in enumerate(lists):
-            if not isinstance(own, list | tuple | range | set) or None in map(as_number, own):
+            if not hasattr(own, "__len__") or None in map(as_number, own):
                 raise Wrong(
                     f"A list of numbers should come back, and for process {process} it is {describe(own)}."
                 )
+        lists = [list(map(as_number, own)) for own in lists]
         if hint := _dealt_wrongly(lists, total, existing):
             listed = sorted(existing) or "none"
             raise Wrong(f"With {total} shards, {listed} kept, and {processes} process(es): {hint}")
     yield Right("Each missing shard is made once, by one process, and nothing is made again.")
 
 
-def _dealt_wrongly(lists: Sequence[Sequence[int]], total: int, existing: set[int]) -> str:
+def _dealt_wrongly(lists: Sequence[list[float]], total: int, existing: set[int]) -> str:
     """Return what is wrong with which process makes what, or an empty text."""
     made = [number for own in lists for number in own]
     every = set(range(total))
     if beyond := set(made) - every:
-        return f"there is no shard {min(beyond)}; they are counted from 0."
+        return f"there is no shard {min(beyond):g}; they are counted from 0."
     if again := existing & set(made):
         return f"shard {min(again)} is kept already, and is made again."
     if twice := {number for number in made if made.count(number) > 1}:
         makers = [process for process, own in enumerate(lists) if min(twice) in own]
-        return f"shard {min(twice)} is made by the processes {makers}: once is enough."
+        return f"shard {min(twice):g} is made by the processes {makers}: once is enough."
     missing = every - existing - set(made)
-    return f"nobody makes shard {min(missing)}." if missing else ""
+    if missing:
+        return f"nobody makes shard {min(missing)}."
+    shares = list(map(len, lists))
+    if max(shares) > min(shares) + 1:
+        return (
+            f"the processes make {shares} shards. Deal out what is missing, so that none waits for another."
+        )
+    return ""
 
 
 @check(

@@ -23,23 +23,23 @@ def padding_mask(answer):
             raise Wrong(
                 f"A tensor of the shape {list(ids.shape)} is asked for, and this is {describe(value)}."
             )
-        own, wanted = value.long(), (ids != pad).long()
+        own, wanted = value.float(), (ids != pad).float()
         if not torch.equal(own, wanted):
-            raise Wrong(_mask_mistake(own, wanted, pad))
+            raise Wrong(_mask_mistake(own, wanted, ids, pad))
     yield Right("Each token is looked at, and no padding, whatever its number is.")
 
 
-def _mask_mistake(own: torch.Tensor, wanted: torch.Tensor, pad: int) -> str:
+def _mask_mistake(own: torch.Tensor, wanted: torch.Tensor, ids: torch.Tensor, pad: int) -> str:
     if torch.equal(own, 1 - wanted):
         return "It is turned round: 1 means that a token is looked at, 0 that it is padding."
-    if pad != 0 and own.all():
+    if pad != 0 and (own == 1).all():
         return "Here the padding has the number 1, and you look at it: ask for `pad`, not for 0."
     if torch.equal(own, wanted * (IDS != 101) * (IDS != 102)):
         return "[CLS] and [SEP] are tokens like any other here; only padding is left out."
-    if own.all():
+    if (own == 1).all():
         return "Everything is 1: then the network reads the padding as if somebody had written it."
     row = int((own != wanted).any(dim=1).nonzero()[0])
-    return f"For the tokens {IDS[row].tolist()} your mask is {own[row].tolist()}."
+    return f"For the tokens {ids[row].tolist()}, padded with {pad}, your mask is {own[row].tolist()}."
 
 
 @check(

@@ -57,6 +57,17 @@ def weighted(gradients, images):
     return sum(count * gradient for gradient, count in zip(gradients, images, strict=True))
 
 
+def dealt(total, kept, process, processes):
+    return [shard for shard in range(total) if shard not in kept][process::processes]
+
+
+def in_a_row(total, kept, process, processes):
+    """Give each process as many neighbours, and forget what is left over."""
+    missing = dealt(total, kept, 0, 1)
+    share = len(missing) // processes
+    return missing[process * share : (process + 1) * share]
+
+
 def rates(job, machine):
     return {
         "disk": machine["disk"] / job["bytes"],
@@ -85,6 +96,25 @@ def planned(choose=min, named_by=rates, timed_by=rates, seconds=3600, price=1.0)
     return plan
 
 
+RIGHT = {
+    "padding_mask": [(lambda ids, pad: ids != pad,), (lambda ids, pad: (ids != pad).float(),)],
+    "images_for_one": [
+        (lambda batch, processes, parts: math.ceil(batch / (processes * parts)),),
+        (lambda batch, processes, parts: float(-(-batch // (processes * parts))),),
+        (lambda batch, processes, parts: torch.tensor(-(-batch // (processes * parts))),),
+    ],
+    "gradient_together": [
+        (lambda gradients, images: weighted(gradients, images).double() / sum(images),),
+        (lambda gradients, images: torch.tensor(images).float() @ torch.stack(gradients) / sum(images),),
+    ],
+    "shards_left": [
+        (lambda *given: torch.tensor(dealt(*given)),),
+        (lambda *given: set(dealt(*given)),),
+        (lambda total, kept, process, of: dealt(total, kept, of - 1 - process, of),),
+    ],
+    "slowest_step": [(lambda *given: list(planned()(*given)),), (planned(),)],
+}
+
 WRONG = {
     "padding_mask": [
         (lambda ids, pad: (ids == pad).long(), "turned round"),
@@ -92,6 +122,10 @@ WRONG = {
         (lambda ids, pad: torch.ones_like(ids), "reads the padding"),
         (lambda ids, pad: ((ids != pad) & (ids < 100)).long(), "only padding is left out"),
         (lambda ids, pad: (ids != pad).sum(dim=1), "of the shape [3, 6]"),
+        (lambda ids, pad: 0.5 + 0.5 * (ids != pad), "[1.0, 1.0, 1.0, 1.0, 0.5, 0.5]"),
+        (lambda ids, pad: 2 * (ids != pad), "your mask is [2"),
+        (lambda ids, pad: (ids != pad).long() * (ids != 7), "For the tokens [101, 7, 9, 102, 0, 0]"),
+        (lambda ids, pad: ids > 1 if pad == 0 else ids > 3, "For the tokens [101, 4, 8, 3, 6, 102], padded"),
     ],
     "pooled_by_hand": [
         (lambda hidden, mask: hidden.mean(dim=1), "where is the mask?"),
@@ -127,6 +161,13 @@ WRONG = {
         (lambda batch, processes, parts: batch // processes // parts, "Round up"),
         (lambda batch, processes, parts: batch / processes / parts, "Round up"),
         (lambda batch, processes, parts: [batch], "A whole number should come back"),
+        (lambda batch, processes, parts: round(batch / processes / parts), "Round up"),
+        (lambda batch, processes, parts: batch // (processes * parts) + 1, "you give 33"),
+        (lambda batch, processes, parts: batch * parts // processes, "you give"),
+        (lambda batch, processes, parts: processes * parts, "you give 1."),
+        (lambda batch, processes, parts: float("nan"), "A whole number should come back"),
+        (lambda batch, processes, parts: print(batch), "A whole number should come back"),
+        (lambda batch, processes, parts: str(batch), "A whole number should come back"),
     ],
     "gradient_together": [
         (lambda gradients, images: sum(gradients) / len(gradients), "counts each process the same"),
@@ -135,6 +176,13 @@ WRONG = {
         (lambda gradients, images: weighted(gradients, images) / 3, "divided by the number of processes"),
         (lambda gradients, images: gradients[0], "the first process alone"),
         (lambda gradients, images: weighted(gradients, images).mean(), "like each of the gradients"),
+        (lambda gradients, images: weighted(gradients, images) / 8, "For the counts [5, 2, 2]"),
+        (lambda gradients, images: weighted(gradients, images).tolist(), "like each of the gradients"),
+        (lambda gradients, images: torch.stack(gradients), "like each of the gradients"),
+        (lambda gradients, images: torch.stack(gradients).median(dim=0).values, "you give"),
+        (lambda gradients, images: gradients[images.index(max(images))], "you give"),
+        (lambda gradients, images: weighted(gradients, images[::-1]) / sum(images), "you give"),
+        (lambda gradients, images: print(gradients), "like each of the gradients"),
     ],
     "shards_left": [
         (lambda total, kept, process, of: list(range(process, total, of)), "is kept already"),
@@ -143,6 +191,13 @@ WRONG = {
         (lambda total, kept, process, of: set(range(process + 1, total + 1, of)) - kept, "counted from 0"),
         (lambda total, kept, process, of: sorted(set(range(total)) - kept)[: total // of], "once is enough"),
         (lambda total, kept, process, of: total - len(kept), "A list of numbers"),
+        (lambda total, kept, process, of: dealt(total, kept, 0, 1) if process == 0 else [], "[6, 0]"),
+        (lambda total, kept, process, of: dealt(total, kept, 0, 1) if process == of - 1 else [], "[0, 6]"),
+        (lambda total, kept, process, of: [n for n in range(process, total, of) if n not in kept], "[1, 3]"),
+        (lambda total, kept, process, of: in_a_row(total, kept, process, of), "nobody makes shard 4"),
+        (lambda total, kept, process, of: dealt(total, kept, process, of)[0], "A list of numbers"),
+        (lambda total, kept, process, of: str(dealt(total, kept, process, of)), "A list of numbers"),
+        (lambda total, kept, process, of: sorted(kept)[process::of], "nobody makes shard 0"),
     ],
     "slowest_step": [
         (planned(choose=max), "which is the fastest"),
@@ -152,5 +207,13 @@ WRONG = {
         (planned(timed_by=rates_of_one), "only one core"),
         (planned(price=3600), "for every second"),
         (lambda images, job, machine: "disk", "Three things should come back"),
+        (lambda *given: planned()(*given)[0].title(), "Three things should come back"),
+        (lambda *given: (planned()(*given)[0].title(), *planned()(*given)[1:]), "but the rates are"),
+        (lambda *given: planned()(*given)[:2], "Three things should come back"),
+        (lambda *given: planned()(*given)[::-1], "Hours and price should be numbers"),
+        (lambda *given: (*planned()(*given)[:2], float("nan")), "Hours and price should be numbers"),
+        (lambda *given: (*planned()(*given)[:2], 6.0), "an hour are not 6"),
+        (planned(seconds=60), "not 60 hours"),
+        (lambda *given: ("disk", *planned()(*given)[1:]), "You name 'disk'"),
     ],
 }
