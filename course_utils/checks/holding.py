@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from course_utils.checks.values import as_number, close, known_mistake
-from course_utils.checks.verdict import Right, Wrong, as_numbers, ask, ask_value, check
+from course_utils.checks.values import as_number, close, describe, known_mistake
+from course_utils.checks.verdict import Right, Wrong, ask_value, check
 
 _PROJECTS = {
     "x-rays": (
@@ -52,7 +52,7 @@ def split_columns(answer):
                 f"{project}: {given} is the label. A class that is on one side only cannot be learned, or is "
                 "never asked for."
             )
-        yield f"{project}: {mistakes.get(given, f'{given!r} is not what will be new there.')}"
+        yield f"{project}: {mistakes.get(given, f'there is no column {given!r:.40} in its table.')}"
     if all(answer[project] == column for project, (column, _) in _PROJECTS.items()):
         yield Right("Each is split by what will be new; where nothing is shared, rows are groups.")
 
@@ -138,9 +138,7 @@ def overconfidence(answer):
         table = (sharpness * logits).softmax(dim=1)
         sure, right = table.max(dim=1).values, (table.argmax(dim=1) == labels).float()
         truth = float(sure.mean() - right.mean())
-        value = as_number(ask_value(answer, table.clone(), labels.clone()))
-        if value is None:
-            raise Wrong("One number is asked for, and something else came back.")
+        value = _one_number(ask_value(answer, table.clone(), labels.clone()))
         if close(value, truth, 1e-3):
             continue
         own = table[torch.arange(60), labels]
@@ -166,6 +164,12 @@ def overconfidence(answer):
     yield Right("Above 0 it is surer than right, below 0 less sure.")
 
 
+def _one_number(value: object) -> float:
+    if (number := as_number(value)) is None:
+        raise Wrong(f"One number is asked for, and your function gives {describe(value)}.")
+    return number
+
+
 @check(
     begin="sort the scores of the validation images: which one may be the lowest that is kept?",
     expects="two functions: scores and a share to a threshold, a threshold and scores to a share",
@@ -176,7 +180,7 @@ def threshold_for_share(choose, let_through):
     random = np.random.default_rng(8)
     known, unknown = random.normal(3, 1, 200), random.normal(1.5, 1, 120)
     for share in (0.95, 0.8):
-        (threshold,) = as_numbers([ask_value(choose, known.copy(), share)], 1)
+        threshold = _one_number(ask_value(choose, known.copy(), share))
         kept = float((known >= threshold).mean())
         if abs(kept - share) < 0.0101:
             continue
@@ -195,7 +199,7 @@ def threshold_for_share(choose, let_through):
             f"For a share of {share:g} your threshold {threshold:.3f} keeps {kept:.1%}. {hint or ''}".strip()
         )
     wanted = float((unknown >= 2.0).mean())
-    (value,) = as_numbers([ask(let_through, 2.0, unknown.copy())], 1)
+    value = _one_number(ask_value(let_through, 2.0, unknown.copy()))
     if not close(value, wanted, 1e-3):
         hint = known_mistake(
             value,

@@ -32,6 +32,11 @@ def without_a_seed(labels, groups, seed):
     return folds(labels, groups, np.random.randint(1000))
 
 
+def in_place_of_indices(labels, parts):
+    """Return a mask of True and False for each part."""
+    return [np.isin(np.arange(len(labels)), part) for part in parts]
+
+
 def confidence(table):
     return table.max(dim=1).values.mean()
 
@@ -82,6 +87,15 @@ WRONG = {
         (COLUMNS | {"reviews": "writer"}, "the product that is new"),
         (COLUMNS | {"stamps": "year"}, "from the same years"),
         ({"x-rays": "patient"}, "missing from your dictionary"),
+        (COLUMNS | {"x-rays": "Patient"}, "there is no column 'Patient'"),
+        (COLUMNS | {"x-rays": "view"}, "in the same views"),
+        (COLUMNS | {"x-rays": "diagnosis"}, "is the label"),
+        (COLUMNS | {"wildlife": "hour"}, "sees the same hours"),
+        (COLUMNS | {"reviews": "stars"}, "is the label"),
+        (COLUMNS | {"reviews": "file"}, "a split by rows"),
+        (COLUMNS | {"stamps": "country"}, "is the label"),
+        (COLUMNS | {"stamps": "rows"}, "there is no column 'rows'"),
+        (list(COLUMNS.values()), "missing from your dictionary"),
     ],
     "split_by_group": [
         (by_rows, "You split rows"),
@@ -100,6 +114,17 @@ WRONG = {
             lambda labels, groups, seed: (np.arange(len(labels)), folds(labels, groups, seed)[1]),
             "images are in both parts",
         ),
+        (lambda labels, groups, seed: folds(labels, groups, seed)[1], "You give"),
+        (lambda labels, groups, seed: in_place_of_indices(labels, folds(labels, groups, seed)), "no indices"),
+        (lambda labels, groups, seed: [part + 1 for part in folds(labels, groups, seed)], "counted from 0"),
+        (lambda labels, groups, seed: [part / 1 for part in folds(labels, groups, seed)], "no indices"),
+        (lambda labels, groups, seed: [groups[part] for part in folds(labels, groups, seed)], "no indices"),
+        (
+            lambda labels, groups, seed: folds(labels, groups, seed, parts=lambda a, b: (a, [*b, b[0]])),
+            "twice in one part",
+        ),
+        (lambda labels, groups, seed: folds(labels, groups, seed, number=20), "A fifth, or nearly so"),
+        (lambda labels, groups, seed: print(labels), "`return`"),
     ],
     "overconfidence": [
         (lambda table, labels: accuracy(table, labels) - confidence(table), "turned round"),
@@ -112,6 +137,18 @@ WRONG = {
         (lambda table, labels: confidence(table), "What do you compare it with?"),
         (lambda table, labels: 100 * (confidence(table) - accuracy(table, labels)), "as a share"),
         (lambda table, labels: table.max(dim=1).values, "One number is asked for"),
+        (lambda table, labels: float("nan"), "One number is asked for"),
+        (lambda table, labels: print(table), "`return`"),
+        (lambda table, labels: (confidence(table), accuracy(table, labels)), "One number is asked for"),
+        (lambda table, labels: 1 - accuracy(table, labels), "is right"),
+        (lambda table, labels: confidence(table) / accuracy(table, labels) - 1, "is right"),
+        (lambda table, labels: table.mean() - accuracy(table, labels), "is right"),
+        (
+            lambda table, labels: (
+                (table.max(dim=1).values - (table.argmax(dim=1) == labels).float()).abs().mean()
+            ),
+            "image by image",
+        ),
     ],
     "threshold_for_share": [
         ((lambda scores, share: np.quantile(scores, share), let_through), "Which end"),
@@ -121,5 +158,16 @@ WRONG = {
         ((choose, lambda threshold, scores: (scores < threshold).mean()), "the share that is refused"),
         ((choose, lambda threshold, scores: (scores >= threshold).sum()), "A share is from 0 to 1"),
         ((choose, lambda threshold, scores: 100 * (scores >= threshold).mean()), "In per cent"),
+        ((lambda scores, share: float("nan"), let_through), "One number is asked for"),
+        ((lambda scores, share: scores >= np.quantile(scores, 1 - share), let_through), "One number"),
+        ((lambda scores, share: scores.max(), let_through), "keeps 0.5%"),
+        ((lambda scores, share: scores.mean(), let_through), "your threshold"),
+        ((lambda scores, share: np.quantile(scores, 0.05), let_through), "For a share of 0.8"),
+        ((choose, lambda threshold, scores: float("nan")), "One number is asked for"),
+        ((choose, lambda threshold, scores: scores >= threshold), "One number is asked for"),
+        (
+            (choose, lambda threshold, scores: (scores >= choose(scores, 0.95)).mean()),
+            "What is not below it?",
+        ),
     ],
 }
