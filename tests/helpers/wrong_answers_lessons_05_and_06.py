@@ -134,7 +134,7 @@ WRONG = {
         (lambda p, y, count: p.max(dim=1).values[:count], "not how sure"),
         (swapped_last(surest), "in another order"),
         (missed_one, "Number 3 should be image"),
-        (mistakes_only, "is image"),
+        (mistakes_only, "of them, counted from 0, is image"),
     ],
     "wilson_interval": [
         (normal_interval, "p ± z"),
