@@ -96,6 +96,7 @@ WRONG = {
         (COLUMNS | {"stamps": "country"}, "is the label"),
         (COLUMNS | {"stamps": "rows"}, "there is no column 'rows'"),
         (list(COLUMNS.values()), "missing from your dictionary"),
+        (COLUMNS | {"wildlife": "cameras"}, "there is no column 'cameras'"),
     ],
     "split_by_group": [
         (by_rows, "You split rows"),
@@ -125,6 +126,11 @@ WRONG = {
         ),
         (lambda labels, groups, seed: folds(labels, groups, seed, number=20), "A fifth, or nearly so"),
         (lambda labels, groups, seed: print(labels), "`return`"),
+        (lambda labels, groups, seed: (*folds(labels, groups, seed), []), "You give 3 things"),
+        (
+            lambda labels, groups, seed: folds(labels, groups, seed, parts=lambda a, b: (a, a)),
+            "in both parts",
+        ),
     ],
     "overconfidence": [
         (lambda table, labels: accuracy(table, labels) - confidence(table), "turned round"),
@@ -149,6 +155,9 @@ WRONG = {
             ),
             "image by image",
         ),
+        (lambda table, labels: str(confidence(table) - accuracy(table, labels)), "One number is asked for"),
+        (lambda table, labels: accuracy(table, labels), "is right"),
+        (lambda table, labels: 0.0, "For 60 images you give 0.000"),
     ],
     "threshold_for_share": [
         ((lambda scores, share: np.quantile(scores, share), let_through), "Which end"),
@@ -169,5 +178,7 @@ WRONG = {
             (choose, lambda threshold, scores: (scores >= choose(scores, 0.95)).mean()),
             "What is not below it?",
         ),
+        ((choose, lambda threshold, scores: print(scores)), "`return`"),
+        ((lambda scores, share: print(scores), let_through), "`return`"),
     ],
 }

@@ -359,6 +359,10 @@ WRONG = {
         (lambda *given: print(fault_without(*given)), "`return`"),
         (lambda images, *_: "grey" if images.shape[1] == 1 else "right", "last two numbers of the shape"),
         (lambda images, mean, std, size: "0 to 255" if images.max() > 1 else "right", "need not have both"),
+        (lambda images, *rest: images.max(), "is none of"),
+        (lambda *given: 3, "is none of"),
+        (lambda *given: "not normalized", "is none of"),
+        (lambda *given: "0 to 255", "need not have both"),
     ],
     "left_out_files": [
         (lambda folder: check_images(folder).path.tolist(), "ignored"),

@@ -183,6 +183,7 @@ WRONG = {
         (lambda gradients, images: gradients[images.index(max(images))], "you give"),
         (lambda gradients, images: weighted(gradients, images[::-1]) / sum(images), "you give"),
         (lambda gradients, images: print(gradients), "like each of the gradients"),
+        (lambda gradients, images: gradients[0] * 0, "you give [0.0, 0.0, 0.0]"),
     ],
     "shards_left": [
         (lambda total, kept, process, of: list(range(process, total, of)), "is kept already"),
