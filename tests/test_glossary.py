@@ -68,11 +68,8 @@ def cells(path, kind):
 def missing_terms(text):
     """Return what a text sets in bold and the glossary does not have, but for NOT_TERMS."""
     bold = set(re.findall(r"\*\*([a-z][a-z -]+)\*\*", text)) - NOT_TERMS
-    return {
-        term
-        for term in bold
-        if not {term, term.removesuffix("s"), term.removesuffix("es"), term.removesuffix(" loss")} & TERMS
-    }
+    endings = ("", "s", "es", " loss")
+    return {term for term in bold if not {term.removesuffix(ending) for ending in endings} & TERMS}
 
 
 def names_of_torch(source):
