@@ -13,9 +13,12 @@ import nbformat
 import pytest
 import torch
 from papermill import inspect_notebook
+from safetensors.torch import load_file
+from sklearn.model_selection import train_test_split
 from torch import nn
-from torch.utils.data import TensorDataset
-from torchvision import models
+from torch.utils.data import DataLoader, Subset, TensorDataset
+from torchvision import datasets, models
+from torchvision.transforms import v2
 
 from course_utils import evaluation, training
 from course_utils.data import backbone_weights, build_backbone, load_splits, make_loader
@@ -265,6 +268,44 @@ def test_the_pooling_of_lesson_10_is_that_of_the_package():
     hidden = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
     counted = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 1, 0, 1]])
     assert torch.equal(taught("10", "pool")(hidden, counted), pool(hidden, counted))
+
+
+def folded(lesson: str) -> dict[str, str]:
+    """Return the folded lines of plain PyTorch of a lesson, by the first function that they stand for."""
+    (path,) = (path for path in LESSONS if path.stem.startswith(lesson))
+    text = "\n".join(cell.source for cell in cells(path, "markdown"))
+    found = re.findall(r"<details>\n<summary>(.*?)</summary>.*?```python\n(.*?)```", text, re.DOTALL)
+    return {re.search(r"<code>(\w+)", title)[1]: code for title, code in found}
+
+
+@pytest.mark.parametrize(("name", "taught_in"), [("load_splits", "01"), ("fit", "04")])
+def test_a_lesson_that_calls_a_function_before_it_is_taught_shows_what_it_stands_for(name, taught_in):
+    calls = re.compile(rf"(?<![.\w]){name}\(")  # and not the method of another library
+    early = [
+        path.stem[:2] for path in LESSONS if calls.search(source_of(path)) and path.stem[:2] <= taught_in
+    ]
+    shown = {lesson: folded(lesson).get(name) for lesson in early if lesson != "04"}
+    assert len(shown) > 1 and set(shown.values()) == {folded("00")[name]}
+
+
+@pytest.mark.filterwarnings("ignore:Palette images:UserWarning")  # plain Pillow's, of a few drawings
+def test_the_plain_pytorch_of_lesson_00_runs_and_learns(monkeypatch):
+    monkeypatch.chdir(REPOSITORY_FOLDER / "notebooks")
+    code = folded("00")
+    tools = {"torch": torch, "nn": nn, "models": models, "v2": v2, "datasets": datasets, "Subset": Subset}
+    tools |= {"train_test_split": train_test_split, "load_file": load_file, "DataLoader": DataLoader}
+    torch.manual_seed(0)
+    exec(code["load_splits"], tools)
+    splits = load_splits(Settings(dataset="clipart"))
+    assert [len(tools["train"]), len(tools["val"])] == [len(splits.train), len(splits.val)]
+    assert tools["train"][0][0].shape == splits.train[0][0].shape
+    tools["train"] = Subset(tools["train"], range(0, 300, 5))  # a few, for time
+    exec(code["load_backbone"], tools)
+    before = {name: value.clone() for name, value in tools["model"].state_dict().items()}
+    exec(code["fit"], tools)
+    changed = {name for name, value in tools["model"].state_dict().items() if not value.equal(before[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+    assert tools["loss"] < 1.5  # a guess has 2.3
 
 
 def beginning_of(lesson: str, last_cell_with: str, folder: Path) -> Path:
