@@ -21,7 +21,8 @@ from course_utils.models.saving import hash_tensors
 def thaw_biases(model: nn.Module) -> None:
     """Make every bias trainable, and leave all else as it is.
 
-    This is BitFit (Ben Zaken et al., 2021, arXiv:2106.10199). The shifts of normalisation layers are biases, too.
+    This is BitFit (Ben Zaken et al., 2021, arXiv:2106.10199). The shifts of normalisation layers are biases,
+    too.
     """
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
