@@ -43,7 +43,7 @@ def cells(path: Path, kind: str) -> list:
 
 
 def test_the_lessons_are_all_there():
-    assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in range(13)]
+    assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in range(14)]
 
 
 @each_lesson
