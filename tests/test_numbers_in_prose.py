@@ -268,7 +268,8 @@ SENTENCES = [
     ),
     (
         LESSON_13,
-        "the last two blocks (by # points, # to #), LoRA of rank 2 (by #, # to #) and everything (by #, # to #)",
+        "the last two blocks (by # points, # to #), LoRA of rank 2 (by #, # to #) and everything "
+        "(by #, # to #)",
         lambda: [
             -less_the_head(CLIPART, way)[part]
             for way in ("last two", "LoRA 2", "everything")
