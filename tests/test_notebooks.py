@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import math
 import re
 import statistics
 import subprocess
@@ -46,7 +47,7 @@ def cells(path: Path, kind: str) -> list:
 
 
 def test_the_lessons_are_all_there():
-    assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in range(13)]
+    assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in range(14)]
 
 
 @each_lesson
@@ -262,6 +263,14 @@ def test_the_ways_to_train_of_lesson_12_are_those_of_the_package():
     splits, phases = load_splits(settings), evaluation.WAYS["head then everything"]
     ours, theirs = (train(phases, splits, settings) for train in (tools["train_way"], evaluation.train_way))
     assert all(torch.equal(ours.state_dict()[name], value) for name, value in theirs.state_dict().items())
+
+
+def test_the_log_evidence_of_lesson_13_is_that_of_the_package():
+    random = torch.Generator().manual_seed(0)
+    features, labels = torch.randn(40, 6, generator=random), torch.randint(3, (40,), generator=random)
+    own = taught("13", "log_evidence", torch=torch, math=math)
+    mean = statistics.mean(own(features, (labels == label).double()) for label in range(3))
+    assert mean == pytest.approx(evaluation.log_me(features, labels), abs=1e-5)
 
 
 def test_the_pooling_of_lesson_10_is_that_of_the_package():

@@ -10,8 +10,10 @@ import re
 import nbformat
 import pandas as pd
 import pytest
+import torch
+from torch.nn.functional import one_hot
 
-from course_utils.evaluation import aggregate_runs
+from course_utils.evaluation import Evaluation, aggregate_runs, mean_interval, paired_difference
 from course_utils.settings import REPOSITORY_FOLDER
 
 WORDS = {"two and a half": 2.5, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "eight": 8, "nine": 9}
@@ -20,6 +22,7 @@ NUMBER = "|".join([r"\d[\d,]*(?:\.\d+)?", *sorted(WORDS, key=len, reverse=True)]
 CLIPART, CLOTHES, PHOTOGRAPHS = "clipart", "fashion_mnist_sample", "cifar10_jpeg"
 MEASUREMENTS, CARD = "docs/measurements.md", "data/weights/MODEL_CARD.md"
 LESSON_10 = "notebooks/10_text.ipynb"
+LESSON_13 = "notebooks/13_adapt_a_little.ipynb"
 LESSON_07, LESSON_08 = "notebooks/07_does_transfer_pay.ipynb", "notebooks/08_match_the_pretraining.ipynb"
 
 
@@ -109,6 +112,37 @@ def of_loop(name, candidate, column):
     row = results(name).set_index("candidate").loc[candidate]
     names = [f"{column}, {one}" for one in ("median", "minimum", "maximum")]
     return [row["seconds, median"], *row[names]] if "fast" in column else row[names]
+
+
+def adapted(target, way, column):
+    """Return the mean of a column of lesson 13's long measurement, over the seeds."""
+    return results("adapting.csv").query("target == @target and way == @way")[column].mean()
+
+
+def adapted_accuracies(target):
+    """Return the mean test accuracy in per cent of each way of training in lesson 13."""
+    return 100 * results("adapting.csv").query("target == @target").groupby("way").test_accuracy.mean()
+
+
+def less_the_head(target, way):
+    """Return by how many points a way of training is better than the head, with its paired interval."""
+    rows = pd.read_csv(
+        REPOSITORY_FOLDER / "benchmarks" / "results" / "adapting.csv", comment="#", dtype={"right": str}
+    ).sort_values("seed")
+    runs = {}
+    for name in (way, "head"):
+        rights = rows.query("target == @target and way == @name").right
+        given = [torch.tensor([int(one) for one in right]) for right in rights]
+        runs[name] = [
+            Evaluation(one_hot(right, 2).float(), torch.ones_like(right), ["no", "yes"]) for right in given
+        ]
+    return [100 * value for value in paired_difference(runs[way], runs["head"])]
+
+
+def row_of_adapting(target, way):
+    numbers = [adapted(target, way, column) for column in ("parameters", "file_kb", "cpu_seconds")]
+    accuracy = results("adapting.csv").query("target == @target and way == @way").test_accuracy
+    return [*numbers, *(100 * value for value in mean_interval(accuracy))]
 
 
 def on_card(network, task, count, method):
@@ -210,6 +244,38 @@ SENTENCES = [
             "`fit`, fewer pixels | 2,700 | 48": ("reference_loop_64.csv", "course, fewer pixels"),
         }.items()
     ],
+    *[
+        (MEASUREMENTS, f"| {name} | # | # | # | # (# to #) |", lambda asked=asked: row_of_adapting(*asked))
+        for name, asked in {
+            "films: head": ("films", "head"),
+            "films: biases": ("films", "biases"),
+            "films: LoRA, rank 4": ("films", "LoRA 4"),
+            "films: everything": ("films", "everything"),
+            "drawings: BatchNorm": (CLIPART, "BatchNorm"),
+            "drawings: last two blocks": (CLIPART, "last two"),
+            "drawings: LoRA, rank 8": (CLIPART, "LoRA 8"),
+        }.items()
+    ],
+    (
+        LESSON_13,
+        "# kB for the head of the text network, # kB for LoRA of rank 4, # kB for everything",
+        lambda: [adapted("films", way, "file_kb") for way in ("head", "LoRA 4", "everything")],
+    ),
+    (
+        LESSON_13,
+        "LoRA of rank 4 has the largest mean, # points (−# to #)",
+        lambda: [abs(value) for value in less_the_head("films", "LoRA 4")],
+    ),
+    (
+        LESSON_13,
+        "the last two blocks (by # points, # to #), LoRA of rank 2 (by #, # to #) and everything "
+        "(by #, # to #)",
+        lambda: [
+            -less_the_head(CLIPART, way)[part]
+            for way in ("last two", "LoRA 2", "everything")
+            for part in (0, 2, 1)
+        ],
+    ),
     (
         CARD,
         "reached on the course's own folder (# ± #, where the provisional weights give # ± #)",
@@ -231,6 +297,33 @@ SENTENCES = [
 ]
 
 CLAIMS = [
+    (
+        LESSON_13,
+        "On films all seven means lie between 72 and 76 %.",
+        lambda: adapted_accuracies("films").round().between(72, 76).all(),
+    ),
+    (
+        LESSON_13,
+        "On films every interval holds 0",
+        lambda: all(
+            low < 0 < high
+            for way in set(adapted_accuracies("films").index) - {"head"}
+            for _, low, high in [less_the_head("films", way)]
+        ),
+    ),
+    (
+        LESSON_13,
+        "Three are shown to be worse",
+        lambda: sum(less_the_head(CLIPART, way)[2] < 0 for way in adapted_accuracies(CLIPART).index) == 3,
+    ),
+    (
+        LESSON_13,
+        "On drawings the head has the highest mean, 63 %, and the other ways lie between 57 and 62 %.",
+        lambda: (
+            adapted_accuracies(CLIPART).idxmax() == "head"
+            and adapted_accuracies(CLIPART).drop("head").between(56.5, 62).all()
+        ),
+    ),
     (
         "README.md",
         "a pretrained network with 5 images of each is better than one from scratch with",

@@ -4,6 +4,7 @@
 prints what it finds and returns a `Verdict`. `verdict.py` says how one is written; a new one is listed here.
 """
 
+from course_utils.checks.adapting import lora_layer, lora_parameters, merged_layer, what_to_hand_over
 from course_utils.checks.comparison import (
     cases_without_gain,
     epochs_for_budget,
@@ -67,7 +68,10 @@ __all__ = [
     "images_for_one",
     "learning_parts",
     "left_out_files",
+    "lora_layer",
+    "lora_parameters",
     "mean_loss",
+    "merged_layer",
     "new_head",
     "optimizer_holds",
     "output_shape",
@@ -96,6 +100,7 @@ __all__ = [
     "unfair_differences",
     "way_of_fault",
     "weakest_class",
+    "what_to_hand_over",
     "wilson_interval",
     "worn_on_feet",
 ]

@@ -41,6 +41,7 @@ from course_utils.evaluation.metrics import (
     confusion_matrix,
     evaluate,
     most_confident_mistakes,
+    paired_difference,
     per_class,
     predict,
 )
@@ -105,6 +106,7 @@ __all__ = [
     "mean_interval",
     "model_card",
     "most_confident_mistakes",
+    "paired_difference",
     "per_class",
     "predict",
     "predict_proba",

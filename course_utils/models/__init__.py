@@ -3,6 +3,13 @@
 Filling a backbone with its weights; finding and replacing the head; freezing and thawing; saving and loading.
 """
 
+from course_utils.models.adapting import (
+    load_trained,
+    save_trained,
+    thaw_batchnorm,
+    thaw_biases,
+    trained_entries,
+)
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import (
     STAGE_CONTAINERS,
@@ -43,14 +50,19 @@ __all__ = [
     "hash_tensors",
     "load_backbone",
     "load_model",
+    "load_trained",
     "model_transform",
     "only_head_trainable",
     "replace_head",
     "save_model",
+    "save_trained",
     "set_train_mode",
     "stage_names",
     "stage_parameters",
     "thaw",
+    "thaw_batchnorm",
+    "thaw_biases",
     "trainable_parameters",
+    "trained_entries",
     "without_head",
 ]

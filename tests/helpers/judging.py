@@ -10,6 +10,7 @@ import nbformat
 import numpy as np
 import torch
 import wrong_answers_lesson_12
+import wrong_answers_lesson_13
 import wrong_answers_lessons_00_and_01
 import wrong_answers_lessons_02_to_04
 import wrong_answers_lessons_05_and_06
@@ -26,6 +27,7 @@ LESSONS = (
     wrong_answers_lessons_07_to_09,
     wrong_answers_lessons_10_and_11,
     wrong_answers_lesson_12,
+    wrong_answers_lesson_13,
 )
 WRONG, GIVEN, RIGHT = (
     {check: cases for lesson in LESSONS for check, cases in getattr(lesson, name, {}).items()}

@@ -1,0 +1,120 @@
+"""Adapting: training a little more than the head, and handing over only what was trained (lesson 13).
+
+Biases alone, or BatchNorm alone; and files with the trained entries alone, which belong to one backbone and
+refuse any other. Adapters of low rank (LoRA) are the library peft's.
+"""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from course_utils.data import check_finite, write_atomically
+from course_utils.errors import CheckpointError, CourseError
+from course_utils.models.freezing import check_trainable
+from course_utils.models.saving import hash_tensors
+
+
+def thaw_biases(model: nn.Module) -> None:
+    """Make every bias trainable, and leave all else as it is.
+
+    This is BitFit (Ben Zaken et al., 2021, arXiv:2106.10199). The shifts of normalisation layers are biases,
+    too.
+    """
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.requires_grad = True
+
+
+def thaw_batchnorm(model: nn.Module) -> None:
+    """Make every BatchNorm layer trainable, and leave all else as it is.
+
+    Its scale and its shift are then learned (Frankle et al., 2020, arXiv:2003.00152). As it is no longer
+    frozen, `set_train_mode` leaves it in train mode: it normalises by the batch, and its running mean and
+    variance become those of the new images.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.requires_grad_(True)
+
+
+def trained_entries(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the entries of the state dict that training may change.
+
+    Those are the trainable parameters, and the buffers of the layers that have one: a BatchNorm in train mode
+    changes its running mean and variance, which no optimizer knows of.
+
+    Raises:
+        ConfigError: If nothing is trainable.
+    """
+    check_trainable(model)
+    state, names = model.state_dict(), set()
+    for prefix, module in model.named_modules():
+        own = [name for name, parameter in module.named_parameters(recurse=False) if parameter.requires_grad]
+        if own:
+            own += [name for name, _ in module.named_buffers(recurse=False)]
+        names |= {f"{prefix}.{name}" if prefix else name for name in own}
+    return {name: tensor for name, tensor in state.items() if name in names}
+
+
+def save_trained(model: nn.Module, path: str | Path) -> None:
+    """Write `trained_entries` to a .safetensors file, with the SHA-256 of all other entries.
+
+    Raises:
+        ConfigError: If nothing is trainable.
+        CheckpointError: If the file cannot be written.
+    """
+    entries = trained_entries(model)
+    entries = {name: tensor.detach().cpu().contiguous() for name, tensor in entries.items()}
+    metadata = {"frozen": _hash_of_others(model, entries)}
+    write_atomically(Path(path), lambda temporary: save_file(entries, temporary, metadata))
+
+
+def load_trained(model: nn.Module, path: str | Path) -> None:
+    """Put the entries of a file that `save_trained` wrote into a network of the same form.
+
+    All other entries of the network must be those that the file's were trained with: an adapter says how
+    *one* backbone is to be changed. The network is changed only if all is well.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged, or the network has another form or backbone.
+    """
+    path, fitting = Path(path).resolve(), "a .safetensors file that save_trained wrote, for this network"
+    try:
+        with safe_open(path, framework="pt") as file:
+            backbone = (file.metadata() or {})["frozen"]
+            entries = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        check_finite(entries, path)
+        state = model.state_dict()
+        for name, tensor in entries.items():
+            if name not in state or state[name].shape != tensor.shape:
+                there = list(state[name].shape) if name in state else "nothing of this name"
+                raise ValueError(f"{name}: {list(tensor.shape)}, where the network has {there}")
+    except (OSError, SafetensorError, KeyError, ValueError, CourseError) as error:
+        raise CheckpointError(
+            "A file of trained entries cannot be loaded.",
+            where=path,
+            expected=fitting,
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            do="Check the path, and build the network as it was built before training: the same head, and "
+            "the same adapters in the same layers.",
+        ) from error
+    found = _hash_of_others(model, entries)
+    if found != backbone:
+        raise CheckpointError(
+            "What was trained belongs to another backbone.",
+            where=path,
+            expected=f"a network whose other entries have the SHA-256 {backbone[:12]}…",
+            found=f"{found[:12]}…",
+            do="Load the weights that it was trained with first. On any others its numbers mean nothing.",
+        )
+    model.load_state_dict(entries, strict=False)
+
+
+def _hash_of_others(model: nn.Module, entries: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of all that is in a network, but for these entries."""
+    others = {name: tensor for name, tensor in model.state_dict().items() if name not in entries}
+    return hash_tensors(hashlib.sha256(), others)
