@@ -28,8 +28,9 @@ SHIPPED = ("fashion_mnist_sample", "clipart", "text")
 """What ships in folders of `data`, with a list of sums each. The weights know their own sum."""
 
 RESULTS = (
-    *("preprocessing.csv", "scale_growth.csv", "shift.csv", "stage_probes.csv"),
-    *("text_decoder.csv", "text_domains.csv", "text_grid.csv", "transfer_grid.csv", "zero_labels.csv"),
+    *("adapting.csv", "cited_rates.csv", "extraction.csv", "preprocessing.csv", "scale_growth.csv"),
+    *("settings_search.csv", "shift.csv", "stage_probes.csv", "text_decoder.csv", "text_domains.csv"),
+    *("text_grid.csv", "transfer_epochs.csv", "transfer_grid.csv", "which_network.csv", "zero_labels.csv"),
 )
 """Results of longer runs, in benchmarks/results, that lessons show."""
 
