@@ -29,10 +29,8 @@ from course_utils.evaluation.detection import (
     threshold_keeping,
 )
 from course_utils.evaluation.explanations import (
-    as_grid,
     check_target,
     grad_cam,
-    gradcam_layer,
     tsne_embedding,
 )
 from course_utils.evaluation.metrics import (
@@ -83,7 +81,6 @@ __all__ = [
     "accuracy_interval",
     "aggregate_runs",
     "alters_images",
-    "as_grid",
     "calibration_error",
     "channel_statistics",
     "check_target",
@@ -99,7 +96,6 @@ __all__ = [
     "feature_distance",
     "fit_temperature",
     "grad_cam",
-    "gradcam_layer",
     "linear_head",
     "log_me",
     "max_probability",

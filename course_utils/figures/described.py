@@ -1,7 +1,7 @@
 """Figures with an alternative text, and the colours of all figures.
 
-Colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers can tell
-apart; matrices use viridis, whose brightness rises evenly.
+The first seven colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind
+readers can tell apart; matrices use viridis, whose brightness rises evenly.
 """
 
 import base64
@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
 
-# A colour and a marker for each of many classes: seven and eight, so that no pair returns before the 57th.
-# Yellow, the eighth colour, is too pale on white.
-COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-MARKERS = ("o", "^", "s", "X", "v", "D", "P", "<")
+# A colour and a marker for each of many classes: ten and eleven, so that no pair returns before the 111th.
+# Okabe and Ito's eighth colour, yellow, is too pale on white. Violet, brown and navy are added: of the darker
+# colours, those that lie farthest from the seven and from each other for every kind of colour vision.
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#8800EE", "#662200", "#002288")
+MARKERS = ("o", "^", "s", "X", "v", "D", "P", "<", "*", ">", "p")
 
 
 def literal(name: object) -> str:

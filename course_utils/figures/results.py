@@ -118,15 +118,16 @@ def embedding(
     """
     titles = "; ".join(" ".join(title.split()) for title in points)
     figure = DescribedFigure(
-        f"Maps by t-SNE of {len(labels)} images of {len(classes)} classes: a point for each. {titles}.",
-        figsize=(3.5 * len(points), 4.4),
+        f"Maps by t-SNE of {len(labels)} images of {len(classes)} classes: a point for each, with a "
+        f"colour and a shape for its class. {titles}.",
+        figsize=(4 * len(points), 5),
     )
     panels = figure.subplots(1, len(points), squeeze=False)[0]
     for axes, (title, positions) in zip(panels, points.items(), strict=True):
         for label, name in enumerate(classes):
             x, y = positions[labels.numpy() == label].T
             look = {"color": COLOURS[label % len(COLOURS)], "marker": MARKERS[label % len(MARKERS)]}
-            axes.scatter(x, y, s=16, linewidths=0, alpha=0.8, label=literal(name), **look)
+            axes.scatter(x, y, s=22, linewidths=0, alpha=0.8, label=literal(name), **look)
         axes.set_title(literal(title), fontsize=10)
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
     handles = panels[0].get_legend_handles_labels()

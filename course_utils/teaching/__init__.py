@@ -8,6 +8,7 @@ from course_utils.teaching.address import set_repository
 from course_utils.teaching.bundles import bundle, unpack
 from course_utils.teaching.environment import describe_machine
 from course_utils.teaching.exercises import generate_exercises
+from course_utils.teaching.faulty_folder import write_faulty_folder
 from course_utils.teaching.grading import grade, limits_of, summary
 from course_utils.teaching.lessons import (
     CELL_TIMEOUT,
@@ -53,5 +54,6 @@ __all__ = [
     "sweep_folder",
     "unpack",
     "upload_button",
+    "write_faulty_folder",
     "write_front_picture",
 ]

@@ -1,9 +1,12 @@
 """Tests of figures of measurements and of training: what is drawn are the numbers that were given."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from small_evaluations import CLASSES, an_evaluation
 from torchvision.models import resnet50
 
@@ -60,6 +63,50 @@ def test_no_two_of_many_classes_look_the_same():
         for points in axes.collections
     }
     assert len(looks) == 50
+
+
+# Full protanopia, deuteranopia and tritanopia, for linear RGB: Machado, Oliveira and Fernandes (2009).
+VISIONS = {
+    "usual": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.01182, 0.04294, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.3039],
+    ],
+}
+TO_XYZ = [
+    [0.4124564, 0.3575761, 0.1804375],
+    [0.2126729, 0.7151522, 0.072175],
+    [0.0193339, 0.119192, 0.9503041],
+]
+
+
+def in_lab(colour, vision):
+    """Return what a kind of colour vision sees of a colour, in CIELAB: a step of about 2 can just be seen."""
+    values = np.array(to_rgb(colour))
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    xyz = np.array(TO_XYZ) @ np.clip(np.array(VISIONS[vision]) @ linear, 0, 1) / (0.95047, 1, 1.08883)
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_ten_classes_have_colours_that_everybody_can_tell_apart_and_ten_shapes(vision):
+    names = [str(number) for number in range(10)]
+    drawn = figures.embedding({"map": np.zeros((10, 2))}, torch.arange(10), names).axes[0].collections
+    colours = [in_lab(points.get_facecolor()[0][:3], vision) for points in drawn]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(colours, 2)) > 15
+    assert len({points.get_paths()[0].vertices.tobytes() for points in drawn}) == 10
 
 
 def test_costs_have_a_bar_and_an_interval_for_each_way_or_were_not_measured():
