@@ -138,12 +138,12 @@ def costs(table: pd.DataFrame, description: str) -> DescribedFigure:
     """Draw the costs of faults, with intervals: a panel for each dataset, a bar for each way to make a fault.
 
     The columns are `dataset`, `fault`, `way`, `cost`, `low` and `high`, the last three in points of accuracy.
-    A fault that has no row in a dataset was not measured there.
+    A fault that has no row in a dataset was not measured there. All panels have the same scale.
     """
     datasets, faults, scopes = (list(table[column].unique()) for column in ("dataset", "fault", "way"))
     figure = DescribedFigure(description, figsize=(8, 0.42 * len(faults) + 1.4))
     thickness = 0.8 / len(scopes)
-    panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(datasets), sharex=True, sharey=True, squeeze=False)[0]
     for axes, dataset in zip(panels, datasets, strict=True):
         part = table[table.dataset == dataset]
         for number, (scope, colour) in enumerate(zip(scopes, COLOURS, strict=False)):

@@ -81,6 +81,8 @@ def test_costs_have_a_bar_and_an_interval_for_each_way_or_were_not_measured():
     assert [text.get_text() for text in clothes.texts] == ["not measured"]
     assert not drawings.texts
     assert clothes.yaxis_inverted() and drawings.yaxis_inverted()
+    assert clothes.get_xlim() == drawings.get_xlim()
+    assert drawings.get_xlim()[1] >= 9
     assert {text.get_text() for text in figure.legends[0].get_texts()} == set(widths)
 
 
