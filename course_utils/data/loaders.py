@@ -35,17 +35,18 @@ SHARED_MEMORY = "/dev/shm"
 """Where Linux keeps what processes share. A container often has 64 MB there."""
 
 
-def progress_bar(iterable: Iterable | None = None, **options: object) -> tqdm:
+def progress_bar(iterable: Iterable | None = None, *, desc: str, **options: object) -> tqdm:
     """Return tqdm's progress bar; of several processes only the first shows one.
 
     Args:
         iterable: What to go through. None: the caller updates the bar.
+        desc: The bar's name: what is being done.
         options: As tqdm takes them.
     """
     # `disable=False` would overrule TQDM_DISABLE, which tqdm itself reads only once, on import.
     if os.environ.get("RANK", "0") != "0" or os.environ.get("TQDM_DISABLE"):
         options["disable"] = True
-    return tqdm(iterable, **options)
+    return tqdm(iterable, desc=desc, **options)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Loaders: an order that can be repeated, labels without reading images, and batches that fail early."""
 
+import ast
 import random
 
 import numpy as np
@@ -12,7 +13,7 @@ from torchvision.transforms import v2
 from course_utils.data import FolderOfClasses, classes_of, labels_of, loaders, make_loader, progress_bar
 from course_utils.errors import DataError
 from course_utils.models import freeze
-from course_utils.settings import Settings
+from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.training import fit
 
 TO_TENSOR = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
@@ -120,3 +121,16 @@ def test_only_the_main_process_shows_a_bar(environment, shown, monkeypatch, caps
         monkeypatch.setenv(name, value)
     assert list(progress_bar(range(3), desc="pictures")) == [0, 1, 2]
     assert ("pictures" in capsys.readouterr().err) == shown
+
+
+def test_every_progress_bar_of_the_package_has_a_name():
+    calls = [
+        call
+        for path in (REPOSITORY_FOLDER / "course_utils").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "tqdm"
+    ]
+    assert len(calls) >= 4
+    assert all("desc" in [keyword.arg for keyword in call.keywords] for call in calls)
+    with pytest.raises(TypeError, match="desc"):
+        progress_bar(range(3))
