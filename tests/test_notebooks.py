@@ -39,6 +39,7 @@ from course_utils.training.loop import parameter_groups
 
 LESSONS = lesson_notebooks()
 LOOKS_INSIDE = {"soak", "grading"}  # benchmarks that take a part of the package to pieces on purpose
+NOTEBOOKS = [*LESSONS, *sorted((REPOSITORY_FOLDER / "notebooks" / "exercises").glob("**/[0-9]*.ipynb"))]
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
 
 
@@ -126,9 +127,17 @@ def test_stored_outputs_are_complete_and_clean(path):
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
-    assert not [o for o in outputs if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
     text = "\n".join(str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", "")) for o in outputs)
     assert not re.search(r"(^|[\s'\"])(/(home|root|tmp|work|Users)/|[A-Z]:\\)", text)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[f"{path.parent.name}/{path.stem}" for path in NOTEBOOKS])
+def test_no_notebook_holds_a_widget(path):
+    """A stored widget cannot be drawn when the notebook is opened again ("model not found")."""
+    notebook = nbformat.read(path, as_version=4)
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [kind for output in outputs for kind in output.get("data", {}) if "widget" in kind]
 
 
 @each_lesson
