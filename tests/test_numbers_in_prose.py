@@ -11,14 +11,13 @@ import nbformat
 import pandas as pd
 import pytest
 import torch
+from prose_numbers import WORDS, allowed, sentence_pattern, sources_of_numbers
 from torch.nn.functional import one_hot
 
 from course_utils.evaluation import Evaluation, aggregate_runs, mean_interval, paired_difference
 from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching import lesson_notebooks
 
-WORDS = {"two and a half": 2.5, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "eight": 8, "nine": 9}
-WORDS |= {"ten": 10, "fifteen": 15, "eighteen": 18, "twenty": 20, "thirty": 30, "forty": 40}
-NUMBER = "|".join([r"\d[\d,]*(?:\.\d+)?", *sorted(WORDS, key=len, reverse=True)])
 CLIPART, CLOTHES, PHOTOGRAPHS = "clipart", "fashion_mnist_sample", "cifar10_jpeg"
 MEASUREMENTS, CARD = "docs/measurements.md", "data/weights/MODEL_CARD.md"
 LESSON_10 = "notebooks/10_text.ipynb"
@@ -108,6 +107,15 @@ def of_extraction(backbone):
     return pd.concat([rows["images a second, median"], *shares, rows["times as fast as the plain way"]])
 
 
+def seconds_of_ways():
+    return results("shift.csv").groupby("way").seconds.mean()[["head", "everything", "head then everything"]]
+
+
+def rates(column):
+    row = results("extraction.csv").query("backbone == 'resnet50' and pixels == 224")
+    return row[column].item(), 1000 / row[column].item()
+
+
 def of_loop(name, candidate, column):
     row = results(name).set_index("candidate").loc[candidate]
     names = [f"{column}, {one}" for one in ("median", "minimum", "maximum")]
@@ -189,6 +197,17 @@ SENTENCES = [
         LESSON_08,
         "the drawings lose more than # points even if the head is trained on them",
         lambda: costs(CLIPART, "trained and used", "224 pixels").cost,
+    ),
+    (
+        "notebooks/11_scale.ipynb",
+        "gives it # pictures a second in bfloat16, which is # milliseconds each, and # a second in float32, "
+        "which is #.",
+        lambda: [*rates("images a second, median"), *rates("images a second, plain way")],
+    ),
+    (
+        "notebooks/12_will_it_hold.ipynb",
+        "is trained in # seconds, where everything at once takes # and the remedy #.",
+        seconds_of_ways,
     ),
     (
         MEASUREMENTS,
@@ -363,8 +382,8 @@ CLAIMS = [
     ),
     (
         LESSON_08,
-        '"BGR" and "grey" cost several points each even if the head is trained on them, twice as many in use '
-        "only, and all four intervals lie above 0.",
+        '"BGR" and "grey" cost several points each even if the head is trained on them, about twice as many '
+        "if they are made only in use, and all four intervals lie above 0.",
         lambda: all(
             costs(PHOTOGRAPHS, way, "BGR", "grey").low.min() > 0 for way in ("trained and used", "used only")
         ),
@@ -381,7 +400,7 @@ CLAIMS = [
     ),
     (
         LESSON_08,
-        "in use only little more than guessing is left",
+        "If the fault is made only in use, little more than guessing is left.",
         lambda: costs(CLIPART, "used only", "224 pixels").accuracy.max() < 0.15,
     ),
     (
@@ -417,7 +436,7 @@ def agrees(word, before, measured):
 )
 def test_numbers_in_the_prose_are_the_measured_ones(file, sentence, measure):
     parts = sentence.split("#")
-    found = re.findall(f"({NUMBER})".join(map(re.escape, parts)), prose(file))
+    found = re.findall(sentence_pattern(sentence), prose(file))
     assert len(found) == 1, f"{file} has this sentence {len(found)} times"
     words = [found[0]] if isinstance(found[0], str) else list(found[0])
     measured = [float(number) for number in measure()]
@@ -432,3 +451,16 @@ def test_numbers_in_the_prose_are_the_measured_ones(file, sentence, measure):
 def test_claims_in_the_prose_are_true_of_the_measurements(file, claim, is_true):
     assert claim in prose(file)
     assert is_true()
+
+
+@pytest.mark.parametrize("path", lesson_notebooks(), ids=lambda path: path.stem)
+def test_every_number_in_a_lesson_has_a_source(path):
+    """`pytest -s -k every_number` lists them: each number, where it comes from, and the words around it."""
+    held = [sentence for file, sentence, _ in SENTENCES if file == f"notebooks/{path.name}"]
+    found = list(sources_of_numbers(path, held))
+    for number, around, source in found:
+        print(f"{path.stem[:2]} {number:>9}  {source or 'NOWHERE':<20}  …{around}…")
+    assert not [(number, around) for number, around, source in found if source is None], (
+        "Show the number in an output, hold its sentence to a file of results, or allow it with a reason."
+    )
+    assert all(words in prose(f"notebooks/{path.name}") for words in allowed(path.stem[:2]))
