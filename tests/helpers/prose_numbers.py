@@ -31,7 +31,7 @@ NO_MEASUREMENTS = [
     r"(?m)^#.*$|^\d+\. ",  # headings, and the numbers of a list
     r"\[[^]\n]*(?:19|20)\d\d\]|\((?:[^()]*, )?(?:19|20)\d\d(?=[,)])",  # [He et al., 2015], (Efron, 1979)
     r"\[\d\d [^]]*\]|\b[Ll]essons? \d\d(?:(?:,| and| to) \d\d)*",  # lessons
-    r"(?:arXiv|doi):\S+",
+    r"(?:arXiv|doi):\S+|\bothers, (?:19|20)\d\d",
     r"\b[A-Za-z]\w*-\d+\w*|\b[A-Za-z]+\d+\w*",  # names: CIFAR-10, ResNet-18, bfloat16
 ]
 TASKS = "## Exercises"  # a cell whose numbers are questions
@@ -40,6 +40,7 @@ ALLOWED = """
 00 | 1,000 ImageNet categories | published
 00 | ImageNet's 1,000 categories | published
 00 | about 1.3 million labelled | published
+00 | 64 by 64 pixels | the model card
 00 | only twenty pictures | a question
 00 | 0.18, is from April 2024 | published
 00 | closed in July 2025 | published
@@ -70,6 +71,7 @@ ALLOWED = """
 11 | at 64 pixels | the model card
 11 | are 147.9 GB | published
 12 | about 300 drawings | the 311 of the first output, rounded
+13 | 400 sentences | the test set of lesson 10
 """
 
 
