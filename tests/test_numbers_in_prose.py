@@ -295,6 +295,21 @@ SENTENCES = [
             for part in (0, 2, 1)
         ],
     ),
+    *[
+        (
+            CARD,
+            sentence,
+            lambda run=run, task=task, counts=counts: [
+                on_card(f"short run, {run} drawings", task, count, "frozen").mean() for count in counts
+            ],
+        )
+        for sentence, run, task, counts in (
+            ("clip art: # / # / # with drawings", "with", "course clip art", (5, 20, 33)),
+            ("with drawings, # / # / # without", "without", "course clip art", (5, 20, 33)),
+            ("5 / 20 / 100 images a class: # / # / # and", "with", "CIFAR-10", (5, 20, 100)),
+            ("and # / # / #. So it is worth", "without", "CIFAR-10", (5, 20, 100)),
+        )
+    ],
     (
         CARD,
         "reached on the course's own folder (# ± #, where the provisional weights give # ± #)",
