@@ -82,7 +82,7 @@ class Settings(BaseModel):
     groups: str | None = None
     """Which images of a folder belong together, by author or camera for example: no split divides them.
     "FILE.csv:COLUMN", or a regular expression for their paths (see `course_utils.data.groups`). None: each
-    image stands for itself, but for the drawings that ship, which are grouped by author."""
+    image is a group of its own, except for the drawings that ship, which are grouped by author."""
     photographs: str | None = None
     """A folder of pictures of the same classes in another style, with a folder for each class (lesson 12)."""
     skip_bad_images: bool = False
@@ -94,7 +94,7 @@ class Settings(BaseModel):
     """The number of images in one training step."""
     grad_accum_steps: int = Field(1, ge=1, le=4096)
     """The number of parts in which a batch goes through the network, one after the other, before the step.
-    More parts need less memory and more time. But for rounding, and for BatchNorm, the step is the same."""
+    More parts need less memory and more time. Except for rounding and BatchNorm, the step is the same."""
     lr: float = Field(0.01, gt=0, le=10)
     """The learning rate of Adam in the first step. 0.01 suits a new head on a frozen backbone; a backbone
     that is trained too needs a tenth of it or less."""

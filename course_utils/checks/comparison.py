@@ -39,9 +39,7 @@ def unfair_differences(answer):
                 "ones: each side gets the rate that is good for it, if both were chosen with the same care."
             )
         if extra:
-            raise Wrong(
-                f"{', '.join(sorted(map(str, extra)))} is the same on both sides, and yet you name it."
-            )
+            raise Wrong(f"{', '.join(sorted(map(str, extra)))} is the same on both sides, but you name it.")
         if missing := wanted - names:
             name = min(missing)
             raise Wrong(
@@ -62,7 +60,7 @@ def epochs_for_budget(answer):
         value = ask_value(answer, steps, images, batch_size)
         number = as_number(value)
         if number is None:
-            raise Wrong(f"You give {value!r:.50}: one number is asked for.")
+            raise Wrong(f"You give {value!r:.50}: give one number.")
         found = (
             f"For {steps} steps with {images} images in batches of {batch_size} you give {number:g} epochs. "
         )
@@ -121,7 +119,7 @@ def _interval_mistake(values: np.ndarray, low: float, high: float) -> str:
     if hint := known_mistake(reach, mistakes, agrees=partial(math.isclose, rel_tol=2e-3)):
         return hint
     if math.isclose(reach, t * error, rel_tol=2e-3) or low > high:
-        return "The lower end is the mean less the reach, the upper end the mean plus it."
+        return "The lower end is the mean minus the reach, the upper end the mean plus the reach."
     return "Put t, the standard deviation and the root of n together once more."
 
 
@@ -168,7 +166,7 @@ def cases_without_gain(answer, runs):
             given = {(str(dataset), int(images)) for dataset, images in value}
         except (TypeError, ValueError) as error:
             raise Wrong(
-                f"Pairs such as ('clipart', 5) are asked for, the name first, and you give {value!r:.60}."
+                f"Give pairs such as ('clipart', 5), the name first. You give {value!r:.60}."
             ) from error
         own = intervals.loc[start]
         if unknown := given - set(own.index):

@@ -14,12 +14,12 @@ _ACCURACY_MISTAKES = {
     "That is the mean of the three batches' accuracies. The last batch has 2 images and counts as much as "
     "one with 8: count images, not batches.": 2 / 3,
     "You divided by 3 × 8 = 24 images, but the last batch is smaller: there are 18.": 13 / 24,
-    "So many are right. By what do you have to divide to get a share?": 13,
+    "That is how many are right. What do you have to divide by to get a share?": 13,
     "You divided by the number of batches. Divide by the number of images.": 13 / 3,
     "That is in per cent. The course writes accuracies as a share from 0 to 1.": 1300 / 18,
     "That is the share of the wrong ones.": 5 / 18,
     "That is the last batch alone. Is a sum set back to 0 inside the loop?": 1 / 2,
-    "That is the first batch alone. Does `return` stand inside the loop?": 7 / 8,
+    "That is the first batch alone. Is the `return` inside the loop?": 7 / 8,
 }
 
 
@@ -32,7 +32,7 @@ def accuracy_over_samples(answer):
     value = ask_value(answer, _batches((7, 8), (5, 8), (1, 2)))
     number = as_number(value)
     if number is None:
-        raise Wrong(f"Your function gives {type(value).__name__}, where one number is asked for.")
+        raise Wrong(f"Your function gives {type(value).__name__}: it should give one number.")
     if hint := known_mistake(number, _ACCURACY_MISTAKES):
         raise Wrong(f"For 7 of 8, 5 of 8 and 1 of 2 right you give {number:.4g}. {hint}")
     if not close(number, 13 / 18):
@@ -44,7 +44,7 @@ def accuracy_over_samples(answer):
     if other is None or not close(other, 1 / 5):
         raise Wrong(
             "The first three batches are right, but for two others (0 of 4 and 1 of 1 right) you give "
-            f"{other}. Does the function count anything but its argument?"
+            f"{other}. Does the function count anything besides its argument?"
         )
     yield Right("Every image counts once, in whatever batch it is.")
 
@@ -88,7 +88,7 @@ def precision_and_recall(answer):
 
 def _matrix_mistake(pair: tuple[float, float]) -> str:
     mistakes = {
-        "The two are interchanged. A row holds the images that are of the class, a column those that were "
+        "The two are swapped. A row holds the images that are of the class, a column those that were "
         "called so; and precision comes first.": (6 / 10, 6 / 13),
         "Those are per cent; give shares from 0 to 1.": (600 / 13, 600 / 10),
         "That is class 1: classes are numbered from 0.": (4 / 7, 4 / 6),
@@ -127,11 +127,11 @@ def surest_mistakes(answer):
     value = ask_value(answer, probabilities.clone(), labels.clone(), 5)
     numbers = [as_number(number) for number in value]
     if any(number is None or number != int(number) for number in numbers):
-        raise Wrong(f"You give {value!r:.60}. Asked are the numbers of images, not how sure the answers are.")
+        raise Wrong(f"You give {value!r:.60}. Give the numbers of images, not how sure the answers are.")
     numbers = [int(number) for number in numbers]
     right = [number for number in numbers if number in range(40) and number not in wrong]
     if len(numbers) != 5:
-        yield f"Five images were asked for, and you give {len(numbers)}."
+        yield f"There should be five images, and you give {len(numbers)}."
     elif numbers == [wrong.index(number) for number in surest[:5]]:
         yield (
             f"You count places among the mistakes. At place {numbers[0]} of them, counted from 0, is image "
@@ -141,7 +141,7 @@ def surest_mistakes(answer):
         yield "Those are the mistakes that it was least sure of. Which order does your sorting give?"
     elif numbers == probabilities[torch.arange(40), labels].argsort()[:5].tolist():
         yield (
-            "You sort by how unlikely the right class was. Asked is how sure the network was of the answer "
+            "You sort by how unlikely the right class was. Sort by how sure the network was of the answer "
             "that it gave: its highest probability."
         )
     elif right:
@@ -150,7 +150,7 @@ def surest_mistakes(answer):
             "answers before you take the first ones."
         )
     elif sorted(numbers) == sorted(surest[:5]) and numbers != surest[:5]:
-        yield "The right five, in another order: the surest comes first."
+        yield "The right five, but in another order: the surest comes first."
     elif place := first_difference(numbers, surest[:5]):
         image = surest[place - 1]
         yield (
@@ -158,7 +158,7 @@ def surest_mistakes(answer):
             f"{confidence[image]:.3f}, and yours is image {numbers[place - 1]}."
         )
     elif len(list(ask(answer, probabilities.clone(), labels.clone(), 100))) != len(wrong):
-        yield f"There are only {len(wrong)} mistakes here; if 100 are asked for, give those."
+        yield f"There are only {len(wrong)} mistakes here; if the count is 100, give all of them."
     else:
         yield Right("Mistakes only, the surest first.")
 
@@ -199,7 +199,7 @@ def _interval_mistake(low: float, high: float, correct: int, images: int) -> str
     for z, kind in ((1.0, 68), (1.645, 90), (2.576, 99)):
         start, end = accuracy_interval(correct, images, confidence=math.erf(z / math.sqrt(2)))
         if math.isclose(width, end - start, rel_tol=2e-3):
-            return f"That is a {kind} % interval: it comes from z = {z:g}, and 95 % asks for another."
+            return f"That is a {kind} % interval: it comes from z = {z:g}; 95 % needs a different one."
     if math.isclose(width, true, rel_tol=1e-2):
         return "Its width is right, but its middle is not. Look at the first half of the formula."
     needed = "wider" if width < true else "narrower"
@@ -216,7 +216,7 @@ def half_the_width(answer):
         value = ask_value(answer, correct, images)
         number = as_number(value)
         if number is None:
-            raise Wrong(f"You give {value}: one number of images is asked for.")
+            raise Wrong(f"You give {value}: give one number of images.")
         if number != int(number) or number < 1:
             raise Wrong(f"You give {number:g}. Nobody can test on that many images: give a whole number.")
         before, after = (_width(correct / images, count) for count in (images, int(number)))
@@ -225,7 +225,7 @@ def half_the_width(answer):
             f"of the same accuracy it is {after:.3f}, which is {after / before:.2f} times as wide. "
         )
         if math.isclose(number, 3 * images, rel_tol=0.03):
-            raise Wrong(found + "Do you give how many images to add? Asked is how many there are in all.")
+            raise Wrong(found + "Is that how many images to add? Give how many there are in all.")
         share = number / next(n for n in itertools.count(images) if _width(correct / images, n) <= before / 2)
         if share < 0.95:  # within a few per cent, says the question
             raise Wrong(

@@ -41,7 +41,7 @@ def learning_parts(answer):
     cases = {
         "thawed down to layer3": (
             _resnet("layer3"), {"layer3", "layer4", "fc"},
-            "Ask for all parameters of a part, those of the layers in it, too.",
+            "Ask for all parameters of a part, those of the layers inside it, too.",
         ),
         "with a new head on a frozen backbone": (_resnet(), {"fc"}, "Do you go over all the parts?"),
         "thawed as a whole, with its BatchNorm frozen again": (partly, {"conv1", *stages, "fc"}, one),
@@ -51,14 +51,14 @@ def learning_parts(answer):
         before = [parameter.requires_grad for parameter in model.parameters()]
         value = ask_value(answer, model)
         if before != [parameter.requires_grad for parameter in model.parameters()]:
-            raise Wrong(f"A network {words} was changed by your function. It should look and change nothing.")
+            raise Wrong(f"A network {words} was changed by your function. It should only look.")
         names, parts = as_names(value), dict(model.named_children())
         others = [name for name in names if not isinstance(name, str)]
         if others or isinstance(value, dict):
-            raise Wrong(f"A set of names is asked for, such as {{'layer4'}}; you give {value!r:.50}.")
+            raise Wrong(f"Give a set of names, such as {{'layer4'}}; you give {value!r:.50}.")
         if dotted := [name for name in names if "." in name]:
             raise Wrong(
-                f"'{min(dotted)}' is one parameter or layer inside a part. Give the parts: what stands "
+                f"'{min(dotted)}' is one parameter or layer inside a part. Give the part: what comes "
                 "before the dot."
             )
         if unknown := names - parts.keys():
@@ -66,7 +66,7 @@ def learning_parts(answer):
         if empty := [name for name in names if not list(parts[name].parameters())]:
             raise Wrong(
                 f"{listed(empty)}: no parameters, so nothing that could learn. Note that `all` of nothing is "
-                "true."
+                "True."
             )
         if extra := names - wanted:
             raise Wrong(
@@ -126,7 +126,7 @@ def _groups_mistake(model: nn.Module, groups: list[dict], lr: float) -> str | No
         return f"the rates fit together, but lr is {lr:g}, and your head learns with {head:g}: is `lr` used?"
     for name, rate in rates.items():
         if not close(factors[name], 1):
-            return f"{name} learns with {rate}, where {wanted[name]:g} was asked for."
+            return f"{name} learns with {rate}, where it should be {wanted[name]:g}."
     return None
 
 
@@ -171,7 +171,7 @@ def batchnorm_kept(answer):
     hints = list(_batchnorm_mistakes(model, norms, before))
     if asleep := [name for name in asleep if name not in norms]:
         hints.append(
-            f"In eval mode, in which the network came: {', '.join(asleep)}. Everything but BatchNorm is to "
+            f"In eval mode, in which the network came: {', '.join(asleep)}. Everything but BatchNorm should "
             "be in train mode."
         )
     yield from hints or [Right("BatchNorm stays as the pretraining left it, and everything else learns.")]
@@ -202,8 +202,8 @@ def _batchnorm_mistakes(model: _Small, norms: dict[str, nn.Module], before: dict
         yield f"{listed(trainable)}: weight and bias can still learn. An optimizer would change them."
     if others:
         yield (
-            f"{len(others)} parameters outside BatchNorm are frozen, too, for example {others[0]}. They are "
-            "to learn."
+            f"{len(others)} parameters outside BatchNorm are frozen, too, for example {others[0]}. They "
+            "should learn."
         )
 
 
@@ -239,7 +239,7 @@ def choose_run(answer):
         raise Wrong(f"{name!r:.50} is not a name in the table. Give the name first, and then the accuracy.")
     if accuracy is None or not close(accuracy, 0.76):
         hints = {
-            "0.80 is its validation accuracy. That number chose it, and so it flatters. Report another.": 0.8,
+            "0.80 is its validation accuracy. You chose by it, so it flatters. Report the other.": 0.8,
             "0.77 is its better seed. Report the mean of both.": 0.77,
         }
         hint = known_mistake(accuracy or 0, hints)
@@ -248,7 +248,7 @@ def choose_run(answer):
     again = ask(answer, other.iloc[::-1].reset_index(drop=True))
     if again is None or again[0] != "careful"[::-1] or not close(as_number(again[1]) or 0, 0.66):
         raise Wrong(
-            f"With other names and another order your function gives {again!r:.60}. Is something written "
-            "down in it?"
+            f"With other names and another order your function gives {again!r:.60}. Is a name or "
+            "a number written into it?"
         )
     yield Right("Chosen by validation, reported from test, both as means over the seeds.")

@@ -58,7 +58,7 @@ def handed_over(keep, answer):
                     "prepared as the file says, by the network in the file, without a new head and in eval "
                     "mode?"
                 )
-        yield Right("Both files answer as the networks did from which they were saved.")
+        yield Right("Both files answer just as the networks did that they were saved from.")
 
 
 def _small_network(num_classes: int) -> torch.nn.Module:
@@ -86,12 +86,10 @@ def _file_mistake(path: Path, classes: list[str]) -> str | None:
     if card["classes"] != classes:
         return (
             f"The network's outputs are called {classes}, in this order, and the file says "
-            f"{card['classes']}: each probability would stand beside another name."
+            f"{card['classes']}: each probability would get the wrong name."
         )
     if not card["preprocessing"]:
-        return (
-            "The file does not say how pictures are prepared. Without it nobody can ask the network rightly."
-        )
+        return "The file does not say how pictures are prepared. Without that nobody can use it correctly."
     return None
 
 
@@ -155,10 +153,11 @@ def weakest_class(answer):
         found, images = counts[weakest]
         named = [name for name in counts if name in words]
         if not named:
-            raise Wrong(f"'{text:.60}' names no class of {listed(counts)}.")
+            raise Wrong(f"'{text:.60}' does not name one of the classes {listed(counts)}.")
         if named != [weakest]:
             measured = ", ".join(f"{name} {right} of {of}" for name, (right, of) in counts.items())
-            raise Wrong(f"Found are {measured}. You name {listed(named)}. {_why_not_weakest(named, counts)}")
+            why = _why_not_weakest(named, counts)
+            raise Wrong(f"What was found: {measured}. You name {listed(named)}. {why}")
         if str(images) not in words:
             raise Wrong(
                 f"'{text:.60}' does not say how many images of {weakest} there were. With few, a share says "
@@ -173,7 +172,7 @@ def weakest_class(answer):
 
 def _why_not_weakest(named: list[str], counts: dict[str, tuple[int, int]]) -> str:
     if len(named) > 1:
-        return "One class is asked for, the one with the lowest recall."
+        return "Name one class only, the one with the lowest recall."
     right, images = counts[named[0]]
     if images == 0:
         return "There is no image of it, so nothing was measured: leave such classes out."

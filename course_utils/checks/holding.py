@@ -13,7 +13,7 @@ _PROJECTS = {
             "file": "Every row has a file of its own, so this is a split by rows: a patient with two X-rays "
             "is on both sides.",
             "view": "New patients are X-rayed in the same views. What is new about them?",
-            "hospital": "That asks how it does in a new hospital, which is harder than what is asked.",
+            "hospital": "That tests how it does in a new hospital, which is harder than what is asked.",
         },
     ),
     "wildlife": (
@@ -21,7 +21,7 @@ _PROJECTS = {
         {
             "file": "Every row has a file of its own, so this is a split by rows: the bush before a camera "
             "is on both sides.",
-            "hour": "A new camera sees the same hours. What has it of its own?",
+            "hour": "A new camera sees the same hours. What does it have of its own?",
         },
     ),
     "reviews": (
@@ -50,7 +50,7 @@ def split_columns(answer):
         if given in ("diagnosis", "animal", "stars", "country"):
             raise Wrong(
                 f"{project}: {given} is the label. A class that is on one side only cannot be learned, or is "
-                "never asked for."
+                "never tested."
             )
         yield f"{project}: {mistakes.get(given, f'there is no column {given!r:.40} in its table.')}"
     if all(answer[project] == column for project, (column, _) in _PROJECTS.items()):
@@ -80,8 +80,8 @@ def split_by_group(answer):
     for part in (train, test):
         if part.dtype == bool or part.dtype.kind not in "iu" or part.ndim != 1:
             raise Wrong(
-                "Those are no indices. Whole numbers are asked for, the places of images in the arrays: not "
-                "labels, groups, or True and False."
+                "Those are not indices. Give whole numbers, the places of images in the arrays: not labels, "
+                "groups, or True and False."
             )
         if len(part) and (part.min() < 0 or part.max() >= len(labels)):
             raise Wrong(f"There are {len(labels)} images, counted from 0; you give an index of {part.max()}.")
@@ -99,7 +99,7 @@ def split_by_group(answer):
     share = labels[test].mean() / labels.mean()
     if not 0.1 < len(test) / len(labels) < 0.3:
         raise Wrong(
-            f"{len(test)} of {len(labels)} images are for testing. A fifth, or nearly so, is asked for."
+            f"{len(test)} of {len(labels)} images are for testing. It should be a fifth, or nearly so."
         )
     if not 0.7 < share < 1.4:
         raise Wrong(
@@ -108,9 +108,7 @@ def split_by_group(answer):
         )
     again, other = ([sorted(part) for part in ask_value(answer, labels, groups, seed)] for seed in (0, 1))
     if again != [sorted(train), sorted(test)]:
-        raise Wrong(
-            "The same seed gives another split the second time. What is drawn must follow from the seed."
-        )
+        raise Wrong("The same seed gives another split the second time. The draw must follow from the seed.")
     if other == again:
         raise Wrong("Another seed gives the same split. Is `seed` used, and are the folds shuffled?")
     yield Right(f"{len(test)} of {len(labels)} images are for testing, and no patient is on both sides.")
@@ -118,11 +116,11 @@ def split_by_group(answer):
 
 def _check_division(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> None:
     if len(set(train)) < len(train) or len(set(test)) < len(test):
-        raise Wrong("An image is twice in one part.")
+        raise Wrong("One image is in the same part twice.")
     if shared := set(train) & set(test):
         raise Wrong(f"{len(shared)} images are in both parts.")
     if (left := len(labels) - len(train) - len(test)) > 0:
-        raise Wrong(f"{left} of {len(labels)} images are in neither part. Nothing is left over in a split.")
+        raise Wrong(f"{left} of {len(labels)} images are in neither part. A split leaves none out.")
 
 
 @check(
@@ -144,7 +142,7 @@ def overconfidence(answer):
         own = table[torch.arange(60), labels]
         mistakes = {
             # The first case has a difference above 0: there, only a sign that is turned round gives this.
-            "The sign is turned round: above 0 it should be surer than right."
+            "The sign is the wrong way round: above 0 it should be surer than right."
             if truth > 0
             else "You take the distance. Whether it is too sure or not sure enough is in the sign.": -truth,
             "In points it is right; give it as a share, from -1 to 1.": 100 * truth,
@@ -166,7 +164,7 @@ def overconfidence(answer):
 
 def _one_number(value: object) -> float:
     if (number := as_number(value)) is None:
-        raise Wrong(f"One number is asked for, and your function gives {describe(value)}.")
+        raise Wrong(f"Your function should give one number, and it gives {describe(value)}.")
     return number
 
 
@@ -191,7 +189,7 @@ def threshold_for_share(choose, let_through):
             "That is two standard deviations below the mean: for no other share, and only for some "
             "distributions.": known.mean() - 2 * known.std(),
             "That keeps them all. How many may be refused?": known.min(),
-            "That is a share and no score.": share,
+            "That is a share, not a score.": share,
             "It is the quantile for a share in per cent.": np.quantile(known, 1 - share / 100),
         }
         hint = known_mistake(threshold, mistakes, lambda one, other: close(one, other, 0.02))

@@ -60,7 +60,7 @@ def worn_on_feet(answer, classes):
     given = [ask(answer, label, list(classes)) for label in range(len(classes))]
     if None in given:
         name = classes[given.index(None)]
-        raise Wrong(f"For {name} nothing comes back: is there a `return` on every way?")
+        raise Wrong(f"For {name} nothing comes back: does every branch end in a `return`?")
     numbers = [float(value) if isinstance(value, bool) else as_number(value) for value in given]
     if strange := [value for value, number in zip(given, numbers, strict=True) if number not in (0.0, 1.0)]:
         found = describe(strange[0])
@@ -73,7 +73,7 @@ def worn_on_feet(answer, classes):
     elif wrong:
         yield f"Look again at these classes: {', '.join(wrong)}."
     elif [int(ask(answer, n, list(classes)[::-1])) for n in range(len(classes))] != wanted[::-1]:
-        yield "It goes wrong when the classes stand in another order: use their names, not their numbers."
+        yield "It goes wrong when the classes are in another order: use their names, not their numbers."
     else:
         yield Right(f"{sum(wanted)} of the {len(classes)} classes are worn on the feet.")
 
@@ -117,7 +117,7 @@ def few_images(results, fewest, learn_from, numbers=(2, 5, 20, 40), wanted=0.7, 
             f"The means over your three seeds are: {table}. Which is the first of at least {wanted:g}? You "
             f"wrote {describe(fewest)}."
         )
-    yield Right(f"From {enough} images of each class on, the mean over three seeds is {wanted:.0%} or more.")
+    yield Right(f"From {enough} images of each class up, the mean over three seeds is {wanted:.0%} or more.")
 
 
 @check(
@@ -129,9 +129,9 @@ def set_sizes(answer, images_per_class=25, val_fraction=0.2):
     settings = Settings(images_per_class=images_per_class, val_fraction=val_fraction)
     train, val, test = (len(split) for split in load_splits(settings, transform=nn.Identity())[:3])
     numbers = as_numbers(ask(answer, images_per_class, val_fraction), 3)
-    case = f"with {images_per_class} images a class and a fraction of {val_fraction:g}"
+    case = f"with {images_per_class} images of each class and a fraction of {val_fraction:g}"
     if parts := [number for number in numbers if number != int(number)]:
-        raise Wrong(f"There is no part of an image: {case} one of your numbers is {parts[0]:g}.")
+        raise Wrong(f"Images come whole: {case} one of your numbers is {parts[0]:g}.")
     if numbers == (train, val, test):
         yield Right(f"{train} + {val} = {train + val} images are shared; {test:,} are for the test, always.")
     elif numbers[:2] == (val, train) != (train, val):
@@ -146,7 +146,7 @@ def set_sizes(answer, images_per_class=25, val_fraction=0.2):
                 yield f"The {name} set is not right {case}: you say {number:g} images."
     if numbers[2] != test:
         yield (
-            f"You say {numbers[2]:g} test images. The test set is a set of its own, which neither of the two "
+            f"You say {numbers[2]:g} test images. The test set is separate, and neither of the two "
             "settings makes smaller: ask it for its length."
         )
 
@@ -185,9 +185,7 @@ def own_transform(answer, weights, seed=0):
         low, high = given.min().item(), given.max().item()
         reach = f"from {low:.2f} to {high:.2f}"
         if not torch.equal(given, ask(answer, picture.copy())):
-            raise Wrong(
-                "The same picture gives other numbers the second time: leave out what happens by chance."
-            )
+            raise Wrong("The same picture gives other numbers the second time: leave out whatever is random.")
         if high > 10:
             raise Wrong(f"The numbers go {reach}: bring them to a scale from 0 to 1 before you normalise.")
         if low >= 0:
@@ -206,7 +204,7 @@ def _pixel_mistake(given: torch.Tensor, wanted: torch.Tensor) -> str:
             "standard deviation from the weights, in the order red, green, blue."
         )
     if _follow(given.flip(0), wanted):
-        return "Red and blue are interchanged: the weights want red, green, blue."
+        return "Red and blue are swapped: the weights want red, green, blue."
     return (
         "The pixels do not lie where these weights want them. They had their pictures resized as a whole, "
         "with v2.Resize and its usual interpolation, and not turned, mirrored or cut."
@@ -232,7 +230,7 @@ def shared_pictures(answer, pictures, seed=0):
         raise Wrong(f"It should give positions in `val`, whole numbers from 0, and not {describe(given)}.")
     found, leaked = {int(number) for number in positions}, copies | saved_again
     if len(positions) != len(found):
-        raise Wrong("Some positions are there twice: name each picture of `val` once.")
+        raise Wrong("Some positions are in it twice: name each picture of `val` once.")
     shared = {_pixels(val[number]) for number in leaked}
     in_train = {number for number, one in enumerate(train) if _pixels(one) in shared}
     if not found:

@@ -32,9 +32,9 @@ def task_layer(answer, model):
         children = ", ".join(child for child, _ in model.named_children())
         yield f"The network has no part {name!r}. Its parts are {children}."
     elif not list(parts[name].parameters()):
-        yield f"model.{name} has no parameters, so it has learned nothing of any task."
+        yield f"model.{name} has no parameters, so it has learned nothing from any task."
     else:
-        yield f"What model.{name} finds, edges or parts of things, is of use for your pictures, too. Look on."
+        yield f"What model.{name} finds, edges or parts of things, helps with your pictures, too. Look on."
 
 
 @check(
@@ -57,7 +57,7 @@ def parameter_count(answer, model, stages=("layer1", "layer3")):
         mistakes = {
             f"That is how many tensors {stage} has: count the numbers in each, `.numel()`.": len(tensors),
             "You have counted the buffers as well, the running means and variances of BatchNorm: no "
-            "training step moves them, so they are no parameters.": right + _numbers_in(part.buffers()),
+            "training step moves them, so they are not parameters.": right + _numbers_in(part.buffers()),
             "That is the whole network: take one stage only.": _numbers_in(model.parameters()),
             f"{stage} has more than convolutions: BatchNorm has parameters, too.": _numbers_in(convolutions),
             f"That is the first block of {stage} alone.": _numbers_in(part[0].parameters()),
@@ -90,9 +90,7 @@ def output_shape(answer, model, sizes=(64, 224, 100)):
                 f"Three whole numbers should come back: channels, height, width. It was {describe(given)}."
             )
         if numbers == [1, *right]:
-            raise Wrong(
-                "Leave out the number of pictures: asked are channels, height and width of one of them."
-            )
+            raise Wrong("Leave out the number of pictures: give channels, height and width of one of them.")
         if numbers in shapes.values():
             raise Wrong(f"{given} is what leaves another stage: stop after layer3.")
         if len(numbers) == 3 and numbers[0] != right[0]:
@@ -173,7 +171,8 @@ def _head_replaced(model: nn.Module, before: nn.Module, num_classes: int) -> str
         )
     if layers > len(names):
         raise Wrong(
-            f"There are {layers - len(names)} layers more than before: replace the head, do not add to it."
+            f"The network has more layers than before ({layers - len(names)} more): replace the head, do not "
+            "add to it."
         )
     head, old, now = find_head(model), before.state_dict(), model.state_dict()
     if changed := [n for n in old if not n.startswith(head) and not torch.equal(old[n], now[n])]:
@@ -184,14 +183,14 @@ def _head_replaced(model: nn.Module, before: nn.Module, num_classes: int) -> str
 
 
 FAULTS = {
-    "outputs": "the network gives another number of logits than there are classes",
+    "outputs": "the number of logits is not the number of classes",
     "frozen": "something besides the head is trainable",
     "optimizer": "the optimizer does not hold the new head",
 }
 _WHERE_TO_LOOK = {
-    "outputs": "Look at what the network gives for a picture: an attribute may hang there unused.",
+    "outputs": "Look at what the network gives for a picture: an attribute may sit there unused.",
     "frozen": "Count the parameters whose requires_grad is true.",
-    "optimizer": "Compare what lies in optimizer.param_groups with the parameters of the head by `id`: two "
+    "optimizer": "Compare what is in optimizer.param_groups with the parameters of the head by `id`: two "
     "tensors of the same shape are not the same tensor, and `in` and `==` compare their numbers.",
 }
 
@@ -202,7 +201,7 @@ _WHERE_TO_LOOK = {
 )
 def diagnosis(answer, num_classes=10):
     """Lesson 03: the mistakes that PyTorch runs silently, found in networks that the check spoils."""
-    nothing = "Nothing comes back: is there a `return`? A network without a fault gets an empty list."
+    nothing = "Nothing comes back: is there a `return`? For a sound network give an empty list."
     for faults in (set(), {"outputs"}, {"frozen"}, {"optimizer"}, {"frozen", "optimizer"}):
         model, optimizer = _faulty_network(faults, num_classes)
         try:
@@ -220,7 +219,7 @@ def diagnosis(answer, num_classes=10):
             missed = min(faults - found)
             hint = _WHERE_TO_LOOK[missed]
             raise Wrong(f"Not noticed: {truth}, and your function does not say {missed!r}. {hint}")
-    yield Right("Four faulty networks are found out, and the sound one is left in peace.")
+    yield Right("It finds the faults in four networks, and none in the sound one.")
 
 
 def _faulty_network(faults: set[str], num_classes: int) -> tuple[nn.Module, torch.optim.Optimizer]:

@@ -78,14 +78,14 @@ def left_out_files(answer):
 def _why_not_left_out(name: str, folder: Path) -> str:
     short = Path(name).name
     if not list(folder.rglob(f"*/{short}")):
-        return f"You name {name!r:.40}, and there is no such file: paths are asked for."
+        return f"You name {name!r:.40}, and there is no such file: give paths."
     if name.startswith(("/", str(folder))) or not (folder / name).is_file():
         return (
             f"You give {short} with another path. Write it from the folder on, with its class, as the "
             "report does."
         )
     reasons = {
-        "notes": "It is no picture, so it is ignored; it need not be left out.",
+        "notes": "It is not a picture, so it is ignored anyway; you need not leave it out.",
         "same": "It is the same picture twice. Both are kept: only you know which label is right.",
         "see": "It can be used, if it is read with care: the course puts what is transparent on white.",
         "0": "It is also in the folder of the other class. Both are kept: you know which label is right.",
@@ -103,7 +103,7 @@ def held_out_probabilities(answer):
     table = np.asarray(ask_value(answer, features.copy(), given.copy()), dtype=float)
     if table.shape != (len(given), 4):
         raise Wrong(
-            f"For {len(given)} images of 4 classes you give the shape {list(table.shape)}. Asked are "
+            f"For {len(given)} images of 4 classes you give the shape {list(table.shape)}. Give "
             "probabilities: a row for each image, a column for each class."
         )
     sums = table.sum(axis=1)
@@ -111,7 +111,7 @@ def held_out_probabilities(answer):
         row = int(np.nanargmax(abs(sums - 1))) if np.isfinite(sums).any() else 0
         raise Wrong(f"Row {row} sums to {sums[row]:.2f}. Probabilities of all classes sum to 1.")
     if table.min() < 0:
-        raise Wrong(f"One of your probabilities is {table.min():.2f}. None is below 0.")
+        raise Wrong(f"One of your probabilities is {table.min():.2f}. No probability is below 0.")
     agrees = table.argmax(axis=1) == given
     believed, sound = int(agrees[spoiled].sum()), np.delete(agrees, spoiled).mean()
     if believed > 0.3 * len(spoiled):
@@ -157,11 +157,9 @@ def suspicious_labels(answer):
     order = own.argsort().tolist()
     numbers = [as_number(number) for number in ask_value(answer, table.copy(), labels.copy(), 6)]
     if any(number is None or number != int(number) for number in numbers):
-        yield (
-            f"You give {numbers[:2]} and more. Asked are the numbers of images, not how probable a label is."
-        )
+        yield (f"You give {numbers[:2]} and more. Give the numbers of images, not how probable a label is.")
     elif len(numbers) != 6:
-        yield f"6 images were asked for, and you give {len(numbers)}."
+        yield f"There should be 6 images, and you give {len(numbers)}."
     elif numbers == order[::-1][:6]:
         yield "Those labels are believed most. Which end of the order do you take?"
     elif set(numbers) == set(table.max(axis=1).argsort()[:6].tolist()):

@@ -46,7 +46,7 @@ def way_of_fault(answer):
 
 
 @check(
-    begin="undo the normalisation, exchange the channels, and normalise again.",
+    begin="undo the normalisation, swap the channels, and normalise again.",
     expects="a function from images, their mean and their std to images of the same shape",
 )
 def rgb_restored(answer):
@@ -73,9 +73,9 @@ def rgb_restored(answer):
         "Nothing has changed. Which dimension holds the channels?": swapped,
         "You exchange the channels of numbers that are normalised. Red still has the mean and standard "
         f"deviation of blue: it is off by up to {off:.2f}.": still_swapped,
-        "The colours are right, but the images are not normalised any more. One step is left.": pixels,
-        "The pictures are mirrored: you turn round the columns, and not the channels.": swapped.flip(3),
-        "The pictures are upside down: you turn round the rows, and not the channels.": swapped.flip(2),
+        "The colours are right, but the images are no longer normalised. One step is missing.": pixels,
+        "The pictures are mirrored: you reverse the columns instead of the channels.": swapped.flip(3),
+        "The pictures are upside down: you reverse the rows instead of the channels.": swapped.flip(2),
         "The channels have moved round by one. Green stays where it is.": rolled,
     }
     off = (repaired - wanted).abs().amax(dim=(0, 2, 3))
@@ -150,7 +150,7 @@ def paired_interval(answer):
         found = f"On {images} images: difference {mean:.3f}, interval {low:.3f} to {high:.3f}. "
         if not close(mean, true):
             mistakes = {
-                "The sign is turned round: how much more often was the first right than the second?": -true,
+                "The sign is the wrong way round: how much more often was the first right?": -true,
                 "That is in points; give a share from −1 to 1.": 100 * true,
             }
             share = "It is the share that the first named right less the share that the second named right."

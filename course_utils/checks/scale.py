@@ -157,7 +157,7 @@ def _planned_wrongly(given: object, images: int, job: Mapping, machine: Mapping,
     rates = {"disk": disk, "decode": cores / job["decode"], "network": cards / job["network"]}
     listed = ", ".join(f"{step} {rate:,.0f}" for step, rate in rates.items())
     if name == max(rates, key=rates.get):
-        return f"You name {name!r}, which is the fastest ({listed} images a second). What waits for what?"
+        return f"You name {name!r}, which is the fastest ({listed} images a second). Who waits for whom?"
     if name == min(single, key=single.get) != slowest:
         return f"You name {name!r}: do all {cores} cores, and all {cards} cards, work?"
     if name != slowest:
@@ -172,7 +172,7 @@ def _planned_wrongly(given: object, images: int, job: Mapping, machine: Mapping,
     total = images * sum(1 / rate for rate in rates.values()) / 3600
     of_one = images / single[slowest] / 3600
     mistakes = {
-        f"{hours:,.0f} are seconds, and hours are asked for.": right * 3600,
+        f"{hours:,.0f} are seconds: give hours.": right * 3600,
         "Your steps work one after the other. While the network computes, the disk can read the next.": total,
         "The step is the right one, but only one core, or one card, works in your plan.": of_one,
     }

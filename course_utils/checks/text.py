@@ -31,7 +31,7 @@ def padding_mask(answer):
 
 def _mask_mistake(own: torch.Tensor, wanted: torch.Tensor, ids: torch.Tensor, pad: int) -> str:
     if torch.equal(own, 1 - wanted):
-        return "It is turned round: 1 means that a token is looked at, 0 that it is padding."
+        return "It is the wrong way round: 1 means that a token is looked at, 0 that it is padding."
     if pad != 0 and (own == 1).all():
         return "Here the padding has the number 1, and you look at it: ask for `pad`, not for 0."
     if torch.equal(own, wanted * (IDS != 101) * (IDS != 102)):
@@ -65,7 +65,7 @@ def pooled_by_hand(answer):
             "That is the mean over all six tokens, padding too: where is the mask?": hidden.mean(dim=1),
             "The padding is set to 0 and yet counted: divide by how many tokens count in each text.": padded,
             "That is the sum. A long text would have larger features than a short one: divide.": total,
-            "That is the first token alone, [CLS]. Some models are used so, not this one.": hidden[:, 0],
+            "That is the first token alone, [CLS]. Some models do that, not this one.": hidden[:, 0],
             "You divide by the tokens of the whole batch. Each text has its own number.": total / count.sum(),
             "That is the largest number of each column, not the mean.": weighted.amax(dim=1),
         }
@@ -108,13 +108,13 @@ def _where_changed(labels: list, own: list, neighbours: list) -> list:
 
 def _alignment_mistake(own: list, every: list, word_ids: list) -> str:
     if len(own) != len(word_ids):
-        return f"One label for each of the {len(word_ids)} tokens is asked for."
+        return f"Give one label for each of the {len(word_ids)} tokens."
     if any(label != IGNORED for label, word in zip(own, word_ids, strict=True) if word is None):
         return f"A token of no word (None) has no label: it gets {IGNORED}, which the loss leaves out."
     if own == every:
         return "Every token has its word's label, so that long words count more often than short ones."
     if own == _where_changed(every, word_ids, [*word_ids[1:], None]):
-        return "That is the last token of each word; the first is asked for."
+        return "That is the last token of each word; take the first."
     wanted = _where_changed(every, word_ids, [None, *word_ids])
     if any(mine == 0 and label == IGNORED for mine, label in zip(own, wanted, strict=True)):
         return f"0 is a label: it means no name. A token that has none gets {IGNORED}."
@@ -164,9 +164,9 @@ def counted_names(answer):
         elif numbers[0] > wanted[0] and case == "Half of a name":
             hint = "Half of a name is not found: first word, last word and type must be right."
         elif numbers[0] > wanted[0] and case == "A whole name with another type":
-            hint = "The words are right, and the type is not: that is no find."
+            hint = "The words are right, but the type is not: such a name does not count as found."
         elif numbers == [wanted[0], wanted[2], wanted[1]]:
-            hint = "The last two are interchanged: first how many were answered, then how many are there."
+            hint = "The last two are swapped: first how many were answered, then how many are there."
         else:
             hint = _HINTS.get(case, f"{wanted[1]} were answered and {wanted[2]} are there.")
         raise Wrong(f"{case}: true {truth}, answered {answers}. You count {numbers}. {hint}")

@@ -21,9 +21,9 @@ def optimizer_holds(answer, model, lr=0.02):
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise Wrong(f"An optimizer should come back, and it is {describe(optimizer)}: is there a `return`?")
     if not isinstance(optimizer, torch.optim.Adam):
-        raise Wrong(f"Adam is asked for, and this is {type(optimizer).__name__}.")
+        raise Wrong(f"It should be Adam, and this is {type(optimizer).__name__}.")
     if before != [parameter.requires_grad for parameter in model.parameters()]:
-        raise Wrong("Your function changes what is trainable. Leave that as it is, and choose by it.")
+        raise Wrong("Your function changes what is trainable. Leave that as it is, and only read it.")
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     own = {id(parameter) for parameter in model.parameters()}
     trainable = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
@@ -110,7 +110,7 @@ def mean_loss(answer, losses=(1.0, 0.5, 3.0), sizes=(32, 32, 4)):
         f"as one of {sizes[0]}.": unweighted,
         f"{value:.3f} is the sum over the images: divide it by how many there are.": weighted,
         f"The sum over images is right, but you divide by {batches}, the number of batches.": per_batch,
-        "Each loss is already the mean of its batch: weight it before you divide by all images.": twice,
+        "Each loss is already the mean of its batch: multiply it by its images before you divide.": twice,
     }
     other = f"For the losses {list(losses)} and the sizes {list(sizes)} you give {value:.3f}."
     yield known_mistake(value, mistakes) or other
@@ -158,7 +158,7 @@ def _unfair(calls: list[tuple[float, int]], low: float, high: float) -> str:
     if fewest == 0:
         return "Only one of the two learning rates is tried."
     if fewest < 3:
-        return f"One learning rate has {fewest} different seed(s): one run is one draw, and three are asked."
+        return f"One learning rate has {fewest} different seed(s): one run is one draw, so run three."
     if first != second:
         first, second = (sorted(seed for rate, seed in calls if rate == lr) for lr in (low, high))
         return (
@@ -166,7 +166,7 @@ def _unfair(calls: list[tuple[float, int]], low: float, high: float) -> str:
             "from the same head and see the same order."
         )
     if first != {0, 1, 2}:
-        return f"The seeds 0, 1 and 2 are asked for, and yours are {', '.join(map(str, sorted(first)))}."
+        return f"Use the seeds 0, 1 and 2; yours are {', '.join(map(str, sorted(first)))}."
     return ""
 
 

@@ -187,5 +187,5 @@ def as_numbers(value: object, count: int) -> tuple[float, ...]:
     except TypeError:
         found = ()
     if len(found) != count or None in found:
-        raise Wrong(f"Your function gives {value!r:.60}, where {count} numbers are asked for.")
+        raise Wrong(f"Your function gives {value!r:.60}: it should give {count} numbers.")
     return found

@@ -68,7 +68,7 @@ class FileWeights(WeightsEnum):
                 "The weights cannot be read.",
                 where=self.path,
                 expected="a .safetensors file",
-                found=f"{len(content):,} bytes that are none ({error})",
+                found=f"{len(content):,} bytes that are not such a file ({error})",
                 do="Name a file that was written with safetensors.",
             ) from error
 

@@ -102,7 +102,7 @@ def with_temperature(result: Evaluation, temperature: float) -> Evaluation:
     """
     if not (math.isfinite(temperature) and temperature > 0):
         raise ConfigError(
-            "The answers cannot be given this temperature.",
+            "This temperature cannot be used.",
             where="temperature",
             expected="a number above 0",
             found=repr(temperature),

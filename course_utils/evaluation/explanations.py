@@ -108,7 +108,7 @@ def gradcam_layer(model: nn.Module, image: torch.Tensor) -> str:
         where=f"{name}, which gives {list(shape)}",
         expected="a layer that gives [batch, channels, rows, columns], with at least "
         f"{FEWEST_POSITIONS} rows and columns, and after it nothing but such layers and vectors",
-        found="none: a small picture leaves none in a deep network",
+        found="none: in a deep network a small picture shrinks to too few positions",
         do="Use a larger image_size, or another backbone, for example resnet18.",
     )
 

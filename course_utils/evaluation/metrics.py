@@ -154,7 +154,7 @@ def paired_difference(
         raise DataError(
             "Two results cannot be compared image by image.",
             where="paired_difference",
-            expected="as many training runs on both sides, each with the same labels in the same order",
+            expected="equally many training runs on both sides, each with the same labels in the same order",
             found=f"{len(first)} and {len(second)} runs, with {'the same' if same else 'different'} labels",
             do="Evaluate both on the same dataset, without shuffling it, and once for each seed.",
         )

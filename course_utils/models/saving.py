@@ -158,7 +158,7 @@ def describe_preprocessing(transform: Callable) -> dict:
             "The preprocessing of a network cannot be written into its file.",
             where=f"transform={' '.join(str(transform).split())[:200]}",
             expected="what backbone_transform(weights) returns, unchanged",
-            found="other steps, which the file could not say how to do",
+            found="other steps, which the file cannot describe",
             do="Give the transform of the test images: what only training images go through is not needed.",
         )
     return {

@@ -73,7 +73,7 @@ def train_run(settings: Settings, output: str | Path, part: str = "head") -> dic
             where=place,
             expected="an answer from every process",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            do="The launcher names the process that was lost. Look for what ended it (often: too little "
+            do="The launcher names the process that was lost. Look for what ended it (often too little "
             "memory), and start again with the same command: it goes on from the last checkpoint.",
         ) from error
 

@@ -204,7 +204,7 @@ def _read_sums(file: Path | zipfile.Path) -> dict[str, str]:
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     sums = {line[66:]: line[:64] for line in lines if re.fullmatch(r"[0-9a-f]{64}  .+", line)}
     if not lines or len(sums) < len(lines):
-        raise ValueError(f"{SUMS} is missing or empty, or a line of it is no hash and name")
+        raise ValueError(f"{SUMS} is missing or empty, or a line of it is not a hash and a name")
     return sums
 
 

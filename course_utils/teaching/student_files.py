@@ -115,5 +115,5 @@ def _git(*arguments: str, folder: Path | None = None) -> bytes:
             where=folder,
             expected=f"git, and `git {arguments[0]}` to work in this folder",
             found=" ".join(output.split())[:500],
-            do="Read what git says. If this folder is no repository, clone the course instead of copying it.",
+            do="Read what git says. If this is not a repository, clone the course instead of copying it.",
         ) from error

@@ -238,7 +238,7 @@ def _from_hub(source: dict, name: str) -> pd.DataFrame:
         return pd.read_parquet(huggingface_hub.hf_hub_download(**source, filename=name, repo_type="dataset"))
     except Exception as error:  # whatever the hub's client raises offline, and pandas without pyarrow
         raise DataError(
-            "A text dataset of the full profile could not be had.",
+            "A text dataset of the full profile could not be loaded.",
             where=f"{source['repo_id']}: {name}",
             expected="the file in the cache of the Hugging Face hub, or a network to download it",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",

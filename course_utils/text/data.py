@@ -115,7 +115,7 @@ def _check_labels(sentence: Sentence, classes: Sequence[str]) -> None:
             where=" ".join(sentence.words),
             expected=f"a label for each of the {len(sentence.words)} words, of {', '.join(classes)}",
             found=f"{len(sentence.labels)} labels{': ' + ', '.join(unknown) if unknown else ''}",
-            do="Mend the sentence in its file.",
+            do="Correct the sentence in its file.",
         )
 
 

@@ -27,10 +27,10 @@ def labels_by_sentence(result: Evaluation, sentences: Sequence[Sentence]) -> tup
     truth = [label for sentence in sentences for label in sentence.labels]
     if [result.classes[label] for label in result.labels] != truth:
         raise DataError(
-            "These answers are not about these sentences.",
+            "These answers do not belong to these sentences.",
             where="labels_by_sentence",
             expected=f"an answer for each of the {len(truth)} words, in order, with its true label",
-            found=f"{len(result.labels)} answers, whose true labels are others",
+            found=f"{len(result.labels)} answers, with other true labels",
             do="Evaluate the network on encode_words(tokenizer, sentences), and give those sentences here.",
         )
     predicted = iter(result.classes[label] for label in result.predictions)

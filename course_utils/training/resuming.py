@@ -108,7 +108,7 @@ def load_training_state(path: Path, state: TrainingState, identity: dict) -> Non
             state.scaler.load_state_dict(saved["scaler"])
         numbers = [number for epoch in saved["epochs"] for number in epoch.values()]
         if not numbers or not all(type(number) in (int, float) for number in numbers):
-            raise ValueError("its history is not one of numbers")
+            raise ValueError("its history is not made of numbers")
         state.epochs = [EpochMetrics(**epoch) for epoch in saved["epochs"]]
         # Last, because building and filling the objects above may itself have drawn random numbers.
         state.generator.set_state(saved["generator"])

@@ -112,12 +112,12 @@ WRONG = {
     "accuracy_over_samples": [
         (mean_of_batches, "mean of the three batches"),
         (lambda b: sum(wrong_batches(b)[0]) / (len(b) * wrong_batches(b)[1][0]), "there are 18"),
-        (lambda b: sum(wrong_batches(b)[0]), "divide to get a share"),
+        (lambda b: sum(wrong_batches(b)[0]), "divide by to get a share"),
         (lambda b: 100 * sum(wrong_batches(b)[0]) / sum(wrong_batches(b)[1]), "per cent"),
-        (lambda b: 13 / 18, "anything but its argument"),
+        (lambda b: 13 / 18, "anything besides its argument"),
     ],
     "precision_and_recall": [
-        (lambda m, n: (m[n, n] / m[n].sum(), m[n, n] / m[:, n].sum()), "interchanged"),
+        (lambda m, n: (m[n, n] / m[n].sum(), m[n, n] / m[:, n].sum()), "swapped"),
         (lambda m, n: (m[n, n] / m.sum(), m[n, n] / m.sum()), "all 30 images"),
         (lambda m, n: (m[n, n] / m[:, n].sum(), m[n, n] / m[n].sum()), "never named, so"),
         (without_recall_of_nothing, "has no image"),
@@ -140,8 +140,8 @@ WRONG = {
         (normal_interval, "p ± z"),
         (lambda c, n: true_interval(c, n, confidence=0.9), "90 %"),
         (lambda c, n: true_interval(c, n)[::-1], "lower end comes first"),
-        (lambda c, n: (float("nan"), float("nan")), "where 2 numbers are asked for"),
-        (lambda c, n: (np.nan, 0.9), "where 2 numbers are asked for"),
+        (lambda c, n: (float("nan"), float("nan")), "should give 2 numbers"),
+        (lambda c, n: (np.nan, 0.9), "should give 2 numbers"),
         (lambda c, n: (c / n - 0.06, c / n + 0.06), "0.120 wide; with 200 images it must be narrower"),
         (lambda c, n: accuracy_interval(c, n), "`accuracy_interval` does it all"),
         (accuracy_interval, "`accuracy_interval` does it all"),
@@ -158,22 +158,22 @@ WRONG = {
         (lambda m: {n for n, p in m.named_parameters() if p.requires_grad}, "before the dot"),
         (parts(lambda flags: True), "no parameters"),
         (parts(lambda flags: bool(flags)), "cannot learn"),
-        (parts(all), "`all` of nothing is true"),
+        (parts(all), "`all` of nothing is True"),
         (parts(lambda flags: flags and flags[0]), "one that learns is enough"),
         (parts(lambda flags: flags and flags[-1]), "one that learns is enough"),
         (
             lambda m: {
                 n for n, p in m.named_children() for q in p.parameters(recurse=False) if q.requires_grad
             },
-            "those of the layers in it",
+            "those of the layers inside it",
         ),
         (
             lambda m: {n: any(p.requires_grad for p in c.parameters()) for n, c in m.named_children()},
-            "A set of",
+            "a set of",
         ),
         (
             lambda m: [c for c in m.children() if any(p.requires_grad for p in c.parameters())],
-            "A set of names",
+            "a set of names",
         ),
         (lambda m: {"layer3", "layer4", "head"}, "no part 'head'"),
         (parts(lambda flags: flags and all(flags)), "one that learns is enough"),
@@ -224,6 +224,6 @@ WRONG = {
             "mean over the seeds",
         ),
         (lambda runs: ("careful", 0.77), "better seed"),
-        (lambda runs: ("careful", 0.76), "written down"),
+        (lambda runs: ("careful", 0.76), "written into it"),
     ],
 }

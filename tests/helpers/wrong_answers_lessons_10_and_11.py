@@ -117,7 +117,7 @@ RIGHT = {
 
 WRONG = {
     "padding_mask": [
-        (lambda ids, pad: (ids == pad).long(), "turned round"),
+        (lambda ids, pad: (ids == pad).long(), "the wrong way round"),
         (lambda ids, pad: (ids != 0).long(), "ask for `pad`, not for 0"),
         (lambda ids, pad: torch.ones_like(ids), "reads the padding"),
         (lambda ids, pad: ((ids != pad) & (ids < 100)).long(), "only padding is left out"),
@@ -137,7 +137,7 @@ WRONG = {
     ],
     "aligned_labels": [
         (aligned(lambda ids, n: False), "long words count more often"),
-        (aligned(lambda ids, n: ids[n] == ids[n + 1]), "the first is asked for"),
+        (aligned(lambda ids, n: ids[n] == ids[n + 1]), "take the first"),
         (by_label, "compare words, not labels"),
         (aligned(lambda ids, n: False, special=0), "A token of no word (None) has no label"),
         (aligned(lambda ids, n: ids[n] == ids[n - 1], skipped=0), "0 is a label"),
@@ -147,7 +147,7 @@ WRONG = {
         (words, "Those are words"),
         (counted(alike=lambda name: name[:2]), "Half of a name is not found"),
         (counted(alike=lambda name: name[1:]), "the type is not"),
-        (counted(turn=True), "interchanged"),
+        (counted(turn=True), "swapped"),
         (counted(lambda labels: names_of(labels, glued=True)), "A second B begins"),
         (counted(lambda labels: names_of(labels, ends=False)), "Nothing comes after"),
         (counted(lambda labels: {name[0] for name in names_of(labels)}), "Half of a name"),

@@ -185,7 +185,7 @@ def _named(name):
         (lambda path: None, "no file"),
         (lambda path: path.mkdir(), "missing or empty"),
         (lambda path: write_zip(path, sums=""), "missing or empty"),
-        (lambda path: write_zip(path, sums="nonsense"), "no hash and name"),
+        (lambda path: write_zip(path, sums="nonsense"), "not a hash and a name"),
         (_named("data/../../escaped.txt"), "data/../../escaped.txt, or it would leave its folder"),
         (_named("data//tmp/escaped.txt"), "data//tmp/escaped.txt, or it would leave its folder"),
     ],

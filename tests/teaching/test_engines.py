@@ -97,7 +97,7 @@ def test_privileges_are_gone_and_do_not_come_back(bubblewrap):
 @pytest.mark.parametrize("engine", ["docker", "podman", "bwrap"])
 def test_engine_that_is_not_there_is_an_error(monkeypatch, engine):
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ConfigError, match="cannot be shut in") as caught:
+    with pytest.raises(ConfigError, match="cannot be confined") as caught:
         find_isolation(engine, "an-image")
     assert f"no {engine}" in caught.value.found and "apt-get install bubblewrap" in caught.value.do
 

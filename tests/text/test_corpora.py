@@ -242,6 +242,6 @@ def test_conll_s_misc_is_called_other_and_empty_sentences_are_left_out(hub):
 
 def test_without_a_network_and_a_cache_it_says_what_to_do(no_network, no_waiting, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(DataError, match="could not be had") as error:
+    with pytest.raises(DataError, match="could not be loaded") as error:
         read_entities(FULL)
     assert 'profile="quick"' in str(error.value)

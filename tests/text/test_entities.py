@@ -60,7 +60,7 @@ def test_predictions_of_words_come_back_by_sentence(result):
 
 @pytest.mark.parametrize("sentences", [SENTENCES[:2], SENTENCES[::-1]])
 def test_predictions_for_other_sentences_are_an_error(result, sentences):
-    with pytest.raises(DataError, match="not about these sentences"):
+    with pytest.raises(DataError, match="not belong to these sentences"):
         labels_by_sentence(result, sentences)
 
 

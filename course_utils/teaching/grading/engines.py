@@ -92,7 +92,7 @@ def find_isolation(engine: str | None = None, image: str | None = None) -> Isola
             return isolation
         failed.append(f"{name}: {problem}")
     raise ConfigError(
-        "Submissions cannot be shut in.",
+        "Submissions cannot be confined.",
         where=f"--engine {engine or ENGINES[0]}",
         expected="docker or podman with an image that has the course's packages, or bubblewrap on Linux, "
         "where users may make namespaces; without them an ordinary user, or root, who needs setpriv, and a "

@@ -107,7 +107,7 @@ def read_results(output: Path) -> list[Graded]:
     raise ConfigError(
         "The marks cannot be written there.",
         where=output,
-        expected="an empty folder, or one with an earlier grading as it was written, to go on with",
+        expected="an empty folder, or one with an earlier grading, unchanged, to go on with",
         found=found,
         do="Choose another folder with --output.",
     ) from problem
