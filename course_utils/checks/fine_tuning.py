@@ -100,7 +100,7 @@ def _groups_mistake(model: nn.Module, groups: list[dict], lr: float) -> str | No
     for group in groups:
         parameters = group["params"]
         for parameter in [parameters] if isinstance(parameters, torch.Tensor) else list(parameters):
-            name = names.get(id(parameter), "something that is no parameter of the network")
+            name = names.get(id(parameter), "something that is not a parameter of the network")
             if name in rates:
                 return (
                     f"{name} is in two groups. An optimizer refuses that: which of the rates should it take?"

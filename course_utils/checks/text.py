@@ -20,9 +20,7 @@ def padding_mask(answer):
         ids = torch.where(IDS == 0, pad, IDS)
         value = ask_value(answer, ids.clone(), pad)
         if not isinstance(value, torch.Tensor) or value.shape != ids.shape:
-            raise Wrong(
-                f"A tensor of the shape {list(ids.shape)} is asked for, and this is {describe(value)}."
-            )
+            raise Wrong(f"Give a tensor of the shape {list(ids.shape)}; this is {describe(value)}.")
         own, wanted = value.float(), (ids != pad).float()
         if not torch.equal(own, wanted):
             raise Wrong(_mask_mistake(own, wanted, ids, pad))
@@ -55,8 +53,7 @@ def pooled_by_hand(answer):
         value = ask_value(answer, hidden.clone(), mask.clone())
         if not isinstance(value, torch.Tensor) or value.shape != (3, 4):
             raise Wrong(
-                f"For hidden states [3, 6, 4], three texts, a tensor [3, 4] is asked for, and this is "
-                f"{describe(value)}."
+                f"For hidden states [3, 6, 4], three texts, give a tensor [3, 4]; this is {describe(value)}."
             )
         weights = mask.unsqueeze(2).float()
         weighted = hidden * weights
@@ -153,9 +150,7 @@ def counted_names(answer):
         truth, answers = (text.split() for text in texts)
         numbers = [int(number) for number in ask_value(answer, list(truth), list(answers))]
         if len(numbers) != 3:
-            raise Wrong(
-                f"Three numbers are asked for (found, answered, there), and these are {len(numbers)}."
-            )
+            raise Wrong(f"Give three numbers (found, answered, there); these are {len(numbers)}.")
         words = [sum(label != "O" for label in labels) for labels in (answers, truth)]
         if numbers == wanted:
             continue

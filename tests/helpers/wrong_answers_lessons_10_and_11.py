@@ -133,7 +133,7 @@ WRONG = {
         (mean_with(lambda weights: 1), "That is the sum"),
         (mean_with(lambda weights: weights.sum()), "the whole batch"),
         (lambda hidden, mask: hidden[:, 0], "the first token alone"),
-        (lambda hidden, mask: hidden[mask == 1].mean(dim=0), "[3, 4] is asked for"),
+        (lambda hidden, mask: hidden[mask == 1].mean(dim=0), "give a tensor [3, 4]"),
     ],
     "aligned_labels": [
         (aligned(lambda ids, n: False), "long words count more often"),
@@ -151,7 +151,7 @@ WRONG = {
         (counted(lambda labels: names_of(labels, glued=True)), "A second B begins"),
         (counted(lambda labels: names_of(labels, ends=False)), "Nothing comes after"),
         (counted(lambda labels: {name[0] for name in names_of(labels)}), "Half of a name"),
-        (lambda truth, answers: (1, 1), "Three numbers"),
+        (lambda truth, answers: (1, 1), "Give three numbers"),
     ],
     "images_for_one": [
         (lambda batch, processes, parts: batch, "what do the other processes do?"),

@@ -213,7 +213,7 @@ def test_what_was_handed_in_instead_of_a_notebook_is_named(tmp_path):
     assert told["anna"] == "no notebook was handed in, but 01_small.py"
     assert told["carl"] == "nothing was handed in"
     assert [(one.lesson, one.problem) for one in found(tmp_path) if one.student == "ben"] == [
-        ("01_small", "it is no notebook but a .py file")
+        ("01_small", "it is not a notebook but a .py file")
     ]
 
 

@@ -74,7 +74,7 @@ def find_submissions(
         else:
             found += _opened(_student_of(entry, solutions), entry)
             if entry.suffix.lower() in OTHER_KINDS:
-                other = f"it is no notebook but a {entry.suffix} file"
+                other = f"it is not a notebook but a {entry.suffix} file"
                 found.append(Submission(_student_of(entry, solutions), entry, problem=other))
     if not found and not empty:
         raise ConfigError(
