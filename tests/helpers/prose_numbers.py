@@ -64,6 +64,8 @@ ALLOWED = """
 09 | 65,536 steps | 2 to the power of 16
 10 | 124 million | published
 10 | that had 1,200 | two classes of 600
+11 | Sixty thousand pictures | an example
+11 | sixty times as many files | 60,000 and 1,000 in the table below it
 11 | less than 0.00002 | tests/scale
 11 | March 2021 | published
 11 | fifteen to ninety times | ratios in the table above it
