@@ -38,7 +38,6 @@ PROFILES = {
     "full": {"dataset": "cifar10", "backbone": "resnet50"},
 }
 DATASETS = ("fashion_mnist_sample", "clipart", "fashion_mnist", "cifar10")
-MOST_NAMES = 100  # that an error lists
 REPOSITORY_FOLDER = Path(__file__).resolve().parent.parent
 MOST_NAMES = 100  # that an error lists
 PAPERMILL = "# Parameters\n"  # the first line of the cell that papermill puts in
