@@ -1,50 +1,54 @@
 """Checks of lesson 13: what an adapter counts, how it works and is merged, and what to hand over."""
 
+import copy
+
 import torch
 from torch import nn
 
-from course_utils.checks.values import as_names, as_number, close, describe, known_mistake
+from course_utils.checks.values import as_number, close, describe, known_mistake
 from course_utils.checks.verdict import Right, Wrong, ask_value, check
 
 
 @check(
-    begin="how many numbers have A and B, for one layer?",
+    begin="how many numbers do A and B have, for one layer?",
     expects="a function from a list of layers, each (inputs, outputs), and a rank to a whole number",
 )
 def lora_parameters(answer):
     """Lesson 13: how many numbers LoRA trains, beside some linear layers."""
-    for layers, rank in (([(300, 50)], 4), ([(384, 384), (384, 1536), (1536, 384)], 8)):
+    for layers, rank in (([(300, 50)], 4), ([(384, 384), (384, 384), (768, 3072)], 8)):
         truth = sum(rank * (inputs + outputs) for inputs, outputs in layers)
         value = as_number(ask_value(answer, list(layers), rank))
         if value is None:
-            raise Wrong("One whole number is asked for, and something else came back.")
+            raise Wrong("Your function should give one whole number, and gives something else.")
         if close(value, truth, 1e-9):
             continue
         weights = sum(inputs * outputs for inputs, outputs in layers)
         mistakes = {
             "Those are the numbers of the frozen weights, which are not trained.": weights,
             "Those are all numbers; only A and B are trained.": weights + truth,
-            "LoRA beside a layer has no bias: A and B are all.": truth + sum(out for _, out in layers),
+            "LoRA has no bias: A and B are all there is.": truth + sum(out for _, out in layers),
             "A has r rows as long as the inputs, and B has r columns as long as the outputs: add them up, "
             "do not multiply inputs by outputs.": rank * weights,
-            "You count A alone, or B as if it were like A.": sum(2 * rank * inputs for inputs, _ in layers),
+            "You count B as if it were as large as A.": sum(2 * rank * inputs for inputs, _ in layers),
             "Where is B? You count A alone.": sum(rank * inputs for inputs, _ in layers),
             "Where is A? You count B alone.": sum(rank * outputs for _, outputs in layers),
             "Where is the rank? You count one row and one column.": truth / rank,
             "That is the first layer alone.": rank * sum(layers[0]),
+            "Two layers of one size are two: each has its own A and B.": rank * sum(map(sum, set(layers))),
+            "Give the number itself, not thousands.": truth / 1000,
         }
         hint = known_mistake(value, mistakes, lambda one, other: close(one, other, 1e-9))
         raise Wrong(
-            f"For the layers {layers} and rank {rank} you give {value:,.0f}. "
-            f"{hint or 'How many numbers has a matrix of r × inputs, and one of outputs × r?'}"
+            f"For the layers {layers} and rank {rank} you give {value:,.10g}. "
+            f"{hint or 'How many numbers does a matrix of r × inputs have, and one of outputs × r?'}"
         )
     yield Right("r times inputs and outputs together: it grows with a matrix's sides, not with its area.")
 
 
 def _layer() -> tuple[nn.Linear, torch.Tensor]:
-    """Return a linear layer and some inputs; it has fewer outputs than inputs, and a bias."""
+    """Return a linear layer and inputs [texts, tokens, 7]; it has fewer outputs than inputs, and a bias."""
     random = torch.Generator().manual_seed(5)
-    return nn.Linear(7, 3), torch.randn(4, 7, generator=random)
+    return nn.Linear(7, 3), torch.randn(2, 4, 7, generator=random)
 
 
 @check(
@@ -54,15 +58,15 @@ def _layer() -> tuple[nn.Linear, torch.Tensor]:
 def lora_layer(answer):
     """Lesson 13: a linear layer with LoRA beside it, as a class of its own."""
     linear, inputs = _layer()
-    weight, target = linear.weight.detach().clone(), linear(inputs).detach()
-    layer = ask_value(answer, linear, 2, 6)
+    old, target = copy.deepcopy(linear), linear(inputs).detach()
+    layer = ask_value(answer, linear, 2, 5)  # 5 / 2 is not 5 // 2
     if not isinstance(layer, nn.Module):
-        raise Wrong(f"A network is asked for, a class of nn.Module, and this is {describe(layer)}.")
+        raise Wrong(f"Give a subclass of nn.Module; what it makes is {describe(layer)}.")
     trained = {name: one for name, one in layer.named_parameters() if one.requires_grad}
-    if any(one is linear.weight or one is linear.bias for one in trained.values()):
+    if any(torch.equal(one, its) for one in trained.values() for its in (old.weight, old.bias)):
         raise Wrong("The old layer is still trainable: weight and bias must be frozen.")
     if not trained:
-        raise Wrong("Nothing is trainable. Are A and B of the class nn.Parameter?")
+        raise Wrong("Nothing is trainable. Are A and B of the class nn.Parameter, and not in a list?")
     count = sum(one.numel() for one in trained.values())
     if count != 2 * (7 + 3):
         raise Wrong(
@@ -79,8 +83,12 @@ def lora_layer(answer):
     if all(not one.any() for one in trained.values()):
         raise Wrong("Both matrices are zero. Then neither has a gradient, and nothing is ever learned.")
     _check_change(layer, trained, inputs, target)
-    if not torch.equal(linear.weight, weight):
-        raise Wrong("You change the weight of the old layer. The change stands beside it.")
+    if not torch.equal(linear.weight, old.weight):
+        raise Wrong("You change the weight of the old layer. The change stays beside it.")
+    if (output := layer(inputs)).requires_grad:
+        output.sum().backward()
+    if still := [name for name, one in trained.items() if one.grad is None or not one.grad.any()]:
+        raise Wrong(f"No gradient reaches {' and '.join(still)}: is there `data`, `detach` or `no_grad`?")
     yield Right("It begins as no change, learns, and leaves the old layer as it was.")
 
 
@@ -93,15 +101,16 @@ def _check_change(
             one.copy_(torch.randn(one.shape, generator=torch.Generator().manual_seed(one.numel())))
         first, second = _as_a_and_b(trained)
         change, plain = layer(inputs) - target, inputs @ first.T @ second.T
-    if torch.allclose(change, 3.0 * plain, atol=1e-4):
+    if torch.allclose(change, 2.5 * plain, atol=1e-4):
         return
     mistakes = {
         "Where is alpha / r? You add B A as it is.": plain,
-        "You multiply by alpha alone: it is divided by the rank.": 6.0 * plain,
-        "You multiply by the rank; alpha is divided by it.": 12.0 * plain,
-        "You divide by alpha; it is rank and not alpha that divides.": plain / 3.0,
+        "You multiply by alpha alone: it is divided by the rank.": 5.0 * plain,
+        "You multiply by the rank; alpha is divided by it.": 10.0 * plain,
+        "You divide by alpha; it is rank and not alpha that divides.": plain / 2.5,
+        "You round alpha / r to a whole number: // is not /.": 2.0 * plain,
         "A and B change nothing. Does forward use them?": torch.zeros_like(plain),
-        "The old layer is missing, once A and B are not zero.": 3.0 * plain - target,
+        "The old layer is missing, once A and B are not zero.": 2.5 * plain - target,
     }
     hint = known_mistake(change, mistakes, lambda one, other: torch.allclose(one, other, atol=1e-4))
     raise Wrong(hint or "With numbers in A and B, the output is not the old one plus alpha / r times B A.")
@@ -129,39 +138,43 @@ def merged_layer(answer):
     before = {name: tensor.detach().clone() for name, tensor in linear.state_dict().items()}
     merged = ask_value(answer, linear, a.clone(), b.clone(), 1.5)
     if not isinstance(merged, nn.Linear):
-        raise Wrong(f"A linear layer is asked for, and this is {describe(merged)}.")
+        raise Wrong(f"Give a linear layer; this is {describe(merged)}.")
     if any(not torch.equal(linear.state_dict()[name], tensor) for name, tensor in before.items()):
         raise Wrong(
             "The layer that you were given has changed. Whoever calls you twice adds the adapter twice: "
             "make a copy first."
         )
     weight, bias = before["weight"], before["bias"]
-    if merged.weight.shape != weight.shape:
-        raise Wrong(f"The weight should be {list(weight.shape)} as before, not {list(merged.weight.shape)}.")
+    if describe(merged.weight.data) != describe(weight):
+        raise Wrong(f"The weight should be {describe(weight)} as before, not {describe(merged.weight.data)}.")
     if merged.bias is None or not torch.allclose(merged.bias, bias):
-        raise Wrong("The bias is another one. An adapter changes the weight only, and the bias goes along.")
+        raise Wrong(
+            "The bias is not that of the old layer. An adapter changes only the weight; copy the bias."
+        )
     change = merged.weight.detach() - weight
     mistakes = {
         "Where is the scale?": b @ a,
         "Nothing was added.": torch.zeros_like(change),
         "You divide by the scale; it multiplies.": (b @ a) / 1.5,
+        "You divide by the rank, too. The scale is all: it is alpha / r.": 0.75 * (b @ a),
+        "You use the scale twice.": 2.25 * (b @ a),
         "You take the change away; it is added.": -1.5 * (b @ a),
         "The weight is the change alone: the old one is missing.": 1.5 * (b @ a) - weight,
         "You scale the old weight, too.": 0.5 * weight + 1.5 * (b @ a),
     }
     if not torch.allclose(change, 1.5 * (b @ a), atol=1e-5):
         hint = known_mistake(change, mistakes, lambda one, other: torch.allclose(one, other, atol=1e-5))
-        raise Wrong(hint or "The new weight is not the old one and scale times B A more.")
+        raise Wrong(hint or "The new weight is not the old one plus scale times B A.")
     with torch.no_grad():
         same = torch.allclose(merged(inputs), linear(inputs) + 1.5 * (inputs @ a.T) @ b.T, atol=1e-5)
     if not same:
-        raise Wrong("The weight is right, and the outputs are others. Is it still a plain linear layer?")
+        raise Wrong("The weight is right, and the outputs are not. Is it still a plain linear layer?")
     yield Right("The same outputs with one multiplication, and the old layer is still there.")
 
 
 _CASES = {
     "clinic": (
-        "LoRA",
+        "lora",
         {
             "head": "Its paired interval for LoRA lies above 0: something would be given away.",
             "everything": "Its file is above the limit, and it is not shown to be better than LoRA.",
@@ -170,14 +183,14 @@ _CASES = {
     "shop": (
         "head",
         {
-            "LoRA": "The interval holds 0: it is not shown to be better, and the head costs less.",
+            "lora": "The interval holds 0: it is not shown to be better, and the head costs less.",
             "everything": "The interval holds 0: it is not shown to be better, and it costs most of all.",
         },
     ),
     "archive": (
         "head",
         {
-            "LoRA": "The interval lies below 0: LoRA is worse there.",
+            "lora": "The interval lies below 0: LoRA is worse there.",
             "everything": "A mean above 0 is not enough: the interval holds 0.",
         },
     ),
@@ -185,7 +198,7 @@ _CASES = {
         "everything",
         {
             "head": "Both intervals lie above 0, and there is no limit for the file.",
-            "LoRA": "Its interval lies above 0, and that of everything above LoRA's.",
+            "lora": "Its interval lies above 0, and that of everything above LoRA's.",
         },
     ),
 }
@@ -197,12 +210,14 @@ _CASES = {
 )
 def what_to_hand_over(answer):
     """Lesson 13: from paired intervals and sizes of files, what to hand over in four cases."""
+    answer = {str(case).lower(): way for case, way in dict(answer).items()}
+    hints = []
     for case, (right, mistakes) in _CASES.items():
         if case not in answer:
             raise Wrong(f"{case} is missing from your dictionary.")
-        given = next(iter(as_names(answer[case])), None)
-        if given == right:
-            continue
-        yield f"{case}: {mistakes.get(given, f'{given!r} is none of head, LoRA and everything.')}"
-    if all(answer[case] == right for case, (right, _) in _CASES.items()):
-        yield Right("What costs more has to show that it is better; a mean alone shows nothing.")
+        ways = answer[case] if isinstance(answer[case], list | tuple | set) else [answer[case]]
+        given = [str(way).strip().lower() for way in ways]
+        if given != [right]:
+            other = f"name one of head, LoRA and everything, not {describe(answer[case])}."
+            hints.append(f"{case}: {mistakes.get(' '.join(given), other)}")
+    yield from hints or [Right("What costs more has to show that it is better; a mean alone shows nothing.")]

@@ -4,10 +4,11 @@ from functools import partial
 
 import torch
 
-from course_utils.checks.values import describe, known_mistake
-from course_utils.checks.verdict import Right, Wrong, ask_value, check
+from course_utils.checks.values import describe, first_difference, known_mistake
+from course_utils.checks.verdict import Right, Wrong, as_numbers, ask_value, check
 
-IDS = torch.tensor([[101, 7, 9, 102, 0, 0], [101, 5, 102, 0, 0, 0], [101, 4, 8, 3, 6, 102]])
+# Padding on the right, padding on the left, and a pair of texts without any
+IDS = torch.tensor([[101, 7, 9, 102, 0, 0], [0, 0, 0, 101, 5, 102], [101, 4, 102, 3, 6, 102]])
 
 
 @check(
@@ -16,9 +17,13 @@ IDS = torch.tensor([[101, 7, 9, 102, 0, 0], [101, 5, 102, 0, 0, 0], [101, 4, 8, 
 )
 def padding_mask(answer):
     """Lesson 10: the attention mask of a padded batch."""
-    for pad in (0, 1):
-        ids = torch.where(IDS == 0, pad, IDS)
-        value = ask_value(answer, ids.clone(), pad)
+    # As BERT numbers its tokens, and as RoBERTa does: there 0 begins a text, and 1 is the padding
+    for pad, first in ((0, 101), (1, 0)):
+        ids = torch.where(IDS == 0, pad, torch.where(IDS == 101, first, IDS))
+        given = ids.clone()
+        value = ask_value(answer, given, pad)
+        if not torch.equal(given, ids):
+            raise Wrong("You write into `ids`, which the network still has to read: make a new tensor.")
         if not isinstance(value, torch.Tensor) or value.shape != ids.shape:
             raise Wrong(f"Give a tensor of the shape {list(ids.shape)}; this is {describe(value)}.")
         own, wanted = value.float(), (ids != pad).float()
@@ -30,8 +35,12 @@ def padding_mask(answer):
 def _mask_mistake(own: torch.Tensor, wanted: torch.Tensor, ids: torch.Tensor, pad: int) -> str:
     if torch.equal(own, 1 - wanted):
         return "It is the wrong way round: 1 means that a token is looked at, 0 that it is padding."
-    if pad != 0 and (own == 1).all():
+    if torch.equal(own, (ids != 0).float()):
         return "Here the padding has the number 1, and you look at it: ask for `pad`, not for 0."
+    if torch.equal(own, wanted * (ids != 0)):
+        return "Where the padding has the number 1, 0 is a token like any other: ask for `pad` alone."
+    if torch.equal(own, (torch.arange(ids.shape[1]) < wanted.sum(dim=1, keepdim=True)).float()):
+        return "Some tokenizers put the padding on the left: ask each token, not how many there are."
     if torch.equal(own, wanted * (IDS != 101) * (IDS != 102)):
         return "[CLS] and [SEP] are tokens like any other here; only padding is left out."
     if (own == 1).all():
@@ -63,6 +72,8 @@ def pooled_by_hand(answer):
             "The padding is set to 0 and yet counted: divide by how many tokens count in each text.": padded,
             "That is the sum. A long text would have larger features than a short one: divide.": total,
             "That is the first token alone, [CLS]. Some models do that, not this one.": hidden[:, 0],
+            "That is the last token alone. Take the mean of all that count.": hidden[:, -1],
+            "You divide by the root of how many tokens count. Divide by how many.": total / count.sqrt(),
             "You divide by the tokens of the whole batch. Each text has its own number.": total / count.sum(),
             "That is the largest number of each column, not the mean.": weighted.amax(dim=1),
         }
@@ -87,9 +98,10 @@ def aligned_labels(answer):
         ([1, 2, 0], [None, 0, 0, 1, 2, 2, None]),
         ([4, 4], [None, 0, 1, None]),
         ([0, 3, 0, 5], [None, 0, 1, 1, 1, 2, 3, None, None, None]),
+        ([3], [0, 0]),  # a tokenizer without [CLS] and [SEP]
     ):
         value = ask_value(answer, list(labels), list(word_ids))
-        own = [int(label) if label is not None else None for label in value]
+        own = [label.item() if hasattr(label, "item") else label for label in value]
         every = [IGNORED if word is None else labels[word] for word in word_ids]
         if own != _where_changed(every, word_ids, [None, *word_ids]):
             hint = _alignment_mistake(own, every, word_ids)
@@ -106,6 +118,8 @@ def _where_changed(labels: list, own: list, neighbours: list) -> list:
 def _alignment_mistake(own: list, every: list, word_ids: list) -> str:
     if len(own) != len(word_ids):
         return f"Give one label for each of the {len(word_ids)} tokens."
+    if odd := [label for label in own if label not in (*every, IGNORED)]:
+        return f"{odd[0]!r} is no label: a token gets its word's label, or the number {IGNORED}."
     if any(label != IGNORED for label, word in zip(own, word_ids, strict=True) if word is None):
         return f"A token of no word (None) has no label: it gets {IGNORED}, which the loss leaves out."
     if own == every:
@@ -113,30 +127,42 @@ def _alignment_mistake(own: list, every: list, word_ids: list) -> str:
     if own == _where_changed(every, word_ids, [*word_ids[1:], None]):
         return "That is the last token of each word; take the first."
     wanted = _where_changed(every, word_ids, [None, *word_ids])
-    if any(mine == 0 and label == IGNORED for mine, label in zip(own, wanted, strict=True)):
+    if any(
+        mine == 0 != its and right == IGNORED for mine, its, right in zip(own, every, wanted, strict=True)
+    ):
         return f"0 is a label: it means no name. A token that has none gets {IGNORED}."
     if own == _where_changed(wanted, wanted, [None, *wanted]):
         return "Two neighbours may have the same label and still be two words: compare words, not labels."
-    return "Compare each token's word with that of the token before it."
+    place = first_difference(own, wanted) - 1
+    if wanted[place] == IGNORED:
+        return f"The token at word_ids[{place}] goes on with a word, and gets {IGNORED}."
+    return f"The token at word_ids[{place}] begins word {word_ids[place]}, whose label is {wanted[place]}."
 
 
 # What a case is about, the truth, the answer, and the right count: names found, answered and there
 NAMES = (
+    ("The same type twice, once found", "B-LOC O B-LOC O", "B-LOC O O O", [1, 1, 2]),
     ("Both names, as they are", "B-PER I-PER O B-LOC O", "B-PER I-PER O B-LOC O", [2, 2, 2]),
     ("Half of a name", "B-PER I-PER O O", "B-PER O O O", [0, 1, 1]),
+    ("The second half of a name", "B-LOC I-LOC O", "O B-LOC O", [0, 1, 1]),
+    ("A name that goes on too long", "B-PER I-PER O O", "B-PER I-PER I-PER O", [0, 1, 1]),
     ("A whole name with another type", "B-ORG I-ORG O", "B-LOC I-LOC O", [0, 1, 1]),
     ("Two names without a word between them", "B-LOC B-LOC O", "B-LOC B-LOC O", [2, 2, 2]),
-    ("A name that was missed", "O B-PER O", "O O O", [0, 0, 1]),
+    ("A name right behind one that is found", "B-LOC O O", "B-LOC B-PER O", [1, 2, 1]),
+    ("A name that was missed", "B-PER O B-LOC O", "O O B-LOC O", [1, 1, 2]),
     ("A name where there is none", "O O O", "O B-ORG O", [0, 1, 0]),
     ("A name at the end of the sentence", "O B-LOC I-LOC", "O B-LOC I-LOC", [1, 1, 1]),
-    ("The same type twice, once found", "B-LOC O B-LOC", "B-LOC O O", [1, 1, 2]),
 )
+# What a usual mistake counts in a case, and its hint
 _HINTS = {
-    "Two names without a word between them": "A second B begins a second name, even right behind the first.",
-    "A name at the end of the sentence": "Nothing comes after the last word to end the name: think of it "
-    "yourself.",
-    "The same type twice, once found": "Two names of one type are two names: does your list, or set, keep "
-    "where they stand?",
+    "The same type twice, once found": ([1, 1, 1], "Two names of one type are two: keep where they stand."),
+    "Half of a name": ([1, 1, 1], "Half of a name is not found: both ends and the type must be right."),
+    "The second half of a name": ([1, 1, 1], "The last word is right, but the first is not: not found."),
+    "A name that goes on too long": ([1, 1, 1], "The first word is right, but the last is not: not found."),
+    "A whole name with another type": ([1, 1, 1], "The words are right, but the type is not: not found."),
+    "Two names without a word between them": ([1, 1, 1], "A second B begins a second name, even there."),
+    "A name right behind one that is found": ([0, 2, 1], "A name ends where no I- follows, whatever does."),
+    "A name at the end of the sentence": ([0, 0, 0], "Nothing comes after the last word to end the name."),
 }
 
 
@@ -148,21 +174,19 @@ def counted_names(answer):
     """Lesson 10: how many names were found, answered and there in one sentence."""
     for case, *texts, wanted in NAMES:
         truth, answers = (text.split() for text in texts)
-        numbers = [int(number) for number in ask_value(answer, list(truth), list(answers))]
-        if len(numbers) != 3:
-            raise Wrong(f"Give three numbers (found, answered, there); these are {len(numbers)}.")
+        numbers = list(as_numbers(ask_value(answer, list(truth), list(answers)), 3))
         words = [sum(label != "O" for label in labels) for labels in (answers, truth)]
         if numbers == wanted:
             continue
         if numbers[1:] == words != wanted[1:]:
             hint = "Those are words. A name of two words is one name."
-        elif numbers[0] > wanted[0] and case == "Half of a name":
-            hint = "Half of a name is not found: first word, last word and type must be right."
-        elif numbers[0] > wanted[0] and case == "A whole name with another type":
-            hint = "The words are right, but the type is not: such a name does not count as found."
+        elif any(number % 1 for number in numbers):
+            hint = "Those are shares. Give whole numbers."
         elif numbers == [wanted[0], wanted[2], wanted[1]]:
             hint = "The last two are swapped: first how many were answered, then how many are there."
         else:
-            hint = _HINTS.get(case, f"{wanted[1]} were answered and {wanted[2]} are there.")
-        raise Wrong(f"{case}: true {truth}, answered {answers}. You count {numbers}. {hint}")
+            mistaken, known = _HINTS.get(case, (None, None))
+            hint = known if numbers == mistaken else f"Answered: {wanted[1]}, there: {wanted[2]}."
+        counts = ", ".join(f"{number:g}" for number in numbers)
+        raise Wrong(f"{case}: true {truth}, answered {answers}. You count {counts}. {hint}")
     yield Right("A name is found when both of its ends and its type are right.")

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -47,6 +48,86 @@ class OfLayers(nn.Module):
 
     def forward(self, x):
         return self.linear(x) + self.alpha / self.rank * self.b(self.a(x))
+
+
+class Merging(nn.Module):
+    """The same with a copy of the old layer, kept as buffers, and one multiplication."""
+
+    def __init__(self, linear, rank, alpha):
+        super().__init__()
+        self.register_buffer("weight", linear.weight.detach().clone())
+        self.register_buffer("bias", linear.bias.detach().clone())
+        self.pair = nn.ParameterDict(
+            {"A": torch.randn(rank, linear.in_features), "B": torch.zeros(linear.out_features, rank)}
+        )
+        self.scale = alpha / rank
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight + self.scale * self.pair["B"] @ self.pair["A"], self.bias)
+
+
+class InTheLayer(nn.Linear):
+    """The same as a linear layer of its own, with the numbers of the old one."""
+
+    def __init__(self, linear, rank, alpha):
+        super().__init__(linear.in_features, linear.out_features)
+        self.load_state_dict(linear.state_dict())
+        self.requires_grad_(False)
+        self.lora = nn.Sequential(
+            nn.Linear(linear.in_features, rank, bias=False), nn.Linear(rank, linear.out_features, bias=False)
+        )
+        nn.init.zeros_(self.lora[1].weight)
+        self.scale = alpha / rank
+
+    def forward(self, x):
+        return super().forward(x) + self.scale * self.lora(x)
+
+
+def beside(forward):
+    """Return a maker of layers whose forward is a function of the layer and its inputs."""
+
+    def make(linear, rank, alpha):
+        layer = Layer(linear, rank, alpha)
+        layer.forward = lambda x: forward(layer, x)
+        return layer
+
+    return make
+
+
+def of_a_copy(linear, rank, alpha):
+    layer = Layer(linear, rank, alpha)
+    layer.linear = copy.deepcopy(linear).requires_grad_(True)
+    return layer
+
+
+def with_a_free_bias(linear, rank, alpha):
+    layer = Layer(linear, rank, alpha)
+    linear.bias.requires_grad_(True)
+    return layer
+
+
+def with_a_frozen_a(linear, rank, alpha):
+    layer = Layer(linear, rank, alpha)
+    layer.A.requires_grad_(False)
+    return layer
+
+
+def in_a_list(linear, rank, alpha):
+    layer = Layer(linear, rank, alpha)
+    layer.both = [layer.A, layer.B]
+    del layer.A, layer.B
+    layer.forward = lambda x: linear(x) + layer.factor * (x @ layer.both[0].T @ layer.both[1].T)
+    return layer
+
+
+def without_grad(layer, x):
+    with torch.no_grad():
+        return Layer.forward(layer, x)
+
+
+def into_the_weight(layer, x):
+    layer.linear.weight.data += layer.factor * (layer.B @ layer.A).detach()
+    return layer.linear(x) + 0 * (layer.A.sum() + layer.B.sum())
 
 
 def with_factor(factor):
@@ -118,6 +199,48 @@ def made_anew(linear, a, b, scale):
     return merged.requires_grad_(False)
 
 
+def by_hand(linear, a, b, scale):
+    merged = nn.Linear(linear.in_features, linear.out_features)
+    merged.weight, merged.bias = (
+        nn.Parameter(linear.weight + scale * (b @ a)),
+        nn.Parameter(linear.bias.clone()),
+    )
+    return merged
+
+
+def from_outputs(linear, a, b, scale):
+    """Ask the adapted layer for the outputs of the unit vectors."""
+    merged = copy.deepcopy(linear)
+    units = torch.eye(linear.in_features)
+    with torch.no_grad():
+        merged.weight.copy_((linear(units) - linear.bias + scale * units @ a.T @ b.T).T)
+    return merged
+
+
+def shallow(linear, a, b, scale):
+    merged = copy.copy(linear)
+    merged.weight = nn.Parameter(linear.weight + scale * b @ a)
+    return merged
+
+
+def with_new_bias(linear, a, b, scale):
+    merged = nn.Linear(linear.in_features, linear.out_features)
+    merged.weight.data = linear.weight.data + scale * b @ a
+    return merged
+
+
+def with_scaled_bias(linear, a, b, scale):
+    merged = merge(linear, a, b, scale)
+    merged.bias.data *= scale
+    return merged
+
+
+def adapted_twice(linear, a, b, scale):
+    merged = merge(linear, a, b, scale)
+    merged.forward = lambda x: nn.Linear.forward(merged, x) + scale * x @ a.T @ b.T
+    return merged
+
+
 def in_place(linear, a, b, scale):
     linear.weight.data += scale * b @ a
     return linear
@@ -138,10 +261,31 @@ RIGHT = {
         (count,),
         (lambda layers, rank: torch.tensor([rank * sum(layer) for layer in layers]).sum(),),
         (lambda layers, rank: float(rank * sum(map(sum, layers))),),
+        (lambda layers, rank: np.int64(rank) * np.array(layers).sum(),),
+        (
+            lambda layers, rank: sum(
+                nn.Linear(inputs, rank, bias=False).weight.numel()
+                + nn.Linear(rank, outputs, bias=False).weight.numel()
+                for inputs, outputs in layers
+            ),
+        ),
     ],
-    "lora_layer": [(Layer,), (Turned,), (OfLayers,)],
-    "merged_layer": [(merge,), (made_anew,)],
-    "what_to_hand_over": [(CASES,), ({case: [way] for case, way in CASES.items()},)],
+    "lora_layer": [
+        (Layer,),
+        (Turned,),
+        (OfLayers,),
+        (Merging,),
+        (InTheLayer,),
+        (lambda *given: Layer(*given, begin=lambda *shape: torch.zeros(shape)),),
+    ],
+    "merged_layer": [(merge,), (made_anew,), (by_hand,), (from_outputs,)],
+    "what_to_hand_over": [
+        (CASES,),
+        ({case: [way] for case, way in CASES.items()},),
+        ({case: way.lower() for case, way in CASES.items()},),
+        ({case.title(): f" {way.upper()} " for case, way in CASES.items()},),
+        (dict(reversed(CASES.items())) | {"another": "head"},),
+    ],
 }
 
 WRONG = {
@@ -156,7 +300,20 @@ WRONG = {
         (lambda layers, rank: rank * sum(a for a, _ in layers), "Where is B?"),
         (lambda layers, rank: rank * sum(b for _, b in layers), "Where is A?"),
         (lambda layers, rank: count(layers, 1), "Where is the rank?"),
-        (lambda layers, rank: [count([layer], rank) for layer in layers], "One whole number"),
+        (lambda layers, rank: [count([layer], rank) for layer in layers], "one whole number"),
+        (lambda layers, rank: count(set(layers), rank), "Two layers of one size are two"),
+        (lambda layers, rank: count(layers[:1], rank), "the first layer alone"),
+        (lambda layers, rank: len(layers) * count(layers[:1], rank), "How many numbers"),
+        (lambda layers, rank: count(layers, rank) / len(layers), "How many numbers"),
+        (lambda layers, rank: count(layers, rank) / 1000, "not thousands"),
+        (lambda layers, rank: count(layers, rank) + rank * rank * len(layers), "you give 1,416"),
+        (lambda layers, rank: count(layers, 4), "How many numbers"),
+        (lambda layers, rank: sum(rank * a + b for a, b in layers), "you give 1,250"),
+        (lambda layers, rank: sum(2 * rank * a for a, _ in layers), "as large as A"),
+        (lambda layers, rank: sum(2 * rank * b for _, b in layers), "How many numbers"),
+        (lambda layers, rank: sum(rank * a * rank * b for a, b in layers), "How many numbers"),
+        (lambda layers, rank: f"{count(layers, rank):,}", "one whole number"),
+        (lambda layers, rank: print(count(layers, rank)), "gives back None"),
     ],
     "lora_layer": [
         (thawed, "must be frozen"),
@@ -170,18 +327,65 @@ WRONG = {
         (with_factor(lambda rank, alpha: alpha * rank), "multiply by the rank"),
         (with_factor(lambda rank, alpha: rank / alpha), "rank and not alpha"),
         (unused, "Does forward use them?"),
-        (lambda linear, rank, alpha: linear.weight, "a class of nn.Module"),
+        (lambda linear, rank, alpha: linear.weight, "a subclass of nn.Module"),
+        (with_factor(lambda rank, alpha: alpha // rank), "to a whole number"),
+        (with_factor(lambda rank, alpha: alpha / rank**0.5), "alpha / r times"),
+        (with_factor(lambda rank, alpha: 1 / rank), "alpha / r times"),
+        (of_a_copy, "still trainable"),
+        (with_a_free_bias, "still trainable"),
+        (with_a_frozen_a, "you train 6 numbers"),
+        (in_a_list, "in a list"),
+        (beside(without_grad), "No gradient reaches"),
+        (
+            beside(lambda layer, x: layer.linear(x) + layer.factor * (x @ layer.A.T.detach() @ layer.B.T)),
+            "No gradient reaches A",
+        ),
+        (
+            beside(lambda layer, x: layer.linear(x) + layer.factor * (x @ layer.A.data.T @ layer.B.data.T)),
+            "No gradient reaches A and B",
+        ),
+        (beside(into_the_weight), "The change stays beside it"),
+        (beside(lambda layer, x: layer.factor * (x @ layer.A.T @ layer.B.T)), "Before any training"),
+        (
+            beside(lambda layer, x: layer.linear(x) + layer.factor * (x @ layer.A.T).relu() @ layer.B.T),
+            "alpha / r times",
+        ),
+        (
+            beside(lambda layer, x: (layer.linear(x), x @ layer.A.T @ layer.B.T)),
+            "The output should be a tensor",
+        ),
+        (beside(lambda layer, x: print(layer.linear(x).shape)), "gives back None"),
+        (
+            beside(lambda layer, x: layer.linear(x) + (layer.factor * layer.B.mm(layer.A).mm(x.t())).t()),
+            "stops",
+        ),
     ],
     "merged_layer": [
         (in_place, "adds the adapter twice"),
-        (loses_the_bias, "The bias is another one"),
+        (loses_the_bias, "The bias is not that of the old layer"),
         (merged_by(lambda weight, a, b, scale: weight + b @ a), "Where is the scale?"),
         (merged_by(lambda weight, a, b, scale: weight), "Nothing was added"),
         (merged_by(lambda weight, a, b, scale: scale * b @ a), "the old one is missing"),
         (merged_by(lambda weight, a, b, scale: weight - scale * b @ a), "it is added"),
         (merged_by(lambda weight, a, b, scale: weight + b @ a / scale), "it multiplies"),
-        (merged_by(lambda weight, a, b, scale: (weight + scale * b @ a).T), "[3, 7] as before"),
-        (lambda linear, a, b, scale: linear.weight + scale * b @ a, "A linear layer is asked for"),
+        (
+            merged_by(lambda weight, a, b, scale: (weight + scale * b @ a).T),
+            "a tensor [3, 7] of float32 as before",
+        ),
+        (lambda linear, a, b, scale: linear.weight + scale * b @ a, "Give a linear layer"),
+        (merged_by(lambda weight, a, b, scale: weight + scale * b @ a / len(a)), "divide by the rank"),
+        (merged_by(lambda weight, a, b, scale: weight + (scale * b) @ (scale * a)), "scale twice"),
+        (merged_by(lambda weight, a, b, scale: scale * weight + scale * b @ a), "scale the old weight"),
+        (merged_by(lambda weight, a, b, scale: weight + int(scale) * b @ a), "Where is the scale?"),
+        (merged_by(lambda weight, a, b, scale: weight + scale * b @ a + b @ a), "plus scale times B A"),
+        (merged_by(lambda weight, a, b, scale: weight + scale * a @ b), "stops"),
+        (merged_by(lambda weight, a, b, scale: (weight + scale * b @ a).double()), "float64"),
+        (shallow, "adds the adapter twice"),
+        (with_new_bias, "The bias is not that of the old layer"),
+        (with_scaled_bias, "The bias is not that of the old layer"),
+        (adapted_twice, "Is it still a plain linear layer?"),
+        (lambda linear, a, b, scale: nn.Sequential(linear, nn.Linear(7, 2)), "Give a linear layer"),
+        (lambda linear, a, b, scale: merge(linear, a, b, scale).state_dict(), "Give a linear layer"),
     ],
     "what_to_hand_over": [
         (dict.fromkeys(CASES, "everything"), "above the limit"),
@@ -190,7 +394,20 @@ WRONG = {
         (CASES | {"archive": "LoRA"}, "LoRA is worse"),
         (CASES | {"factory": "LoRA"}, "above LoRA's"),
         (CASES | {"clinic": "head"}, "given away"),
-        (CASES | {"shop": "biases"}, "none of head"),
+        (CASES | {"shop": "biases"}, "name one of head"),
         ({"shop": "head"}, "missing from your dictionary"),
+        (dict.fromkeys(CASES, "head"), "no limit for the file"),
+        (dict.fromkeys(CASES, "LoRA"), "LoRA is worse"),
+        (CASES | {"clinic": "everything"}, "above the limit"),
+        (CASES | {"shop": "LoRA"}, "not shown to be better"),
+        (CASES | {"factory": "head"}, "Both intervals lie above 0"),
+        (CASES | {"clinic": ["head", "LoRA"]}, "name one of head"),
+        (CASES | {"clinic": "head or LoRA"}, "name one of head"),
+        (CASES | {"shop": []}, "name one of head"),
+        (CASES | {"shop": None}, "name one of head"),
+        (CASES | {"shop": 4}, "name one of head"),
+        ({way: case for case, way in CASES.items()}, "clinic is missing"),
+        (list(CASES.values()), "a dictionary"),
+        (set(CASES), "a dictionary"),
     ],
 }

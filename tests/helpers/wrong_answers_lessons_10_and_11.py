@@ -1,7 +1,10 @@
 """Wrong answers to the exercises of lessons 10 and 11, and words of the hint that each must get."""
 
+import itertools
 import math
+import re
 
+import numpy as np
 import torch
 
 
@@ -11,6 +14,55 @@ def mean_with(divide):
         return (hidden * weights).sum(dim=1) / divide(weights)
 
     return pooled
+
+
+def of_real_tokens(hidden, mask, reduce):
+    """Return one list of numbers for each text, from the hidden states of its own tokens."""
+    return torch.stack([reduce(states[own == 1]) for states, own in zip(hidden, mask, strict=True)])
+
+
+def written_into(ids, pad):
+    real = ids != pad
+    ids[real], ids[~real] = 1, 0
+    return ids
+
+
+def written_over(ids, pad):
+    """Write the mask into the tokens, and look for the padding among ones."""
+    ids[ids != pad] = 1
+    ids[ids == pad] = 0
+    return ids
+
+
+def up_to_first(token):
+    """Return an answer for which a text ends at the first [SEP]."""
+    return lambda ids, pad: ((ids == token).cumsum(dim=1) - (ids == token).long() < 1) & (ids != pad)
+
+
+def of_so_many(ids, pad):
+    """Count each text's tokens, and take that many from the left."""
+    return torch.arange(ids.shape[1]) < (ids != pad).sum(dim=1, keepdim=True)
+
+
+def first_places(labels, word_ids):
+    """Find each word's first token by its number."""
+    places = {word_ids.index(number): label for number, label in enumerate(labels)}
+    return tuple(places.get(place, -100) for place in range(len(word_ids)))
+
+
+def seen(labels, word_ids):
+    """Give each word's label once, as a tensor."""
+    aligned, given = [], {None}
+    for word in word_ids:
+        aligned.append(-100 if word in given else labels[word])
+        given.add(word)
+    return torch.tensor(aligned)
+
+
+def after_the_first(labels, word_ids):
+    """Look at pairs of neighbours, and take the first token for [CLS]."""
+    pairs = itertools.pairwise(word_ids)
+    return [-100] + [-100 if word in (None, before) else labels[word] for before, word in pairs]
 
 
 def by_label(labels, word_ids):
@@ -46,6 +98,41 @@ def counted(names=names_of, alike=lambda name: name, turn=False):
         return [len(found), *(sizes[::-1] if turn else sizes)]
 
     return count
+
+
+def by_letters(labels):
+    """Join the labels to one text, and let a pattern find names; places are those of letters."""
+    return {(match[0], match.start()) for match in re.finditer(r"B-\S+(?: I-\S+)*", " ".join(labels))}
+
+
+def by_first_letters(labels):
+    """The same with one letter for each word, which is as good as a place."""
+    found = re.finditer("BI*", "".join(label[0] for label in labels))
+    return {(labels[match.start()][2:], *match.span()) for match in found}
+
+
+def from_each_begin(labels):
+    """Begin at each B-, and go on while there is an I-."""
+    for start, label in enumerate(labels):
+        if label[0] == "B":
+            inside = itertools.takewhile(lambda label: label[0] == "I", labels[start + 1 :])
+            yield label, start, len(list(inside))
+
+
+def found_if(right):
+    """Return an answer that goes over the true names, and asks whether each was answered rightly."""
+
+    def count(truth, answers):
+        there = names_of(truth)
+        found = sum(right(truth, answers, start, end) for _, start, end in there)
+        return found, len(names_of(answers)), len(there)
+
+    return count
+
+
+def shares(truth, answers):
+    found, named, there = counted()(truth, answers)
+    return [found / max(named, 1), found / max(there, 1), 2 * found / max(named + there, 1)]
 
 
 def words(truth, answers):
@@ -97,7 +184,29 @@ def planned(choose=min, named_by=rates, timed_by=rates, seconds=3600, price=1.0)
 
 
 RIGHT = {
-    "padding_mask": [(lambda ids, pad: ids != pad,), (lambda ids, pad: (ids != pad).float(),)],
+    "padding_mask": [
+        (lambda ids, pad: ids != pad,),
+        (lambda ids, pad: (ids != pad).float(),),
+        (lambda ids, pad: 1 - ids.eq(pad).int(),),
+        (lambda ids, pad: torch.where(ids == pad, 0.0, 1.0).double(),),
+        (lambda ids, pad: torch.tensor([[int(token != pad) for token in text] for text in ids.tolist()]),),
+        (lambda ids, pad: torch.sign((ids - pad).abs()),),
+    ],
+    "pooled_by_hand": [
+        (lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own.mean(dim=0)),),
+        (mean_with(lambda weights: weights.sum(dim=1).clamp(min=1e-9)),),
+        (lambda hidden, mask: hidden.masked_fill(mask[..., None] == 0, math.nan).nanmean(dim=1),),
+        (lambda hidden, mask: torch.einsum("btw,bt->bw", hidden, mask / mask.sum(dim=1, keepdim=True)),),
+        (lambda hidden, mask: ((mask / mask.sum(1, True)).unsqueeze(1).double() @ hidden.double())[:, 0],),
+    ],
+    "aligned_labels": [(first_places,), (seen,), (lambda *given: seen(*given).numpy(),)],
+    "counted_names": [
+        (counted(by_first_letters),),
+        (lambda *given: torch.tensor(counted()(*given)),),
+        (counted(lambda labels: set(from_each_begin(labels))),),
+        (lambda truth, answers: np.array(counted()(truth, answers)),),
+        (lambda truth, answers: map(float, counted()(truth, answers)),),
+    ],
     "images_for_one": [
         (lambda batch, processes, parts: math.ceil(batch / (processes * parts)),),
         (lambda batch, processes, parts: float(-(-batch // (processes * parts))),),
@@ -125,7 +234,19 @@ WRONG = {
         (lambda ids, pad: 0.5 + 0.5 * (ids != pad), "[1.0, 1.0, 1.0, 1.0, 0.5, 0.5]"),
         (lambda ids, pad: 2 * (ids != pad), "your mask is [2"),
         (lambda ids, pad: (ids != pad).long() * (ids != 7), "For the tokens [101, 7, 9, 102, 0, 0]"),
-        (lambda ids, pad: ids > 1 if pad == 0 else ids > 3, "For the tokens [101, 4, 8, 3, 6, 102], padded"),
+        (lambda ids, pad: ids > 1 if pad == 0 else ids > 3, "For the tokens [0, 7, 9, 102, 1, 1], padded"),
+        (up_to_first(102), "For the tokens [101, 4, 102, 3, 6, 102]"),
+        (of_so_many, "the padding on the left"),
+        (lambda ids, pad: (ids != 0) & (ids != pad), "0 is a token like any other"),
+        (written_into, "You write into `ids`"),
+        (written_over, "You write into `ids`"),
+        (lambda ids, pad: (ids == pad) * -1e9, "your mask is [-0.0"),
+        (lambda ids, pad: (ids != pad).tolist(), "Give a tensor of the shape [3, 6]"),
+        (lambda ids, pad: (ids != pad)[..., None], "Give a tensor of the shape [3, 6]"),
+        (lambda ids, pad: (ids != pad).any(dim=0), "Give a tensor of the shape [3, 6]"),
+        (lambda ids, pad: torch.where(ids != pad, ids, 0), "your mask is [101"),
+        (lambda ids, pad: ids / ids, "nan"),
+        (lambda ids: ids != 0, "stops"),
     ],
     "pooled_by_hand": [
         (lambda hidden, mask: hidden.mean(dim=1), "where is the mask?"),
@@ -134,6 +255,30 @@ WRONG = {
         (mean_with(lambda weights: weights.sum()), "the whole batch"),
         (lambda hidden, mask: hidden[:, 0], "the first token alone"),
         (lambda hidden, mask: hidden[mask == 1].mean(dim=0), "give a tensor [3, 4]"),
+        (mean_with(lambda weights: weights.sum(dim=1).sqrt()), "the root"),
+        (mean_with(lambda weights: weights.sum(dim=1).max()), "in each text"),
+        (mean_with(lambda weights: weights.sum(dim=1, keepdim=True)), "give a tensor [3, 4]"),
+        (lambda hidden, mask: hidden[:, -1], "the last token alone"),
+        (lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own[-1]), "Begin with one"),
+        (lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own.amax(dim=0)), "the largest"),
+        (
+            lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own.median(dim=0).values),
+            "Begin with one",
+        ),
+        (lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own[1:-1].sum(0)), "Begin with one"),
+        (
+            lambda hidden, mask: of_real_tokens(hidden, 1 - mask, lambda own: own.mean(dim=0)),
+            "which of its tokens",
+        ),
+        (lambda hidden, mask: (mask.float().softmax(1)[..., None] * hidden).sum(1), "Begin with one text"),
+        (lambda hidden, mask: (hidden * mask).mean(dim=1), "stops"),
+        (lambda hidden, mask: hidden.mean(dim=2), "a tensor [3, 6] of float32"),
+        (
+            lambda hidden, mask: torch.stack(
+                [h[: m.sum()].mean(0) for h, m in zip(hidden, mask, strict=True)]
+            ),
+            "which of its tokens count",
+        ),
     ],
     "aligned_labels": [
         (aligned(lambda ids, n: False), "long words count more often"),
@@ -142,6 +287,25 @@ WRONG = {
         (aligned(lambda ids, n: False, special=0), "A token of no word (None) has no label"),
         (aligned(lambda ids, n: ids[n] == ids[n - 1], skipped=0), "0 is a label"),
         (lambda labels, word_ids: labels, "for each of the 7 tokens"),
+        (aligned(lambda ids, n: n and ids[n] == ids[n - 1], skipped=-1), "-1 is no label"),
+        (aligned(lambda ids, n: n and ids[n] == ids[n - 1], skipped=100), "100 is no label"),
+        (aligned(lambda ids, n: n and ids[n] == ids[n - 1], skipped=None), "None is no label"),
+        (aligned(lambda ids, n: n and ids[n] == ids[n - 1], special=None), "None is no label"),
+        (aligned(lambda ids, n: not ids[n]), "word_ids[1] begins word 0"),
+        (
+            lambda labels, word_ids: [label or -100 for label in seen(labels, word_ids)],
+            "word_ids[4] begins word 2",
+        ),
+        (lambda labels, word_ids: seen([labels[-1], *labels], word_ids), "word_ids[1] begins word 0"),
+        (lambda labels, word_ids: [labels[n] for n, word in enumerate(word_ids)], "stops"),
+        (after_the_first, "word_ids[0] begins word 0"),
+        (aligned(lambda ids, n: ids[n] == ids[n - 1]), "word_ids[0] begins word 0"),
+        (lambda labels, word_ids: list(map(str, seen(labels, word_ids).tolist())), "'-100' is no label"),
+        (
+            lambda labels, word_ids: [label for label in seen(labels, word_ids) if label >= 0],
+            "of the 7 tokens",
+        ),
+        (lambda labels, word_ids: seen([label + 0.5 for label in labels], word_ids), "1.5 is no label"),
     ],
     "counted_names": [
         (words, "Those are words"),
@@ -150,8 +314,42 @@ WRONG = {
         (counted(turn=True), "swapped"),
         (counted(lambda labels: names_of(labels, glued=True)), "A second B begins"),
         (counted(lambda labels: names_of(labels, ends=False)), "Nothing comes after"),
-        (counted(lambda labels: {name[0] for name in names_of(labels)}), "Half of a name"),
-        (lambda truth, answers: (1, 1), "Give three numbers"),
+        (counted(lambda labels: {name[0] for name in names_of(labels)}), "Two names of one type"),
+        (lambda truth, answers: (1, 1), "should give 3 numbers"),
+        (counted(alike=lambda name: (name[0], name[2])), "The second half of a name"),
+        (
+            found_if(lambda truth, answers, start, end: truth[start : end + 1] == answers[start : end + 1]),
+            "goes on",
+        ),
+        (
+            found_if(lambda truth, answers, start, end: truth[start : end + 2] == answers[start : end + 2]),
+            "no I- follows",
+        ),
+        (
+            found_if(
+                lambda truth, answers, start, end: truth[start : start + 2] == answers[start : start + 2]
+            ),
+            "goes on",
+        ),
+        (
+            found_if(
+                lambda truth, answers, start, end: any(label != "O" for label in answers[start : end + 1])
+            ),
+            "Half of a name",
+        ),
+        (lambda truth, answers: (*counted()(truth, answers)[:2], len(truth)), "there: 2"),
+        (lambda truth, answers: [min(counted()(truth, answers)[1:]), *counted()(truth, answers)[1:]], "Half"),
+        (counted(by_letters), "A name that was missed"),
+        (shares, "Those are shares"),
+        (lambda truth, answers: names_of(truth) & names_of(answers), "should give 3 numbers"),
+        (lambda truth, answers: " ".join(map(str, counted()(truth, answers))), "should give 3 numbers"),
+        (lambda truth, answers: [[number] for number in words(truth, answers)], "should give 3 numbers"),
+        (lambda truth, answers: [names_of(truth) & names_of(answers), 2, 2], "should give 3 numbers"),
+        (counted(lambda labels: {name for name in names_of(labels) if name[1]}), "Answered: 1, there: 2"),
+        (
+            counted(lambda labels: {(label[2:], n) for n, label in enumerate(labels) if label[0] == "B"}),
+            "Half",
+        ),
     ],
     "images_for_one": [
         (lambda batch, processes, parts: batch, "what do the other processes do?"),
