@@ -129,4 +129,5 @@ def test_no_other_module_decides_on_a_precision_or_scales_gradients():
                 plain = name == "backward" and not arguments
                 if plain or name == "GradScaler" or ast.unparse(node.func) == "torch.autocast":
                     found.add(path.name)
-    assert found == {"acceleration.py", "loop.py"}  # a head alone learns in float32
+    # A head alone learns in float32; the check of a LoRA layer asks once where gradients arrive.
+    assert found == {"acceleration.py", "loop.py", "adapting.py"}
