@@ -1,4 +1,4 @@
-"""Lesson 10 as a whole: `quick` needs no network, and its stored table shows what the text says."""
+"""Lessons 10 and 13 as a whole: `quick` needs no network, and its stored table shows what the text says."""
 
 import json
 import subprocess
@@ -49,10 +49,11 @@ def run_without_sockets(sources: list[str], folder: Path) -> subprocess.Complete
 
 
 @pytest.mark.kernels
-def test_the_quick_lesson_opens_no_socket(monkeypatch):
+@pytest.mark.parametrize("lesson", ["10", "13"])
+def test_the_quick_lesson_opens_no_socket(lesson, monkeypatch):
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)  # it must not need them
-    (path,) = lesson_notebooks(["10"])
+    (path,) = lesson_notebooks([lesson])
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     sources = [cell.source for cell in cells]
     (place,) = (place for place, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", []))
