@@ -9,6 +9,7 @@ import html
 import io
 import json
 import tarfile
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,18 +83,29 @@ def read_rated_sentences(settings: Settings | None = None) -> pd.DataFrame:
     Raises:
         DataError: If the file is missing or damaged, or cannot be downloaded.
     """
+    if settings is None or settings.profile != "full":
+        return _with_ratings(_shipped_sentences())
+    return _with_ratings(_all_sentences(download(RATED_ARCHIVE, downloads_folder())))
+
+
+def _shipped_sentences() -> pd.DataFrame:
     shipped = pd.read_csv(_shipped("sentences.csv"), dtype={"id": str}, keep_default_na=False)
     shipped["ratings"] = shipped.ratings.map(lambda counts: tuple(map(int, counts.split())))
-    if settings is None or settings.profile != "full":
-        return _with_ratings(shipped)
+    return shipped
+
+
+@lru_cache(maxsize=1)  # a lesson asks for each domain by itself, and looking for twins takes long
+def _all_sentences(archive: Path) -> pd.DataFrame:
+    """Return the test sentences that ship, and for training all others of the archive that may be."""
+    shipped = _shipped_sentences()
     test = shipped[shipped.split == "test"]
-    table = read_archive(download(RATED_ARCHIVE, downloads_folder()))
+    table = read_archive(archive)
     table = table[~table.source.isin(source_of(test.id)) & (mean_rating(table.ratings).abs() >= LEAST_MEAN)]
     parts = [test]
     for domain, own in table.groupby("domain", sort=False):
         twin = (likeness(own.text, test.text[test.domain == domain]) >= NEAR_TWIN).sum(axis=1) > 0
         parts.append(own[~np.asarray(twin).ravel()].assign(split="train"))
-    return _with_ratings(pd.concat(parts, ignore_index=True))
+    return pd.concat(parts, ignore_index=True)
 
 
 def read_archive(path: Path) -> pd.DataFrame:
