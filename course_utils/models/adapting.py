@@ -14,7 +14,7 @@ from torch import nn
 
 from course_utils.data import check_finite, write_atomically
 from course_utils.errors import CheckpointError, CourseError
-from course_utils.models.freezing import check_trainable
+from course_utils.models.freezing import batchnorm_layers, check_trainable
 from course_utils.models.saving import hash_tensors
 
 
@@ -36,9 +36,8 @@ def thaw_batchnorm(model: nn.Module) -> None:
     frozen, `set_train_mode` leaves it in train mode: it normalises by the batch, and its running mean and
     variance become those of the new images.
     """
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.requires_grad_(True)
+    for module in batchnorm_layers(model):
+        module.requires_grad_(True)
 
 
 def trained_entries(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -124,9 +124,13 @@ def freeze_batchnorm(model: nn.Module) -> None:
     A thawed BatchNorm layer learns its own mean and variance anew, from the few images of each batch. If
     there are not many of them, those that it brought along from the pretraining are often the better ones.
     """
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.requires_grad_(False)
+    for module in batchnorm_layers(model):
+        module.requires_grad_(False)
+
+
+def batchnorm_layers(model: nn.Module) -> list[nn.Module]:
+    """Return the BatchNorm layers of a network, for inputs of any number of dimensions."""
+    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
 def set_train_mode(model: nn.Module) -> None:
