@@ -70,13 +70,16 @@ def lr_range_test(
     set_train_mode(network)
     rows = []
     batches = itertools.chain.from_iterable(batches_of(loader) for _ in itertools.repeat(None))
-    for images, labels in progress_bar(itertools.islice(batches, steps), total=steps, desc="learning rates"):
-        loss = nn.functional.cross_entropy(network(images.to(device)), labels.to(device))
-        rows.append({"lr": optimizer.param_groups[0]["lr"], "loss": loss.item()})
-        if not rows[-1]["loss"] <= 4 * rows[0]["loss"]:  # also true of what is not a number
-            break
-        optimizer.zero_grad()
-        accelerator.backward(loss)
-        optimizer.step()
-        schedule.step()
+    with progress_bar(total=steps, desc="learning rates") as bar:
+        for images, labels in itertools.islice(batches, steps):
+            loss = nn.functional.cross_entropy(network(images.to(device)), labels.to(device))
+            rows.append({"lr": optimizer.param_groups[0]["lr"], "loss": loss.item()})
+            bar.update()
+            if not rows[-1]["loss"] <= 4 * rows[0]["loss"]:  # also true of what is not a number
+                break
+            optimizer.zero_grad()
+            accelerator.backward(loss)
+            optimizer.step()
+            schedule.step()
+        bar.update(steps - len(rows))  # an early end is no fault; a bar that is not full is drawn as one
     return pd.DataFrame(rows)

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from torchvision.models import get_model
 
 import course_utils.training.learning_rates as learning_rates
+from course_utils.data import progress_bar
 from course_utils.errors import ConfigError
 from course_utils.models.freezing import freeze, thaw, trainable_parameters
 from course_utils.settings import Settings
@@ -110,11 +111,16 @@ def test_range_test_raises_the_rate_step_by_step_and_changes_nothing(resnet):
     assert all(parameter.grad is None for parameter in resnet.parameters())
 
 
-def test_range_test_ends_when_the_loss_explodes(resnet):
+def test_range_test_ends_when_the_loss_explodes_with_a_full_bar(resnet, monkeypatch):
+    bars = []
+    monkeypatch.setattr(
+        learning_rates, "progress_bar", lambda **given: bars.append(progress_bar(**given)) or bars[-1]
+    )
     table = lr_range_test(resnet, Noise(), Settings(batch_size=8, device="cpu"), highest=1e4, steps=30)
     assert len(table) < 30
     assert not table.loss.iloc[-1] <= 4 * table.loss.iloc[0]
     assert (table.loss.iloc[:-1] <= 4 * table.loss.iloc[0]).all()
+    assert [(bar.n, bar.total) for bar in bars] == [(30, 30)]
 
 
 @pytest.mark.parametrize(
