@@ -2,6 +2,8 @@
 
 import math
 import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from small_networks import Pictures, SmallNet, same, some_settings, state
 from torch import nn
 from torchvision.models import resnet18
 
+from course_utils.data import backbone_weights, load_splits
 from course_utils.data.loaders import make_loader
 from course_utils.errors import ConfigError, DataError, TrainingError
+from course_utils.models import load_backbone, replace_head
 from course_utils.models.freezing import freeze
+from course_utils.settings import Settings
 from course_utils.training import loop as training
 from course_utils.training.history import EpochMetrics, History
 from course_utils.training.loop import evaluate_loss, fit, train_one_epoch
@@ -343,3 +348,30 @@ def test_network_with_nothing_to_train_is_an_error(model, assert_says_four_thing
     with pytest.raises(ConfigError, match="nothing to train") as caught:
         fit(model, Pictures(24), Pictures(9, seed=2), some_settings())
     assert_says_four_things(caught.value)
+
+
+@pytest.mark.parametrize("trains", ["the head", "all of it"])
+def test_fit_and_all_that_it_calls_lie_in_six_files(trains):
+    """What docs/contributing.md promises a reader: pictures that ship, one process, nothing on the disk."""
+    import accelerate  # noqa: F401 (it defines much, and defining takes long while it is noted)
+
+    settings = Settings(images_per_class=5, epochs=1, device="cpu")
+    splits, model = load_splits(settings), load_backbone(backbone_weights(settings))
+    replace_head(model, len(splits.classes))
+    if trains == "the head":
+        freeze(model)
+    files = set()
+
+    def note(frame, event, argument):
+        if event == "call" and frame.f_code.co_name != "<module>":  # an import only defines
+            files.add(Path(frame.f_code.co_filename))
+
+    package = Path(training.__file__).parents[1]
+    sys.setprofile(note)
+    try:
+        fit(model, splits.train, splits.val, settings, cache_features=False)
+    finally:
+        sys.setprofile(None)
+    parts = {str(path.relative_to(package)) for path in files if path.is_relative_to(package)}
+    assert "training/loop.py" in parts
+    assert len(parts) <= 6, sorted(parts)
