@@ -127,7 +127,7 @@ WRONG = {
             lambda labels, groups, seed: folds(labels, groups, seed, parts=lambda a, b: (a, [*b, b[0]])),
             "in the same part twice",
         ),
-        (lambda labels, groups, seed: folds(labels, groups, seed, number=20), "a fifth, or nearly so"),
+        (lambda labels, groups, seed: folds(labels, groups, seed, number=16), "a fifth, or nearly so"),
         (lambda labels, groups, seed: print(labels), "`return`"),
         (lambda labels, groups, seed: (*folds(labels, groups, seed), []), "You give 3 things"),
         (
