@@ -88,8 +88,8 @@ def precision_and_recall(answer):
 
 def _matrix_mistake(pair: tuple[float, float]) -> str:
     mistakes = {
-        "The two are swapped. A row holds the images that are of the class, a column those that were "
-        "called so; and precision comes first.": (6 / 10, 6 / 13),
+        "The two are swapped. A row holds the images that belong to the class, a column those that "
+        "were given its name; and precision comes first.": (6 / 10, 6 / 13),
         "Those are per cent; give shares from 0 to 1.": (600 / 13, 600 / 10),
         "That is class 1: classes are numbered from 0.": (4 / 7, 4 / 6),
         "That is class 2: classes are numbered from 0.": (9 / 10, 9 / 14),
@@ -98,10 +98,10 @@ def _matrix_mistake(pair: tuple[float, float]) -> str:
     if hint := known_mistake(pair, mistakes, _alike):
         return hint
     if any(close(number, 19 / 30) for number in pair):
-        return "One of them is the accuracy of all classes, which hides the one you look at."
+        return "One of them is the accuracy over all classes, which hides the class that you look at."
     if any(close(number, 6 / 30) for number in pair):
         return "You divide by all 30 images. Divide by one row, and by one column."
-    return "13 images were called class 0, and 10 are of it. How many are both?"
+    return "13 images were called class 0, and 10 belong to it. For how many of them is both true?"
 
 
 def _alike(value: object, wanted: tuple[float, float]) -> bool:
@@ -138,7 +138,7 @@ def surest_mistakes(answer):
             f"{surest[0]}: translate the places back into numbers of images."
         )
     elif numbers == surest[::-1][:5]:
-        yield "Those are the mistakes that it was least sure of. Which order does your sorting give?"
+        yield "Those are the mistakes that the network was least sure of. Which order does your sorting give?"
     elif numbers == probabilities[torch.arange(40), labels].argsort()[:5].tolist():
         yield (
             "You sort by how unlikely the right class was. Sort by how sure the network was of the answer "

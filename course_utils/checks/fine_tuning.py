@@ -37,7 +37,7 @@ def learning_parts(answer):
     for module in only_norms.modules():
         module.requires_grad_(isinstance(module, nn.BatchNorm2d))
     stages = {"layer1", "layer2", "layer3", "layer4"}
-    one = "Some of its parameters are frozen and some are not: one that learns is enough."
+    one = "Some of its parameters are frozen and some are not: one that can learn is enough."
     cases = {
         "thawed down to layer3": (
             _resnet("layer3"), {"layer3", "layer4", "fc"},
@@ -171,8 +171,8 @@ def batchnorm_kept(answer):
     hints = list(_batchnorm_mistakes(model, norms, before))
     if asleep := [name for name in asleep if name not in norms]:
         hints.append(
-            f"In eval mode, in which the network came: {', '.join(asleep)}. Everything but BatchNorm should "
-            "be in train mode."
+            f"Still in eval mode, as the network was given to you: {', '.join(asleep)}. Everything but "
+            "BatchNorm should be in train mode."
         )
     yield from hints or [Right("BatchNorm stays as the pretraining left it, and everything else learns.")]
 
@@ -240,7 +240,7 @@ def choose_run(answer):
     if accuracy is None or not close(accuracy, 0.76):
         hints = {
             "0.80 is its validation accuracy. You chose by it, so it flatters. Report the other.": 0.8,
-            "0.77 is its better seed. Report the mean of both.": 0.77,
+            "0.77 is the accuracy of its better seed. Report the mean of both.": 0.77,
         }
         hint = known_mistake(accuracy or 0, hints)
         raise Wrong(f"Right choice, but {hint or f'it does not have a mean test accuracy of {accuracy}.'}")

@@ -34,7 +34,7 @@ def task_layer(answer, model):
     elif not list(parts[name].parameters()):
         yield f"model.{name} has no parameters, so it has learned nothing from any task."
     else:
-        yield f"What model.{name} finds, edges or parts of things, helps with your pictures, too. Look on."
+        yield f"model.{name} finds edges or parts of things, which help with your pictures, too. Look on."
 
 
 @check(
@@ -178,7 +178,7 @@ def _head_replaced(model: nn.Module, before: nn.Module, num_classes: int) -> str
     if changed := [n for n in old if not n.startswith(head) and not torch.equal(old[n], now[n])]:
         raise Wrong(f"The new head is in its place, but the backbone has changed, too: {changed[0]}.")
     if f"{head}.bias" not in now:
-        raise Wrong(f"The new head has {num_classes} outputs and no bias, and the old one had: leave it on.")
+        raise Wrong(f"The new head has {num_classes} outputs but no bias, and the old head had one: keep it.")
     return head
 
 

@@ -118,7 +118,7 @@ RIGHT = {
 }
 WRONG = {
     "reused_or_learned": [
-        (dict.fromkeys([*PARTS, "fc"], "reused"), "fc was reused, but its numbers are other ones"),
+        (dict.fromkeys([*PARTS, "fc"], "reused"), "fc was reused, but its numbers are different"),
         (REUSED | {"layer4": "learned", "fc": "learned"}, "layer4 was learned, but its numbers are"),
         (dict.fromkeys(PARTS, "learned") | {"fc": "reused"}, "other way round"),
         (REUSED, "fc is missing"),

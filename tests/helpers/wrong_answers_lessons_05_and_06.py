@@ -159,8 +159,8 @@ WRONG = {
         (parts(lambda flags: True), "no parameters"),
         (parts(lambda flags: bool(flags)), "cannot learn"),
         (parts(all), "`all` of nothing is True"),
-        (parts(lambda flags: flags and flags[0]), "one that learns is enough"),
-        (parts(lambda flags: flags and flags[-1]), "one that learns is enough"),
+        (parts(lambda flags: flags and flags[0]), "one that can learn is enough"),
+        (parts(lambda flags: flags and flags[-1]), "one that can learn is enough"),
         (
             lambda m: {
                 n for n, p in m.named_children() for q in p.parameters(recurse=False) if q.requires_grad
@@ -176,7 +176,7 @@ WRONG = {
             "a set of names",
         ),
         (lambda m: {"layer3", "layer4", "head"}, "no part 'head'"),
-        (parts(lambda flags: flags and all(flags)), "one that learns is enough"),
+        (parts(lambda flags: flags and all(flags)), "one that can learn is enough"),
         (lambda m: {"layer3", "layer4"}, "head is a part"),
         (lambda m: (m.requires_grad_(True), {"fc"})[1], "was changed"),
     ],
@@ -202,7 +202,7 @@ WRONG = {
         (lambda m: (norms(m, lambda norm: norm.requires_grad_(False)), m.eval()), "dropout"),
         (
             lambda m: norms(m, lambda norm: norm.eval().requires_grad_(False), mode=False),
-            "in which the network came",
+            "Still in eval mode",
         ),
         (
             lambda m: norms(m, lambda norm: norm.eval().requires_grad_(False), walk=nn.Module.children),
