@@ -109,6 +109,6 @@ def _first_error(error: Exception, folder: Path, processes: int) -> CourseError:
         where=f"process {rank} of {processes}",
         expected="a process that runs to its end",
         found=ended,
-        do="Find out what ended it (after SIGKILL, memory was often too small), and run the cell again, with "
+        do="Find out what ended it (SIGKILL often means that memory ran out), and run the cell again, with "
         "fewer processes if you like. Training goes on from the last checkpoint.",
     )
