@@ -168,6 +168,11 @@ def weakest_class(answer):
                 f"'{text:.60}' does not say how many images of {weakest} were found. A reader needs both "
                 "numbers."
             )
+        if re.search(rf"\b{images} ?(of|/|out of) ?{found}\b", text.lower()):
+            raise Wrong(
+                f"'{text:.60}' has the two numbers the wrong way round: first how many were found, then of "
+                "how many."
+            )
         yield Right(text)
 
 

@@ -29,7 +29,10 @@ def reused_or_learned(answer, before, after):
         if new:
             same = all(torch.equal(*pair) for pair in zip(new, old, strict=True))
             truth[name] = "reused" if same else "learned"
-    answer = {str(name): value.lower() if isinstance(value, str) else value for name, value in answer.items()}
+    answer = {
+        str(name): value.strip().lower() if isinstance(value, str) else value
+        for name, value in answer.items()
+    }
     if missing := [name for name in truth if name not in answer]:
         yield f"Say something about each part that has parameters: {', '.join(missing)} is missing."
     for name in answer:
