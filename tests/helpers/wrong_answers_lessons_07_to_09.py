@@ -13,7 +13,7 @@ from sklearn.model_selection import cross_val_predict
 from course_utils.data.folder_report import check_images
 from course_utils.data.preprocessing import ImageClassification
 from course_utils.evaluation.comparison import mean_interval
-from course_utils.evaluation.metrics import per_class, predict
+from course_utils.evaluation.metrics import Evaluation, paired_difference, per_class, predict
 from course_utils.models.freezing import replace_head
 from course_utils.models.saving import load_model, model_transform, save_model
 
@@ -113,6 +113,15 @@ def bootstrap(first, second, paired=True, draws=2000, ends=(0.025, 0.975)):
     other = drawn if paired else random.integers(images, size=(draws, images))
     means = first[drawn].mean(axis=1) - second[other].mean(axis=1)
     return first.mean() - second.mean(), *np.quantile(means, ends)
+
+
+def as_result(right):
+    right = torch.tensor(right).long()
+    return Evaluation(torch.nn.functional.one_hot(right, 2).float(), torch.ones_like(right), ["no", "yes"])
+
+
+def by_the_package(first, second):
+    return paired_difference([as_result(first)], [as_result(second)])
 
 
 def fault_without(images, mean, std, size, leave_out=()):
@@ -388,6 +397,7 @@ WRONG = {
         (lambda a, b: (a.mean() - b.mean(), -0.5, 0.5), "too wide"),
         (lambda a, b: (a.mean(), *bootstrap(a, b)[1:]), "the share that the first named right less"),
         (lambda a, b: (bootstrap(a, b)[0], *bootstrap(b, a)[1:]), "outside its own interval"),
+        (by_the_package, "`paired_difference` does it for you"),
     ],
     "fault_found": [
         (partial(fault_without, leave_out=["undo"]), "undo it first"),
