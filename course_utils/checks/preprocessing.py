@@ -1,4 +1,4 @@
-"""Checks of lesson 08: name a fault, mend one, find one, and compare on the same images."""
+"""Checks of lesson 08: name a fault, repair one, find one, and compare on the same images."""
 
 import math
 from collections.abc import Iterator
