@@ -1,4 +1,4 @@
-"""What goes wrong, told so that you can mend it.
+"""What goes wrong, told so that you can put it right.
 
 Every error of the course says four things: what failed and where, what was expected, what was found, and
 what to do next. The exception that started it is chained (`raise ... from error`). In a notebook those four

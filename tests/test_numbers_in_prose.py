@@ -338,7 +338,7 @@ CLAIMS = [
     ),
     (
         LESSON_13,
-        "On films every interval holds 0",
+        "On films every interval contains 0",
         lambda: all(
             low < 0 < high
             for way in set(adapted_accuracies("films").index) - {"head"}

@@ -26,7 +26,7 @@ def lora_parameters(answer):
         mistakes = {
             "Those are the numbers of the frozen weights, which are not trained.": weights,
             "Those are all numbers; only A and B are trained.": weights + truth,
-            "LoRA has no bias: A and B are all there is.": truth + sum(out for _, out in layers),
+            "LoRA has no bias, only A and B.": truth + sum(out for _, out in layers),
             "A has r rows as long as the inputs, and B has r columns as long as the outputs: add them up, "
             "do not multiply inputs by outputs.": rank * weights,
             "You count B as if it were as large as A.": sum(2 * rank * inputs for inputs, _ in layers),
@@ -52,7 +52,7 @@ def _layer() -> tuple[nn.Linear, torch.Tensor]:
 
 
 @check(
-    begin="copy LoRALinear from the lesson in your head: what is frozen, and what begins at zero?",
+    begin="write LoRALinear of the lesson from memory: what is frozen, and what begins at zero?",
     expects="a class of nn.Module, made from a linear layer, a rank and an alpha",
 )
 def lora_layer(answer):
@@ -107,7 +107,7 @@ def _check_change(
         "Where is alpha / r? You add B A as it is.": plain,
         "You multiply by alpha alone: it is divided by the rank.": 5.0 * plain,
         "You multiply by the rank; alpha is divided by it.": 10.0 * plain,
-        "You divide by alpha; it is rank and not alpha that divides.": plain / 2.5,
+        "You divide by alpha; it is the rank and not alpha that divides.": plain / 2.5,
         "You round alpha / r to a whole number: // is not /.": 2.0 * plain,
         "A and B change nothing. Does forward use them?": torch.zeros_like(plain),
         "The old layer is missing, once A and B are not zero.": 2.5 * plain - target,
@@ -156,9 +156,9 @@ def merged_layer(answer):
         "Where is the scale?": b @ a,
         "Nothing was added.": torch.zeros_like(change),
         "You divide by the scale; it multiplies.": (b @ a) / 1.5,
-        "You divide by the rank, too. The scale is all: it is alpha / r.": 0.75 * (b @ a),
+        "You divide by the rank, too. The scale is alpha / r already.": 0.75 * (b @ a),
         "You use the scale twice.": 2.25 * (b @ a),
-        "You take the change away; it is added.": -1.5 * (b @ a),
+        "You subtract the change; it is added.": -1.5 * (b @ a),
         "The weight is the change alone: the old one is missing.": 1.5 * (b @ a) - weight,
         "You scale the old weight, too.": 0.5 * weight + 1.5 * (b @ a),
     }
@@ -176,22 +176,22 @@ _CASES = {
     "clinic": (
         "lora",
         {
-            "head": "Its paired interval for LoRA lies above 0: something would be given away.",
+            "head": "Its paired interval for LoRA lies above 0: with the head you would give something away.",
             "everything": "Its file is above the limit, and it is not shown to be better than LoRA.",
         },
     ),
     "shop": (
         "head",
         {
-            "lora": "The interval holds 0: it is not shown to be better, and the head costs less.",
-            "everything": "The interval holds 0: it is not shown to be better, and it costs most of all.",
+            "lora": "The interval contains 0: it is not shown to be better, and the head costs less.",
+            "everything": "The interval contains 0: it is not shown to be better, and it costs most of all.",
         },
     ),
     "archive": (
         "head",
         {
             "lora": "The interval lies below 0: LoRA is worse there.",
-            "everything": "A mean above 0 is not enough: the interval holds 0.",
+            "everything": "A mean above 0 is not enough: the interval contains 0.",
         },
     ),
     "factory": (

@@ -80,7 +80,7 @@ def epochs_for_budget(answer):
 @check(
     begin="you need the mean, the standard deviation of the runs, their number, and t for one run fewer.",
     expects="a function from some accuracies to a mean and the two ends of an interval",
-    without="mean_interval",
+    without=("mean_interval",),
 )
 def student_interval(answer):
     """Lesson 07: the mean of a few runs and its 95 % Student interval, from their accuracies."""
@@ -137,9 +137,13 @@ def told_apart(answer):
         ([0.60, 0.61, 0.62], [0.80, 0.81, 0.82], BEHIND, "The intervals lie far apart, with scratch above."),
         ([0.70, 0.76, 0.82], [0.67, 0.70, 0.72], OPEN, "Means six points apart, but the intervals overlap."),
         (
-            [0.74, 0.75, 0.76], [0.71, 0.72, 0.73], OPEN,
+            [0.74, 0.75, 0.76], [0.695, 0.705, 0.715], OPEN,
             "Every run of one side is above every run of the other. Yet each interval reaches 2.5 points to "
-            "either side, so they overlap: is yours Student's?",
+            "either side, so they overlap: is yours Student's, with n - 1 in the standard deviation?",
+        ),
+        (
+            [0.74, 0.75, 0.76], [0.68, 0.69, 0.70], PAYS,
+            "The means are six points apart, and each interval reaches 2.5 points to either side.",
         ),
     )  # fmt: skip
     for transfer, scratch, wanted, why in cases:

@@ -20,6 +20,8 @@ _ACCURACY_MISTAKES = {
     "That is the share of the wrong ones.": 5 / 18,
     "That is the last batch alone. Is a sum set back to 0 inside the loop?": 1 / 2,
     "That is the first batch alone. Is the `return` inside the loop?": 7 / 8,
+    "You leave out the last batch. Its images count, too.": 12 / 16,
+    "You add up the accuracies of the batches. Add up images.": 2,
 }
 
 
@@ -88,8 +90,8 @@ def precision_and_recall(answer):
 
 def _matrix_mistake(pair: tuple[float, float]) -> str:
     mistakes = {
-        "The two are swapped. A row holds the images that are of the class, a column those that were "
-        "called so; and precision comes first.": (6 / 10, 6 / 13),
+        "The two are swapped. A row holds the images that belong to the class, a column those that "
+        "were given its name; and precision comes first.": (6 / 10, 6 / 13),
         "Those are per cent; give shares from 0 to 1.": (600 / 13, 600 / 10),
         "That is class 1: classes are numbered from 0.": (4 / 7, 4 / 6),
         "That is class 2: classes are numbered from 0.": (9 / 10, 9 / 14),
@@ -98,10 +100,12 @@ def _matrix_mistake(pair: tuple[float, float]) -> str:
     if hint := known_mistake(pair, mistakes, _alike):
         return hint
     if any(close(number, 19 / 30) for number in pair):
-        return "One of them is the accuracy of all classes, which hides the one you look at."
+        return "One of them is the accuracy over all classes, which hides the class that you look at."
     if any(close(number, 6 / 30) for number in pair):
         return "You divide by all 30 images. Divide by one row, and by one column."
-    return "13 images were called class 0, and 10 are of it. How many are both?"
+    if close(*pair):
+        return "Both are the same. For one you divide by a row, for the other by a column."
+    return "13 images were called class 0, and 10 belong to it. For how many of them is both true?"
 
 
 def _alike(value: object, wanted: tuple[float, float]) -> bool:
@@ -114,6 +118,7 @@ def _alike(value: object, wanted: tuple[float, float]) -> bool:
 @check(
     begin="for each image, find the answer and its probability; then keep the images where it is wrong.",
     expects="a function from probabilities, labels and a count to the numbers of images",
+    without=("most_confident_mistakes",),
 )
 def surest_mistakes(answer):
     """Lesson 05: the numbers of the wrongly named images, the one with the highest confidence first."""
@@ -127,10 +132,20 @@ def surest_mistakes(answer):
     value = ask_value(answer, probabilities.clone(), labels.clone(), 5)
     numbers = [as_number(number) for number in value]
     if any(number is None or number != int(number) for number in numbers):
-        raise Wrong(f"You give {value!r:.60}. Give the numbers of images, not how sure the answers are.")
+        raise Wrong(
+            f"You give {value!r:.60}. Give the numbers of images, whole ones from 0, and not how sure the "
+            "answers are, or True and False."
+        )
     numbers = [int(number) for number in numbers]
     right = [number for number in numbers if number in range(40) and number not in wrong]
-    if len(numbers) != 5:
+    if numbers == [number + 1 for number in surest[:5]]:
+        yield "Your numbers are one too high: the first image has the number 0."
+    elif len(numbers) < 5 and numbers == surest[: len(numbers)]:
+        yield (
+            f"There are {len(numbers)} mistakes in your answer, and five were asked for: drop the right "
+            "answers before you take the first five."
+        )
+    elif len(numbers) != 5:
         yield f"There should be five images, and you give {len(numbers)}."
     elif numbers == [wrong.index(number) for number in surest[:5]]:
         yield (
@@ -138,7 +153,7 @@ def surest_mistakes(answer):
             f"{surest[0]}: translate the places back into numbers of images."
         )
     elif numbers == surest[::-1][:5]:
-        yield "Those are the mistakes that it was least sure of. Which order does your sorting give?"
+        yield "Those are the mistakes that the network was least sure of. Which order does your sorting give?"
     elif numbers == probabilities[torch.arange(40), labels].argsort()[:5].tolist():
         yield (
             "You sort by how unlikely the right class was. Sort by how sure the network was of the answer "
@@ -166,7 +181,7 @@ def surest_mistakes(answer):
 @check(
     begin="put the formula of the question into Python, with z = 1.96, and try it with 20 of 20 right.",
     expects="a function from two whole numbers to the two ends of an interval",
-    without="accuracy_interval",
+    without=("accuracy_interval",),
 )
 def wilson_interval(answer):
     """Lesson 05: the 95 % Wilson interval, from the number of right answers and of images."""
@@ -181,9 +196,14 @@ def wilson_interval(answer):
 
 def _interval_mistake(low: float, high: float, correct: int, images: int) -> str:
     width, share = high - low, correct / images
-    true = -np.subtract(*accuracy_interval(correct, images))
+    ends = accuracy_interval(correct, images)
+    true = ends[1] - ends[0]
+    if low > high and close(high, true / 2, 1e-2):
+        return "That is the middle and how far the interval reaches. Give its two ends."
     if low > high:
         return "The lower end comes first."
+    if any((low, high) == tuple(round(end, digits) for end in ends) for digits in (1, 2, 3)):
+        return "Do not round: give the ends as they are."
     if high > 1.5:
         return "Give shares from 0 to 1, not per cent or numbers of images."
     if width < 1e-9:
@@ -218,7 +238,9 @@ def half_the_width(answer):
         if number is None:
             raise Wrong(f"You give {value}: give one number of images.")
         if number != int(number) or number < 1:
-            raise Wrong(f"You give {number:g}. Nobody can test on that many images: give a whole number.")
+            raise Wrong(
+                f"You give {number:g}. Images come whole, and one at least: give a whole number of them."
+            )
         before, after = (_width(correct / images, count) for count in (images, int(number)))
         found = (
             f"With {correct} of {images} right the interval is {before:.3f} wide; with {number:,.0f} images "

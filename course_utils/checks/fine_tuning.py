@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from course_utils.checks.values import as_names, as_number, close, known_mistake, listed
+from course_utils.checks.values import as_names, as_number, close, describe, known_mistake, listed
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.models import freeze, freeze_batchnorm, thaw
 
@@ -37,7 +37,7 @@ def learning_parts(answer):
     for module in only_norms.modules():
         module.requires_grad_(isinstance(module, nn.BatchNorm2d))
     stages = {"layer1", "layer2", "layer3", "layer4"}
-    one = "Some of its parameters are frozen and some are not: one that learns is enough."
+    one = "Some of its parameters are frozen and some are not: one that can learn is enough."
     cases = {
         "thawed down to layer3": (
             _resnet("layer3"), {"layer3", "layer4", "fc"},
@@ -100,12 +100,16 @@ def _groups_mistake(model: nn.Module, groups: list[dict], lr: float) -> str | No
     for group in groups:
         parameters = group["params"]
         for parameter in [parameters] if isinstance(parameters, torch.Tensor) else list(parameters):
-            name = names.get(id(parameter), "something that is not a parameter of the network")
+            name = names.get(id(parameter))
+            if name is None:
+                return f"one of your groups holds {describe(parameter)}, and not a parameter of this network."
             if name in rates:
                 return (
                     f"{name} is in two groups. An optimizer refuses that: which of the rates should it take?"
                 )
             rates[name] = as_number(group["lr"])
+            if rates[name] is None:
+                return f"a rate should be a number, and one of yours is {describe(group['lr'])}."
     trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     if frozen := [name for name in rates if name not in trainable]:
         return f"{len(frozen)} frozen parameters are in your groups, for example {frozen[0]}. Leave them out."
@@ -153,7 +157,7 @@ class _Small(nn.Module):
 @check(
     begin="call `model.train()` first, then go over `model.modules()` and treat each BatchNorm2d.",
     expects="a function that changes a network in place",
-    without="freeze_batchnorm",
+    without=("freeze_batchnorm", "set_train_mode"),
 )
 def batchnorm_kept(answer):
     """Lesson 06: a network that is ready to train while every BatchNorm stays as it was."""
@@ -161,6 +165,9 @@ def batchnorm_kept(answer):
     layers = [type(module) for module in model.modules()]
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     ask(answer, model)
+    now = model.state_dict()
+    if altered := [name for name in before if name not in now or not torch.equal(before[name], now[name])]:
+        raise Wrong(f"{altered[0]} has other numbers now. Leave all numbers as the pretraining left them.")
     norms = {name: module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
     if layers != [type(module) for module in model.modules()]:
         raise Wrong(
@@ -171,8 +178,8 @@ def batchnorm_kept(answer):
     hints = list(_batchnorm_mistakes(model, norms, before))
     if asleep := [name for name in asleep if name not in norms]:
         hints.append(
-            f"In eval mode, in which the network came: {', '.join(asleep)}. Everything but BatchNorm should "
-            "be in train mode."
+            f"Still in eval mode, as the network was given to you: {', '.join(asleep)}. Everything but "
+            "BatchNorm should be in train mode."
         )
     yield from hints or [Right("BatchNorm stays as the pretraining left it, and everything else learns.")]
 
@@ -240,15 +247,18 @@ def choose_run(answer):
     if accuracy is None or not close(accuracy, 0.76):
         hints = {
             "0.80 is its validation accuracy. You chose by it, so it flatters. Report the other.": 0.8,
-            "0.77 is its better seed. Report the mean of both.": 0.77,
+            "0.77 is the accuracy of its better seed. Report the mean of both.": 0.77,
+            "0.75 is the accuracy of its worse seed. Report the mean of both.": 0.75,
+            "that is in per cent: give a share from 0 to 1.": 76,
         }
         hint = known_mistake(accuracy or 0, hints)
         raise Wrong(f"Right choice, but {hint or f'it does not have a mean test accuracy of {accuracy}.'}")
     other = RUNS.assign(name=RUNS.name.str[::-1], test_accuracy=RUNS.test_accuracy - 0.1)
+    other = pd.concat([other, other[other.seed == 1].assign(seed=2)])  # so that mean and median differ
     again = ask(answer, other.iloc[::-1].reset_index(drop=True))
-    if again is None or again[0] != "careful"[::-1] or not close(as_number(again[1]) or 0, 0.66):
+    if again is None or again[0] != "careful"[::-1] or not close(as_number(again[1]) or 0, 1.99 / 3):
         raise Wrong(
-            f"With other names and another order your function gives {again!r:.60}. Is a name or "
-            "a number written into it?"
+            f"With other names, another order and three seeds your function gives {again!r:.60}. Is a name "
+            "or a number written into it, or is it not the mean that you take?"
         )
     yield Right("Chosen by validation, reported from test, both as means over the seeds.")

@@ -128,11 +128,11 @@ def _card_mistakes(purpose: str, not_for: str, classes: list[str]) -> Iterator[s
     kinds = {word for name in classes for word in re.findall(r"[a-z]{3,}", name.lower())}
     stems = {re.sub(r"(?<=...)(ies|y|s)$", "", word) for word in [*kinds, "drawing", "clip", "illustration"]}
     if not any(word.startswith(tuple(stems)) for word in words):
-        yield "purpose does not say for which pictures: of what are they, and of which kind?"
+        yield "purpose does not say for which pictures it is: what do they show, and of which kind are they?"
     if re.search(r"\banything else\b", not_for) and len(not_for.split()) < 12:
         yield (
-            "'Anything else' warns of nothing. Name one use that somebody might think of, and that would "
-            "go wrong."
+            "'Anything else' is no warning. Name one use that somebody might think of and that would go "
+            "wrong."
         )
     elif not re.search(WARNINGS, not_for):
         yield "not_for names neither other pictures (photographs?) nor people whom a wrong answer could harm."
@@ -165,7 +165,13 @@ def weakest_class(answer):
             )
         if str(found) not in words:
             raise Wrong(
-                f"'{text:.60}' does not say how many images of {weakest} were found. A reader wants to count."
+                f"'{text:.60}' does not say how many images of {weakest} were found. A reader needs both "
+                "numbers."
+            )
+        if re.search(rf"\b{images} ?(of|/|out of) ?{found}\b", text.lower()):
+            raise Wrong(
+                f"'{text:.60}' has the two numbers the wrong way round: first how many were found, then of "
+                "how many."
             )
         yield Right(text)
 

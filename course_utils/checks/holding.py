@@ -120,7 +120,7 @@ def _check_division(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> 
     if shared := set(train) & set(test):
         raise Wrong(f"{len(shared)} images are in both parts.")
     if (left := len(labels) - len(train) - len(test)) > 0:
-        raise Wrong(f"{left} of {len(labels)} images are in neither part. A split leaves none out.")
+        raise Wrong(f"{left} of {len(labels)} images are in neither part. A split leaves no image out.")
 
 
 @check(
@@ -186,11 +186,13 @@ def threshold_for_share(choose, let_through):
             f"It keeps {1 - share:.0%} of them. Which end of the order do you cut off?": np.quantile(
                 known, share
             ),
-            "That is two standard deviations below the mean: for no other share, and only for some "
+            "That is two standard deviations below the mean, whatever the share, and it fits only some "
             "distributions.": known.mean() - 2 * known.std(),
             "That keeps them all. How many may be refused?": known.min(),
             "That is a share, not a score.": share,
-            "It is the quantile for a share in per cent.": np.quantile(known, 1 - share / 100),
+            "You treat the share as per cent. It is a number from 0 to 1.": np.quantile(
+                known, 1 - share / 100
+            ),
         }
         hint = known_mistake(threshold, mistakes, lambda one, other: close(one, other, 0.02))
         raise Wrong(

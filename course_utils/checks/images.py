@@ -29,7 +29,10 @@ def reused_or_learned(answer, before, after):
         if new:
             same = all(torch.equal(*pair) for pair in zip(new, old, strict=True))
             truth[name] = "reused" if same else "learned"
-    answer = {str(name): value.lower() if isinstance(value, str) else value for name, value in answer.items()}
+    answer = {
+        str(name): value.strip().lower() if isinstance(value, str) else value
+        for name, value in answer.items()
+    }
     if missing := [name for name in truth if name not in answer]:
         yield f"Say something about each part that has parameters: {', '.join(missing)} is missing."
     for name in answer:
@@ -43,7 +46,7 @@ def reused_or_learned(answer, before, after):
     if wrong and len(wrong) == len(truth):
         raise Wrong("Every part is the other way round: which word belongs to numbers that stayed the same?")
     for name in wrong:
-        moved = "are other ones" if truth[name] == "learned" else "are the very same"
+        moved = "are different" if truth[name] == "learned" else "are the same"
         yield f"You say that {name} was {given[name]}, but its numbers {moved} after the training."
     if answer == truth:
         count = list(truth.values()).count("reused")
@@ -133,7 +136,7 @@ def set_sizes(answer, images_per_class=25, val_fraction=0.2):
     if parts := [number for number in numbers if number != int(number)]:
         raise Wrong(f"Images come whole: {case} one of your numbers is {parts[0]:g}.")
     if numbers == (train, val, test):
-        yield Right(f"{train} + {val} = {train + val} images are shared; {test:,} are for the test, always.")
+        yield Right(f"{train} + {val} = {train + val} images are shared; {test:,} are always for the test.")
     elif numbers[:2] == (val, train) != (train, val):
         yield "Training and validation are swapped: which of the two is the smaller share?"
     elif numbers[0] == train + val:
@@ -146,8 +149,8 @@ def set_sizes(answer, images_per_class=25, val_fraction=0.2):
                 yield f"The {name} set is not right {case}: you say {number:g} images."
     if numbers[2] != test:
         yield (
-            f"You say {numbers[2]:g} test images. The test set is separate, and neither of the two "
-            "settings makes smaller: ask it for its length."
+            f"You say {numbers[2]:g} test images. The test set is separate, and neither setting "
+            "makes it smaller: ask it for its length."
         )
 
 
@@ -206,8 +209,8 @@ def _pixel_mistake(given: torch.Tensor, wanted: torch.Tensor) -> str:
     if _follow(given.flip(0), wanted):
         return "Red and blue are swapped: the weights want red, green, blue."
     return (
-        "The pixels do not lie where these weights want them. They had their pictures resized as a whole, "
-        "with v2.Resize and its usual interpolation, and not turned, mirrored or cut."
+        "The pixels do not lie where these weights want them. In pretraining, pictures were resized as a "
+        "whole, with v2.Resize and its usual interpolation, and not turned, mirrored or cut."
     )
 
 
@@ -230,7 +233,7 @@ def shared_pictures(answer, pictures, seed=0):
         raise Wrong(f"It should give positions in `val`, whole numbers from 0, and not {describe(given)}.")
     found, leaked = {int(number) for number in positions}, copies | saved_again
     if len(positions) != len(found):
-        raise Wrong("Some positions are in it twice: name each picture of `val` once.")
+        raise Wrong("Some positions are in your list twice: name each picture of `val` once.")
     shared = {_pixels(val[number]) for number in leaked}
     in_train = {number for number, one in enumerate(train) if _pixels(one) in shared}
     if not found:

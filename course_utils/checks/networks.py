@@ -10,10 +10,15 @@ from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from course_utils.checks.values import as_names, as_number, describe, known_mistake
-from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
+from course_utils.checks.verdict import NO_RETURN, Right, Wrong, ask, ask_value, check
 from course_utils.models import find_head, freeze, replace_head, trainable_parameters
 
-NO_NUMBER = "A whole number should come back: is there a `return`?"
+
+def _whole_number(value: object) -> float:
+    number = as_number(value)
+    if number is None:
+        raise Wrong(NO_RETURN if value is None else f"Give one whole number; this is {describe(value)}.")
+    return number
 
 
 @check(
@@ -26,15 +31,18 @@ def task_layer(answer, model):
         raise Wrong(f"Give the name of the layer as text, in quotes. This is {describe(answer)}.")
     head, parts = find_head(model), dict(model.named_modules())
     name = answer.strip().removeprefix("model.")
+    tensors = dict(model.named_parameters())
     if name == head:
         yield Right(f"model.{head} has {parts[head].out_features:,} outputs, one for each old category.")
+    elif name in tensors:
+        yield f"model.{name} is a single tensor. Give the layer that holds it: what is before the last dot."
     elif name not in parts or not name:
         children = ", ".join(child for child, _ in model.named_children())
         yield f"The network has no part {name!r}. Its parts are {children}."
     elif not list(parts[name].parameters()):
         yield f"model.{name} has no parameters, so it has learned nothing from any task."
     else:
-        yield f"What model.{name} finds, edges or parts of things, helps with your pictures, too. Look on."
+        yield f"model.{name} finds edges or parts of things, which help with your pictures, too. Look on."
 
 
 @check(
@@ -45,25 +53,32 @@ def parameter_count(answer, model, stages=("layer1", "layer3")):
     """Lesson 02: how many numbers a stage has learned."""
     for stage in stages:
         part = model.get_submodule(stage)
-        count = as_number(ask(answer, model, stage))
-        if count is None:
-            raise Wrong(NO_NUMBER)
+        count = _whole_number(ask(answer, model, stage))
         tensors = list(part.parameters())
         right = _numbers_in(tensors)
         if count == right:
             yield Right(f"{stage} has {right:,} parameters.")
             continue
-        convolutions = (tensor for tensor in tensors if tensor.ndim == 4)
+        convolutions = [tensor for tensor in tensors if tensor.ndim == 4]
+        weights = [tensor for name, tensor in part.named_parameters() if name.endswith("weight")]
+        direct = [tensor for name, tensor in part.named_parameters() if "downsample" not in name]
         mistakes = {
             f"That is how many tensors {stage} has: count the numbers in each, `.numel()`.": len(tensors),
             "You have counted the buffers as well, the running means and variances of BatchNorm: no "
             "training step moves them, so they are not parameters.": right + _numbers_in(part.buffers()),
             "That is the whole network: take one stage only.": _numbers_in(model.parameters()),
             f"{stage} has more than convolutions: BatchNorm has parameters, too.": _numbers_in(convolutions),
-            f"That is the first block of {stage} alone.": _numbers_in(part[0].parameters()),
+            f"That is one block of {stage} alone.": _numbers_in(part[0].parameters()),
+            f"That is the last block of {stage} alone.": _numbers_in(part[-1].parameters()),
+            "BatchNorm has biases, too, and you count only what is called weight.": _numbers_in(weights),
+            f"The part `downsample` belongs to {stage}, too.": _numbers_in(direct),
+            "You find nothing to count. The parameters are in the layers inside the stage, and those that "
+            "are frozen count, too.": 0,
             "You count only what is trainable.": _numbers_in(trainable_parameters(part)),
+            "You count bytes. Each number has four of them.": 4 * right,
+            "You give millions. Give the number itself.": right / 1e6,
         }
-        other = f"For {stage} you give {count:,.0f}, which is {count / right:.2f} times what it should be."
+        other = f"For {stage} you give {count:,.10g}, which is {count / right:.3g} times what it should be."
         raise Wrong(known_mistake(count, mistakes, operator.eq) or other)
 
 
@@ -89,11 +104,17 @@ def output_shape(answer, model, sizes=(64, 224, 100)):
             raise Wrong(
                 f"Three whole numbers should come back: channels, height, width. It was {describe(given)}."
             )
+        if len(numbers) != 3 and numbers != [1, *right]:
+            raise Wrong(f"You give {len(numbers)} numbers. Give three: channels, height and width.")
         if numbers == [1, *right]:
             raise Wrong("Leave out the number of pictures: give channels, height and width of one of them.")
         if numbers in shapes.values():
             raise Wrong(f"{given} is what leaves another stage: stop after layer3.")
-        if len(numbers) == 3 and numbers[0] != right[0]:
+        if any(number % 1 for number in numbers):
+            raise Wrong(f"With {size} pixels you give {given}, and maps have whole rows and columns.")
+        if numbers == [*right[1:], right[0]]:
+            raise Wrong(f"{given} has the channels at its end: they come first.")
+        if numbers[0] != right[0]:
             raise Wrong(f"layer3 does not have {numbers[0]:g} channels: see the last convolution in it.")
         if numbers != right and numbers[1:] == [size // 16, size // 16]:
             raise Wrong(
@@ -112,17 +133,17 @@ def output_shape(answer, model, sizes=(64, 224, 100)):
 def head_parameters(answer, cases=((512, 10), (2048, 37))):
     """Lesson 03: how many parameters a new head has."""
     for features, classes in cases:
-        count = as_number(ask(answer, features, classes))
-        if count is None:
-            raise Wrong(NO_NUMBER)
+        count = _whole_number(ask(answer, features, classes))
         case, weights = f"for {features:,} features and {classes} classes", features * classes
         if count != weights + classes:  # then the rest of the count says which biases were meant
             mistakes = {
                 f"You have all the weights {case}. What does a linear layer add to each of its outputs?": 0,
                 "A bias belongs to an output, not to a feature: how many outputs are there?": features,
                 "There is more than one bias: each output has its own.": 1,
+                "Only the outputs have a bias, and you give one to the inputs as well.": features + classes,
+                "A layer has so many tensors. How many numbers do they hold?": 2 - weights,
             }
-            other = f"It is not {count:,.0f} {case}: draw a layer with 3 features and 2 classes."
+            other = f"It is not {count:,.10g} {case}: draw a layer with 3 features and 2 classes."
             raise Wrong(known_mistake(count - weights, mistakes, operator.eq) or other)
         yield Right(f"{count:,.0f} parameters {case}.")
 
@@ -130,7 +151,7 @@ def head_parameters(answer, cases=((512, 10), (2048, 37))):
 @check(
     begin="print(model.classifier): which of its layers has a thousand outputs?",
     expects="a function that changes a network and is given the number of classes",
-    without="replace_head",
+    without=("replace_head",),
 )
 def new_head(answer, num_classes=10, seed=0):
     """Lesson 03: a MobileNet with a new head, and all the rest as it was."""
@@ -178,7 +199,7 @@ def _head_replaced(model: nn.Module, before: nn.Module, num_classes: int) -> str
     if changed := [n for n in old if not n.startswith(head) and not torch.equal(old[n], now[n])]:
         raise Wrong(f"The new head is in its place, but the backbone has changed, too: {changed[0]}.")
     if f"{head}.bias" not in now:
-        raise Wrong(f"The new head has {num_classes} outputs and no bias, and the old one had: leave it on.")
+        raise Wrong(f"The new head has {num_classes} outputs but no bias, and the old head had one: keep it.")
     return head
 
 
@@ -202,14 +223,19 @@ _WHERE_TO_LOOK = {
 def diagnosis(answer, num_classes=10):
     """Lesson 03: the mistakes that PyTorch runs silently, found in networks that the check spoils."""
     nothing = "Nothing comes back: is there a `return`? For a sound network give an empty list."
-    for faults in (set(), {"outputs"}, {"frozen"}, {"optimizer"}, {"frozen", "optimizer"}):
-        model, optimizer = _faulty_network(faults, num_classes)
+    cases = [set(), {"outputs"}, {"frozen"}, {"optimizer"}, {"frozen", "optimizer"}]
+    networks = [(faults, *_faulty_network(faults, num_classes)) for faults in cases]
+    networks.append(({"outputs"}, *_faulty_network(set(), num_classes - 1)))  # fewer, without another layer
+    for faults, model, optimizer in networks:
         try:
-            found = as_names(ask_value(answer, model, optimizer, num_classes, none=nothing))
+            named = ask_value(answer, model, optimizer, num_classes, none=nothing)
+            found = as_names(named)
         except Wrong as error:
             if isinstance(error.__cause__, RuntimeError):  # `in` and `==` compare tensors number by number
                 raise Wrong(f"{error} {_WHERE_TO_LOOK['optimizer']}") from error
             raise
+        if isinstance(named, dict):
+            raise Wrong("Give a list with the names of the faults that you find, and not a dictionary.")
         if unknown := found - set(FAULTS):
             raise Wrong(f"The names are {', '.join(FAULTS)}, and one of yours is {describe(unknown.pop())}.")
         truth = " and ".join(FAULTS[fault] for fault in sorted(faults)) or "nothing is wrong"
@@ -219,7 +245,7 @@ def diagnosis(answer, num_classes=10):
             missed = min(faults - found)
             hint = _WHERE_TO_LOOK[missed]
             raise Wrong(f"Not noticed: {truth}, and your function does not say {missed!r}. {hint}")
-    yield Right("It finds the faults in four networks, and none in the sound one.")
+    yield Right("It finds the faults in five networks, and none in the sound one.")
 
 
 def _faulty_network(faults: set[str], num_classes: int) -> tuple[nn.Module, torch.optim.Optimizer]:

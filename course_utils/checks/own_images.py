@@ -70,7 +70,7 @@ def left_out_files(answer):
             name = min(missing)
             raise Wrong(
                 f"{name} is not in your list of {len(names)}. It cannot be used: {_LEFT_OUT[name]}. Only "
-                "decoding a picture to its end tells."
+                "decoding a picture to its end shows that."
             )
         yield Right(f"{len(_LEFT_OUT)} files cannot be used, and all {len(before)} are as they were.")
 
@@ -164,8 +164,8 @@ def suspicious_labels(answer):
         yield "Those labels are believed most. Which end of the order do you take?"
     elif set(numbers) == set(table.max(axis=1).argsort()[:6].tolist()):
         yield (
-            "Of those images it is least sure. Asked is what it thinks of their labels: a label is "
-            "suspicious if something else is probable."
+            "Those are the images of which it is least sure. The question is what it thinks of their labels: "
+            "a label is suspicious if another class is more probable."
         )
     elif set(numbers) == set(table.min(axis=1).argsort()[:6].tolist()):
         yield (

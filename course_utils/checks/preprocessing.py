@@ -1,4 +1,4 @@
-"""Checks of lesson 08: name a fault, mend one, find one, and compare on the same images."""
+"""Checks of lesson 08: name a fault, repair one, find one, and compare on the same images."""
 
 import math
 from collections.abc import Iterator
@@ -135,6 +135,7 @@ def _prepared(darkest: float, brightest: float) -> Iterator[tuple[str, torch.Ten
 @check(
     begin="take the difference image by image first; then draw images, with replacement, again and again.",
     expects="a function from two lists of True and False to a difference and the two ends of its interval",
+    without=("paired_difference",),
 )
 def paired_interval(answer):
     """Lesson 08: the difference of two heads and its 95 % interval, from which images each named right."""

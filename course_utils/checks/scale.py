@@ -35,9 +35,7 @@ def images_for_one(answer):
             hint = "."
         case = f"For batch_size={batch_size}, {processes} process(es) and {parts} part(s)"
         raise Wrong(f"{case} you give {value:g}{hint}")
-    yield Right(
-        "The step stays the same; who makes it, and in how many parts, only changes the memory it takes."
-    )
+    yield Right("The step stays the same: processes and parts change only how much memory one process needs.")
 
 
 @check(
@@ -67,7 +65,7 @@ def _check_gradient(answer: Callable, gradients: list[torch.Tensor], counts: lis
         "counts each process the same: one image of a small share weighs more than another.": total / 3,
         "is the sum of the means: with more processes the steps would become larger.": total,
         "is the sum over the images. Divide by how many there are.": weighted,
-        "is divided by the number of processes. The weights are counts of images: divide by theirs.": third,
+        "is divided by the number of processes. The weights count images: divide by their sum.": third,
         "is that of the first process alone: then the others have worked for nothing.": gradients[0],
     }
     hint = known_mistake(given.float(), mistakes, agrees)

@@ -29,7 +29,7 @@ def padding_mask(answer):
         own, wanted = value.float(), (ids != pad).float()
         if not torch.equal(own, wanted):
             raise Wrong(_mask_mistake(own, wanted, ids, pad))
-    yield Right("Each token is looked at, and no padding, whatever its number is.")
+    yield Right("Every token is looked at, and no padding, whatever the number of the padding is.")
 
 
 def _mask_mistake(own: torch.Tensor, wanted: torch.Tensor, ids: torch.Tensor, pad: int) -> str:
@@ -82,7 +82,7 @@ def pooled_by_hand(answer):
                 "Begin with one text: which of its tokens count, and what is the mean of their hidden states?"
             )
             raise Wrong(known_mistake(value.float(), mistakes, agrees) or other)
-    yield Right("The mean of what counts, and of nothing else.")
+    yield Right("The mean of the tokens that count.")
 
 
 IGNORED = -100
@@ -106,7 +106,7 @@ def aligned_labels(answer):
         if own != _where_changed(every, word_ids, [None, *word_ids]):
             hint = _alignment_mistake(own, every, word_ids)
             raise Wrong(f"Words of the tokens {word_ids}, labels {labels}: you give {own}. {hint}")
-    yield Right("One label for each word, on its first token; nothing on [CLS], [SEP] and padding.")
+    yield Right("One label for each word, on its first token; none on [CLS], [SEP] and padding.")
 
 
 def _where_changed(labels: list, own: list, neighbours: list) -> list:
@@ -135,7 +135,7 @@ def _alignment_mistake(own: list, every: list, word_ids: list) -> str:
         return "Two neighbours may have the same label and still be two words: compare words, not labels."
     place = first_difference(own, wanted) - 1
     if wanted[place] == IGNORED:
-        return f"The token at word_ids[{place}] goes on with a word, and gets {IGNORED}."
+        return f"The token at word_ids[{place}] belongs to the word before it, and gets {IGNORED}."
     return f"The token at word_ids[{place}] begins word {word_ids[place]}, whose label is {wanted[place]}."
 
 
@@ -161,7 +161,10 @@ _HINTS = {
     "A name that goes on too long": ([1, 1, 1], "The first word is right, but the last is not: not found."),
     "A whole name with another type": ([1, 1, 1], "The words are right, but the type is not: not found."),
     "Two names without a word between them": ([1, 1, 1], "A second B begins a second name, even there."),
-    "A name right behind one that is found": ([0, 2, 1], "A name ends where no I- follows, whatever does."),
+    "A name right behind one that is found": (
+        [0, 2, 1],
+        "A name ends where no I- follows, whatever comes next.",
+    ),
     "A name at the end of the sentence": ([0, 0, 0], "Nothing comes after the last word to end the name."),
 }
 

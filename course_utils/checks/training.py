@@ -1,13 +1,14 @@
 """Checks of lesson 04: what is frozen, what is learned, and what may be said about it."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
 
 from course_utils.checks.values import as_number, close, describe, known_mistake
 from course_utils.checks.verdict import Right, Wrong, ask, check
+from course_utils.models import stage_names, thaw
 
 
 @check(
@@ -15,12 +16,23 @@ from course_utils.checks.verdict import Right, Wrong, ask, check
     expects="a function from a network and a learning rate to an optimizer",
 )
 def optimizer_holds(answer, model, lr=0.02):
-    """Lesson 04: an optimizer with the trainable parameters and no other."""
+    """Lesson 04: an optimizer with the trainable parameters and no other, also after a thaw."""
+    thawed = copy.deepcopy(model)
+    thaw(thawed, stage_names(thawed)[-1])
+    hints = list(_optimizer_mistakes(answer, model, lr))
+    if not hints:
+        more = f"When {stage_names(model)[-1]} is trainable, too"
+        hints = [f"{more}: {hint}" for hint in _optimizer_mistakes(answer, thawed, lr)]
+    count = sum(parameter.requires_grad for parameter in model.parameters())
+    yield from hints or [Right(f"The optimizer holds the {count} trainable parameters, with lr={lr:g}.")]
+
+
+def _optimizer_mistakes(answer: Callable, model: nn.Module, lr: float) -> Iterator[str]:
     before = [parameter.requires_grad for parameter in model.parameters()]
     optimizer = ask(answer, model, lr)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise Wrong(f"An optimizer should come back, and it is {describe(optimizer)}: is there a `return`?")
-    if not isinstance(optimizer, torch.optim.Adam):
+    if type(optimizer) is not torch.optim.Adam:
         raise Wrong(f"It should be Adam, and this is {type(optimizer).__name__}.")
     if before != [parameter.requires_grad for parameter in model.parameters()]:
         raise Wrong("Your function changes what is trainable. Leave that as it is, and only read it.")
@@ -40,14 +52,12 @@ def optimizer_holds(answer, model, lr=0.02):
         yield f"{len(trainable - held)} trainable parameters are not in the optimizer: they will never learn."
     if not right_rate:
         yield f"The function is given lr={lr:g}, and the optimizer has {', '.join(f'{r:g}' for r in rates)}."
-    if held == trainable and right_rate:
-        yield Right(f"The optimizer holds the {len(held)} trainable parameters, with lr={lr:g}.")
 
 
 @check(
     begin="there are two halves: `requires_grad` of the parameters, and the mode of the frozen layers.",
     expects="a function from a network and its head that changes the network",
-    without="set_train_mode",
+    without=("set_train_mode", "freeze"),
 )
 def frozen_by_hand(answer, model, head="fc"):
     """Lesson 04: a backbone that is frozen and still, with a head that is ready to learn. A copy is tried."""
@@ -111,6 +121,12 @@ def mean_loss(answer, losses=(1.0, 0.5, 3.0), sizes=(32, 32, 4)):
         f"{value:.3f} is the sum over the images: divide it by how many there are.": weighted,
         f"The sum over images is right, but you divide by {batches}, the number of batches.": per_batch,
         "Each loss is already the mean of its batch: multiply it by its images before you divide.": twice,
+        "The last batch is missing. Its images count, too.": (weighted - losses[-1] * sizes[-1])
+        / (images - sizes[-1]),
+        "That is the sum of the losses.": sum(losses),
+        "You divide as if every batch were as large as the first.": weighted / (batches * sizes[0]),
+        "That is the first batch alone. Is the `return` inside the loop?": losses[0],
+        "Do not round: give the number as it is.": round(weighted / images, 1),
     }
     other = f"For the losses {list(losses)} and the sizes {list(sizes)} you give {value:.3f}."
     yield known_mistake(value, mistakes) or other

@@ -20,7 +20,7 @@ import io
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 
@@ -56,7 +56,7 @@ class Wrong(Exception):  # noqa: N818 (an answer is wrong; the program is not)
     """The answer is wrong, and the check ends here; the text is the hint."""
 
 
-def check(begin: str, *, expects: str, answers: int = 1, without: str = "") -> Callable:
+def check(begin: str, *, expects: str, answers: int = 1, without: tuple[str, ...] = ()) -> Callable:
     """Make a check out of a function that yields hints.
 
     The check prints what was found, or nothing with `quiet=True`, and returns a `Verdict`. It raises
@@ -67,7 +67,7 @@ def check(begin: str, *, expects: str, answers: int = 1, without: str = "") -> C
         begin: Where to begin, for somebody who has not answered yet. Never the solution.
         expects: What the answer should be, in a few words, for one that the check could not use.
         answers: How many of the arguments, from the first, are the student's own: None is a blank.
-        without: The function of the package that does the whole exercise, and is not to be called here.
+        without: Functions of the package that do the exercise, and are not to be called here.
     """
 
     def decorate(find_hints: Callable[..., Iterable[str]]) -> Callable[..., Verdict]:
@@ -76,8 +76,8 @@ def check(begin: str, *, expects: str, answers: int = 1, without: str = "") -> C
             own = [*arguments, *named.values()][:answers]
             if not own or any(answer is None for answer in own):
                 found = [f"Nothing here yet: {begin}"]
-            elif without and any(without in _names_in(answer) for answer in own):
-                found = [f"`{without}` does it all. Here it is for you to do, without it."]
+            elif used := [name for name in without if any(_uses(answer, name, set()) for answer in own)]:
+                found = [f"`{used[0]}` does it for you. Here, write it yourself."]
             else:
                 with redirect_stdout(io.StringIO()) if quiet else nullcontext():
                     found = _find(find_hints, arguments, named, own, expects)
@@ -92,13 +92,39 @@ def check(begin: str, *, expects: str, answers: int = 1, without: str = "") -> C
     return decorate
 
 
-def _names_in(answer: object) -> set[str]:
-    """Return the names that a function uses, its own and those of functions written in it among them."""
-    if type(answer) is FunctionType:
-        return {answer.__name__} | _names_in(answer.__code__)
-    if type(answer) is CodeType:
-        return set(answer.co_names).union(*map(_names_in, answer.co_consts))
-    return set()
+def _uses(answer: object, name: str, seen: set[FunctionType]) -> bool:
+    """Say whether an answer is or calls a function of the package, under whatever name.
+
+    Other functions of the same notebook are looked through, too: `seen` has those that were. A student's own
+    function of that name is not the package's.
+    """
+    answer = answer.func if type(answer) is functools.partial else answer
+    if type(answer) is not FunctionType or answer in seen:
+        return False
+    seen.add(answer)
+    if _is_ours(answer):
+        return answer.__name__ == name
+    names, around = _names_in(answer.__code__), dict(answer.__globals__)
+    for own, cell in zip(answer.__code__.co_freevars, answer.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a cell that is empty yet
+            around[own] = cell.cell_contents
+            names.add(own)
+    if name in names and name not in around:  # an attribute of a module, or imported in the answer itself
+        return True
+    called = [around[one] for one in names if one in around]
+    partials = [one.func for one in called if type(one) is functools.partial]
+    functions = [one for one in called + partials if type(one) is FunctionType]
+    near = [one for one in functions if one.__module__ == answer.__module__ or _is_ours(one)]
+    return any(_uses(one, name, seen) for one in near)
+
+
+def _is_ours(function: FunctionType) -> bool:
+    return str(function.__module__).startswith("course_utils.")
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Return the names that code uses, those of functions written in it among them."""
+    return set(code.co_names).union(*(_names_in(one) for one in code.co_consts if type(one) is CodeType))
 
 
 def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expects: str) -> list[str]:

@@ -90,7 +90,7 @@ def dataset_files(kind: type) -> list[KnownFile]:
 
 
 def fetch_dataset(kind: type, root: Path) -> list[FileStatus]:
-    """Put a torchvision dataset's files into `root`, where `kind(root)` reads them, or mend them there."""
+    """Put a torchvision dataset's files into `root`, where `kind(root)` reads them, or repair them there."""
     return [_fetch_archive(file, root.absolute()) for file in dataset_files(kind)]
 
 

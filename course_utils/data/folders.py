@@ -264,5 +264,5 @@ def _unusable_folder(
         where=root,
         expected="pictures that can be decoded to their end, and at least one in each class",
         found="\n            ".join(problems),
-        do="Mend or move these, or leave them out with skip_bad_images=True. check_images tells more.",
+        do="Repair or move them, or leave them out with skip_bad_images=True. check_images describes each.",
     )

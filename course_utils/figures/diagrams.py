@@ -202,6 +202,65 @@ def data_parallel(batch_size: int) -> DescribedFigure:
     return figure
 
 
+def text_network(
+    text: str, tokens: Sequence[str], mask: Sequence[int], answers: Sequence[str]
+) -> DescribedFigure:
+    """Draw the way of a padded text through an encoder and a head, from the top down.
+
+    Args:
+        text: The text.
+        tokens: Its tokens, and the padding that fills it up.
+        mask: For each of them 1 if it is there, and 0 if it is padding.
+        answers: The names that the head can answer.
+    """
+    pairs = ", ".join(f"{token} {one}" for token, one in zip(tokens, mask, strict=True))
+    figure, axes = _canvas(
+        f"Diagram, from the top down: the text '{text}' becomes {len(tokens)} tokens, and the mask has 1 or "
+        f"0 for each: {pairs}. The frozen encoder turns each token into features. The average takes those of "
+        f"the {sum(map(int, mask))} tokens with a 1, and leaves the padding out. The head, which is new and "
+        f"trained, turns the average into a logit for each answer: {', '.join(answers)}.",
+        width=0.62 * len(tokens) + 1.15,
+        height=5.4,
+    )
+    middle, width = 1 + 0.31 * len(tokens), 0.62 * len(tokens) - 0.06
+    left = middle - width / 2
+    _box(axes, (middle - 1, 4.95, 2, 0.35), text)
+    _arrow(axes, (middle, 4.92), (middle, 4.65))
+    axes.text(middle + 0.1, 4.78, "tokenizer", va="center", fontsize=9)
+    _box(axes, (left, 3.15, width, 0.55), "encoder\npretrained, frozen", BLUE)
+    for number, (token, one) in enumerate(zip(tokens, map(int, mask), strict=True)):
+        centre = 1.31 + 0.62 * number
+        colour = BLUE if one else GREY
+        _box(axes, (centre - 0.28, 4.3, 0.56, 0.32), token, colour)
+        axes.text(centre, 4.15, str(one), ha="center", va="center", fontsize=9)
+        _arrow(axes, (centre, 4.02), (centre, 3.73), color=colour)
+        _arrow(axes, (centre, 3.12), (centre, 2.87), color=colour)
+        for row in range(4):
+            depth = (0.15 + 0.7 * ((3 * number + 5 * row) % 7) / 6) * one
+            spot = (centre - 0.13, 2.7 - 0.15 * row)
+            axes.add_patch(
+                Rectangle(spot, 0.26, 0.15, facecolor=to_rgba(BLUE, depth), edgecolor=colour, lw=0.8)
+            )
+        if one:
+            _arrow(axes, (centre, 2.22), (middle + 0.35 * (centre - middle), 1.93), color=BLUE)
+    for height, words in (
+        (4.46, "tokens"),
+        (4.15, "mask"),
+        (2.55, "features of\neach token"),
+        (0.25, "logits"),
+    ):
+        axes.text(0.9, height, words, ha="right", va="center", fontsize=9)
+    _box(axes, (middle - 1.3, 1.55, 2.6, 0.35), "average over the tokens with a 1")
+    _arrow(axes, (middle, 1.52), (middle, 1.2))
+    axes.text(middle + 0.1, 1.36, "features of the text", va="center", fontsize=9)
+    _box(axes, (middle - 0.7, 0.65, 1.4, 0.52), "head\nnew: trained", ORANGE)
+    for number, answer in enumerate(answers):
+        place = middle + 1.1 * (number - (len(answers) - 1) / 2)
+        _arrow(axes, (middle, 0.62), (place, 0.38), color=ORANGE)
+        axes.text(place, 0.25, literal(answer), ha="center", va="center", fontsize=9)
+    return figure
+
+
 def residual_block(block: nn.Module) -> DescribedFigure:
     """Draw a block of a ResNet, torchvision's `BasicBlock` or `Bottleneck`: its layers and the shortcut."""
     steps = [

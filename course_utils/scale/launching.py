@@ -105,10 +105,10 @@ def _first_error(error: Exception, folder: Path, processes: int) -> CourseError:
         return getattr(errors, kind)(**parts)
     ended = f"the signal {failure.signal_name()}" if failure.exitcode < 0 else f"exit code {failure.exitcode}"
     return TrainingError(
-        "A process has ended before its work was done, and so the others were stopped.",
+        "A process ended before its work was done, so the others were stopped.",
         where=f"process {rank} of {processes}",
-        expected="that it runs to its end",
+        expected="a process that runs to its end",
         found=ended,
-        do="Look for what ended it (SIGKILL is often: too little memory), and run the cell again: it goes on "
-        "from the last checkpoint, also with fewer processes.",
+        do="Find out what ended it (SIGKILL often means that memory ran out), and run the cell again, with "
+        "fewer processes if you like. Training goes on from the last checkpoint.",
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.patches import Rectangle
 from PIL import Image
 from small_evaluations import CLASSES, an_evaluation
 from torchvision.models import resnet18
@@ -141,6 +142,10 @@ FIGURES = {
         lambda name: figures.thawed_stages(["layer4", "fc"], {name: 1, "all": 2}),
         ["cat: fc trained; all: layer4, fc trained"],
     ),
+    "text_network": (
+        lambda name: figures.text_network(name, ["[CLS]", name, "[PAD]"], [1, 1, 0], ["yes", "no"]),
+        ["[CLS] 1, cat 1, [PAD] 0", "of the 2 tokens with a 1", "each answer: yes, no."],
+    ),
     "token_heatmap": (
         lambda name: figures.token_heatmap([AttributedText("positive", ["not", name], [-0.5, 0.25])]),
         ["positive: most for it cat (+0.25), least not (-0.50)"],
@@ -202,7 +207,7 @@ WITHOUT_NAMES = {
 }
 ALL = [*FIGURES, *WITHOUT_NAMES]
 DIAGRAMS = ("backbone_and_head", "chain", "data_parallel", "new_head", "residual_block", "thawed_stages")
-DIAGRAMS += ("three_sets", "token_heatmap", "training_step")
+DIAGRAMS += ("text_network", "three_sets", "token_heatmap", "training_step")
 WITHOUT_AXES = (*DIAGRAMS, "heatmaps", "image_grid", "mistakes")
 
 
@@ -258,6 +263,14 @@ def test_a_name_with_dollars_is_written_and_not_read_as_mathematics(name):
     for text in written:
         shown, mathematics = text._preprocess_math(text.get_text())
         assert NOT_MATHEMATICS in shown and not mathematics
+
+
+def test_padding_gets_features_and_is_left_out_of_the_average():
+    (axes,) = figures.text_network("cat", ["[CLS]", "cat", "[PAD]"], [1, 1, 0], ["yes", "no"]).axes
+    (average,) = (text for text in axes.texts if text.get_text().startswith("average"))
+    heights = [text.xy[1] for text in axes.texts if isinstance(text, matplotlib.text.Annotation)]
+    assert sum(0 < height - average.get_position()[1] < 0.3 for height in heights) == 2
+    assert sum(isinstance(patch, Rectangle) for patch in axes.patches) == 3 * 4  # a column for each token
 
 
 def test_figure_can_be_saved_and_its_description_is_one_line(tmp_path):

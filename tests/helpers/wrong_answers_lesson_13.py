@@ -393,7 +393,7 @@ WRONG = {
         (CASES | {"archive": "everything"}, "A mean above 0 is not enough"),
         (CASES | {"archive": "LoRA"}, "LoRA is worse"),
         (CASES | {"factory": "LoRA"}, "above LoRA's"),
-        (CASES | {"clinic": "head"}, "given away"),
+        (CASES | {"clinic": "head"}, "give something away"),
         (CASES | {"shop": "biases"}, "name one of head"),
         ({"shop": "head"}, "missing from your dictionary"),
         (dict.fromkeys(CASES, "head"), "no limit for the file"),

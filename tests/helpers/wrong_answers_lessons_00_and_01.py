@@ -92,6 +92,7 @@ RIGHT = {
     "reused_or_learned": [
         REUSED | {"fc": "learned"},
         dict.fromkeys(PARTS, "Reused") | {"fc": "LEARNED"},
+        dict.fromkeys(PARTS, " reused ") | {"fc": "learned\n"},
     ],
     "worn_on_feet": [
         lambda label, classes: int(classes[label] in FEET),
@@ -118,13 +119,18 @@ RIGHT = {
 }
 WRONG = {
     "reused_or_learned": [
-        (dict.fromkeys([*PARTS, "fc"], "reused"), "fc was reused, but its numbers are other ones"),
+        (dict.fromkeys([*PARTS, "fc"], "reused"), "fc was reused, but its numbers are different"),
         (REUSED | {"layer4": "learned", "fc": "learned"}, "layer4 was learned, but its numbers are"),
         (dict.fromkeys(PARTS, "learned") | {"fc": "reused"}, "other way round"),
         (REUSED, "fc is missing"),
         (REUSED | {"fc": "learned", "layer5": "reused"}, "no part 'layer5'"),
         (REUSED | {"fc": True}, 'For fc write "reused" or "learned"'),
         ("fc", "a dictionary"),
+        ({"backbone": "reused", "fc": "learned"}, "conv1, bn1, layer1, layer2, layer3, layer4 is missing"),
+        (REUSED | {"fc": "learned", "avgpool": "reused"}, "no part 'avgpool' with parameters"),
+        (REUSED | {"bn1": "learned", "fc": "learned"}, "bn1 was learned, but its numbers are the same"),
+        (dict.fromkeys(PARTS, "frozen") | {"fc": "trained"}, 'For conv1 write "reused" or "learned"'),
+        ({"reused": list(PARTS), "learned": ["fc"]}, "There is no part 'reused'"),
     ],
     "worn_on_feet": [
         (lambda label, classes: int(classes[label] == "Sneaker"), "Sandal, Ankle boot"),
@@ -136,6 +142,9 @@ WRONG = {
         (lambda label, classes: None, "`return`"),
         (lambda label, classes: classes[str(label)], "stops in line"),
         ([0, 1, 0, 1, 0, 1], "should be a function"),
+        (lambda label, classes: int(classes[label].endswith(("er", "boot"))), "these classes: Sandal"),
+        (lambda label, classes: [int(name in FEET) for name in classes], "labels 0 and 1"),
+        (lambda label, classes: 1 if classes[label] in FEET else None, "For Shirt nothing comes back"),
     ],
     "few_images": [
         ((LEARNED, 5), "The means over your three seeds"),

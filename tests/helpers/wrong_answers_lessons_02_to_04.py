@@ -9,6 +9,7 @@ from torch import nn
 from torchvision import models
 
 from course_utils.models.freezing import freeze, replace_head, set_train_mode
+from course_utils.models.freezing import replace_head as put_in
 
 
 @functools.cache
@@ -42,6 +43,14 @@ def shape_after(steps, channels=256, up=True):
 # Lesson 03
 def head_at_the_end(model, classes):
     model.classifier[-1] = nn.Linear(1024, classes)
+
+
+def head_by_a_helper(model, classes):
+    return head_by_another_name(model, classes)
+
+
+def head_by_another_name(model, classes):
+    return put_in(model, classes)
 
 
 def head_and_lost_backbone(model, classes):
@@ -83,6 +92,18 @@ def faults(*looked_for, head_by_id=True):
         return [name for name in looked_for if found[name]]
 
     return diagnose
+
+
+def count_held(model, optimizer, classes):
+    """Look for faults, and judge the optimizer by how many parameters it holds."""
+    others = [fault for fault in faults("outputs", "frozen")(model, optimizer, classes)]
+    held = sum(len(group["params"]) for group in optimizer.param_groups)
+    return others + ["optimizer"] * (held != 2)
+
+
+def outputs_by_attribute(model, optimizer, classes):
+    others = faults("frozen", "optimizer")(model, optimizer, classes)
+    return others + ["outputs"] * hasattr(model, "classifier")
 
 
 # Lesson 04
@@ -144,21 +165,43 @@ GIVEN = dict.fromkeys(
     lambda: (network(),),
 )
 RIGHT = {
-    "task_layer": ["fc", "model.fc"],
-    "parameter_count": [numbers_in(nn.Module.parameters)],
-    "output_shape": [shape_after(4), lambda size: torch.Size(shape_after(4)(size))],
-    "head_parameters": [lambda features, classes: (features + 1) * classes],
-    "new_head": [head_at_the_end, changed_copy],
-    "diagnosis": [faults("outputs", "frozen", "optimizer")],
+    "task_layer": ["fc", "model.fc", " fc "],
+    "parameter_count": [
+        numbers_in(nn.Module.parameters),
+        lambda model, stage: torch.tensor(numbers_in(nn.Module.parameters)(model, stage)),
+        lambda model, stage: sum(p.numel() for name, p in model.named_parameters() if name.startswith(stage)),
+    ],
+    "output_shape": [
+        shape_after(4),
+        lambda size: torch.Size(shape_after(4)(size)),
+        lambda size: np.array([256, np.ceil(size / 16), np.ceil(size / 16)]),
+    ],
+    "head_parameters": [
+        lambda features, classes: (features + 1) * classes,
+        lambda features, classes: sum(p.numel() for p in nn.Linear(features, classes).parameters()),
+    ],
+    "new_head": [
+        head_at_the_end,
+        changed_copy,
+        lambda model, classes: model.set_submodule("classifier.3", nn.Linear(1024, classes)),
+        lambda model, classes: setattr(
+            model, "classifier", nn.Sequential(*model.classifier[:-1], nn.Linear(1024, classes))
+        ),
+    ],
+    "diagnosis": [
+        faults("outputs", "frozen", "optimizer"),
+        lambda *given: (fault for fault in faults("outputs", "frozen", "optimizer")(*given)),
+    ],
     "optimizer_holds": [
         adam_of(learning),
-        adam_of(lambda model: model.fc.parameters()),
+        adam_of(lambda model: ((n, p) for n, p in model.named_parameters() if p.requires_grad)),
         lambda model, lr: torch.optim.Adam([{"params": [p], "lr": lr} for p in learning(model)]),
     ],
     "frozen_by_hand": [
         frozen,
         lambda model, head: (frozen(model, head), head.train())[0],
         functools.partial(frozen_but, change=nn.Module.eval),
+        lambda model, head: (model.requires_grad_(False).eval(), head.requires_grad_(True).train())[0],
     ],
     "mean_loss": [lambda losses, sizes: float(np.average(losses, weights=sizes))],
     "compare_rates": [compare(), compare(seeds=(2, 0, 1)), compare(returned=lambda *found: list(found))],
@@ -169,16 +212,40 @@ WRONG = {
         ("avgpool", "no parameters"),
         ("classifier", "no part 'classifier'"),
         (3, "as text"),
+        ("fc.weight", "is a single tensor"),
+        ("conv1", "model.conv1 finds edges"),
+        ("layer4.1.conv2", "edges or parts"),
+        ("", "no part ''"),
+        ("FC", "no part 'FC'"),
+        (nn.Linear(512, 1000), "as text"),
+        (["fc"], "as text"),
     ],
     "parameter_count": [
         (lambda model, stage: len(list(model.get_submodule(stage).parameters())), "how many tensors"),
         (numbers_in(lambda part: part.state_dict().values()), "running means"),
         (lambda model, stage: sum(p.numel() for p in model.parameters()), "the whole network"),
         (numbers_in(lambda part: [p for p in part.parameters() if p.ndim == 4]), "BatchNorm has parameters"),
-        (numbers_in(lambda part: part[0].parameters()), "first block"),
-        (numbers_in(learning), "trainable"),
+        (numbers_in(lambda part: part[0].parameters()), "one block of layer1 alone"),
+        (numbers_in(learning), "frozen count, too"),
         (lambda model, stage: 147_968, "layer3"),
         (lambda model, stage: None, "`return`"),
+        (numbers_in(lambda part: part.parameters(recurse=False)), "in the layers inside the stage"),
+        (numbers_in(lambda part: part[-1].parameters() if len(part) > 1 else []), "one block"),
+        (
+            numbers_in(lambda part: [p for n, p in part.named_parameters() if n.endswith("weight")]),
+            "BatchNorm has biases, too",
+        ),
+        (
+            numbers_in(lambda part: [p for n, p in part.named_parameters() if "downsample" not in n]),
+            "The part `downsample` belongs to layer3",
+        ),
+        (lambda model, stage: numbers_in(nn.Module.parameters)(model, stage) / 1e6, "You give millions"),
+        (lambda model, stage: 4 * numbers_in(nn.Module.parameters)(model, stage), "You count bytes"),
+        (
+            lambda model, stage: f"{numbers_in(nn.Module.parameters)(model, stage):,}",
+            "Give one whole number; this is '147,968'",
+        ),
+        (lambda model, stage: model[stage], "stops in line"),
     ],
     "output_shape": [
         (shape_after(4, up=False), "rounds up"),
@@ -187,6 +254,12 @@ WRONG = {
         (shape_after(3), "how many steps of 2"),
         (lambda size: [1, *shape_after(4)(size)], "number of pictures"),
         (lambda size: 256 * 4 * 4, "Three whole numbers"),
+        (lambda size: shape_after(4)(size)[1:], "You give 2 numbers"),
+        (lambda size: [*shape_after(4)(size)[1:], 256], "the channels at its end"),
+        (lambda size: [256, size / 16, size / 16], "maps have whole rows and columns"),
+        (lambda size: [256, round(size / 16), round(size / 16)], "rounds up"),
+        (lambda size: [256, 4, 4], "With 224 pixels it is not [256, 4, 4]"),
+        (lambda size: torch.zeros(1, *shape_after(4)(size)), "It was a tensor [1, 256, 4, 4]"),
     ],
     "head_parameters": [
         (lambda features, classes: features * classes, "add to each of its outputs"),
@@ -195,6 +268,12 @@ WRONG = {
         (lambda features, classes: 5130, "It is not 5,130 for 2,048"),
         (lambda features, classes: None, "`return`"),
         (5130, "should be a function"),
+        (lambda features, classes: features * classes + features + classes, "one to the inputs as well"),
+        (lambda features, classes: len(list(nn.Linear(features, classes).parameters())), "so many tensors"),
+        (lambda features, classes: (features * classes, classes), "Give one whole number"),
+        (lambda features, classes: (features + 1) * classes / 1000, "It is not 5.13"),
+        (lambda features, classes: features * 1000 + 1000, "It is not 513,000"),
+        (lambda features, classes: features + classes, "draw a layer with 3 features"),
     ],
     "new_head": [
         (lambda model, classes: setattr(model, "fc", nn.Linear(1024, classes)), "nothing ever calls it"),
@@ -207,7 +286,10 @@ WRONG = {
         (lambda model, classes: head_at_the_end(model, 10), "gives 10 logits, and there are 13"),
         (lambda model, classes: head_at_the_end(copy.deepcopy(model), classes), "still the old head"),
         (lambda model: None, "stops with TypeError"),
-        (lambda model, classes: replace_head(model, classes), "`replace_head` does it all"),
+        (lambda model, classes: replace_head(model, classes), "`replace_head` does it for you"),
+        (head_by_another_name, "`replace_head` does it for you"),
+        (head_by_a_helper, "`replace_head` does it for you"),
+        (functools.partial(replace_head), "`replace_head` does it for you"),
     ],
     "diagnosis": [
         (faults("frozen", "optimizer"), "does not say 'outputs'"),
@@ -219,6 +301,11 @@ WRONG = {
         (lambda model, optimizer, classes: ["outputs"], "A false alarm: nothing is wrong"),
         (lambda model, optimizer, classes: ["head"], "The names are"),
         (lambda model, optimizer, classes: None, "`return`"),
+        (count_held, "A false alarm: something besides the head is trainable"),
+        (outputs_by_attribute, "does not say 'outputs'"),
+        (lambda *given: faults("outputs", "frozen", "optimizer")(*given)[:1], "does not say 'optimizer'"),
+        (lambda model, optimizer, classes: {"outputs": model.fc.out_features != classes}, "not a dictionary"),
+        (lambda model, optimizer, classes: model.fc.out_features == classes, "a list of names"),
     ],
     "optimizer_holds": [
         (adam_of(nn.Module.parameters), "holds 62 parameters but only 2 are trainable"),
@@ -229,6 +316,12 @@ WRONG = {
         (thawed_adam, "changes what is trainable"),
         (lambda model, lr: learning(model), "An optimizer should come back"),
         (adam_of(lambda model: []), "stops"),
+        (adam_of(lambda model: model.fc.parameters()), "When layer4 is trainable, too"),
+        (adam_of(lambda model: list(model.parameters())[-2:]), "When layer4 is trainable, too"),
+        (lambda model, lr: torch.optim.AdamW(learning(model), lr=lr), "It should be Adam, and this is AdamW"),
+        (lambda model, lr: torch.optim.Adam(learning(model)), "the optimizer has 0.001"),
+        (adam_of(lambda model: learning(copy.deepcopy(model))), "are not of this network"),
+        (adam_of(lambda model: model), "'ResNet' object is not iterable"),
     ],
     "frozen_by_hand": [
         (functools.partial(frozen, mode="train"), "60 of 60 buffers changed"),
@@ -237,7 +330,7 @@ WRONG = {
         (functools.partial(frozen, head_learns=False), "nothing that can learn"),
         (lambda model, head: None, "60 parameters below the head"),
         (frozen_and_emptied, "should not change any numbers"),
-        (freeze, "60 of 60 buffers changed"),
+        (freeze, "`freeze` does it for you"),
         (
             functools.partial(frozen_but, change=lambda norm: setattr(norm, "track_running_stats", False)),
             "takes the mean of each batch",
@@ -247,7 +340,9 @@ WRONG = {
             "20 of 60 buffers changed",
         ),
         (functools.partial(frozen_but, change=lambda n: n.requires_grad_(False)), "buffers changed"),
-        (lambda model, head: set_train_mode(model), "`set_train_mode` does it all"),
+        (lambda model, head: set_train_mode(model), "`set_train_mode` does it for you"),
+        (lambda model, head: (freeze(model), model.eval()), "`freeze` does it for you"),
+        (lambda model, head: (frozen(model, head), head.bias.requires_grad_(False)), "Only fc.weight"),
     ],
     "mean_loss": [
         (lambda losses, sizes: sum(losses) / len(losses), "the mean over batches"),
@@ -257,6 +352,12 @@ WRONG = {
         (lambda losses, sizes: sum(losses) / sum(sizes), "already the mean of its batch"),
         (lambda losses, sizes: 7, "you give 7"),
         (lambda losses, sizes: losses, "A number should come back"),
+        (lambda losses, sizes: np.average(losses[:-1], weights=sizes[:-1]), "The last batch is missing"),
+        (lambda losses, sizes: sum(losses), "the sum of the losses"),
+        (lambda losses, sizes: np.dot(losses, sizes) / (len(sizes) * sizes[0]), "as large as the first"),
+        (lambda losses, sizes: losses[0], "Is the `return` inside the loop?"),
+        (lambda losses, sizes: round(np.dot(losses, sizes) / sum(sizes), 1), "Do not round"),
+        (lambda losses, sizes: functools.reduce(lambda a, b: (a + b) / 2, losses), "you give 1.875"),
     ],
     "compare_rates": [
         (compare(seeds=(0,)), "one run is one draw"),

@@ -13,7 +13,7 @@ from sklearn.model_selection import cross_val_predict
 from course_utils.data.folder_report import check_images
 from course_utils.data.preprocessing import ImageClassification
 from course_utils.evaluation.comparison import mean_interval
-from course_utils.evaluation.metrics import per_class, predict
+from course_utils.evaluation.metrics import Evaluation, paired_difference, per_class, predict
 from course_utils.models.freezing import replace_head
 from course_utils.models.saving import load_model, model_transform, save_model
 
@@ -51,6 +51,34 @@ def by_means(transfer, scratch):
     return "transfer pays" if np.mean(transfer) > np.mean(scratch) else "scratch is better"
 
 
+def by_intervals(transfer, scratch, **how):
+    """Say whether two intervals touch; `how` is that of `t_interval`."""
+    (_, low, high), (_, other_low, other_high) = (t_interval(runs, **how) for runs in (transfer, scratch))
+    if low > other_high:
+        return "transfer pays"
+    return "scratch is better" if other_low > high else "not told apart"
+
+
+def by_distance(transfer, scratch, least):
+    if abs(np.mean(transfer) - np.mean(scratch)) < least:
+        return "not told apart"
+    return by_means(transfer, scratch)
+
+
+def by_test(transfer, scratch):
+    return by_distance(transfer, scratch, 9 if stats.ttest_ind(transfer, scratch).pvalue > 0.05 else 0)
+
+
+def cases(runs, start, touching=lambda *two: by_intervals(*two) != "transfer pays"):
+    """Return the pairs of data set and number of images for which `touching` holds."""
+    found = set()
+    for case, group in runs.groupby(["dataset", "images_per_class"]):
+        by_start = group.groupby("start").test_accuracy.apply(list)
+        if touching(by_start[start], by_start["from scratch"]):
+            found.add(case)
+    return found
+
+
 def by_every_run(transfer, scratch):
     if min(transfer) > max(scratch):
         return "transfer pays"
@@ -85,6 +113,15 @@ def bootstrap(first, second, paired=True, draws=2000, ends=(0.025, 0.975)):
     other = drawn if paired else random.integers(images, size=(draws, images))
     means = first[drawn].mean(axis=1) - second[other].mean(axis=1)
     return first.mean() - second.mean(), *np.quantile(means, ends)
+
+
+def as_result(right):
+    right = torch.tensor(right).long()
+    return Evaluation(torch.nn.functional.one_hot(right, 2).float(), torch.ones_like(right), ["no", "yes"])
+
+
+def by_the_package(first, second):
+    return paired_difference([as_result(first)], [as_result(second)])
 
 
 def fault_without(images, mean, std, size, leave_out=()):
@@ -152,9 +189,13 @@ def weakest_by(column, smallest=True):
     return weakest
 
 
-def weakest_sentence(result):
+def weakest_numbers(result):
     row = per_class(result).query("images > 0").sort_values("recall").iloc[0]
-    return f"{row.name}: {round(row.recall * row.images)} of {row.images:.0f} found"
+    return row.name, round(row.recall * row.images), int(row.images)
+
+
+def weakest_sentence(result):
+    return "{}: {} of {} found".format(*weakest_numbers(result))
 
 
 def held_out(features, labels, folds=5):
@@ -181,18 +222,12 @@ RIGHT = {
         (lambda values: torch.tensor(t_interval(values)),),
     ],
     "told_apart": [
-        (
-            lambda a, b: (
-                "transfer pays"
-                if t_interval(a)[1] > t_interval(b)[2]
-                else "scratch is better"
-                if t_interval(b)[1] > t_interval(a)[2]
-                else "not told apart"
-            ),
-        ),
+        (by_intervals,),
+        (lambda a, b: np.str_(by_intervals(a, b)),),
     ],
     "cases_without_gain": [
         (lambda runs, start: [("clothes", 5)] + [("drawings", 5)] * (start == "fine-tuned"),),
+        (lambda runs, start: pd.MultiIndex.from_tuples(cases(runs, start)),),
         (lambda runs, start: np.array([["clothes", 5], ["drawings", 5]])[: 1 + (start == "fine-tuned")],),
     ],
     "way_of_fault": [(way,), (lambda *three: str(way(*three)),)],
@@ -221,6 +256,7 @@ RIGHT = {
     "weakest_class": [
         (lambda result: weakest_sentence(result).title(),),
         (lambda result: weakest_sentence(result).replace(" of ", "/"),),
+        (lambda result: "Of {2} images of {0}, only {1} were found".format(*weakest_numbers(result)),),
     ],
     "held_out_probabilities": [
         (lambda features, labels: torch.tensor(held_out(features, labels)),),
@@ -267,7 +303,7 @@ WRONG = {
         (lambda values: t_interval(values, root=False), "root of n"),
         (lambda values: t_interval(values, t=stats.t.ppf(0.975, len(values))), "degrees of freedom"),
         (lambda values: (np.mean(values), min(values), max(values)), "highest run"),
-        (lambda values: mean_interval(values), "`mean_interval` does it all"),
+        (lambda values: mean_interval(values), "`mean_interval` does it for you"),
         (lambda values: t_interval(values, t=stats.t.ppf(0.95, len(values) - 1)), "t for 90 %"),
         (lambda values: t_interval(values, t=1.96, ddof=0), "1.96 is for many runs; and"),
         (lambda values: t_interval(values, t=1), "one standard error"),
@@ -291,6 +327,14 @@ WRONG = {
         (lambda a, b: "Transfer pays", "is none of"),
         (lambda a, b: by_means(a, b) == "transfer pays", "is none of"),
         (lambda a, b: print("transfer pays"), "`return`"),
+        (partial(by_intervals, t=1.96), "is yours Student's"),
+        (partial(by_intervals, ddof=0), "n - 1 in the standard deviation"),
+        (partial(by_intervals, t=stats.t.ppf(0.975, 3)), "is yours Student's"),
+        (partial(by_intervals, root=False), "2.5 points to either side"),
+        (partial(by_distance, least=0.15), "The means are six points apart"),
+        (partial(by_distance, least=0.03), "Means six points apart"),
+        (by_test, "2.5 points"),
+        (lambda a, b: by_intervals(b, a), "with transfer above"),
     ],
     "cases_without_gain": [
         (lambda runs, start: [], "leave it out"),
@@ -301,6 +345,13 @@ WRONG = {
         (lambda runs, start: [(5, "clothes")], "the name first"),
         (lambda runs, start: runs[runs.start == start], "the name first"),
         (lambda runs, start: {"clothes"}, "the name first"),
+        (partial(cases, touching=lambda a, b: np.mean(a) <= np.mean(b)), "intervals of so few seeds"),
+        (partial(cases, touching=lambda a, b: by_intervals(a, b) == "transfer pays"), "do they touch"),
+        (partial(cases, touching=lambda a, b: by_intervals(a, b) == "scratch is better"), "leave it out"),
+        (lambda runs, start: cases(runs, "frozen"), "fine-tuned, drawings, 5 images: you leave it out"),
+        (lambda runs, start: cases(runs, "fine-tuned"), "frozen, drawings, 5 images: you say that no gain"),
+        (lambda runs, start: len(cases(runs, start)), "the name first"),
+        (lambda runs, start: print(cases(runs, start)), "`return`"),
     ],
     "way_of_fault": [
         (lambda p, t, u: "right" if t == u else "used only", "What about the pretraining?"),
@@ -346,6 +397,7 @@ WRONG = {
         (lambda a, b: (a.mean() - b.mean(), -0.5, 0.5), "too wide"),
         (lambda a, b: (a.mean(), *bootstrap(a, b)[1:]), "the share that the first named right less"),
         (lambda a, b: (bootstrap(a, b)[0], *bootstrap(b, a)[1:]), "outside its own interval"),
+        (by_the_package, "`paired_difference` does it for you"),
     ],
     "fault_found": [
         (partial(fault_without, leave_out=["undo"]), "undo it first"),
@@ -366,7 +418,7 @@ WRONG = {
     ],
     "left_out_files": [
         (lambda folder: check_images(folder).path.tolist(), "ignored"),
-        (lambda folder: [], "to its end tells"),
+        (lambda folder: [], "to its end shows"),
         (lambda folder: [p for p in folder.rglob("*.*") if not p.stat().st_size], "from the folder on"),
         (lambda folder: ["dogs/nothing.png", "dogs/same.png"], "the same picture twice"),
         (lambda folder: ["dogs/nothing.png", "cats/see_through_0.png"], "read with care"),
@@ -405,7 +457,7 @@ WRONG = {
         ((PURPOSE, PURPOSE), "Both texts say the same"),
         (("a network that always finds the birds in a picture", NOT_FOR), "promise"),
         (("helping us with our daily work here", NOT_FOR), "for which pictures"),
-        ((PURPOSE, "it is not for anything else at all"), "warns of nothing"),
+        ((PURPOSE, "it is not for anything else at all"), "is no warning"),
         ((PURPOSE, "things that this was never made to do"), "neither other pictures"),
         (("a perfect tool to sort drawings of birds", NOT_FOR), "'perfect' is a promise"),
         (("it sorts drawings of birds with guaranteed success", NOT_FOR), "promise"),
@@ -418,13 +470,15 @@ WRONG = {
         (weakest_by("recall", smallest=False), "most often"),
         (weakest_by("images", smallest=False), "Is that what you compare"),
         (lambda result: "fox is hard to find", "how many images of fox there were"),
-        (lambda result: "25 % of the 12 images of fox", "A reader wants to count"),
+        (lambda result: "25 % of the 12 images of fox", "A reader needs both numbers"),
         (lambda result: f"accuracy {result.accuracy}", "does not name one of the classes"),
         (lambda result: "the fox and the elk are weak: 3 of 12 and 4 of 15", "Name one class only"),
         (lambda result: "elk: 4 of 15 found", "Recall is the share"),
         (lambda result: ("fox", 3, 12), "cannot use this"),
         (lambda result: print("fox"), "`return`"),
         (lambda result: "fox: 3 of 12 found", "does not name one of the classes cup"),
+        (lambda result: "{0}: {2} of {1} found".format(*weakest_numbers(result)), "the wrong way round"),
+        (lambda result: "{0}: {2}/{1} found".format(*weakest_numbers(result)), "the wrong way round"),
     ],
     "held_out_probabilities": [
         (judged_by_itself, "by heart"),
