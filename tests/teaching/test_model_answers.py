@@ -15,7 +15,7 @@ LESSONS = lesson_notebooks()
 def questions(lesson):
     """Return the numbered questions at the end of a lesson: number, kind, text."""
     cells = nbformat.read(lesson, as_version=4).cells
-    (text,) = [cell.source for cell in cells if cell.source.startswith("## Exercises\n")]
+    (text,) = [cell.source.split("## Exercises\n")[1] for cell in cells if "## Exercises\n" in cell.source]
     return re.findall(r"^(\d)\. \*\*(\w+)\.\*\* (.+)$", text, re.MULTILINE)
 
 
