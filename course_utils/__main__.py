@@ -63,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     features = command("features", _features, "show the features that are kept between runs")
     features.add_argument("--clear", action="store_true", help="remove them")
     command("exercises", _exercises, "make the students' exercises from the solutions (for maintainers)")
+    quiz = command("quiz", _quiz, "write the lessons' quizzes for a learning platform: QTI and Moodle's GIFT")
+    quiz.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     grade = command("grade", _grade, "run and grade what students handed in")
     grade.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="one folder a student")
     grade.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
@@ -206,6 +208,12 @@ def _exercises(options: argparse.Namespace) -> None:
     from course_utils.teaching import generate_exercises
 
     print(*generate_exercises(), sep="\n")
+
+
+def _quiz(options: argparse.Namespace) -> None:
+    from course_utils.teaching import new_output_folder, write_quizzes
+
+    print(*write_quizzes((options.output or new_output_folder("quiz")).resolve()), sep="\n")
 
 
 def _grade(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ root_doc = "index"
 include_patterns = [
     "index.md",
     "docs/*.md",
+    "docs/quizzes/*.md",
     "docs/api/*.rst",
     "notebooks/*.ipynb",
     "notebooks/exercises/*.ipynb",
@@ -37,6 +38,7 @@ extensions = [
     "mathml",
     "notebook_metrics",
     "notebook_pictures",
+    "quiz_pages",
     "repository_links",
     "spoken_names",
 ]

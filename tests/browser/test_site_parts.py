@@ -1,7 +1,8 @@
-"""What the site needs beyond Sphinx: glossary links, mathematics, texts of pictures, links to folders."""
+"""What the site needs beyond Sphinx: glossary links, mathematics, texts of pictures, folders, quizzes."""
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -13,6 +14,7 @@ sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
 
 import glossary_links  # noqa: E402
 import notebook_pictures  # noqa: E402
+import quiz_pages  # noqa: E402
 import repository_links  # noqa: E402
 from docutils import nodes  # noqa: E402
 
@@ -104,3 +106,22 @@ def test_each_stored_picture_is_known_with_its_text():
 )
 def test_a_folder_is_the_page_that_tells_about_it(path, page):
     assert repository_links.page_of(path, {"data/clipart/README"}) == page
+
+
+def test_a_quiz_is_a_page_that_folds_its_answers(tmp_path):
+    path = tmp_path / "docs" / "quizzes" / "00_a_lesson.md"
+    path.parent.mkdir(parents=True)
+    text = (
+        "Quiz title: A quiz\n\n1. Why?\n\n   x = 1\n\n*a) So.\n\n... Fine.\n\nb) Not so.\n\n... Look again.\n"
+    )
+    path.write_text(text, encoding="utf-8")
+    app = SimpleNamespace(env=SimpleNamespace(doc2path=lambda name: tmp_path / f"{name}.md"))
+    source = [text]
+    quiz_pages.write_page(app, "docs/setup", source)
+    assert source == [text]
+    quiz_pages.write_page(app, "docs/quizzes/00_a_lesson", source)
+    shown, folded = source[0].split("<details>")
+    assert "(../../notebooks/00_a_lesson.ipynb)" in shown
+    assert "## Question 1\n\nWhy?\n\nx = 1\n\n- **a)** So.\n- **b)** Not so.\n\n" in shown
+    assert "Right" not in shown and "Fine" not in shown
+    assert "\n\n- **a)** **Right.** Fine.\n- **b)** Wrong. Look again.\n\n</details>\n" in folded
