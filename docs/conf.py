@@ -18,6 +18,7 @@ root_doc = "index"
 include_patterns = [
     "index.md",
     "docs/*.md",
+    "docs/routes/*.md",
     "docs/api/*.rst",
     "notebooks/*.ipynb",
     "notebooks/exercises/*.ipynb",
