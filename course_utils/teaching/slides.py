@@ -27,10 +27,10 @@ from course_utils.teaching.lessons import METRICS_TYPE, write_file
 CDN = "https://unpkg.com/reveal.js@5.2.1"
 PREDICTION = "**What do you expect"
 LEAD = 260  # characters of the sentences that are shown of a paragraph; the first one may be longer
-# A heading's slide has room for a question of so many characters, and for a list.
-ROOM = 500
+ROOM = {"text": 600, "list": 500, "table": 1300}  # characters that fit below a heading
 BLOCK = re.compile(r"<details>.*?</details>|```.*?```|(?:(?!\n\n|\n```|\n<details>).)+", re.DOTALL)
-NO_PROSE = re.compile(r"\||\d+\. |```|<|\$\$|>|\*\*(?:Time|Open it elsewhere|Know first):")
+LIST, TABLE = re.compile(r"- |\d+\. "), re.compile(r"\|")
+NO_PROSE = re.compile(r"```|<|\$\$|>")
 LINK_WITHIN = re.compile(r"\[([^\[\]]+)\]\((?!https?:)[^()\s]+\)")
 
 TEMPLATE = """\
@@ -40,15 +40,15 @@ TEMPLATE = """\
 {%- block notebook_css -%}{%- endblock -%}
 {%- block html_head_css -%}
 <style>
+main { height: 100%; }
 .reveal .slides { font-size: 30px; text-align: left; }
 .reveal .slides :is(h1, h2, h3) { text-transform: none; font-size: 1.8em; }
 .reveal .slides :is(ul, ol) { display: block; }
-.reveal .slides img { display: block; margin: 0 auto; max-height: 500px; }
-.reveal .slides pre { box-shadow: none; font-size: 0.7em; margin: 0.5em 0; max-height: 520px; overflow: auto;
-  width: 100%; }
-.reveal .slides .jp-OutputArea-child + .jp-OutputArea-child img { max-height: 400px; }
-.reveal .slides .jp-RenderedHTML:has(table) { max-height: 520px; overflow: auto; }
+.reveal .slides img { display: block; margin: 0; max-height: 500px; object-fit: contain; width: 100%; }
+.reveal .slides pre { box-shadow: none; font-size: 0.7em; margin: 0.3em 0; white-space: pre-wrap; width: 100%; }
 .reveal .slides table { font-size: 0.65em; }
+.reveal .slides .jp-OutputArea-output { max-height: 550px; overflow: auto; }
+.reveal .slides .jp-OutputArea-child + .jp-OutputArea-child img { max-height: 400px; }
 </style>
 {%- endblock -%}
 {%- block footer_js -%}
@@ -131,15 +131,15 @@ def deck(lesson: NotebookNode) -> NotebookNode:
                 slides.append(Slide(kind, [new_markdown_cell(block)]))
                 fresh = True
             elif PREDICTION in block:
-                if slides[-1].full or len(block) + sum(len(c.source) for c in slides[-1].shown) > ROOM:
+                if slides[-1].full or _size(slides[-1]) + len(block) > ROOM["text"]:
                     slides.append(Slide("subslide", []))
                 slides[-1].shown.append(new_markdown_cell(block))
                 slides[-1].full, fresh = True, False
             else:
-                shown, rest = _lead(block, after_heading=not slides[-1].full) if fresh else ("", block)
+                shown, rest = _lead(block, slides[-1]) if fresh else ("", block)
                 slides[-1].shown += [new_markdown_cell(shown)] if shown else []
                 slides[-1].notes += [rest] if rest else []
-                fresh = False
+                fresh = shown.endswith((".", ":")) and not rest and not slides[-1].full
     return _joined(slides, title=lesson.cells[0].source.splitlines()[0].lstrip("# "))
 
 
@@ -156,17 +156,23 @@ def _joined(slides: list[Slide], title: str) -> NotebookNode:
     return nbformat.v4.new_notebook(cells=cells, metadata={"title": title})
 
 
-def _lead(block: str, after_heading: bool) -> tuple[str, str]:
-    """Return the first sentences of a block of text, to be shown, and the rest."""
-    if block.startswith("- ") and after_heading and len(block) <= ROOM:
-        return block, ""
-    if NO_PROSE.match(block) or block.startswith("- "):
+def _lead(block: str, slide: Slide) -> tuple[str, str]:
+    """Return what is shown of a block of text, first sentences or a whole list or table, and the rest."""
+    for kind, begin in (("list", LIST), ("table", TABLE)):
+        if begin.match(block):
+            fits = not slide.full and _size(slide) + len(block) <= ROOM[kind]
+            return (block, "") if fits else ("", block)
+    if NO_PROSE.match(block) or len(slide.shown) > 1:
         return "", block
     sentences = re.split(r"(?<=[.!?])\s+(?=[^\w\s]*[A-Z0-9])", block)
     count = 1
     while count < len(sentences) and len(" ".join(sentences[: count + 1])) <= LEAD:
         count += 1
     return " ".join(sentences[:count]), " ".join(sentences[count:])
+
+
+def _size(slide: Slide) -> int:
+    return sum(len(cell.source) for cell in slide.shown)
 
 
 def _is_record(output: NotebookNode) -> bool:
