@@ -45,7 +45,8 @@ main { height: 100%; }
 .reveal .slides :is(h1, h2, h3) { text-transform: none; font-size: 1.8em; }
 .reveal .slides :is(ul, ol) { display: block; }
 .reveal .slides img { display: block; margin: 0; max-height: 500px; object-fit: contain; width: 100%; }
-.reveal .slides pre { box-shadow: none; font-size: 0.7em; margin: 0.3em 0; white-space: pre-wrap; width: 100%; }
+.reveal .slides pre { box-shadow: none; font-size: 0.64em; margin: 0.3em 0; white-space: pre-wrap; }
+.reveal .slides pre { width: 100%; }
 .reveal .slides table { font-size: 0.65em; }
 .reveal .slides .jp-OutputArea-output { max-height: 550px; overflow: auto; }
 .reveal .slides .jp-OutputArea-child + .jp-OutputArea-child img { max-height: 400px; }
@@ -54,7 +55,9 @@ main { height: 100%; }
 {%- block footer_js -%}
 <script src="{{ resources.reveal.url_prefix }}/dist/reveal.js"></script>
 <script src="{{ resources.reveal.url_prefix }}/plugin/notes/notes.js"></script>
-<script>Reveal.initialize({hash: true, width: 1280, height: 720, plugins: [RevealNotes]});</script>
+<script>
+Reveal.initialize({controls: false, hash: true, width: 1280, height: 720, plugins: [RevealNotes]});
+</script>
 {%- endblock -%}
 """
 
