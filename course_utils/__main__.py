@@ -55,8 +55,13 @@ def _parser() -> argparse.ArgumentParser:
         several = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "VALUE")}
         text = "a parameter, for the runner of every lesson that has it; may be repeated"
         part.add_argument("-p", dest="parameters", **several, help=text)
-    for part in (run, refresh):
+    slides = command("slides", _slides, "make slides from the lessons as they are stored")
+    slides.add_argument("--output", type=Path, required=True, metavar="DIR")
+    text = "with reveal.js, which is laid beside the slides; default: they load it from the network"
+    slides.add_argument("--reveal", type=Path, metavar="FOLDER", help=text)
+    for part in (run, refresh, slides):
         part.add_argument("--only", nargs="+", default=[], metavar="NUMBER", help="for example 04 05")
+    for part in (run, refresh):
         place = part.add_mutually_exclusive_group()
         place.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
         place.add_argument("--name", help="the name of that folder in runs/, instead of the time")
@@ -214,6 +219,15 @@ def _quiz(options: argparse.Namespace) -> None:
     from course_utils.teaching import new_output_folder, write_quizzes
 
     print(*write_quizzes((options.output or new_output_folder("quiz")).resolve()), sep="\n")
+
+
+def _slides(options: argparse.Namespace) -> None:
+    from course_utils.teaching import lesson_notebooks, write_slides
+    from course_utils.teaching.slides import CDN
+
+    print(*write_slides(lesson_notebooks(options.only), options.output, options.reveal), sep="\n")
+    if not options.reveal:
+        print(f"Whenever they are opened, they load reveal.js from {CDN}. Without a network: --reveal FOLDER")
 
 
 def _grade(options: argparse.Namespace) -> int:

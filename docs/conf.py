@@ -19,6 +19,7 @@ include_patterns = [
     "index.md",
     "docs/*.md",
     "docs/quizzes/*.md",
+    "docs/routes/*.md",
     "docs/api/*.rst",
     "notebooks/*.ipynb",
     "notebooks/exercises/*.ipynb",

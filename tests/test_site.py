@@ -13,7 +13,7 @@ import pytest
 from course_utils.teaching import address
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.py")]
+SOURCES = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").glob("*.py")]
 SOURCES += (ROOT / "docs" / "_extensions").glob("*.py")
 
 
@@ -49,7 +49,7 @@ def test_a_page_shows_what_the_front_door_lists(part):
 
 
 def test_links_between_the_pages_lead_to_files():
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"

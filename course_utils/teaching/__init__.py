@@ -23,6 +23,7 @@ from course_utils.teaching.lessons import (
     run_lessons,
 )
 from course_utils.teaching.quizzes import write_quizzes
+from course_utils.teaching.slides import write_slides
 from course_utils.teaching.stored_outputs import refresh_outputs, write_front_picture
 from course_utils.teaching.student_files import students_repository
 from course_utils.teaching.sweep_results import draw_means, means_over_seeds
@@ -58,4 +59,5 @@ __all__ = [
     "write_faulty_folder",
     "write_front_picture",
     "write_quizzes",
+    "write_slides",
 ]

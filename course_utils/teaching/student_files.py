@@ -21,7 +21,8 @@ from course_utils.teaching.address import check_address, check_ref, set_reposito
 FOR_TEACHERS = (
     *("notebooks/exercises/solutions", "tests", "conftest.py", "benchmarks/*.py", ".ci", ".github"),
     *("docs/index.md", "docs/_*", "docs/conf.py", "docs/api.md", "docs/exercises.md"),
-    *("docs/contributing.md", "docs/grading.md", "docs/instructors.md", "docs/quizzes"),
+    *("docs/contributing.md", "docs/grading.md", "docs/instructors.md", "docs/classroom.md"),
+    *("docs/routes.md", "docs/routes", "docs/quizzes"),  # the quizzes have their answers in them
 )
 PARTS_FOR_TEACHERS = re.compile(
     r"<!-- teachers -->\n.*?<!-- /teachers -->\n+|^make test .*?\n", re.DOTALL | re.MULTILINE

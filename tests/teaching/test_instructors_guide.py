@@ -10,16 +10,18 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from local_remote import commit
 
 from course_utils import checks
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import SOLUTIONS_FOLDER, marks
 
-GUIDE, CONTRIBUTING = (
+GUIDE, CONTRIBUTING, CLASSROOM = (
     (REPOSITORY_FOLDER / "docs" / name).read_text(encoding="utf-8")
-    for name in ("instructors.md", "contributing.md")
+    for name in ("instructors.md", "contributing.md", "classroom.md")
 )
-BLOCKS = re.findall(r"^```(\w+) tested\n(.*?)^```$", GUIDE + CONTRIBUTING, flags=re.MULTILINE | re.DOTALL)
+TEXTS = GUIDE + CONTRIBUTING + CLASSROOM
+BLOCKS = re.findall(r"^```(\w+) tested\n(.*?)^```$", TEXTS, flags=re.MULTILINE | re.DOTALL)
 TRIED = [
     *REPOSITORY_FOLDER.glob("tests/helpers/wrong_answers*.py"),
     *REPOSITORY_FOLDER.glob("tests/checks/*.py"),
@@ -34,6 +36,8 @@ def copy(tmp_path_factory):
     """A copy of the repository, in which a translation of lesson 04 lies, too."""
     folder = tmp_path_factory.mktemp("copy") / "course"
     shutil.copytree(REPOSITORY_FOLDER, folder, ignore=LEFT_OUT)
+    if shutil.which("git"):
+        commit(folder)  # the students' repository is made of what is committed
     lesson = nbformat.read(folder / "notebooks" / "04_freeze_and_train.ipynb", as_version=4)
     for cell in lesson.cells:
         if cell.cell_type == "markdown":
@@ -50,6 +54,8 @@ def run(command, folder, **options):
         "PYTHONPATH": str(folder),
         "OMP_NUM_THREADS": "1",
         "COURSE_FEATURES_GB": "0",
+        **{f"GIT_{role}_NAME": "Jane" for role in ("AUTHOR", "COMMITTER")},
+        **{f"GIT_{role}_EMAIL": "jane@example.org" for role in ("AUTHOR", "COMMITTER")},
     }
     done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
@@ -58,12 +64,12 @@ def run(command, folder, **options):
 
 def test_there_are_blocks_to_follow():
     kinds = [kind for kind, _ in BLOCKS]
-    assert {kind: kinds.count(kind) for kind in kinds} == {"sh": 5, "python": 2, "diff": 1}
+    assert {kind: kinds.count(kind) for kind in kinds} == {"sh": 7, "python": 2, "diff": 1}
 
 
 @pytest.mark.kernels
 @pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "sh"])
-@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash here")
+@pytest.mark.skipif(not (shutil.which("bash") and shutil.which("git")), reason="bash or git is not here")
 def test_commands_of_the_guide(copy, text):
     run(["bash", "-e", "-c", text], copy)
 

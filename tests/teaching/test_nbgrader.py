@@ -5,20 +5,23 @@ import csv
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import EXERCISES_FOLDER, SOLUTIONS_FOLDER
 
 pytestmark = pytest.mark.kernels
 
-EXERCISE = "03_replace_the_head.ipynb"
+EXERCISE, LESSON = "03_replace_the_head.ipynb", "lesson03"
 # How many of the three answers each of them gives: for one point, for two and for three.
 ANSWERED = {"right": 3, "half": 2}
+CLASS = {"ada": 3, "ben": 0}
 
 
 def nbgrader(folder, *arguments):
@@ -51,17 +54,29 @@ def handed_in(released, answers):
     return notebook
 
 
-@pytest.fixture(scope="module")
-def course(tmp_path_factory):
-    """Release an exercise of the course, hand it in twice, and grade it, all with nbgrader."""
-    folder = tmp_path_factory.mktemp("course")
-    (folder / "home").mkdir()
+def prepare(folder):
+    """Lay the exercise and the setting of the guide where nbgrader looks for them."""
+    (folder / "home").mkdir(exist_ok=True)
     guide = (REPOSITORY_FOLDER / "docs" / "instructors.md").read_text(encoding="utf-8")
     (setting,) = re.findall(r"^c\.ClearSolutions.*$", guide, flags=re.MULTILINE)
     (folder / "nbgrader_config.py").write_text(f"c = get_config()\n{setting}\n", encoding="utf-8")
     source = folder / "source" / "lesson03"
     source.mkdir(parents=True)
     shutil.copyfile(SOLUTIONS_FOLDER / EXERCISE, source / EXERCISE)
+
+
+def marks_of(folder):
+    """Return each student's points, and how many there are."""
+    with open(folder / "marks.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {row["student_id"]: (float(row["score"]), float(row["max_score"])) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """Release an exercise of the course, hand it in twice, and grade it, all with nbgrader."""
+    folder = tmp_path_factory.mktemp("course")
+    prepare(folder)
     nbgrader(folder, "generate_assignment", "lesson03", "--create")
     released = nbformat.read(folder / "release" / "lesson03" / EXERCISE, as_version=4)
     for student, answers in ANSWERED.items():
@@ -83,8 +98,74 @@ def test_released_exercise_is_the_one_that_ships(course):
 
 @pytest.mark.parametrize("student, score", [("right", 6), ("half", 3)])
 def test_nbgrader_gives_full_and_half_the_marks_and_writes_feedback(course, student, score):
-    with open(course[0] / "marks.csv", newline="") as file:
-        rows = {row["student_id"]: row for row in csv.DictReader(file)}
-    assert (float(rows[student]["score"]), float(rows[student]["max_score"])) == (score, 6)
+    assert marks_of(course[0])[student] == (score, 6)
     page = course[0] / "feedback" / student / "lesson03" / EXERCISE.replace("ipynb", "html")
     assert "lesson03-test-2" in page.read_text(encoding="utf-8")
+
+
+def member(course, student=None):
+    """Return the folder of the teacher or a student, and a function that calls nbgrader there."""
+    folder = course / (student or "teacher")
+    (folder / "home").mkdir(parents=True, exist_ok=True)
+    options = ["--course=transfer", f"--Exchange.root={course / 'exchange'}"]
+    options += [f"--student={student}"] if student else []
+    return folder, lambda command, *more: nbgrader(folder, command, LESSON, *options, *more)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Let a class of two get an exercise, hand it in and get it back, all by nbgrader's local exchange."""
+    if sys.platform == "win32":
+        pytest.skip("nbgrader has no exchange on Windows")
+    course = tmp_path_factory.mktemp("class")
+    (course / "exchange").mkdir()
+    (course / "exchange").chmod(0o777)
+    teacher, as_teacher = member(course)
+    prepare(teacher)
+    as_teacher("generate_assignment", "--create")
+    as_teacher("release_assignment")
+    for student, answers in CLASS.items():
+        folder, as_student = member(course, student)
+        as_student("fetch_assignment")
+        path = folder / LESSON / EXERCISE
+        nbformat.write(handed_in(nbformat.read(path, as_version=4), answers), path)
+        as_student("submit")
+    as_teacher("collect")
+    as_teacher("autograde", "--create")
+    as_teacher("generate_feedback")
+    as_teacher("release_feedback")
+    for student in CLASS:
+        member(course, student)[1]("fetch_feedback")
+    nbgrader(teacher, "export", "--to", "marks.csv")
+    return course
+
+
+def test_each_student_of_an_exchange_gets_their_own_marks_and_no_page_of_another(shared):
+    assert marks_of(shared / "teacher") == {"ada": (6, 6), "ben": (0, 6)}
+    pages = {}
+    for student in CLASS:
+        (page,) = (shared / student).rglob("*.html")
+        pages[student] = page.read_text("utf-8")
+        theirs = shared / "teacher" / "feedback" / student / LESSON / page.name
+        assert pages[student] == theirs.read_text("utf-8")
+    answers = [BeautifulSoup(pages[student], "html.parser").get_text() for student in CLASS]
+    assert ["features * classes + classes" in answer for answer in answers] == [True, False]
+
+
+def test_the_exchange_lets_no_other_user_list_what_was_handed_in_or_given_back(shared):
+    """A page of feedback is found by a secret that only its student and the teacher have."""
+    folder = shared / "exchange" / "transfer"
+    assert {path.name.split("+")[0] for path in (folder / "inbound").iterdir()} == set(CLASS)
+    assert len(list((folder / "feedback").iterdir())) == len(CLASS)
+    for part in ("inbound", "feedback"):
+        assert not (folder / part).stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+
+
+def test_the_course_s_own_command_grades_what_was_collected(shared, bubblewrap, tmp_path):
+    command = [sys.executable, "-m", "course_utils", "grade", str(shared / "teacher" / "submitted")]
+    command += ["--lesson", "03", "--output", str(tmp_path / "marks"), "--engine", "bwrap"]
+    done = subprocess.run(command, cwd=REPOSITORY_FOLDER, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with open(tmp_path / "marks" / "marks.csv", newline="") as file:
+        points = {row["student"]: float(row["total"]) for row in csv.DictReader(file)}
+    assert points == {"ada": 6, "ben": 0}

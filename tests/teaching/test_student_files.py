@@ -1,8 +1,12 @@
 """Students get all of the course but what is for those who teach, with links that lead somewhere."""
 
+import json
 import os
 import re
+import subprocess
+import sys
 
+import nbformat
 import pytest
 from local_remote import commit, copy_course, git
 
@@ -11,6 +15,8 @@ from course_utils.teaching import student_files
 from course_utils.teaching.address import launch_links
 from course_utils.teaching.student_files import students_repository, write_student_files
 
+# What a teacher may have beside the solutions.
+PLANTED = ("notebooks/exercises/solutions/planted.md", "docs/quizzes/planted.md")
 LINK = re.compile(r"\]\(([^()#\s]+)")
 
 
@@ -18,6 +24,9 @@ LINK = re.compile(r"\]\(([^()#\s]+)")
 def course(tmp_path_factory):
     """Put in the place of the course a copy in which all is committed, and nobody works; give it."""
     folder = copy_course(tmp_path_factory.mktemp("course"))
+    for name in PLANTED:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("What a good answer has in it.")
     commit(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(student_files, "REPOSITORY_FOLDER", folder)
@@ -40,9 +49,11 @@ def test_what_belongs_to_the_course_is_there_and_nothing_for_those_who_teach(cou
     parts = ("data", "course_utils", "notebooks", "benchmarks/results", "README.md", "Makefile", "docs/*.md")
     tracked = set(git(["ls-files", *parts], course).stdout.splitlines())
     kept_back = {
-        f"docs/{name}.md" for name in ("api", "contributing", "exercises", "grading", "index", "instructors")
-    }
-    kept_back |= {name for name in tracked if name.startswith("docs/quizzes/")}  # "*" marks what is right
+        f"docs/{name}.md"
+        for name in (
+            *("api", "classroom", "contributing", "exercises", "grading", "index", "instructors", "routes"),
+        )
+    } | {name for name in tracked if name.startswith(("docs/routes/", "docs/quizzes/"))}
     solutions = {name for name in tracked if "/solutions/" in name}
     assert kept_back < tracked and solutions
     names = files_in(written)
@@ -96,20 +107,70 @@ def test_folder_without_git_is_refused(tmp_path, monkeypatch, assert_says_four_t
         assert_says_four_things(caught.value)
 
 
-def test_students_repository_is_one_commit_with_links_of_its_own(course, written, tmp_path, monkeypatch):
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Jane")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "jane@example.org")
-    folder = students_repository("jane/for-students", tmp_path / "new", "autumn")
-    assert git(["tag", "--points-at", "HEAD"], folder).stdout == "autumn\n"
-    assert set(git(["ls-files"], folder).stdout.splitlines()) == files_in(written)
-    assert git(["status", "--porcelain", "--ignored"], folder).stdout == ""
-    assert len(git(["log", "--format=%H"], folder).stdout.split()) == 1
-    for path in (folder / "notebooks").rglob("*.ipynb"):
-        links = launch_links("jane/for-students", path.relative_to(folder).as_posix(), "autumn")
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        for role in ("AUTHOR", "COMMITTER"):
+            patch.setenv(f"GIT_{role}_NAME", "Jane")
+            patch.setenv(f"GIT_{role}_EMAIL", "jane@example.org")
+        return students_repository("jane/for-students", tmp_path_factory.mktemp("new"), "autumn")
+
+
+def test_students_repository_is_one_commit_with_links_of_its_own(course, written, repository):
+    assert git(["tag", "--points-at", "HEAD"], repository).stdout == "autumn\n"
+    assert set(git(["ls-files"], repository).stdout.splitlines()) == files_in(written)
+    assert git(["status", "--porcelain", "--ignored"], repository).stdout == ""
+    assert len(git(["log", "--format=%H"], repository).stdout.split()) == 1
+    for path in (repository / "notebooks").rglob("*.ipynb"):
+        links = launch_links("jane/for-students", path.relative_to(repository).as_posix(), "autumn")
         assert links in path.read_text("utf-8")
-    assert "https://github.com/jane/for-students" in (folder / "README.md").read_text("utf-8")
+    assert "https://github.com/jane/for-students" in (repository / "README.md").read_text("utf-8")
     assert git(["status", "--porcelain"], course).stdout == ""  # the course's own address has not changed
+
+
+def objects(folder):
+    """Return the texts of all files that a repository holds, in whatever commit or in none."""
+    listed = git(["cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)"], folder)
+    names = [line.split()[1] for line in listed.stdout.splitlines() if line.startswith("blob ")]
+    command = ["git", "cat-file", "--batch"]
+    asked = "\n".join(names).encode()
+    text = subprocess.run(command, cwd=folder, input=asked, capture_output=True, check=True).stdout
+    return text.decode(errors="replace"), len(names)
+
+
+def test_no_object_of_the_students_repository_holds_a_solution(course, repository):
+    (all_of_it, _), (text, count) = objects(course), objects(repository)
+    assert count > 100 and "YOUR CODE HERE" in text
+    cells = [
+        cell.source
+        for path in (course / "notebooks" / "exercises" / "solutions").glob("*.ipynb")
+        for cell in nbformat.read(path, as_version=4).cells
+        if "### BEGIN SOLUTION" in cell.source
+    ]
+    assert len(cells) > 40
+    for cell in cells:
+        solution = re.search(r"### BEGIN SOLUTION\n(.*)\n### END SOLUTION", cell, re.DOTALL)[1].strip()
+        lines = [json.dumps(line, ensure_ascii=False) for line in solution.splitlines(keepends=True)]
+        in_a_notebook = ",\n    ".join(lines)[:-1]
+        assert in_a_notebook in all_of_it
+        assert in_a_notebook not in text and solution not in text
+    for words in ("### BEGIN SOLUTION", "What a good answer has in it."):
+        assert words in all_of_it and words not in text
+    names = git(["log", "--all", "--name-only"], repository).stdout
+    assert "notebooks/exercises/" in names and not re.search("solutions/|quizzes/|tests/", names)
+
+
+@pytest.mark.kernels
+def test_a_lesson_runs_in_the_students_repository(repository, tmp_path):
+    command = [sys.executable, "-m", "course_utils"]
+    own = {**os.environ, "PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    how = {"cwd": repository, "env": own, "capture_output": True, "text": True}
+    done = subprocess.run([*command, "run", "--only", "00", "--output", str(tmp_path / "run")], **how)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "ada").mkdir()
+    done = subprocess.run([*command, "grade", str(tmp_path)], **how)
+    assert done.returncode == 2 and "ConfigError" in done.stderr
+    assert git(["status", "--porcelain"], repository).stdout == ""
 
 
 def test_students_repository_is_refused_where_something_is(tmp_path, assert_says_four_things):

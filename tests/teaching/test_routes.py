@@ -1,0 +1,125 @@
+"""The routes for a class keep to the lessons' own *Know first* lines, and to the table of times."""
+
+import functools
+import math
+import re
+
+import nbformat
+import pytest
+
+from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching import lesson_notebooks
+
+DOCS = REPOSITORY_FOLDER / "docs"
+ROUTES = {path.stem: path.read_text("utf-8") for path in sorted((DOCS / "routes").glob("*.md"))}
+OVERVIEW, GUIDE = (DOCS / name for name in ("routes.md", "instructors.md"))
+LESSONS = [path.stem[:2] for path in lesson_notebooks()]
+lines = functools.partial(re.findall, flags=re.MULTILINE)
+each_route = pytest.mark.parametrize("text", ROUTES.values(), ids=ROUTES)
+
+
+def know_first():
+    """Return the lessons that each lesson's *Know first* line names."""
+    named = {}
+    for path in lesson_notebooks():
+        text = nbformat.read(path, as_version=4).cells[0].source
+        named[path.stem[:2]] = set(re.findall(r"\b\d\d\b", re.search(r"\*\*Know first:\*\* (.*)", text)[1]))
+    return named
+
+
+def rows(text):
+    """Return each lesson of a route in order, with its minutes and seconds."""
+    row = r"^\|.*\[(\d\d) [^]]+\]\(\S*/(\d\d)_\w+\.ipynb\) \| (\d+) min \| (\d+) s \|"
+    found = lines(row, text)
+    assert all(number == file for number, file, *_ in found)
+    return {number: (int(minutes), int(seconds)) for number, _, minutes, seconds in found}
+
+
+def part(text, heading):
+    return text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+
+
+def missing(order, bridges, needed):
+    """Return each pair of a lesson and one that it needs, which has neither come before nor has a bridge."""
+    return [
+        (lesson, other)
+        for number, lesson in enumerate(order)
+        for other in sorted(needed[lesson])
+        if other not in order[:number] and (lesson, other) not in bridges
+    ]
+
+
+def test_there_are_three_routes_and_the_site_names_each():
+    assert set(ROUTES) == {"three_hours", "one_day", "semester"}
+    index = (DOCS / "index.md").read_text("utf-8").splitlines()
+    assert [line for line in index if line in {f"docs/routes/{name}" for name in ROUTES}] == [
+        "docs/routes/three_hours",
+        "docs/routes/one_day",
+        "docs/routes/semester",
+    ]
+
+
+def test_a_lesson_before_what_it_needs_is_found():
+    needed = {"00": set(), "01": {"00"}, "02": {"00", "01"}}
+    assert missing(["00", "01", "02"], [], needed) == []
+    assert missing(["00", "02", "01"], [], needed) == [("02", "01")]
+    assert missing(["00", "02"], [("02", "01")], needed) == []
+
+
+@each_route
+def test_every_lesson_comes_after_what_it_needs_or_has_a_bridge(text):
+    needed, order = know_first(), list(rows(text))
+    told = lines(r"^- \*\*Instead of lesson (\d\d)\*\*, before lesson (\d\d): “.{40}", part(text, "Bridges"))
+    bridges = [(lesson, other) for other, lesson in told]
+    assert missing(order, [], needed) == bridges  # no more than are needed, too
+    at_home = re.findall(r"\[[Ll]esson (\d\d)\]", part(text, "Homework"))
+    assert missing([*order, *at_home], bridges, needed) == []
+
+
+@each_route
+def test_what_a_route_leaves_out_is_named_with_its_cost(text):
+    left_out = lines(r"^\| (\d\d) [^|]+ \| .{20,} \|$", part(text, "Left out"))
+    assert left_out == [lesson for lesson in LESSONS if lesson not in rows(text)]
+
+
+@each_route
+def test_minutes_are_those_of_the_table_of_times(text):
+    table = lines(r"^\| (\d\d) [^|]+ \| (\d+) min \| (\d+) s \|", GUIDE.read_text("utf-8"))
+    times = {lesson: (int(minutes), int(seconds)) for lesson, minutes, seconds in table}
+    assert list(times) == LESSONS
+    taken = rows(text)
+    assert taken == {lesson: times[lesson] for lesson in taken}
+    minutes, seconds = (sum(column) for column in zip(*taken.values(), strict=True))
+    assert re.search(rf"^\|( \|)? all \| {minutes} min \| {seconds} s \| \|$", text, re.MULTILINE)
+    together, length = minutes + math.ceil(seconds / 60), re.search(r"of the ([\d,]+)\.", text)[1]
+    assert f"The lessons take {together} minutes of the {length}." in text
+    assert re.search(rf"\b{length} minutes", text.partition("\n|")[0])
+    if left := re.search(r"Of the other (\d+)", text):
+        assert int(left[1]) == int(length) - together
+    assert f"| {together} | {length} |" in OVERVIEW.read_text("utf-8")
+
+
+@each_route
+def test_the_overview_names_the_lessons_of_each_route(text):
+    title, taken = re.match(r"# (.+)\n", text)[1], set()
+    (row,) = lines(rf"^\| \[{title}\]\(\S+\) \| ([\d, to]+) \|", OVERVIEW.read_text("utf-8"))
+    for begin, end in re.findall(r"(\d\d)(?: to (\d\d))?", row):
+        taken |= {lesson for lesson in LESSONS if begin <= lesson <= (end or begin)}
+    assert taken == set(rows(text))
+
+
+def test_the_guide_and_the_lessons_name_the_same_things_to_know_first():
+    """Directly or by way of another lesson."""
+    guide = part(GUIDE.read_text("utf-8"), "What to know first").replace("\n", " ")
+    named = {lesson: set(LESSONS[:number]) for number, lesson in enumerate(LESSONS[:6])}
+    many = r"\d\d(?:(?:, | and )\d\d)*"
+    for lessons, needed in re.findall(rf"({many}) needs? ({many})", guide):
+        named |= {lesson: set(re.findall(r"\d\d", needed)) for lesson in re.findall(r"\d\d", lessons)}
+
+    def reached(needed):
+        everything = {}
+        for lesson in LESSONS:
+            everything[lesson] = needed[lesson].union(*(everything[other] for other in needed[lesson]))
+        return everything
+
+    assert reached(named) == reached(know_first())
