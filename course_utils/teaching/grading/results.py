@@ -79,7 +79,7 @@ def fingerprint(
     """Return a SHA-256 over all that the marks of a submission depend on; "" if it cannot be graded."""
     if submission.notebook is None:
         return ""
-    one = [submission.student, str(submission.path), submission.member, submission.digest, submission.note]
+    one = [submission.student, submission.file, submission.digest, submission.note]
     parts = [*one, json.dumps(solution), repr(limits), repr(isolation), _course_digest()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
