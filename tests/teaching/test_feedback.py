@@ -8,7 +8,7 @@ from nbformat.v4 import new_output
 from small_submissions import RIGHT, small_solution
 
 from course_utils.teaching.grading.answers import split_hidden
-from course_utils.teaching.grading.feedback import feedback_page
+from course_utils.teaching.grading.feedback import exercises_of, feedback_page
 from course_utils.teaching.grading.results import Graded
 
 HIDDEN = 'assert answer == 42, "answer is another number"'
@@ -20,7 +20,7 @@ def page(*outputs, answer=RIGHT[0], happened="", test_outputs=()):
     notebook.cells[2].source, notebook.cells[2].outputs = answer, list(outputs)
     notebook.cells[3].outputs = list(test_outputs)
     points = {"lesson01-test-1": (0, 2), "lesson01-test-2": (0, 3)}
-    row = Graded("anna", "01", "", "graded", happened, points)
+    row = Graded("anna", "01", "", "graded", happened, points, exercises=exercises_of(notebook))
     return feedback_page(row, notebook, "nothing")
 
 

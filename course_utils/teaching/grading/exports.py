@@ -40,8 +40,8 @@ def exported_as(name: str) -> tuple[str, str, str]:
 def class_folder(submissions: Path) -> Iterator[Path]:
     """Yield the folder of a class: the one given, or a temporary one with what its zip file holds.
 
-    Where a platform's export lies in a folder of its own, it is that one. Raise a ConfigError if it is a zip file
-    that cannot be read, or is too large.
+    Where a platform's export lies in a folder of its own, it is that one. Raise a ConfigError if a zip file
+    cannot be read, or is too large.
     """
     if not submissions.is_file():
         yield _export_within(submissions)
@@ -54,7 +54,7 @@ def class_folder(submissions: Path) -> Iterator[Path]:
             raise ConfigError(
                 "The submissions cannot be read.",
                 where=submissions,
-                expected=f"a folder, or a zip file of at most {CLASS_FILES:,} files and {CLASS_BYTES / 1e9:g} GB",
+                expected=f"a folder, or a zip file: {CLASS_FILES:,} files, {CLASS_BYTES / 1e9:g} GB at most",
                 found=f"{type(error).__name__}: {error}",
                 do="Download it again; or unpack it yourself, and name the folder.",
             ) from error

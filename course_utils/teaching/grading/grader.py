@@ -24,7 +24,8 @@ from course_utils.teaching.grading.answers import (
 )
 from course_utils.teaching.grading.engines import find_isolation
 from course_utils.teaching.grading.exports import class_folder
-from course_utils.teaching.grading.feedback import feedback_page, first_error
+from course_utils.teaching.grading.feedback import exercises_of, feedback_page, first_error
+from course_utils.teaching.grading.questions import questions_of
 from course_utils.teaching.grading.results import Graded, fingerprint, read_results, write_results
 from course_utils.teaching.grading.review import cells_to_review
 from course_utils.teaching.grading.sandbox import ExecutedNotebook, run_shut_in
@@ -174,9 +175,13 @@ def _result(
     row = Graded(submission.student, submission.lesson, submission.file, status, submission.problem)
     row.id = submission.id
     if solution is not None:
-        row.points = marks(fill_in(solution, PlacedCells()))
+        blank = fill_in(solution, PlacedCells())
+        row.points, row.questions = marks(blank), questions_of(blank, ("", "", ""), answered=False)
     if executed is not None:
         row.points.update(marks(executed.notebook))
+        row.exercises = exercises_of(executed.notebook)
+        who = (submission.student, submission.id, submission.lesson)
+        row.questions = questions_of(submission.notebook, who, answered=True)
         row.status, row.seconds = executed.status, executed.seconds
         row.happened = executed.happened or _first_error(executed.notebook)
         cells = cells_to_review(submission.notebook).items()

@@ -61,8 +61,8 @@ def find_submissions(
 
     A student is a folder, or a notebook or zip file that lies in `folder` itself, or all that an export of
     Moodle or Canvas gives the same id. Whoever lacks one of `lessons` is listed without a path; if none are
-    named, whoever lacks a lesson that at least half of the students have handed in. Raise a ConfigError if the
-    folder cannot be read, or nothing lies in it.
+    named, whoever lacks a lesson that at least half of the students have handed in. Raise a ConfigError if
+    the folder cannot be read, or nothing lies in it.
     """
     folder, lessons, problem = Path(folder).resolve(), list(lessons), "no folder, no .ipynb and no .zip file"
     try:
