@@ -10,7 +10,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from course_utils.errors import ConfigError
-from course_utils.teaching.exercises import TEXT_STUB, human_cells, title_above
+from course_utils.teaching.exercises import human_cells, title_above
 from course_utils.teaching.grading.results import Graded, Question, no_formula
 from course_utils.teaching.grading.roster import read_table
 
@@ -34,8 +34,7 @@ def questions_of(
             title_above(notebook, number), float(cell.metadata.nbgrader["points"])
         )
         if answered:
-            text = cell.source.strip()
-            one.answer = "" if text == TEXT_STUB else text
+            one.answer = cell.source.strip()
             key = json.dumps([*student, name, one.answer]).encode()
             one.key = f"k{hashlib.sha256(key).hexdigest()[:12]}"
     return questions
