@@ -1,6 +1,5 @@
 """What a teacher gets of a grading: marks for the roster and the platform, and answers to mark by hand."""
 
-import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import suppress
@@ -11,7 +10,7 @@ from course_utils.errors import ConfigError
 from course_utils.teaching.grading.feedback import with_marks
 from course_utils.teaching.grading.platforms import canvas_table, feedback_zip, final_mark, moodle_table
 from course_utils.teaching.grading.questions import apply_levels, read_marked, to_mark_table
-from course_utils.teaching.grading.results import Graded, read_results, write_results
+from course_utils.teaching.grading.results import Graded, digest, read_results, write_results
 from course_utils.teaching.grading.roster import FORMATS, Roster, assign, read_roster, read_table
 from course_utils.teaching.lessons import write_file
 
@@ -124,13 +123,13 @@ def _write_to_mark(output: Path, rows: list[Graded], delivery: Delivery) -> list
 def _is_own(output: Path, name: str) -> bool:
     """Return whether a file is not there, or is as `_write_own` has written it."""
     path = output / name
-    return not path.exists() or _digest(path.read_bytes()) in _written(output).get(name, [])
+    return not path.exists() or digest(path.read_bytes()) in _written(output).get(name, [])
 
 
 def _write_own(output: Path, name: str, content: bytes) -> None:
     """Write a file, and before that what it will be known by."""
     written = _written(output)
-    written[name] = sorted({*written.get(name, []), _digest(content)})
+    written[name] = sorted({*written.get(name, []), digest(content)})
     write_file(output / OWN, json.dumps(written), ConfigError)
     write_file(output / name, content, ConfigError)
 
@@ -140,7 +139,3 @@ def _written(output: Path) -> dict[str, list[str]]:
         return json.loads((output / OWN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
