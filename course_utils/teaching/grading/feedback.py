@@ -116,22 +116,23 @@ def _marks(row: Graded) -> str:
     lines = []
     for name, (points, most) in row.points.items():
         title, hint = row.exercises.get(name, (name, ""))
-        lines.append((points == most, (title, f"{points:g} of {most:g}", hint)))
+        lines.append(("full" if points == most else "lost", (title, f"{points:g} of {most:g}", hint)))
     parts.append(_table(("exercise", "points", "what its check says"), lines))
     lines = []
     for one in row.questions.values():
         level = f"{one.level} of {one.of:g}" if one.level is not None else "not marked yet"
-        lines.append((one.level == one.of, (one.title, level, one.comment)))
+        colour = "" if one.level is None else "full" if one.level == one.of else "lost"
+        lines.append((colour, (one.title, level, one.comment)))
     if lines:
         parts.append(_table(("question for a person", "points", "comment"), lines))
     return "\n".join([MARKS_BEGIN, *parts, MARKS_END])
 
 
-def _table(heads: Iterable[str], lines: Iterable[tuple[bool, tuple[str, ...]]]) -> str:
+def _table(heads: Iterable[str], lines: Iterable[tuple[str, tuple[str, ...]]]) -> str:
     rows = [f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"]
-    for full, texts in lines:
+    for colour, texts in lines:
         columns = "".join(f"<td>{_text(text)}</td>" for text in texts)
-        rows.append(f'<tr class="{"full" if full else "lost"}">{columns}</tr>')
+        rows.append(f'<tr class="{colour}">{columns}</tr>')
     return f"<table>{''.join(rows)}</table>"
 
 
@@ -215,12 +216,13 @@ def _output(output: Mapping, hidden: _Hidden, *, of_test: bool) -> str:
 def _markdown(source: str) -> str:
     """Return Markdown as HTML: of its tags, only those that load nothing and run nothing."""
     import bleach  # with mistune, what nbconvert is made of
-    from nbconvert.filters import markdown2html
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
     if len(source) > SHOWN:
         return f"<pre>{_text(source)}</pre>"
     try:
-        made = markdown2html(source)
+        renderer = IPythonRenderer(escape=False, exclude_anchor_links=True)
+        made = MarkdownWithMath(renderer=renderer).render(source)
         return bleach.clean(made, TAGS, {"a": ["href"]}, protocols=["http", "https", "mailto"], strip=True)
     except Exception:  # nested without end, for example
         return f"<pre>{_text(source)}</pre>"
