@@ -8,29 +8,15 @@ import re
 import zipfile
 
 import pytest
-from nbformat.v4 import new_markdown_cell, new_output
+from nbformat.v4 import new_output
 from small_rosters import gradebook, table, worksheet
-from small_submissions import RIGHT, handed_in, small_solution, write_solution
+from small_submissions import RIGHT, TITLE, asking_solution, handed_in, write_solution
 
 from course_utils.__main__ import main
 from course_utils.errors import ConfigError
 from course_utils.teaching.grading import deliver, grade, grader, read_delivery, summary
 from course_utils.teaching.grading.engines import Isolation
 from course_utils.teaching.grading.sandbox import ExecutedNotebook
-
-TITLE = "Question 5 – Is it honest?"
-
-
-def asking_solution():
-    """Return the small exercise with a question for a person at its end."""
-    solution = small_solution()
-    kinds = {"grade": True, "solution": True, "locked": False, "task": False, "schema_version": 3}
-    nbgrader = {**kinds, "grade_id": "lesson01-answer-5", "points": 3}
-    solution.cells += [
-        new_markdown_cell(f"## {TITLE} (marked by a person)\nSay *why*.", id="question"),
-        new_markdown_cell("The model answer.", id="answer", metadata={"nbgrader": nbgrader}),
-    ]
-    return solution
 
 
 def notebook(text, first=RIGHT[0]):

@@ -66,11 +66,24 @@ def test_who_matches_nobody_or_is_there_twice_is_named_and_neither_dropped_nor_g
     assert grades == ["6", "", "", "5.00"]  # what the teacher had given stays
 
 
+def test_name_of_somebody_with_the_number_of_somebody_else_is_not_guessed(tmp_path):
+    roster = read_roster(worksheet(tmp_path / "class.csv"), "moodle")
+    people = [row(NAMES[3], "77"), row(NAMES[3]), row(NAMES[0], "1002")]
+    found = {(one.student, one.id): one.roster for one in assign(people, roster) if one.file}
+    assert found == {
+        (NAMES[3], "77"): None,
+        (NAMES[3], ""): (NAMES[3], "1004"),
+        (NAMES[0], "1002"): (NAMES[1], "1002"),
+    }
+
+
 def test_two_people_of_one_name_are_not_guessed(tmp_path):
     write(tmp_path / "class.csv", [["name", "id"], ["Kim Lee", "007"], ["Kim Lee", "008"], ["Jo", "009"]])
     roster = read_roster(tmp_path / "class.csv", "csv")
-    rows = assign([row("kim  lee"), row("008"), row("Jo")], roster)
+    rows = assign([row("kim  lee"), row("008"), row("Jo"), row("J"), row("00")], roster)
     assert [(one.student, one.roster) for one in rows if one.file] == [
+        ("00", None),
+        ("J", None),
         ("Jo", ("Jo", "009")),
         ("kim  lee", None),
         ("008", ("Kim Lee", "008")),
