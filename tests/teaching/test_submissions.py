@@ -144,7 +144,10 @@ def test_answer_in_markdown_is_found_where_it_was_written(tmp_path):
     turned = handed_in(*RIGHT, "Mine.", solution=asking_solution())
     turned.cells[-1] = nbformat.v4.new_code_cell("Mine.", metadata=turned.cells[-1].metadata)
     write_submission(tmp_path, "dora", turned)
-    answers = {one.student: one.notebook.cells[-1] for one in found(tmp_path, solutions=solutions)}
+    rows = found(tmp_path, solutions=solutions)
+    answers = {one.student: one.notebook.cells[-1] for one in rows}
+    told = "3 of its answers had lost their metadata: found by place between other cells"
+    assert [one.note for one in rows] == ["", "", told, ""]
     assert {name: cell.source for name, cell in answers.items()} == {
         "anna": "Before.\n\nMine.\n\nBehind.",
         "ben": "Before.\n\nBehind.",

@@ -6,7 +6,6 @@ are neither notebooks nor zip files only their names.
 
 import re
 import shutil
-import stat
 import tempfile
 import zipfile
 import zlib
@@ -88,9 +87,7 @@ def _unpack(path: Path, place: Path) -> None:
             target = place.joinpath(*parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             with open(target, "xb") as file:
-                if stat.S_ISLNK(member.external_attr >> 16):
-                    file.write(b"(a link)")
-                elif member.file_size > most:
+                if member.file_size > most:
                     file.truncate(
                         min(member.file_size, 10 * ZIP_BYTES) if most else 0
                     )  # refused for its size
