@@ -145,6 +145,16 @@ def test_gradebook_has_the_columns_that_canvas_asks_for(tmp_path):
     ]
 
 
+def test_lesson_of_one_alone_changes_neither_the_highest_mark_nor_the_columns(tmp_path):
+    roster = read_roster(worksheet(tmp_path / "class.csv"), "moodle")
+    people = [row("x", "1001"), row("y", "1002"), row("z", "1003"), row("x", "1001", "06_fine_tune")]
+    stranger = row("s", "9", "07_a")
+    assert moodle_table(assign([*people, stranger], roster), roster)[1] == []
+    roster = read_roster(gradebook(tmp_path / "class.csv", ("Lesson 05 (1)", "8")), "canvas")
+    content, _ = canvas_table(assign([*people, stranger], roster), roster)
+    assert table(content)[0] == [*CANVAS, "Lesson 05 (1)", "06_fine_tune"]
+
+
 def test_who_is_excused_or_has_a_mark_already_keeps_it(tmp_path):
     path = gradebook(tmp_path / "class.csv", ("Evaluate (71)", "8"))
     lines = table(path.read_bytes())

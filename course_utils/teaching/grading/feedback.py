@@ -23,26 +23,8 @@ PICTURES = {"image/png", "image/jpeg"}
 HIDDEN_LINE = 8
 MARKS_BEGIN, MARKS_END = "<!-- marks -->", "<!-- end of marks -->"
 HINT = "→ "  # how a check begins what is wrong
-TAGS = {
-    "a",
-    "b",
-    "blockquote",
-    "br",
-    "code",
-    "del",
-    "em",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "hr",
-    "i",
-    "li",
-    "ol",
-    "p",
-    "pre",
-}
-TAGS |= {"strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"}
+TAGS = {"a", "b", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "hr", "i", "li"}
+TAGS |= {"ol", "p", "pre", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"}
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 _PAGE = """<!doctype html>
@@ -109,7 +91,7 @@ def with_marks(page: str, row: Graded) -> str:
 
 def _marks(row: Graded) -> str:
     """Return the part of a page with the points: those of the tests, and those that a person gives."""
-    total = f"{row.shown_total or '0'} of {row.of:g} points"
+    total = f"{row.shown_total or 'none'} of {row.of:g} points"
     if row.open:
         total += f": your teacher has not marked {' and '.join(one.title for one in row.open)} yet"
     parts = [f"<p><strong>{_text(total)}</strong></p>"]

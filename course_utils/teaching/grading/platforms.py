@@ -7,6 +7,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from statistics import mode
 
 from course_utils.teaching.grading.exports import CANVAS, MOODLE
 from course_utils.teaching.grading.results import Graded
@@ -27,23 +28,20 @@ def moodle_table(rows: Iterable[Graded], roster: Roster) -> tuple[bytes, list[st
 
     A grade is the sum of a person's lessons. Where there is none, the cell stays as it was.
     """
-    of, told = {}, []
     by_person = defaultdict(list)
     for row in rows:
-        of[row.lesson] = row.of
-        if row.file and row.roster:
+        if row.roster:
             by_person[row.roster].append(row)
     lines = [list(line) for line in roster.table.rows]
     grade, most = roster.table.column("Grade"), roster.table.column("Maximum Grade")
     for number, person in roster.people.items():
-        marks = [final_mark(row) for row in by_person[person]]
+        marks = [final_mark(row) for row in by_person[person] if row.file]
         if marks and None not in marks:
             lines[number][grade] = f"{sum(map(float, marks)):g}"
-    found = (
-        {line[most].replace(",", ".") for line in lines if line[most].strip()} if most is not None else set()
-    )
-    told += _other_most("this assignment", found, sum(of.values()))
-    return _written(roster.table, roster.table.header, lines), told
+    # What most could get: one may have handed in another lesson besides.
+    of = mode(sum(row.of for row in own) for own in by_person.values())
+    found = set() if most is None else {line[most].replace(",", ".") for line in lines}
+    return _written(roster.table, roster.table.header, lines), _other_most("this assignment", found, of)
 
 
 def canvas_table(rows: Iterable[Graded], roster: Roster) -> tuple[bytes, list[str]]:
@@ -56,7 +54,7 @@ def canvas_table(rows: Iterable[Graded], roster: Roster) -> tuple[bytes, list[st
     info = table.header[: table.column("Section") + 1]
     header, lines = list(info), [line[: len(info)] for line in table.rows]
     above = [number for number in range(len(lines)) if number not in roster.people]
-    for lesson in sorted({row.lesson for row in rows if row.lesson}):
+    for lesson in sorted({row.lesson for row in rows if row.lesson and row.roster and row.file}):
         own = [row for row in rows if row.lesson == lesson]
         marks = {row.roster: final_mark(row) for row in own if row.roster and row.file}
         places = [n for n in range(len(info), len(table.header)) if _is_named(table.header[n], lesson)]

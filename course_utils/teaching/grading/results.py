@@ -244,17 +244,12 @@ def summary(results: Iterable[Graded]) -> str:
         seconds = max(2 * float(found[2] or 4 * float(found[1])) for _, found in met)
         names = ", ".join(f"{row.name} {row.lesson}" for row, _ in met)
         text += f"\n{len(met)} met a limit of time: {names}. --seconds {seconds:g} gives twice as much."
-    for begin, told in (
-        ("with cells that touch what marks rest on", lambda row: row.review),
-        (
-            "where the roster does not say whose they are, or they are there twice",
-            lambda row: row.roster_problem,
-        ),
-    ):
-        named = [f"\n  {row.name} {row.lesson}: {told(row)}" for row in results if told(row)]
-        text += f"\nLook at {len(named)}, {begin}:{''.join(named)}" if named else ""
-    waiting = sum(len(row.open) for row in results)
-    text += (
-        f'\n{waiting} answers wait for a person: totals such as "8 to 11" are provisional.' if waiting else ""
-    )
+    reviews = [f"\n  {row.name} {row.lesson}: {row.review}" for row in results if row.review]
+    if reviews:
+        text += f"\nLook at {len(reviews)}, with cells that touch what marks rest on:{''.join(reviews)}"
+    unsure = [f"\n  {row.name} {row.lesson}: {row.roster_problem}" for row in results if row.roster_problem]
+    if unsure:
+        text += f"\nLook at {len(unsure)}, whose marks are in doubt:{''.join(unsure)}"
+    if waiting := sum(len(row.open) for row in results):
+        text += f'\n{waiting} answers wait for a person: totals such as "8 to 11" are provisional.'
     return text
