@@ -304,3 +304,4 @@ def test_whole_route_from_moodle_and_back(tmp_path, bubblewrap, capsys):
         page = archive.read("Zoë_1002_assignsubmission_file_/01_small.html").decode()
     assert "5 of 8 points" in page and "answer is a whole number" in page and "Why not?" in page
     assert "It is <strong>not</strong>." in page and "<script" not in page
+    assert "<small>your answer</small><div class=own>" in page

@@ -46,6 +46,7 @@ pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .6em; margin: .3
 pre.error {{ background: var(--wrong) }}
 table {{ border-collapse: collapse; margin: 1em 0 }} td {{ white-space: pre-line }}
 td, th {{ padding: .3em .8em; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }}
+.own {{ border-left: .3em solid var(--line); padding-left: 1em }}
 img {{ max-width: 100% }} .full {{ color: var(--full) }} .lost {{ color: var(--lost) }}
 </style>
 </head>
@@ -168,7 +169,8 @@ class _Hidden:
 
 def _cell(cell: NotebookNode, number: int, hidden: _Hidden) -> str:
     if cell.cell_type != "code":
-        return f"<div>{_markdown(cell.source)}</div>"
+        own = "<small>your answer</small>" if nbgrader_of(cell).get("solution") else ""
+        return f"{own}<div{' class=own' if own else ''}>{_markdown(cell.source)}</div>"
     outputs = cell.get("outputs", [])
     source = split_hidden(cell.source)[0] if _is_test(cell) else cell.source
     shown = "".join(_output(output, hidden, of_test=_is_test(cell)) for output in outputs)
