@@ -71,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     quiz = command("quiz", _quiz, "write the lessons' quizzes for a learning platform: QTI and Moodle's GIFT")
     quiz.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     grade = command("grade", _grade, "run and grade what students handed in")
-    grade.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help="one folder a student")
+    grade.add_argument(
+        "submissions", type=Path, metavar="SUBMISSIONS", help="one folder a student, or one zip"
+    )
     grade.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     grade.add_argument("--solutions", type=Path, metavar="FOLDER", help="default: those of the course")
     chosen = {"nargs": "+", "default": [], "metavar": "LESSON"}
@@ -79,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("--seconds", type=float, default=300, help="for each notebook")
     grade.add_argument("--memory-gb", type=float, default=4, help="for each notebook")
     grade.add_argument("--workers", type=int, default=2, help="notebooks at the same time")
+    grade.add_argument("--roster", type=Path, metavar="CSV", help="the class, as the platform exports it")
+    text = "what the marks are for; default: csv"
+    grade.add_argument("--format", choices=["moodle", "canvas", "csv"], default="csv", help=text)
+    text = "to_mark.csv with the levels that somebody has filled in; may be several"
+    grade.add_argument("--marked", type=Path, nargs="+", default=[], metavar="CSV", help=text)
     engines = ["docker", "podman", "bwrap", "none"]
     grade.add_argument("--engine", choices=engines, help="what shuts them in; default: the best here")
     grade.add_argument("--image", help="for docker and podman; default: $COURSE_GRADING_IMAGE")
@@ -231,19 +238,22 @@ def _slides(options: argparse.Namespace) -> None:
 
 
 def _grade(options: argparse.Namespace) -> int:
-    from course_utils.teaching import grade, limits_of, new_output_folder, summary
+    from course_utils.teaching import deliver, grade, limits_of, new_output_folder, read_delivery, summary
     from course_utils.teaching.exercises import SOLUTIONS_FOLDER
 
     sys.stdout.reconfigure(errors="replace")  # names that this terminal may not be able to show
-    results = grade(
+    output = options.output or new_output_folder("grades")
+    delivery = read_delivery(output, options.format, options.roster, options.marked)
+    grade(
         options.submissions,
-        options.output or new_output_folder("grades"),
+        output,
         limits=limits_of(options.seconds, options.memory_gb, options.engine, options.image),
         workers=options.workers,
         solutions=options.solutions or SOLUTIONS_FOLDER,
         lessons=options.lessons,
     )
-    print(summary(results))
+    results, told = deliver(output, delivery)
+    print(summary(results), *told, sep="\n")
     return 0 if all(result.status == "graded" for result in results) else 1
 
 

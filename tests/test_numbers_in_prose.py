@@ -35,6 +35,15 @@ def transfer(dataset):
     return 100 * table.pivot(index="images_per_class", columns="start", values="accuracy")
 
 
+def intervals(dataset, start, count, *level):
+    """Return the mean of lesson 07 in per cent, and its interval."""
+    rows = aggregate_runs(results("transfer_grid.csv")).query(
+        "dataset == @dataset and start == @start and images_per_class == @count"
+    )
+    mean, low, high = (100 * rows[["accuracy", "low", "high"]]).to_numpy().ravel()
+    return [mean, *level, low, high]
+
+
 def best_transfer(dataset):
     return transfer(dataset)[["frozen", "fine-tuned"]].max(axis=1)
 
@@ -190,6 +199,18 @@ SENTENCES = [
         "notebooks/exercises/solutions/07_does_transfer_pay.ipynb",
         "On clothes with # images of each class the means are # points apart",
         lambda: [5, gain(CLOTHES)[5]],
+    ),
+    (
+        "notebooks/exercises/solutions/07_does_transfer_pay.ipynb",
+        "With # images of each class, a network from scratch reached # % there (# % interval: # to #), and a "
+        "pretrained one that was trained on as a whole # % (# to #). A pretrained network that stays frozen, "
+        "with only a new head, also had # % (# to #)",
+        lambda: [
+            100,
+            *intervals(CLOTHES, "from scratch", 100, 95),
+            *intervals(CLOTHES, "fine-tuned", 100),
+            *intervals(CLOTHES, "frozen", 100),
+        ],
     ),
     (LESSON_08, "there are only # of them to test on", lambda: [drawings("test")]),
     (LESSON_08, "the test images are the same #,", lambda: [drawings("test")]),

@@ -9,7 +9,7 @@ from course_utils.teaching.bundles import bundle, unpack
 from course_utils.teaching.environment import describe_machine
 from course_utils.teaching.exercises import generate_exercises
 from course_utils.teaching.faulty_folder import write_faulty_folder
-from course_utils.teaching.grading import grade, limits_of, summary
+from course_utils.teaching.grading import deliver, grade, limits_of, read_delivery, summary
 from course_utils.teaching.lessons import (
     CELL_TIMEOUT,
     lesson_notebooks,
@@ -33,6 +33,7 @@ from course_utils.teaching.uploads import upload_button
 __all__ = [
     "CELL_TIMEOUT",
     "bundle",
+    "deliver",
     "describe_machine",
     "draw_means",
     "generate_exercises",
@@ -42,6 +43,7 @@ __all__ = [
     "means_over_seeds",
     "new_output_folder",
     "plan_parameters",
+    "read_delivery",
     "read_value",
     "record",
     "refresh_outputs",

@@ -5,6 +5,7 @@ by the preprocessors of `nbgrader generate_assignment`.
 """
 
 import copy
+import re
 from pathlib import Path
 
 import nbformat
@@ -20,6 +21,7 @@ SOLUTIONS_FOLDER = EXERCISES_FOLDER / "solutions"
 
 # nbgrader's own stub raises an error; here a blank notebook runs, and each check says where to begin.
 STUB = "# YOUR CODE HERE"
+TEXT_STUB = "YOUR ANSWER HERE"
 
 
 def generate_exercises(solutions: Path = SOLUTIONS_FOLDER, output: Path = EXERCISES_FOLDER) -> list[Path]:
@@ -58,7 +60,7 @@ def students_version(solution: NotebookNode) -> NotebookNode:
         # An answer that fails its test must not keep "run all" from the exercises below it.
         tags = cell.metadata.get("tags", [])
         cell.metadata["tags"] = [*tags, *({"raises-exception"} - set(tags))]
-    config = Config({"ClearSolutions": {"code_stub": {"python": STUB}}})
+    config = Config({"ClearSolutions": {"code_stub": {"python": STUB}, "text_stub": TEXT_STUB}})
     # The order of nbgrader's GenerateAssignment, without what needs its database.
     steps = (LockCells, ClearSolutions, ClearOutput, CheckCellMetadata, ClearHiddenTests, ComputeChecksums)
     for step in steps:
@@ -68,7 +70,27 @@ def students_version(solution: NotebookNode) -> NotebookNode:
 
 def graded_cells(notebook: NotebookNode) -> list[NotebookNode]:
     """Return the test cells, which have points, in order."""
-    return [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade")]
+    return [cell for cell in notebook.cells if _kinds(cell) == (True, False)]
+
+
+def human_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
+    """Return the answers that a person marks, with their place in the notebook."""
+    return [(place, cell) for place, cell in enumerate(notebook.cells) if _kinds(cell) == (True, True)]
+
+
+def _kinds(cell: NotebookNode) -> tuple[bool, bool]:
+    """Return whether a cell has points, and whether it is an answer."""
+    kinds = cell.metadata.get("nbgrader", {})
+    return bool(kinds.get("grade")), bool(kinds.get("solution"))
+
+
+def title_above(notebook: NotebookNode, place: int) -> str:
+    """Return the last heading above a cell, such as "Exercise 2 – One class by hand"; "" if there is none."""
+    for cell in reversed(notebook.cells[:place]):
+        found = re.match(r"#+ (.+?)(?: \([\w ]+\))?$", cell.source, re.MULTILINE)
+        if cell.cell_type == "markdown" and found:
+            return found[1]
+    return ""
 
 
 def marks(executed: NotebookNode) -> dict[str, tuple[float, float]]:

@@ -14,6 +14,7 @@ from course_utils.teaching.grading.answers import fill_in, place_cells, read_cel
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 RIGHT = ("answer = 42", "def double(x):\n    return 2 * x")
 STUB = "# YOUR CODE HERE"
+TITLE = "Question 5 – Is it honest?"
 
 SET_UP = "import math\nimport course_utils.errors"
 TESTS = (
@@ -47,6 +48,18 @@ def small_solution(set_up=SET_UP, tests=TESTS):
         graded = {"grade": True, "locked": True, "points": points}
         cells.append(_cell(textwrap.dedent(test).strip(), f"lesson01-test-{number}", **graded))
     return new_notebook(metadata=KERNEL, cells=cells)
+
+
+def asking_solution():
+    """Return the small exercise with a question for a person at its end."""
+    solution = small_solution()
+    kinds = {"grade": True, "solution": True, "locked": False, "task": False, "schema_version": 3}
+    nbgrader = {**kinds, "grade_id": "lesson01-answer-5", "points": 3}
+    solution.cells += [
+        new_markdown_cell(f"## {TITLE} (marked by a person)\nSay *why*.", id="question"),
+        new_markdown_cell("The model answer.", id="answer", metadata={"nbgrader": nbgrader}),
+    ]
+    return solution
 
 
 def other_solution():

@@ -13,8 +13,10 @@ from course_utils.errors import ConfigError
 from course_utils.teaching.exercises import (
     EXERCISES_FOLDER,
     SOLUTIONS_FOLDER,
+    TEXT_STUB,
     generate_exercises,
     graded_cells,
+    human_cells,
     marks,
     students_version,
 )
@@ -72,6 +74,21 @@ def test_every_exercise_has_its_five_cells(path):
         assert test.metadata.nbgrader.points == POINTS[found[1]]
         visible, _, hidden = test.source.partition("### BEGIN HIDDEN TESTS")
         assert "assert check." in visible and "assert" in hidden
+
+
+@each_solution
+def test_a_question_for_a_person_has_a_rubric_and_an_answer_that_students_do_not_see(path):
+    notebook = nbformat.read(path, as_version=4)
+    student = nbformat.read(EXERCISES_FOLDER / path.name, as_version=4)
+    assert len(human_cells(notebook)) == (path.name[:2] in ("05", "07", "09", "12"))
+    for place, cell in human_cells(notebook):
+        question = notebook.cells[place - 1].source
+        assert question.startswith("## Question 5 – ") and "(marked by a person)\n" in question
+        assert re.findall(r"^\| (\d) \| ", question, re.MULTILINE) == ["3", "2", "1", "0"]
+        assert cell.cell_type == "markdown" and cell.metadata.nbgrader.points == 3
+        assert len(cell.source.split()) > 80
+        assert student.cells[place - 1].source == question and student.cells[place].source == TEXT_STUB
+        assert cell.source not in "".join(one.source for one in student.cells)
 
 
 @each_solution

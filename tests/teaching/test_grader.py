@@ -167,6 +167,21 @@ def test_wrong_folders_are_errors_before_anything_runs(tmp_path, monkeypatch):
     assert (tmp_path / "out" / "marks.csv").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    "happened, told",
+    [
+        ("cell 6 was interrupted after 75 s", "--seconds 600 gives twice as much"),
+        ("300 s were over before cell 7", "--seconds 600 gives twice as much"),
+        ("more than 4 GB of memory", ""),
+    ],
+)
+def test_summary_says_how_to_give_more_time(happened, told):
+    text = summary(
+        [Graded("a", "01", "a.ipynb", "stopped", happened), Graded("b", "01", "b.ipynb", "graded")]
+    )
+    assert text == ("1 graded, 1 stopped" + f"\n1 met a limit of time: a 01. {told}." * bool(told))
+
+
 def test_lessons_have_columns_of_their_own():
     rows = [
         Graded("b", "02", "b.ipynb", "graded", points={"two": (1, 2)}),

@@ -14,7 +14,7 @@ from local_remote import commit
 
 from course_utils import checks
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.exercises import SOLUTIONS_FOLDER, marks
+from course_utils.teaching.exercises import SOLUTIONS_FOLDER, human_cells, marks
 
 GUIDE, CONTRIBUTING, CLASSROOM = (
     (REPOSITORY_FOLDER / "docs" / name).read_text(encoding="utf-8")
@@ -137,9 +137,13 @@ def test_every_mistake_of_the_guide_gets_the_hint_that_it_names():
 
 def test_every_exercise_has_a_row_among_the_objectives_with_its_points():
     table = GUIDE.split("## Objectives")[1].split("## Times")[0]
-    points, lesson = {}, ""
+    points, by_person, lesson = {}, {}, ""
     for number, shown in re.findall(r"^\| (\d\d)? ?\| .* \| (.*\)) \|$", table, flags=re.MULTILINE):
         lesson = number or lesson
         points |= {f"lesson{lesson}-test-{n}": float(of) for n, of in re.findall(r"(\d) \((\d)\)", shown)}
+        found = re.findall(r"(\d) \((\d) by a person\)", shown)
+        by_person |= {f"lesson{lesson}-answer-{n}": int(of) for n, of in found}
     solutions = [nbformat.read(path, as_version=4) for path in sorted(SOLUTIONS_FOLDER.glob("*.ipynb"))]
     assert points == {name: of for solution in solutions for name, (_, of) in marks(solution).items()}
+    cells = [cell.metadata.nbgrader for solution in solutions for _, cell in human_cells(solution)]
+    assert by_person == {cell["grade_id"]: cell["points"] for cell in cells}

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from small_submissions import (
     RIGHT,
+    asking_solution,
     handed_in,
     other_solution,
     small_solution,
@@ -127,6 +128,33 @@ def test_answers_without_metadata_are_found_and_it_is_told(tmp_path, ids, told):
     sources = [cell.source for cell in one.notebook.cells if cell.cell_type == "code"]
     assert (sources[1], sources[3], len(sources)) == (*RIGHT, 5)
     assert one.note == f"2 of its answers had lost their metadata: {told}" + " between other cells" * ids
+
+
+def test_answer_in_markdown_is_found_where_it_was_written(tmp_path):
+    solutions = {"01_small": asking_solution()}
+    own = [nbformat.v4.new_markdown_cell(text) for text in ("Before.", "Behind.")]
+    notebooks = [
+        handed_in(*RIGHT, text, solution=asking_solution()) for text in ("Mine.", "YOUR ANSWER HERE")
+    ]
+    for name, one in zip(("anna", "ben"), notebooks, strict=True):
+        one.cells[-1:] = [own[0], one.cells[-1], own[1]]
+        write_submission(tmp_path, name, one)
+    lost = without(handed_in(*RIGHT, "Mine.", solution=asking_solution()), ids=True)
+    write_submission(tmp_path, "carl", lost)
+    turned = handed_in(*RIGHT, "Mine.", solution=asking_solution())
+    turned.cells[-1] = nbformat.v4.new_code_cell("Mine.", metadata=turned.cells[-1].metadata)
+    write_submission(tmp_path, "dora", turned)
+    rows = found(tmp_path, solutions=solutions)
+    answers = {one.student: one.notebook.cells[-1] for one in rows}
+    told = "3 of its answers had lost their metadata: found by place between other cells"
+    assert [one.note for one in rows] == ["", "", told, ""]
+    assert {name: cell.source for name, cell in answers.items()} == {
+        "anna": "Before.\n\nMine.\n\nBehind.",
+        "ben": "Before.\n\nBehind.",
+        "carl": "Mine.",
+        "dora": "Mine.",
+    }
+    assert {cell.cell_type for cell in answers.values()} == {"markdown"}
 
 
 @pytest.mark.parametrize("ids", [False, True])

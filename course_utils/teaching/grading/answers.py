@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell
 
 from course_utils.errors import ConfigError
 from course_utils.settings import unknown_name
-from course_utils.teaching.exercises import graded_cells
+from course_utils.teaching.exercises import TEXT_STUB, graded_cells
 
 NOTEBOOK_CELLS = 2_000
 FURTHER_TESTS = "# (further tests, which are not shown)"
@@ -34,6 +34,7 @@ class PlacedCells:
     # By the number of a solution's cell: what the student has in its place, and has added behind it.
     answers: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     added: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # -1: before all
+    texts: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))  # likewise, of Markdown
     # Answers without nbgrader's metadata, found by their cell id, or only by the cells around them.
     by_id: int = 0
     by_place: int = 0
@@ -157,13 +158,14 @@ def place_cells(solution: NotebookNode, cells: list[dict]) -> PlacedCells:
             last = known[keys[0]]
             placed.answers[last].append(cell["source"])
             placed.by_id += keys[0][0] == "id" and bool(nbgrader_of(solution.cells[last]).get("solution"))
-        elif not keys and cell["type"] == "code" and cell["text"]:
-            placed.added[last].append(cell["source"])
+        elif not keys and cell["text"]:
+            (placed.added if cell["type"] == "code" else placed.texts)[last].append(cell["source"])
     for number, cell in enumerate(solution.cells):
         before = max((place for place in placed.answers if place < number), default=-1)
         lost = nbgrader_of(cell).get("solution") and number not in placed.answers
-        if placed.answers and lost and before in placed.added:
-            placed.answers[number] = placed.added.pop(before)
+        there = placed.added if cell.cell_type == "code" else placed.texts
+        if placed.answers and lost and before in there:
+            placed.answers[number] = there.pop(before)
             placed.by_place += 1
     return placed
 
@@ -178,8 +180,12 @@ def fill_in(solution: NotebookNode, placed: PlacedCells) -> NotebookNode:
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-        if nbgrader_of(cell).get("solution"):
-            cell.source = "\n".join(placed.answers.get(number, []))
+        answers = placed.answers.get(number, [])
+        if nbgrader_of(cell).get("solution") and cell.cell_type == "code":
+            cell.source = "\n".join(answers)
+        elif nbgrader_of(cell).get("solution"):  # with what was written into cells around it
+            texts = [*placed.texts.get(number - 1, []), *answers, *placed.texts.get(number, [])]
+            cell.source = "\n\n".join(text for text in texts if text.strip() != TEXT_STUB)
         cells += [cell, *(new_code_cell(source) for source in placed.added.get(number, []))]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"

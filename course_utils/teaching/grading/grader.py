@@ -23,7 +23,9 @@ from course_utils.teaching.grading.answers import (
     read_solutions,
 )
 from course_utils.teaching.grading.engines import find_isolation
-from course_utils.teaching.grading.feedback import feedback_page, first_error
+from course_utils.teaching.grading.exports import class_folder
+from course_utils.teaching.grading.feedback import exercises_of, feedback_page, first_error
+from course_utils.teaching.grading.questions import questions_of
 from course_utils.teaching.grading.results import Graded, fingerprint, read_results, write_results
 from course_utils.teaching.grading.review import cells_to_review
 from course_utils.teaching.grading.sandbox import ExecutedNotebook, run_shut_in
@@ -81,8 +83,8 @@ def grade(
     changed.
 
     Args:
-        submissions: One folder a student with notebooks, or one notebook or zip file a student. It is only
-            read.
+        submissions: A folder with one folder a student with notebooks, or one notebook or zip file a student;
+            or a zip file of the whole class. It is only read.
         output: The folder for `marks.csv`, `grading.json` and `feedback/`, all written as results come.
         limits: What one notebook may use; `limits_of(300, 4)` if None.
         workers: How many notebooks run at the same time.
@@ -110,60 +112,59 @@ def grade(
         )
     earlier, notebooks = read_results(output), read_solutions(solutions)
     lessons = find_lessons(lessons, notebooks)
-    found = find_submissions(submissions, notebooks, lessons)
-    sweep()
-    isolation = find_isolation(limits.engine, limits.image)
-    prints = [fingerprint(one, notebooks.get(one.lesson), limits, isolation) for one in found]
-    rows = [
-        row
-        for row in earlier
-        if row.fingerprint and row.fingerprint in prints and (output / row.feedback).is_file()
-    ]
-    unchanged = {row.fingerprint for row in rows}
-    waiting = [index for index, key in enumerate(prints) if key not in unchanged]
-    if lessons:  # those of other lessons, which are not asked for this time
-        rows += [row for row in earlier if row.lesson not in ("", *lessons)]
-    print(f"{len(waiting)} notebooks, {workers} at a time. Shut in by: {isolation}.", flush=True)
-    if rows:
-        print(f"{len(rows)} were graded before and are kept.")
-    (output / "feedback").mkdir(parents=True, exist_ok=True)
-    pages = _page_names([found[index] for index in waiting], [row.feedback for row in rows])
-    pages = dict(zip(waiting, pages, strict=True))
-    # What has the answers, and what others handed in.
-    hide = [submissions, solutions, output, *(REPOSITORY_FOLDER / name for name in ANSWERS)]
-    cancelled = threading.Event()
+    with class_folder(submissions) as folder:
+        found = find_submissions(folder, notebooks, lessons)
+        sweep()
+        isolation = find_isolation(limits.engine, limits.image)
+        prints = [fingerprint(one, notebooks.get(one.lesson), limits, isolation) for one in found]
+        rows = [
+            row
+            for row in earlier
+            if row.fingerprint and row.fingerprint in prints and (output / row.feedback).is_file()
+        ]
+        unchanged = {row.fingerprint for row in rows}
+        waiting = [index for index, key in enumerate(prints) if key not in unchanged]
+        if lessons:  # those of other lessons, which are not asked for this time
+            rows += [row for row in earlier if row.lesson not in ("", *lessons)]
+        print(f"{len(waiting)} notebooks, {workers} at a time. Shut in by: {isolation}.", flush=True)
+        if rows:
+            print(f"{len(rows)} were graded before and are kept.")
+        (output / "feedback").mkdir(parents=True, exist_ok=True)
+        pages = _page_names([found[index] for index in waiting], [row.feedback for row in rows])
+        pages = dict(zip(waiting, pages, strict=True))
+        # What has the answers, and what others handed in.
+        hide = [submissions, folder, solutions, output, *(REPOSITORY_FOLDER / name for name in ANSWERS)]
+        cancelled = threading.Event()
 
-    def execute(notebook: NotebookNode | None) -> ExecutedNotebook | None:
-        if notebook is None:
-            return None
-        try:
-            return run_shut_in(notebook, limits, isolation, hide=hide, cancelled=cancelled)
-        except Exception as error:  # a full disk, for example: the others are graded all the same
-            return ExecutedNotebook(
-                notebook, "failed", f"it could not be run: {type(error).__name__}: {error}"
-            )
+        def execute(notebook: NotebookNode | None) -> ExecutedNotebook | None:
+            if notebook is None:
+                return None
+            try:
+                return run_shut_in(notebook, limits, isolation, hide=hide, cancelled=cancelled)
+            except Exception as error:  # a full disk, for example: the others are graded all the same
+                return ExecutedNotebook(
+                    notebook, "failed", f"it could not be run: {type(error).__name__}: {error}"
+                )
 
-    write_results(output, rows)
-    with ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(execute, found[index].notebook): index for index in waiting}
-        try:
-            for future in as_completed(futures):
-                index, executed = futures[future], future.result()
-                row = _result(found[index], executed, notebooks.get(found[index].lesson))
-                row.file = found[index].path.relative_to(submissions).as_posix() if found[index].path else ""
-                row.file += f": {found[index].member}" if found[index].member else ""
-                row.feedback = pages[index]
-                row.fingerprint = prints[index] if row.status != "failed" else ""
-                page = feedback_page(row, executed.notebook if executed else None, str(isolation))
-                write_file(output / row.feedback, page, ConfigError)
-                rows.append(row)
-                write_results(output, rows)
-                print(row, flush=True)
-        except BaseException:  # Ctrl-C, above all: what is done is kept, what runs is ended
-            cancelled.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return sorted(rows, key=lambda row: row.place)
+        write_results(output, rows)
+        with ThreadPoolExecutor(workers) as pool:
+            futures = {pool.submit(execute, found[index].notebook): index for index in waiting}
+            try:
+                for future in as_completed(futures):
+                    index, executed = futures[future], future.result()
+                    row = _result(found[index], executed, notebooks.get(found[index].lesson))
+                    row.feedback = pages[index]
+                    row.fingerprint = prints[index] if row.status != "failed" else ""
+                    page = feedback_page(row, executed.notebook if executed else None, str(isolation))
+                    write_file(output / row.feedback, page, ConfigError)
+                    rows.append(row)
+                    write_results(output, rows)
+                    print(row, flush=True)
+            except BaseException:  # Ctrl-C, above all: what is done is kept, what runs is ended
+                cancelled.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return sorted(rows, key=lambda row: row.place)
 
 
 def _result(
@@ -171,11 +172,16 @@ def _result(
 ) -> Graded:
     """Return the row of a submission, without its files."""
     status = "missing" if submission.path is None else "refused"
-    row = Graded(submission.student, submission.lesson, "", status, submission.problem)
+    row = Graded(submission.student, submission.lesson, submission.file, status, submission.problem)
+    row.id = submission.id
     if solution is not None:
-        row.points = marks(fill_in(solution, PlacedCells()))
+        blank = fill_in(solution, PlacedCells())
+        row.points, row.questions = marks(blank), questions_of(blank, ("", "", ""), answered=False)
     if executed is not None:
         row.points.update(marks(executed.notebook))
+        row.exercises = exercises_of(executed.notebook)
+        who = (submission.student, submission.id, submission.lesson)
+        row.questions = questions_of(submission.notebook, who, answered=True)
         row.status, row.seconds = executed.status, executed.seconds
         row.happened = executed.happened or _first_error(executed.notebook)
         cells = cells_to_review(submission.notebook).items()

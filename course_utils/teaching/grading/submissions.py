@@ -10,7 +10,7 @@ import stat
 import unicodedata
 import zipfile
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -26,11 +26,11 @@ from course_utils.teaching.grading.answers import (
     place_cells,
     read_cells,
 )
+from course_utils.teaching.grading.exports import NOTEBOOK_BYTES, ZIP_BYTES, exported_as, is_ignored
 
-NOTEBOOK_BYTES, ZIP_BYTES, ZIP_NOTEBOOKS = 20_000_000, 100_000_000, 50
+ZIP_NOTEBOOKS = 50
 # What somebody may have taken for a notebook.
 OTHER_KINDS = (".7z", ".docx", ".gz", ".html", ".pdf", ".py", ".rar", ".tar", ".tgz", ".txt")
-IGNORED_FOLDERS = (".ipynb_checkpoints", "__MACOSX")
 
 
 @dataclass
@@ -45,6 +45,13 @@ class Submission:
     problem: str = ""  # why it cannot be graded
     note: str = ""  # what the teacher should know and need not act on
     digest: str = ""  # SHA-256 of the notebook's bytes, as far as they could be read
+    file: str = ""  # its name below the folder, with that of the zip file that it lies in
+    id: str = ""  # of the student, where Moodle or Canvas has put it into the file's name
+
+    @property
+    def person(self) -> tuple[str, str]:
+        """What tells students apart."""
+        return as_one_name(self.student), self.id
 
 
 def find_submissions(
@@ -52,60 +59,66 @@ def find_submissions(
 ) -> list[Submission]:
     """Return what was handed in, in the order of the students and lessons.
 
-    A student is a folder, or a notebook or zip file that lies in `folder` itself. Whoever lacks one of
-    `lessons` is listed without a path; if none are named, whoever lacks a lesson that at least half of the
-    students have handed in. Raise a ConfigError if the folder cannot be read, or nothing lies in it.
+    A student is a folder, or a notebook or zip file that lies in `folder` itself, or all that an export of
+    Moodle or Canvas gives the same id. Whoever lacks one of `lessons` is listed without a path; if none are
+    named, whoever lacks a lesson that at least half of the students have handed in. Raise a ConfigError if
+    the folder cannot be read, or nothing lies in it.
     """
     folder, lessons, problem = Path(folder).resolve(), list(lessons), "no folder, no .ipynb and no .zip file"
     try:
-        entries = sorted(entry for entry in folder.iterdir() if not _is_ignored(entry.name))
+        entries = sorted(entry for entry in folder.iterdir() if not is_ignored(entry.name))
     except OSError as error:
         entries, problem = [], f"{type(error).__name__}: {error}"
-    found, empty = [], {}
+    found, empty, students = [], {}, defaultdict(list)
     for entry in entries:
+        student, number, _ = exported_as(entry.name)
         if entry.is_dir() and not entry.is_symlink():
-            paths = _files_below(entry)
-            own = [one for path in paths for one in _opened(entry.name, path)]
-            # Beside a notebook, a zip file without one is some data.
-            found += [one for one in own if not one.problem] or own
-            if not own:
-                names = [str(path.relative_to(entry)) for path in paths]
-                empty[entry.name] = f"no notebook was handed in, but {_listed(names)}" if names else ""
+            students[student or entry.name, number] += _files_below(entry)
+        elif number:
+            students[student, number].append(entry)
         else:
             found += _opened(_student_of(entry, solutions), entry)
             if entry.suffix.lower() in OTHER_KINDS:
                 other = f"it is not a notebook but a {entry.suffix} file"
                 found.append(Submission(_student_of(entry, solutions), entry, problem=other))
+    for (student, number), paths in students.items():
+        own = [one for path in paths for one in _opened(student, path)]
+        for one in own:
+            one.id = number
+        # Beside a notebook, a zip file without one is some data.
+        found += [one for one in own if not one.problem] or own
+        if not own:
+            names = [exported_as(path.name)[2] for path in paths]
+            problem = f"no notebook was handed in, but {_listed(names)}" if names else ""
+            empty[student, number] = problem or "nothing was handed in"
     if not found and not empty:
         raise ConfigError(
             "There are no submissions.",
             where=folder,
             expected="a folder with one folder or one notebook for each student",
             found=problem,
-            do="Name the folder that holds the students' folders; unpack it first if it is a zip file.",
+            do="Name the folder that holds the students' folders, or the zip file of the whole class.",
         )
     for submission in found:
         _read(submission, solutions)
+        name = submission.path.relative_to(folder).as_posix()
+        submission.file = f"{name}: {submission.member}" if submission.member else name
     missing = _missing(found, empty, lessons)
     found = [one for one in found if not lessons or one.lesson in ("", *lessons)] + missing
-    counted = Counter((as_one_name(one.student), one.lesson) for one in found if one.lesson)
+    counted = Counter((one.person, one.lesson) for one in found if one.lesson)
     for one in found:
-        if (times := counted[as_one_name(one.student), one.lesson]) > 1:
+        if (times := counted[one.person, one.lesson]) > 1:
             note = f"duplicate: {times} notebooks of this name for this lesson"
             one.note = f"{one.note}; {note}" if one.note else note
-    return sorted(found, key=lambda one: (as_one_name(one.student), one.lesson, str(one.path), one.member))
-
-
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name in IGNORED_FOLDERS
+    return sorted(found, key=lambda one: (one.person, one.lesson, one.file))
 
 
 def _files_below(folder: Path) -> list[Path]:
     """Return the files anywhere in a student's folder; links to folders are not followed."""
     paths = []
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not _is_ignored(name)]
-        paths += [Path(place) / name for name in names if not _is_ignored(name)]
+        folders[:] = [name for name in folders if not is_ignored(name)]
+        paths += [Path(place) / name for name in names if not is_ignored(name)]
     return sorted(paths)
 
 
@@ -130,7 +143,7 @@ def _notebooks_in(path: Path) -> list[str]:
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise UnreadableError(f"it is not a zip file that can be read: {error}") from error
     parts = {name: [part for part in name.split("/") if part.strip(".")] for name in names}
-    notebooks = [name for name in names if name.endswith(".ipynb") and not any(map(_is_ignored, parts[name]))]
+    notebooks = [name for name in names if name.endswith(".ipynb") and not any(map(is_ignored, parts[name]))]
     if not notebooks:
         raise UnreadableError(f"the zip file has no notebook in it, but {_listed(names)}")
     if len(set(notebooks)) < len(notebooks) or len(notebooks) > ZIP_NOTEBOOKS:
@@ -154,7 +167,8 @@ def _student_of(path: Path, solutions: Mapping[str, NotebookNode]) -> str:
 
 def _read(submission: Submission, solutions: Mapping[str, NotebookNode]) -> None:
     """Find out which lesson a notebook belongs to, and put its answers into that lesson's solution."""
-    stem = PurePosixPath(submission.member or submission.path.name).stem
+    name = PurePosixPath(submission.member or exported_as(submission.path.name)[2])
+    stem = re.sub(r"(-\d+| ?\(\d+\))$", "", name.stem)  # of a second attempt, or a second download
     named = submission.lesson = _lesson_by_name(stem, solutions)
     if submission.problem:
         return
@@ -232,18 +246,22 @@ def as_one_name(name: str) -> str:
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
-def _missing(found: list[Submission], empty: Mapping[str, str], lessons: list[str]) -> list[Submission]:
+def _missing(
+    found: list[Submission], empty: Mapping[tuple[str, str], str], lessons: list[str]
+) -> list[Submission]:
     """Return a row for each lesson that a student lacks, of those wanted; if none are, of the usual ones."""
-    students = {as_one_name(one.student): one.student for one in found}
-    students.update({as_one_name(name): name for name in empty})
-    there = {(as_one_name(one.student), one.lesson) for one in found}
+    students = {one.person: (one.student, "") for one in found}
+    students.update({(as_one_name(name), number): (name, empty[name, number]) for name, number in empty})
+    there = {(one.person, one.lesson) for one in found}
     handed_in = Counter(lesson for _, lesson in there if lesson)
     usual = sorted(lesson for lesson, times in handed_in.items() if 2 * times >= len(students))
     missing = []
-    for key, student in students.items():
-        lacking = [lesson for lesson in lessons or usual if (key, lesson) not in there]
-        if not lacking and not lessons and student in empty:
+    for person, (student, problem) in students.items():
+        lacking = [lesson for lesson in lessons or usual if (person, lesson) not in there]
+        if not lacking and not lessons and problem:
             lacking = [""]
-        problem = empty.get(student) or "nothing was handed in"
-        missing += [Submission(student, None, lesson=lesson, problem=problem) for lesson in lacking]
+        problem = problem or "nothing was handed in"
+        missing += [
+            Submission(student, None, "", lesson, problem=problem, id=person[1]) for lesson in lacking
+        ]
     return missing

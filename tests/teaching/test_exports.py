@@ -1,0 +1,149 @@
+"""A class's zip file is read wherever it comes from, and nothing of it gets outside of its place."""
+
+import json
+import stat
+import warnings
+import zipfile
+
+import pytest
+from small_submissions import RIGHT, handed_in, small_solution
+
+from course_utils.errors import ConfigError
+from course_utils.teaching.grading import exports
+from course_utils.teaching.grading.exports import class_folder, exported_as
+from course_utils.teaching.grading.submissions import find_submissions
+
+SOLUTIONS = {"01_small": small_solution()}
+TEXT = json.dumps(handed_in(*RIGHT))
+
+
+def zipped(path, members, method=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", method) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def found(path):
+    with class_folder(path) as folder:
+        return [
+            (one.student, one.id, one.lesson, one.file, bool(one.notebook))
+            for one in find_submissions(folder, SOLUTIONS)
+        ]
+
+
+MOODLE_FOLDERS = {
+    "Änne Müller_1234567_assignsubmission_file_/01_small.ipynb": TEXT,
+    "Änne Müller_1234567_assignsubmission_onlinetext_/onlinetext.html": "hello",
+    "Jo Lee_7_assignsubmission_file/work.zip": b"",  # newer ones end without a line
+    "Jo Lee_8_assignsubmission_file_/notes.pdf": "x",
+}
+MOODLE_FILES = {
+    "Änne Müller_1234567_assignsubmission_file_01_small.ipynb": TEXT,
+    "Änne Müller_1234567_assignsubmission_file_notes.pdf": "x",
+    "Participant_9_assignsubmission_file_notes.txt": "x",
+}
+CANVAS = {
+    "müllernne_LATE_12_345_01_small-1.ipynb": TEXT,
+    "müllernne_12_346_data.csv": "x",
+    "leejo_13_347_01_small (2).ipynb": TEXT,
+}
+
+
+def rows_of(tmp_path, members):
+    inner = zipped(tmp_path / "inner.zip", [("a/01_small.ipynb", TEXT)]).read_bytes()
+    members = {name: content or inner for name, content in members.items()}
+    rows = found(zipped(tmp_path / "class.zip", members.items()))
+    folder = tmp_path / "unpacked" / "class"
+    for name, content in members.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    (tmp_path / "unpacked" / ".DS_Store").touch()
+    assert found(folder) == found(folder.parent) == rows
+    return rows
+
+
+def test_moodle_with_folders(tmp_path):
+    first = "Änne Müller_1234567_assignsubmission_file_/01_small.ipynb"
+    second = "Jo Lee_7_assignsubmission_file/work.zip: a/01_small.ipynb"
+    assert rows_of(tmp_path, MOODLE_FOLDERS) == [
+        ("Jo Lee", "7", "01_small", second, True),
+        ("Jo Lee", "8", "01_small", "", False),
+        ("Änne Müller", "1234567", "01_small", first, True),
+    ]
+
+
+def test_moodle_without_folders(tmp_path):
+    assert rows_of(tmp_path, MOODLE_FILES) == [
+        ("Participant", "9", "01_small", "", False),
+        ("Änne Müller", "1234567", "01_small", next(iter(MOODLE_FILES)), True),
+    ]
+
+
+def test_canvas(tmp_path):
+    assert [(student, number, lesson) for student, number, lesson, *_ in rows_of(tmp_path, CANVAS)] == [
+        ("leejo", "13", "01_small"),
+        ("müllernne", "12", "01_small"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["anna_03_replace_the_head.ipynb", "anna.ipynb", "anna_2024_03_x.ipynb", "a_1"]
+)
+def test_other_names_are_no_export(name):
+    assert exported_as(name) == ("", "", name)
+
+
+def test_nothing_of_a_zip_file_gets_outside_and_nothing_of_it_is_a_link(tmp_path):
+    link = zipfile.ZipInfo("eve/02.ipynb")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    members = [
+        *(("../../escaped.ipynb", "x"), ("/etc/absolute.ipynb", "x"), ("C:\\win\\dos.ipynb", "x")),
+        *((link, "/etc/passwd"), ("eve/.hidden/a.ipynb", "x"), ("__MACOSX/eve/._a.ipynb", "x")),
+        *(
+            ("eve/large.ipynb", b" " * 20_000_001),
+            ("eve/data.bin", b"x" * 1000),
+            ("n" * 400 + ".ipynb", TEXT),
+        ),
+    ]
+    path = zipped(tmp_path / "class.zip", members)
+    before = sorted(tmp_path.rglob("*"))
+    with class_folder(path) as folder:
+        files = [one for one in sorted(folder.rglob("*")) if not one.is_dir()]
+        assert not [one for one in files if one.is_symlink() or not one.is_relative_to(folder)]
+        sizes = {one.relative_to(folder).as_posix(): one.stat().st_size for one in files}
+        told = {one.file: one.problem for one in find_submissions(folder, SOLUTIONS)}
+    assert sorted(tmp_path.rglob("*")) == before and not folder.exists()
+    assert sizes.keys() == {
+        *("escaped.ipynb", "etc/absolute.ipynb", "C_/win/dos.ipynb", "n" * 200 + ".ipynb"),
+        *("eve/02.ipynb", "eve/large.ipynb", "eve/data.bin"),
+    }
+    assert sizes["eve/data.bin"] == 0 and sizes["eve/02.ipynb"] < 20
+    assert "20 MB are the most" in told["eve/large.ipynb"] and "not a notebook" in told["eve/02.ipynb"]
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda path: path.write_bytes(b"no zip"), "BadZipFile"),
+        (lambda path: zipped(path, [("a.ipynb", "x")], zipfile.ZIP_LZMA), "uncommon way"),
+        (lambda path: zipped(path, [("a.ipynb", "x"), ("./a.ipynb", "y")]), "FileExistsError"),
+        (
+            lambda path: path.write_bytes(
+                zipped(path, [("a.ipynb", "12345")], 0).read_bytes().replace(b"12345", b"54321")
+            ),
+            "Bad CRC",
+        ),
+        (lambda path: zipped(path, [(f"{n}.ipynb", "") for n in range(31)]), "31 files"),
+    ],
+)
+def test_zip_file_that_cannot_be_read_is_an_error(
+    tmp_path, monkeypatch, assert_says_four_things, make, words
+):
+    monkeypatch.setattr(exports, "CLASS_FILES", 30)
+    make(tmp_path / "class.zip")
+    with pytest.raises(ConfigError) as caught, class_folder(tmp_path / "class.zip"):
+        pass
+    assert_says_four_things(caught.value)
+    assert words in caught.value.found
