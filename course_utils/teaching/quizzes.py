@@ -69,7 +69,7 @@ def read_quiz(path: Path) -> "Quiz":
             where=path,
             expected="text2qti",
             found=str(error),
-            do='Install it in the folder of the course: pip install -e ".[quiz]"',
+            do="Install it in the folder of the course: pip install -r requirements.txt",
         ) from error
     numbers = []
     try:
