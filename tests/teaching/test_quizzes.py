@@ -15,7 +15,6 @@ from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.lessons import lesson_notebooks
 from course_utils.teaching.quizzes import QUIZZES_FOLDER, gift, qti, questions_of, read_quiz, write_quizzes
 
-
 TEXTS = sorted(QUIZZES_FOLDER.glob("*.md"))
 each_quiz = pytest.mark.parametrize("path", TEXTS, ids=[path.stem for path in TEXTS])
 SOUND = "Quiz title: A quiz\n\n1. Why?\n\n*a) So.\n\n... Right.\n\nb) Not so.\n\n... Wrong.\n"
