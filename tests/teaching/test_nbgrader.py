@@ -55,11 +55,11 @@ def handed_in(released, answers):
 
 
 def prepare(folder):
-    """Lay the exercise and the setting of the guide where nbgrader looks for them."""
+    """Lay the exercise and the settings of the guide where nbgrader looks for them."""
     (folder / "home").mkdir(exist_ok=True)
     guide = (REPOSITORY_FOLDER / "docs" / "instructors.md").read_text(encoding="utf-8")
-    (setting,) = re.findall(r"^c\.ClearSolutions.*$", guide, flags=re.MULTILINE)
-    (folder / "nbgrader_config.py").write_text(f"c = get_config()\n{setting}\n", encoding="utf-8")
+    (settings,) = re.findall(r"^```python\n(c\..*?)^```$", guide, flags=re.MULTILINE | re.DOTALL)
+    (folder / "nbgrader_config.py").write_text(f"c = get_config()\n{settings}", encoding="utf-8")
     source = folder / "source" / "lesson03"
     source.mkdir(parents=True)
     shutil.copyfile(SOLUTIONS_FOLDER / EXERCISE, source / EXERCISE)

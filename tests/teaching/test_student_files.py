@@ -169,7 +169,7 @@ def test_a_lesson_runs_in_the_students_repository(repository, tmp_path):
     assert done.returncode == 0, done.stderr
     (tmp_path / "ada").mkdir()
     done = subprocess.run([*command, "grade", str(tmp_path)], **how)
-    assert done.returncode == 2 and "ConfigError" in done.stderr
+    assert done.returncode == 2 and "nothing to grade with" in done.stderr
     assert git(["status", "--porcelain"], repository).stdout == ""
 
 
