@@ -17,7 +17,7 @@ from course_utils.__main__ import main
 from course_utils.errors import ConfigError
 from course_utils.teaching.grading import grade, grader, limits_of, summary
 from course_utils.teaching.grading.engines import Isolation
-from course_utils.teaching.grading.results import Graded, marks_table
+from course_utils.teaching.grading.results import Graded, marks_table, read_results, write_results
 from course_utils.teaching.grading.sandbox import ExecutedNotebook
 
 
@@ -105,6 +105,18 @@ def test_marks_that_somebody_changed_are_not_written_over(place):
     with pytest.raises(ConfigError, match="cannot be read"):
         place()
     assert "50.0" in path.read_text()
+
+
+def test_grading_that_was_ended_between_its_two_files_goes_on(tmp_path):
+    first, second = Graded("anna", "01", "a.ipynb", "graded"), Graded("ben", "01", "b.ipynb", "graded")
+    write_results(tmp_path, [first])
+    marks = (tmp_path / "marks.csv").read_bytes()
+    write_results(tmp_path, [second])
+    (tmp_path / "marks.csv").write_bytes(marks)
+    assert read_results(tmp_path) == [second]
+    (tmp_path / "marks.csv").write_bytes(marks.replace(b"anna", b"mine"))
+    with pytest.raises(ConfigError, match="were changed after"):
+        read_results(tmp_path)
 
 
 def test_lesson_that_is_not_asked_for_keeps_its_marks(place):
