@@ -43,10 +43,8 @@ TEMPLATE = """\
 main { height: 100%; }
 .reveal .slides { font-size: 30px; text-align: left; }
 .reveal .slides :is(h1, h2, h3) { text-transform: none; font-size: 1.8em; }
-.reveal .slides :is(ul, ol) { display: block; }
 .reveal .slides img { display: block; margin: 0; max-height: 500px; object-fit: contain; width: 100%; }
-.reveal .slides pre { box-shadow: none; font-size: 0.64em; margin: 0.3em 0; white-space: pre-wrap; }
-.reveal .slides pre { width: 100%; }
+.reveal .slides pre { box-shadow: none; font-size: 0.64em; margin: 0; white-space: pre-wrap; width: 100%; }
 .reveal .slides table { font-size: 0.65em; }
 .reveal .slides .jp-OutputArea-output { max-height: 550px; overflow: auto; }
 .reveal .slides .jp-OutputArea-child + .jp-OutputArea-child img { max-height: 400px; }
@@ -87,18 +85,17 @@ def write_slides(notebooks: Iterable[Path], output: Path, reveal: Path | None = 
     make_folder(output, ConfigError)
     if reveal:
         _copy_reveal(reveal, output / "reveal.js")
-    options = {"exclude_input": True, "exclude_input_prompt": True, "exclude_output_prompt": True}
+    hidden = ("input", "input_prompt", "output_prompt", "anchor_links")
     exporter = SlidesExporter(
         raw_template=TEMPLATE,
         reveal_url_prefix="reveal.js" if reveal else CDN,
         reveal_theme="white",  # some of the others load their fonts from the network
-        exclude_anchor_links=True,
-        **options,
+        **{f"exclude_{part}": True for part in hidden},
     )
     written = []
     for path in notebooks:
-        text, _ = exporter.from_notebook_node(deck(nbformat.read(path, as_version=4)))
         written.append(output / f"{path.stem}.slides.html")
+        text, _ = exporter.from_notebook_node(deck(nbformat.read(path, as_version=4)))
         write_file(written[-1], text, ConfigError)
     return written
 
@@ -121,10 +118,11 @@ def _copy_reveal(reveal: Path, to: Path) -> None:
 
 def deck(lesson: NotebookNode) -> NotebookNode:
     """Return the slides of a lesson: a notebook whose cells have the metadata that nbconvert looks for."""
-    slides, fresh = [], False  # fresh: what comes next is about the heading or the output above
+    slides, fresh = [], False  # fresh: what comes next is about what is above
     for cell in lesson.cells:
         if cell.cell_type == "code":
-            if outputs := [_as_shown(output) for output in cell.outputs if not _is_record(output)]:
+            kept = [output for output in cell.outputs if METRICS_TYPE not in output.get("data", {})]
+            if outputs := [_as_shown(output) for output in kept]:
                 slides.append(Slide("subslide", [copy.deepcopy(cell)], full=True))
                 slides[-1].shown[0].outputs, fresh = outputs, True
             continue
@@ -134,7 +132,7 @@ def deck(lesson: NotebookNode) -> NotebookNode:
                 slides.append(Slide(kind, [new_markdown_cell(block)]))
                 fresh = True
             elif PREDICTION in block:
-                if slides[-1].full or _size(slides[-1]) + len(block) > ROOM["text"]:
+                if slides[-1].full or not _fits(block, slides[-1], "text"):
                     slides.append(Slide("subslide", []))
                 slides[-1].shown.append(new_markdown_cell(block))
                 slides[-1].full, fresh = True, False
@@ -151,11 +149,11 @@ def _joined(slides: list[Slide], title: str) -> NotebookNode:
     for slide in slides:
         first, *others = slide.shown
         notes = [new_markdown_cell("\n\n".join(slide.notes))] if slide.notes else []
-        below_output = "fragment" if first.cell_type == "code" else "-"
-        kinds = [slide.kind, *["notes" for _ in notes], *[below_output for _ in others]]
-        for cell, kind in zip([first, *notes, *others], kinds, strict=True):
-            cell.metadata["slideshow"] = {"slide_type": kind}
-            cells.append(cell)
+        below = "fragment" if first.cell_type == "code" else "-"
+        for group, kind in (([first], slide.kind), (notes, "notes"), (others, below)):
+            for cell in group:
+                cell.metadata["slideshow"] = {"slide_type": kind}
+            cells += group
     return nbformat.v4.new_notebook(cells=cells, metadata={"title": title})
 
 
@@ -163,29 +161,22 @@ def _lead(block: str, slide: Slide) -> tuple[str, str]:
     """Return what is shown of a block of text, first sentences or a whole list or table, and the rest."""
     for kind, begin in (("list", LIST), ("table", TABLE)):
         if begin.match(block):
-            fits = not slide.full and _size(slide) + len(block) <= ROOM[kind]
-            return (block, "") if fits else ("", block)
+            return (block, "") if not slide.full and _fits(block, slide, kind) else ("", block)
     if NO_PROSE.match(block) or len(slide.shown) > 1:
         return "", block
     sentences = re.split(r"(?<=[.!?])\s+(?=[^\w\s]*[A-Z0-9])", block)
-    count = 1
-    while count < len(sentences) and len(" ".join(sentences[: count + 1])) <= LEAD:
-        count += 1
+    counts = range(2, len(sentences) + 1)
+    count = max((n for n in counts if len(" ".join(sentences[:n])) <= LEAD), default=1)
     return " ".join(sentences[:count]), " ".join(sentences[count:])
 
 
-def _size(slide: Slide) -> int:
-    return sum(len(cell.source) for cell in slide.shown)
-
-
-def _is_record(output: NotebookNode) -> bool:
-    return METRICS_TYPE in output.get("data", {})
+def _fits(block: str, slide: Slide, kind: str) -> bool:
+    return len(block) + sum(len(cell.source) for cell in slide.shown) <= ROOM[kind]
 
 
 def _as_shown(output: NotebookNode) -> NotebookNode:
     """Return an output; nbconvert drops the alternative text of a picture, so it becomes HTML here."""
-    png = output.get("data", {}).get("image/png")
-    if not png:
+    if not (png := output.get("data", {}).get("image/png")):
         return output
     text = html.escape(output.metadata["image/png"]["alt"])
     return new_output("display_data", {"text/html": f'<img src="data:image/png;base64,{png}" alt="{text}">'})
