@@ -8,6 +8,7 @@ from course_utils.errors import ConfigError
 from course_utils.models import choose_device, load_backbone, load_model, save_model
 
 
+@pytest.mark.kernels
 def test_saved_googlenet_answers_as_before(tmp_path, monkeypatch):
     """Its published weights want images normalised in another way, which the network does itself."""
     generator = torch.Generator().manual_seed(0)

@@ -27,6 +27,7 @@ def test_the_environment_takes_its_place(monkeypatch, refused):
             speed.slowness()
 
 
+@pytest.mark.kernels
 def test_nbval_says_of_a_cell_that_ran_out_of_time_how_to_give_it_longer(tmp_path, monkeypatch):
     monkeypatch.setenv(speed.VARIABLE, "2")
     notebook = write_notebook(tmp_path / "slow.ipynb", "import time\ntime.sleep(60)")
