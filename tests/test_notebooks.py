@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from drawing import same_draw
 from papermill import inspect_notebook
 from safetensors.torch import load_file
 from sklearn.model_selection import train_test_split
@@ -307,6 +308,7 @@ def test_a_lesson_that_calls_a_function_before_it_is_taught_shows_what_it_stands
 
 
 @pytest.mark.filterwarnings("ignore:Palette images:UserWarning")  # plain Pillow's, of a few drawings
+@same_draw
 def test_the_plain_pytorch_of_lesson_00_runs_and_learns(monkeypatch):
     monkeypatch.chdir(REPOSITORY_FOLDER / "notebooks")
     code = folded("00")

@@ -120,7 +120,7 @@ def test_costs_have_a_bar_and_an_interval_for_each_way_or_were_not_measured():
     figure = figures.costs(pd.DataFrame(rows, columns=columns), "Costs.")
     clothes, drawings = figure.axes
     assert [axes.get_title() for axes in (clothes, drawings)] == ["clothes", "drawings"]
-    bars = [container for container in drawings.containers if container.get_label()[0] != "_"]
+    bars = [container for container in drawings.containers if (container.get_label() or "_")[0] != "_"]
     widths = {container.get_label(): [bar.get_width() for bar in container] for container in bars}
     assert widths == {"used only": [-1, 5], "trained and used": [1]}
     ends = [segment[:, 0].tolist() for lines in drawings.collections for segment in lines.get_segments()]

@@ -6,6 +6,7 @@ bands wide enough for any machine.
 
 from collections import OrderedDict
 
+from drawing import same_draw
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.utils.data import Subset, TensorDataset
@@ -36,6 +37,7 @@ def test_a_new_head_comes_near_the_best_linear_head_with_the_lessons_settings():
     assert head > yardstick.score(*(tensor.numpy() for tensor in seen)) - 0.04
 
 
+@same_draw
 def test_the_lessons_rate_also_suits_features_that_are_twice_as_large():
     # Photographs have larger features than what ships. Where the steps are too large for them, the first
     # epoch has the lowest validation loss, and `fit` keeps a head that has hardly learned.
