@@ -14,7 +14,8 @@ from course_utils.teaching import upload_button
 PICTURE = sorted((REPOSITORY_FOLDER / "data" / "clipart" / "test").glob("*/*.png"))[0]
 
 with_tuples = pytest.mark.skipif(
-    ipywidgets.version_info[0] < 8, reason="ipywidgets 7 has a dictionary of files: tested further below"
+    int(ipywidgets.__version__.split(".")[0]) < 8,
+    reason="ipywidgets 7 has a dictionary of files: tested further below",
 )
 
 
