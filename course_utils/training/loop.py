@@ -138,10 +138,8 @@ def _train(
     loader = make_loader(train, batch_size, **order, num_workers=settings.num_workers)
     val_batch = max(batch_size, VAL_BATCH // processes * processes)
     val_loader = make_loader(val, val_batch, num_workers=settings.num_workers)
-    optimizer = torch.optim.Adam(
-        parameter_groups(model, settings.lr, settings.layer_lr_decay),
-        fused=True,  # all parameters in one step of compiled code
-    )
+    groups = parameter_groups(model, settings.lr, settings.layer_lr_decay)
+    optimizer = torch.optim.Adam(groups, fused=True)  # all parameters in one step of compiled code
     steps = -(-len(loader) // parts)  # of an epoch
     schedule = cosine_schedule(optimizer, settings.epochs * steps, round(settings.warmup_epochs * steps))
     criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
