@@ -117,7 +117,7 @@ def test_weights_of_the_best_epoch_are_kept(monkeypatch, model, losses, best):
 
 
 @pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
-def test_network_that_comes_back_has_the_loss_and_accuracy_of_the_best_epoch(model, is_frozen):
+def test_network_that_comes_back_has_the_loss_and_accuracy_of_the_best_epoch(model, is_frozen, in_float32):
     if is_frozen:
         freeze(model)
     val = Pictures(33, seed=2)
