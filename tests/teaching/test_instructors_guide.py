@@ -27,7 +27,8 @@ TRIED = [
     *REPOSITORY_FOLDER.glob("tests/checks/*.py"),
 ]
 LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "runs", "downloads", "features", "*.egg-info"
+    *(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"),
+    *("build", "runs", "downloads", "features"),
 )
 
 
