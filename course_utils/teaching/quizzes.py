@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from text2qti.quiz import Question, Quiz
 
 QUIZZES_FOLDER = REPOSITORY_FOLDER / "docs" / "quizzes"
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def write_quizzes(output: Path, source: Path = QUIZZES_FOLDER) -> list[Path]:

@@ -5,10 +5,11 @@ Their source is text in the format of text2qti, which learning platforms get, to
 
 import re
 from pathlib import Path
+from string import ascii_lowercase
 
 from sphinx.application import Sphinx
 
-from course_utils.teaching.quizzes import LETTERS, questions_of, read_quiz
+from course_utils.teaching.quizzes import questions_of, read_quiz
 
 PAGE = re.compile(r"docs/quizzes/(\d\d_\w+)")
 
@@ -21,7 +22,7 @@ def page_of(quiz, lesson: str) -> str:
         "Make your choice before you unfold an answer, and read why the other choices are wrong.",
     ]
     for number, question in enumerate(questions_of(quiz), 1):
-        lettered = list(zip(LETTERS, question.choices, strict=False))
+        lettered = list(zip(ascii_lowercase, question.choices, strict=False))
         parts += [
             f"## Question {number}",
             question.question_raw,

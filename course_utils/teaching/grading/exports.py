@@ -87,13 +87,11 @@ def _unpack(path: Path, place: Path) -> None:
             target = place.joinpath(*parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             with open(target, "xb") as file:
-                if member.file_size > most:
-                    file.truncate(
-                        min(member.file_size, 10 * ZIP_BYTES) if most else 0
-                    )  # refused for its size
+                if member.file_size > most:  # it will be refused for its size, or is not read at all
+                    file.truncate(min(member.file_size, 10 * ZIP_BYTES) if most else 0)
+                elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError(f"{member.filename} is packed in an uncommon way")
                 else:
-                    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                        raise ValueError(f"{member.filename} is packed in an uncommon way")
                     with archive.open(member) as packed:  # which gives no more than it has announced
                         shutil.copyfileobj(packed, file)
 

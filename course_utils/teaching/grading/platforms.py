@@ -1,6 +1,5 @@
 """Files to upload: the platform's own table with the marks in it, and a zip file with pages of feedback."""
 
-import csv
 import io
 import re
 import zipfile
@@ -10,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from statistics import mode
 
 from course_utils.teaching.grading.exports import CANVAS, MOODLE
-from course_utils.teaching.grading.results import Graded
-from course_utils.teaching.grading.roster import Roster, Table
+from course_utils.teaching.grading.results import Graded, csv_bytes
+from course_utils.teaching.grading.roster import Roster
 
 # What stands before a lesson's name in the name of an assignment.
 KINDS = {"lesson", "exercise", "exercises"}
@@ -41,7 +40,8 @@ def moodle_table(rows: Iterable[Graded], roster: Roster) -> tuple[bytes, list[st
     # What most could get: one may have handed in another lesson besides.
     of = mode(sum(row.of for row in own) for own in by_person.values())
     found = set() if most is None else {line[most].replace(",", ".") for line in lines}
-    return _written(roster.table, roster.table.header, lines), _other_most("this assignment", found, of)
+    content = csv_bytes([roster.table.header, *lines], bom=roster.table.bom)
+    return content, _other_most("this assignment", found, of)
 
 
 def canvas_table(rows: Iterable[Graded], roster: Roster) -> tuple[bytes, list[str]]:
@@ -73,7 +73,7 @@ def canvas_table(rows: Iterable[Graded], roster: Roster) -> tuple[bytes, list[st
             told.append(f"{many} of the roster for {lesson}: Canvas will ask which assignment that is")
         header.append(column)
         lines = [[*line, value] for line, value in zip(lines, points, strict=True)]
-    return _written(table, header, lines), told
+    return csv_bytes([header, *lines], bom=table.bom), told
 
 
 def _is_named(column: str, lesson: str) -> bool:
@@ -88,13 +88,6 @@ def _other_most(name: str, found: Iterable[str], of: float) -> list[str]:
     """Return what to do where the platform has another highest mark than tests and questions give."""
     other = sorted(text for text in found if re.fullmatch(r"\d+(\.\d+)?", text) and float(text) != of)
     return [f"the highest mark of {name} is {text}: set it to {of:g} before you upload" for text in other]
-
-
-def _written(table: Table, header: list[str], lines: Iterable[list[str]]) -> bytes:
-    """Return a table with commas, which every Moodle and Canvas reads, and a BOM where it had one."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([header, *lines])
-    return text.getvalue().encode("utf-8-sig" if table.bom else "utf-8", "replace")
 
 
 def feedback_zip(rows: Iterable[Graded], output: Path, platform: str) -> tuple[bytes, list[str]]:

@@ -1,8 +1,6 @@
 """Questions that a person marks: answers go out in a table, and the levels that come back in it count."""
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +9,7 @@ from nbformat import NotebookNode
 
 from course_utils.errors import ConfigError
 from course_utils.teaching.exercises import human_cells, title_above
-from course_utils.teaching.grading.results import Graded, Question, no_formula
+from course_utils.teaching.grading.results import Graded, Question, csv_bytes, no_formula
 from course_utils.teaching.grading.roster import read_table
 
 ANSWER = 20_000  # characters, which a spreadsheet can hold
@@ -42,9 +40,8 @@ def questions_of(
 
 def to_mark_table(rows: Iterable[Graded], without: Iterable[str] = ()) -> bytes:
     """Return to_mark.csv, in UTF-8 with a BOM for spreadsheets: one row for each answer without a level."""
-    without, text = set(without), io.StringIO(newline="")
-    table = csv.writer(text)
-    table.writerow(["student", "id", "lesson", "question", "answer", "level", "comment", "key"])
+    without = set(without)
+    lines = [["student", "id", "lesson", "question", "answer", "level", "comment", "key"]]
     for row in sorted(rows, key=lambda row: row.place):
         for one in row.open:
             if one.key not in without:
@@ -52,8 +49,8 @@ def to_mark_table(rows: Iterable[Graded], without: Iterable[str] = ()) -> bytes:
                 values = [row.name, row.roster[1] if row.roster else row.id]
                 values = values if row.roster else map(no_formula, values)
                 question = f"{one.title}: 0 to {one.of:g}"
-                table.writerow([*values, row.lesson, question, no_formula(answer), "", "", one.key])
-    return text.getvalue().encode("utf-8-sig", "replace")
+                lines.append([*values, row.lesson, question, no_formula(answer), "", "", one.key])
+    return csv_bytes(lines, bom=True)
 
 
 def read_marked(paths: Iterable[Path]) -> dict[str, tuple[int | None, str]]:

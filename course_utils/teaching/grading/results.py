@@ -204,11 +204,9 @@ def marks_table(rows: Iterable[Graded]) -> bytes:
     questions = list(dict.fromkeys(name for row in by_lesson for name in row.questions))
     with_id = any(row.id or row.roster for row in rows)
     parts = ["automatic", "automatic of", "by a person", "by a person of", "not marked yet"]
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
     ends = ["total", "of", "percent", "status", "seconds", "happened", "look at", "file", "feedback"]
     between = [*questions, *parts] if questions else []
-    table.writerow(["student", *["id"] * with_id, "lesson", *tests, *between, *ends])
+    lines = [["student", *["id"] * with_id, "lesson", *tests, *between, *ends]]
     for row in rows:
         handed_in = row.status != "missing"
         points = [f"{row.points[name][0]:g}" if name in row.points and handed_in else "" for name in tests]
@@ -224,8 +222,15 @@ def marks_table(rows: Iterable[Graded]) -> bytes:
         person = [row.name, row.roster[1] if row.roster else row.id][: 1 + with_id]
         # Names of the roster are the teacher's own; no spreadsheet computes what a student wrote.
         person = person if row.roster else map(no_formula, person)
-        table.writerow([*person, *map(no_formula, values)])
-    return text.getvalue().encode("utf-8", "replace")
+        lines.append([*person, *map(no_formula, values)])
+    return csv_bytes(lines, lineterminator="\n")
+
+
+def csv_bytes(lines: Iterable[Iterable[object]], *, bom: bool = False, lineterminator: str = "\r\n") -> bytes:
+    """Return a table with commas in UTF-8, with a BOM for spreadsheets if asked for."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=lineterminator).writerows(lines)
+    return text.getvalue().encode("utf-8-sig" if bom else "utf-8", "replace")
 
 
 def no_formula(value: str) -> str:
