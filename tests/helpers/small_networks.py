@@ -12,6 +12,11 @@ from course_utils.data import build_backbone
 from course_utils.settings import Settings
 
 
+def set_bfloat16(monkeypatch, has: bool) -> None:
+    """Make this machine one that multiplies bfloat16, or one that does not; an older torch cannot say."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has}, raising=False)
+
+
 class SmallNet(nn.Module):
     """A network with BatchNorm and dropout in the backbone, and a head `fc`."""
 

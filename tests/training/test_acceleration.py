@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_networks import set_bfloat16
 from torch import nn
 from torch.utils.data import Dataset
 from torchvision.models import get_model
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(params=[True, False], ids=["with bfloat16", "without"])
 def has_bfloat16(request, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": request.param}, raising=False)
+    set_bfloat16(monkeypatch, request.param)
     return request.param
 
 

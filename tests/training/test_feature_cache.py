@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_networks import Pictures, SmallNet
+from small_networks import Pictures, SmallNet, set_bfloat16
 from torch import nn
 from torch.utils.data import Subset
 from torchvision.models import get_model
@@ -22,6 +22,7 @@ from course_utils.errors import ConfigError
 from course_utils.models.freezing import freeze
 from course_utils.settings import Settings
 from course_utils.training import feature_cache
+from course_utils.training.acceleration import multiplies_bfloat16
 from course_utils.training.feature_cache import (
     cached_features,
     evict,
@@ -66,7 +67,7 @@ def extractions(monkeypatch):
 def test_the_second_time_features_come_from_disk_and_are_the_same(
     model, pets, extractions, feature_store, monkeypatch, has_bfloat16
 ):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bfloat16}, raising=False)
+    set_bfloat16(monkeypatch, has_bfloat16)
     first, second = (cached_features(model, pets).tensors for _ in range(2))
     assert len(extractions) == 1
     assert [path.suffix for path in feature_store.iterdir()] == [".safetensors"]
@@ -130,8 +131,7 @@ def change_the_normalisation(model, pets, monkeypatch):
 
 
 def change_the_precision(model, pets, monkeypatch):
-    before = getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16")  # an older torch has none
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": not before}, raising=False)
+    set_bfloat16(monkeypatch, not multiplies_bfloat16(torch.device("cpu")))
 
 
 def change_a_library(model, pets, monkeypatch):
@@ -263,7 +263,7 @@ def test_features_larger_than_the_limit_are_not_kept_and_drive_nothing_out(
     model, pets, feature_store, monkeypatch, has_bfloat16, kept
 ):
     old = fill(feature_store, [1000])
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bfloat16}, raising=False)
+    set_bfloat16(monkeypatch, has_bfloat16)
     monkeypatch.setenv("COURSE_FEATURES_GB", "0.000012")  # 9 x 512 numbers of two bytes, not of four
     cached_features(model, pets)
     assert old[0].exists() and len(list_cache()) == 1 + kept
