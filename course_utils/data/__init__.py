@@ -7,7 +7,14 @@ how a file is downloaded and verified; and which weights there are, since they s
 from course_utils.data.archives import FileStatus, dataset_files, files_table
 from course_utils.data.backbone_inputs import backbone_transform, build_backbone
 from course_utils.data.downloads import KnownFile, download
-from course_utils.data.files import check_room, make_folder, not_written, remove_leftovers, write_atomically
+from course_utils.data.files import (
+    check_new,
+    check_room,
+    make_folder,
+    not_written,
+    remove_leftovers,
+    write_atomically,
+)
 from course_utils.data.folder_report import check_images
 from course_utils.data.folders import FolderOfClasses
 from course_utils.data.image_io import load_rgb
@@ -74,6 +81,7 @@ __all__ = [
     "check_finite",
     "check_images",
     "check_labels",
+    "check_new",
     "check_room",
     "check_sums",
     "classes_of",

@@ -119,6 +119,18 @@ def make_folder(path: Path, error: type[CourseError] = CheckpointError) -> None:
         raise not_written(path, problem, error) from problem
 
 
+def check_new(path: Path, error: type[CourseError] = CheckpointError, another: str = "name") -> None:
+    """Refuse to replace a file, with an error of the kind `error`, which advises `another` name or folder."""
+    if path.exists():
+        raise error(
+            "A file would be overwritten.",
+            where=path.resolve(),
+            expected="a name that is not taken",
+            found="a file",
+            do=f"Choose another {another}, or move the file away.",
+        )
+
+
 def not_written(path: Path, problem: Exception, error: type[CourseError] = CheckpointError) -> CourseError:
     """Return the error for a file that cannot be written."""
     return error(

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from course_utils.data import Splits, labels_of, write_atomically
-from course_utils.errors import CheckpointError
+from course_utils.data import Splits, check_new, labels_of, write_atomically
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, per_class
 from course_utils.settings import Settings
 from course_utils.training import History
@@ -125,12 +124,5 @@ def write_new_file(path: str | Path, text: str) -> None:
         CheckpointError: If there is a file of this name, or none can be written.
     """
     path = Path(path).resolve()
-    if path.exists():
-        raise CheckpointError(
-            "A file would be overwritten.",
-            where=path,
-            expected="a name that is not taken",
-            found="a file",
-            do="Choose another name, or move the file away.",
-        )
+    check_new(path)
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))

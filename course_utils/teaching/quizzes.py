@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_utils.data import make_folder
+from course_utils.data import check_new, make_folder
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.lessons import write_file
@@ -37,14 +37,8 @@ def write_quizzes(output: Path, source: Path = QUIZZES_FOLDER) -> list[Path]:
         files[output / f"{path.stem}.gift.txt"] = gift(quiz)
     if not files:
         raise _not_a_quiz(source, "a folder with texts of quizzes: NAME.md", "none")
-    if taken := [path for path in files if path.exists()]:
-        raise ConfigError(
-            "A file would be overwritten.",
-            where=taken[0].resolve(),
-            expected="a name that is not taken",
-            found="a file",
-            do="Choose another folder, or move the file away.",
-        )
+    for path in files:
+        check_new(path, ConfigError, another="folder")
     make_folder(output, ConfigError)
     for path, content in files.items():
         write_file(path, content, ConfigError)
