@@ -1,6 +1,10 @@
 """What every test run shares, the unit tests and the notebooks alike."""
 
 import os
+import tempfile
+from pathlib import Path
+
+HELPERS = Path(__file__).resolve().parent / "tests" / "helpers"
 
 # Kernels inherit the environment. Two of them at once on two cores are three times as fast with one thread
 # each as with two, and a progress bar that is redrawn too often fails nbval.
@@ -12,15 +16,35 @@ os.environ["COURSE_FEATURES_GB"] = "0"
 
 
 def pytest_configure(config):
-    """Give cells longer on a slow machine. xdist's processes are handed the limit."""
+    """Give cells longer on a slow machine, and no cell a network. xdist's processes are handed both."""
     if config.getoption("nbval", False) and not hasattr(config, "workerinput"):
         from course_utils.teaching.speed import slowness
 
         config.option.nbval_cell_timeout = float(config.option.nbval_cell_timeout) * slowness()
+        file, os.environ["COURSE_CONNECTIONS"] = tempfile.mkstemp()
+        os.close(file)
+        config.add_cleanup(Path(os.environ["COURSE_CONNECTIONS"]).unlink)
+        paths = [str(HELPERS / "without_network"), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+
+
+def pytest_sessionfinish(session):
+    """Let no lesson pass that has asked for the network, whatever it did without it."""
+    if refused_connections(session.config) and session.exitstatus == 0:
+        session.exitstatus = 1
+
+
+def refused_connections(config):
+    """Return what kernels were refused, a line each; nothing where none was watched."""
+    if not config.getoption("nbval", False) or hasattr(config, "workerinput"):
+        return ""
+    return Path(os.environ["COURSE_CONNECTIONS"]).read_text(encoding="utf-8")
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say what to do about a cell that ran out of time."""
+    """Say what to do about a cell that ran out of time, and which connections were refused."""
+    if refused := refused_connections(terminalreporter.config):
+        terminalreporter.write_line(f"A lesson has asked for the network, which none needs:\n{refused}")
     if any("seconds exceeded" in failed.longreprtext for failed in terminalreporter.getreports("failed")):
         from course_utils.teaching.speed import longer
 

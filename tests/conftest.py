@@ -16,14 +16,12 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
-from torchvision import datasets
 
-from course_utils.data import archives
 from course_utils.errors import CourseError
+
+# torch and torchvision are imported where they are used: of several processes the first, which runs no test,
+# reads this file before the others start.
 
 
 @pytest.fixture
@@ -58,12 +56,16 @@ def feature_store(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def in_float32(monkeypatch):
     """Make this machine one that does not multiply bfloat16, where a test compares exact numbers."""
+    import torch
+
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
 
 
 @pytest.fixture
 def write_image():
     """Return a function that writes a picture of noise, another one for every seed."""
+    import numpy as np
+    from PIL import Image
 
     def write(path, seed=0, size=16):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,6 +193,8 @@ def small_disk(tmp_path):
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """Give the folder in which torch.hub keeps weights, empty; no classroom has a mirror of its own."""
+    import torch
+
     monkeypatch.delenv("COURSE_MIRROR", raising=False)
     monkeypatch.setattr(torch.hub, "_hub_dir", None)  # so that set_dir below is undone at the end
     torch.hub.set_dir(str(tmp_path / "hub"))
@@ -206,6 +210,11 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def cifar10_server(tmp_path, monkeypatch):
     """Serve a small stand-in for CIFAR-10 on loopback; give the served archive and a way to stop."""
+    import numpy as np
+    from torchvision import datasets
+
+    from course_utils.data import archives
+
     served, folder = tmp_path / "served", tmp_path / "cifar-10-batches-py"
     served.mkdir()
     folder.mkdir()

@@ -17,6 +17,7 @@ from drawing import same_draw
 from papermill import inspect_notebook
 from safetensors.torch import load_file
 from sklearn.model_selection import train_test_split
+from small_notebooks import run_nbval, write_notebook
 from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 from torchvision import datasets, models
@@ -340,11 +341,6 @@ def beginning_of(lesson: str, last_cell_with: str, folder: Path) -> Path:
     return copy
 
 
-def run_nbval(notebook: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", str(notebook)]
-    return subprocess.run(command, cwd=notebook.parent, capture_output=True, text=True, timeout=120)
-
-
 @pytest.mark.kernels
 def test_nbval_fails_when_a_compared_output_is_changed_by_hand(tmp_path):
     copy = beginning_of("01", "pictures.train)", tmp_path)
@@ -358,6 +354,14 @@ def test_nbval_fails_when_a_compared_output_is_changed_by_hand(tmp_path):
     changed = run_nbval(copy)
     assert changed.returncode == 1
     assert "11 classes" in changed.stdout
+
+
+@pytest.mark.kernels
+def test_a_lesson_that_asks_for_the_network_fails_also_where_it_goes_on_without(tmp_path):
+    swallowed = "import socket\ntry: socket.create_connection({}, timeout=1)\nexcept OSError: pass"
+    for address, code in ((("127.0.0.1", 9), 0), (("192.0.2.1", 80), 1), (("example.org", 443), 1)):
+        done = run_nbval(write_notebook(tmp_path / "asks.ipynb", swallowed.format(address)))
+        assert (done.returncode, f": {address[0]}\n" in done.stdout) == (code, bool(code)), done.stdout
 
 
 def papermill(*arguments: str, folder: Path) -> subprocess.CompletedProcess:

@@ -223,10 +223,11 @@ _WHERE_TO_LOOK = {
 def diagnosis(answer, num_classes=10):
     """Lesson 03: the mistakes that PyTorch runs silently, found in networks that the check spoils."""
     nothing = "Nothing comes back: is there a `return`? For a sound network give an empty list."
-    cases = [set(), {"outputs"}, {"frozen"}, {"optimizer"}, {"frozen", "optimizer"}]
-    networks = [(faults, *_faulty_network(faults, num_classes)) for faults in cases]
-    networks.append(({"outputs"}, *_faulty_network(set(), num_classes - 1)))  # fewer, without another layer
-    for faults, model, optimizer in networks:
+    cases = [(faults, faults, num_classes) for faults in (set(), {"outputs"}, {"frozen"}, {"optimizer"})]
+    cases.append(({"frozen", "optimizer"}, {"frozen", "optimizer"}, num_classes))
+    cases.append(({"outputs"}, set(), num_classes - 1))  # fewer outputs, without another layer
+    for faults, planted, outputs in cases:
+        model, optimizer = _faulty_network(planted, outputs)
         try:
             named = ask_value(answer, model, optimizer, num_classes, none=nothing)
             found = as_names(named)

@@ -1,7 +1,12 @@
 """Notebooks that take no longer than their kernel does to start, and grids for them."""
 
+import subprocess
+import sys
+
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
+
+from course_utils.settings import REPOSITORY_FOLDER
 
 KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 PARAMETERS = """\
@@ -28,6 +33,13 @@ def outputs_of(path):
     """Return all that a notebook's cells printed and returned, as one text."""
     outputs = [out for cell in nbformat.read(path, as_version=4).cells for out in cell.get("outputs", [])]
     return "".join(out.get("text", "") + out.get("data", {}).get("text/plain", "") for out in outputs)
+
+
+def run_nbval(notebook, *options):
+    """Run nbval on a notebook that lies anywhere, as `make test` runs it on the lessons."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "conftest", "--nbval"]
+    command += [*options, str(notebook)]
+    return subprocess.run(command, cwd=REPOSITORY_FOLDER, capture_output=True, text=True, timeout=200)
 
 
 def write_grid(path, text):

@@ -1,13 +1,9 @@
 """The limit of time grows with the measured speed of the machine."""
 
-import subprocess
-import sys
-
 import pytest
-from small_notebooks import write_notebook
+from small_notebooks import run_nbval, write_notebook
 
 from course_utils.errors import ConfigError
-from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching import speed
 
 
@@ -31,9 +27,6 @@ def test_the_environment_takes_its_place(monkeypatch, refused):
 def test_nbval_says_of_a_cell_that_ran_out_of_time_how_to_give_it_longer(tmp_path, monkeypatch):
     monkeypatch.setenv(speed.VARIABLE, "2")
     notebook = write_notebook(tmp_path / "slow.ipynb", "import time\ntime.sleep(60)")
-    (tmp_path / "conftest.py").write_text((REPOSITORY_FOLDER / "conftest.py").read_text())
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval"]
-    command += ["--nbval-cell-timeout=2", str(notebook)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = run_nbval(notebook, "--nbval-cell-timeout=2")
     assert done.returncode == 1
     assert "A cell was ended after 4 s" in done.stdout and "COURSE_SLOWNESS=4" in done.stdout
