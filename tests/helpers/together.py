@@ -235,6 +235,8 @@ def as_process(job: dict, rank: int) -> None:
     except CourseError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         code = 2
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # the first must not leave while another is still arriving
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
