@@ -19,7 +19,7 @@ def test_the_table_in_the_docs_is_what_was_measured():
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    return backbones.write_pictures(tmp_path_factory.mktemp("pictures"))
+    return backbones.write_pictures(tmp_path_factory.mktemp("pictures"), pictures_per_class=12)
 
 
 @pytest.mark.kernels
