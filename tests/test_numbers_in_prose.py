@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from prose_numbers import WORDS, allowed, sentence_pattern, sources_of_numbers
+from scipy.stats import kendalltau
 from torch.nn.functional import one_hot
 
 from course_utils.evaluation import Evaluation, aggregate_runs, mean_interval, paired_difference
@@ -156,6 +157,36 @@ def less_the_head(target, way):
     return [100 * value for value in paired_difference(runs[way], runs["head"])]
 
 
+def starts(dataset):
+    """Return the means over seeds of lesson 13's candidates, a row for each."""
+    return (
+        results("which_network.csv").query("dataset == @dataset").groupby("candidate").mean(numeric_only=True)
+    )
+
+
+def row_of_start(dataset, candidate):
+    row = starts(dataset).loc[candidate]
+    judging = row.features_seconds + row.logme_seconds + row.probe_seconds
+    return [abs(row.logme), 100 * row.probe_accuracy, 100 * row.test_accuracy, judging, row.tuning_seconds]
+
+
+def tau(dataset, score):
+    return kendalltau(starts(dataset)[score], starts(dataset).test_accuracy).statistic
+
+
+def times_the_head():
+    """Return how many times as long as the head each other way of lesson 13 takes, by target and way."""
+    seconds = results("adapting.csv").groupby(["target", "way"]).cpu_seconds.mean()
+    return (seconds / seconds.xs("head", level="way")).drop("head", level="way")
+
+
+def cost_of_labels_from_elsewhere():
+    """Return the points that lesson 10's network loses on a domain, by where its labels came from instead."""
+    table = pd.DataFrame({domain: of_domains(domain) for domain in of_domains("films").index})
+    own = {domain: table.loc[domain, domain] for domain in table}
+    return table.rsub(pd.Series(own), axis=0)
+
+
 def row_of_adapting(target, way):
     numbers = [adapted(target, way, column) for column in ("parameters", "file_kb", "cpu_seconds")]
     accuracy = results("adapting.csv").query("target == @target and way == @way").test_accuracy
@@ -296,6 +327,46 @@ SENTENCES = [
             "drawings: LoRA, rank 8": (CLIPART, "LoRA 8"),
         }.items()
     ],
+    *[
+        (MEASUREMENTS, f"| {name} | {sign}# |" + " # |" * 4, lambda asked=asked: row_of_start(*asked))
+        for name, sign, asked in (
+            ("drawings: EfficientNet-Lite0, 224 pixels", "", (CLIPART, "efficientnet_lite0")),
+            ("drawings: ResNet-18", "−", (CLIPART, "resnet18")),
+            ("drawings: ResNet-18 to layer3", "−", (CLIPART, "resnet18 to layer3")),
+            ("drawings: ResNet-18 to layer2", "−", (CLIPART, "resnet18 to layer2")),
+            ("drawings: ResNet-18, random weights", "−", (CLIPART, "resnet18, random weights")),
+            ("clothes: ResNet-18", "", (CLOTHES, "resnet18")),
+            ("clothes: ResNet-18 to layer3", "", (CLOTHES, "resnet18 to layer3")),
+            ("clothes: ResNet-18, random weights", "", (CLOTHES, "resnet18, random weights")),
+            ("clothes: ResNet-18 to layer2", "", (CLOTHES, "resnet18 to layer2")),
+        )
+    ],
+    (
+        MEASUREMENTS,
+        "that by fine-tuning is # on both; by the probe it is # on drawings and # on clothes",
+        lambda: [tau(CLIPART, "logme"), tau(CLIPART, "probe_accuracy"), tau(CLOTHES, "probe_accuracy")],
+    ),
+    (
+        LESSON_13,
+        "The head is # to # times as fast as the other ways",
+        lambda: [times_the_head().min(), times_the_head().max()],
+    ),
+    (
+        LESSON_13,
+        "(# and #), and fine-tuned the whole one is # points better",
+        lambda: [
+            *starts(CLOTHES).probe_accuracy[["resnet18 to layer3", "resnet18"]],
+            100 * starts(CLOTHES).test_accuracy[["resnet18 to layer3", "resnet18"]].diff().iloc[1],
+        ],
+    ),
+    (
+        LESSON_10,
+        "Labels from elsewhere cost # to # points",
+        lambda: [
+            cost_of_labels_from_elsewhere().where(lambda cost: cost != 0).min(axis=None),
+            cost_of_labels_from_elsewhere().max(axis=None),
+        ],
+    ),
     (
         LESSON_13,
         "# kB for the head of the text network, # kB for LoRA of rank 4, # kB for everything",
@@ -352,6 +423,30 @@ SENTENCES = [
 ]
 
 CLAIMS = [
+    (
+        LESSON_10,
+        "In every column the best network is the one that was trained there",
+        lambda: (cost_of_labels_from_elsewhere() >= 0).all(axis=None),
+    ),
+    (
+        LESSON_13,
+        "LoRA takes more than half as long as everything",
+        lambda: all(
+            adapted(target, f"LoRA {rank}", "cpu_seconds") > adapted(target, "everything", "cpu_seconds") / 2
+            for target in ("films", CLIPART)
+            for rank in (2, 4, 8)
+        ),
+    ),
+    (
+        LESSON_13,
+        "On clothes LogME is right again, and the probe is not",
+        lambda: tau(CLOTHES, "logme") == 1 > tau(CLOTHES, "probe_accuracy"),
+    ),
+    (
+        MEASUREMENTS,
+        "where the probe puts the network without its last stage first",
+        lambda: starts(CLOTHES).probe_accuracy.idxmax() == "resnet18 to layer3",
+    ),
     (
         LESSON_13,
         "On films all seven means lie between 72 and 76 %.",
