@@ -66,12 +66,15 @@ def interval_plot(
 ) -> DescribedFigure:
     """Draw accuracies, or other numbers, by name: the columns `accuracy`, `low` and `high`.
 
-    The label says what the numbers are, with their unit.
+    The label says what the numbers are, with their unit. A line marks 0 if the intervals lie on both sides of
+    it, as those of differences do.
     """
     figure = DescribedFigure(description, figsize=(6.5, 0.4 * len(table) + 0.9))
     axes = figure.add_subplot(xlabel=label)
     spread = np.stack([table.accuracy - table.low, table.high - table.accuracy]).clip(0)
     names = [literal(name) for name in table.index]
+    if table.low.min() < 0 < table.high.max():
+        axes.axvline(0, color="black", linewidth=0.8)
     axes.errorbar(table.accuracy, names, xerr=spread, fmt="o", color=BLUE, capsize=4)
     axes.margins(y=0.2)
     axes.invert_yaxis()

@@ -33,6 +33,19 @@ def test_confusion_without_a_mistake_names_none():
     assert "3 of 3" in description and "taken for" not in description
 
 
+@pytest.mark.parametrize(("lows", "marked"), [([-3.0, 1.0], [[0, 0]]), ([0.5, 1.0], []), ([-9.0, -7.0], [])])
+def test_intervals_have_a_line_at_0_only_where_they_lie_on_both_sides_of_it(lows, marked):
+    table = pd.DataFrame(
+        {"low": lows, "accuracy": np.add(lows, 2), "high": np.add(lows, 4)}, index=["a", "b"]
+    )
+    axes = figures.interval_plot(table, "a and b").axes[0]
+    assert [line.get_xdata() for line in axes.lines if list(line.get_ydata()) == [0, 1]] == marked
+    (bars,) = (one for one in axes.collections if len(one.get_segments()) == 2)
+    assert [segment[:, 0].tolist() for segment in bars.get_segments()] == table[
+        ["low", "high"]
+    ].to_numpy().tolist()
+
+
 def test_reliability_shows_each_bin_with_its_interval_and_its_images():
     six = an_evaluation([0, 1] * 3, [0] * 6)  # three right, all 90 % sure
     above, below = figures.reliability({"before": six}).axes
