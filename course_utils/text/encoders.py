@@ -155,7 +155,7 @@ class TextNetwork(nn.Module):
     def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
         """Return hidden states, [texts, tokens, hidden]; short texts are read apart from long ones.
 
-        In a batch of reviews two tokens of three are padding; among texts of similar length, few are.
+        In a batch of 32 rated sentences about half of the tokens are padding, sorted by length about a fifth.
         """
         lengths = (ids != self.pad).sum(dim=1)
         order, parts = lengths.argsort(stable=True), []
