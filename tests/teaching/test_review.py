@@ -1,5 +1,7 @@
 """Submissions that touch what gives them their marks are named for the teacher, and honest ones are not."""
 
+import subprocess
+import sys
 import textwrap
 
 import nbformat
@@ -31,6 +33,13 @@ FORGED = {
     "an object that equals all": "class Any:\n    def __eq__(self, other): return True\nanswer = Any()",
     "a function of torch": "torch.allclose = lambda *a, **k: True",
     "a function of torch, by setattr": "setattr(torch.Tensor, 'all', lambda *a: True)",
+    "a function of torch, beside another name": "torch.allclose, other = print, 3",
+    "a function of torch, with a type": "torch.allclose: object = print",
+    "a function of torch, in a loop": "for torch.allclose in [print]: pass",
+    "a function of torch, in its dictionary": "torch.__dict__['allclose'] = print",
+    "a function of torch, by a class": "type.__setattr__(torch.Tensor, 'all', print)",
+    "a tensor that equals all": "class Any(torch.Tensor):\n    __torch_function__ = classmethod(print)",
+    "more magics than are read": "%time x = 1\n" * 60 + "import gc",
     "the solution": "import json\njson.load(open('/course/solutions/01_small.ipynb'))",
     "a magic": "%run_cell x\n!cat solutions/01.ipynb",
     **cheating_answers("/solutions/01_small.ipynb"),
@@ -42,6 +51,7 @@ HONEST = (
     "check.head(head)\nprint(bool(check.head(head, quiet=True)))\nhelp(check.head)\ncheck.head?",
     "from IPython.display import display\nfrom IPython import display as shown\ndisplay(3)",
     "torch.backends.cudnn.benchmark = True\nmodel = torch.compile(model)\nsetattr(model, 'fc', layer)",
+    "model.fc, model.training = layer, True\nprint(model.__dict__)",
     "import sys, inspect\nprint(sys.version, inspect.signature(f))\nprint(type(x).__name__, x.__class__)",
     "for _i in range(3):\n    print(_i)",
     "def one(check, mock=None):\n    return check and mock",
@@ -90,6 +100,28 @@ def test_solutions_and_what_is_copied_from_a_lesson_are_not_named(path):
         if not cell.metadata.get("nbgrader", {}).get("solution"):
             cell.metadata.pop("nbgrader", None)
     assert cells_to_review(notebook) == {}
+
+
+def test_many_cells_are_looked_through_up_to_a_length_and_the_rest_is_named():
+    # A hang guard, not a measurement: with names from all cells looked up for each, it took minutes, and with
+    # magics, hours.
+    code = (
+        "from nbformat.v4 import new_code_cell, new_notebook\n"
+        "from course_utils.teaching.grading.review import cells_to_review\n"
+        "magics = ['%a\\n' * 6_000] * 1_000\n"
+        "imports = [''.join(f'import m{n}_{k}\\n' for k in range(1_200)) for n in range(1_000)]\n"
+        "for sources in (magics, imports, ['x = 1\\n' * 3_000] * 30):\n"
+        "    found = cells_to_review(new_notebook(cells=[new_code_cell(one) for one in sources]))\n"
+        "    print(len(found), found.get(1), found[len(sources)])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=120, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == [
+        "1000 ['more than 50 magics'] ['18000 characters']",
+        "989 None ['19290 characters']",
+        "19 None ['18000 characters']",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,11 @@ from pathlib import Path
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-# Characters of a cell; a longer one is named for its length.
-READABLE = 20_000
+# Characters of a cell, and of all cells that a student wrote; what is beyond them is named for its length.
+READABLE, ALL_READABLE = 20_000, 200_000
+# Lines of all these cells that IPython may rewrite, such as %time; after each, it reads the whole cell again.
+ALL_MAGICS = 50
+MAGIC = re.compile(r"\s*[%!?,;/]|.*(?:=\s*[%!]|\?\s*$)")
 WORD = re.compile(r"[\w.]+")
 # Names, with what they belong to, that no answer needs.
 MODULES = WORD.findall(
@@ -32,9 +35,9 @@ MODULES = WORD.findall(
 WORDS = set(
     WORD.findall(
         """
-        __builtins__ __closure__ __code__ __defaults__ __globals__ __kwdefaults__ __subclasses__ __wrapped__
-        _getframe cell_contents f_back f_builtins f_globals f_locals get_objects get_referrers gi_frame
-        tb_frame
+        __builtins__ __closure__ __code__ __defaults__ __delattr__ __globals__ __kwdefaults__ __setattr__
+        __subclasses__ __wrapped__ _current_frames _getframe cell_contents f_back f_builtins f_globals
+        f_locals get_objects get_referrers gi_frame tb_frame
 
         _ih ast_node_interactivity ast_transformers custom_exceptions do_execute execute_request get_ipython
         history_manager input_transformer_manager input_transformers_cleanup input_transformers_post
@@ -49,6 +52,7 @@ WORDS = set(
 BARE_NAMES = {"In", "__import__", "_i", "_ii", "_iii", "compile", "eval", "exec", "globals"}
 # Methods that let an object pass for another one.
 DISGUISES = {"__bool__", "__class__", "__eq__", "__instancecheck__", "__ne__", "__subclasscheck__"}
+DISGUISES |= {"__array_function__", "__array_ufunc__", "__torch_function__"}
 HISTORY = {"In", "_i", "_ii", "_iii"}
 CHECK_MODULES = {path.stem for path in (Path(__file__).parents[2] / "checks").glob("*.py")}
 # What IPython makes of %matplotlib, and of a question mark.
@@ -63,25 +67,29 @@ def cells_to_review(notebook: NotebookNode) -> dict[int, list[str]]:
 
     The cells' numbers in the notebook are from 1, and the words sorted; empty for nearly all.
     """
-    cells = [(number, cell) for number, cell in enumerate(notebook.cells, 1) if cell.cell_type == "code"]
-    trees = {number: _parse(cell.source) for number, cell in cells}
-    imported = _imported(tree for tree in trees.values() if tree is not None)
-    found = {}
-    for number, cell in cells:
+    trees, own, words, left, magics = [], {}, {}, ALL_READABLE, ALL_MAGICS
+    for number, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type != "code":
+            continue
         nbgrader = cell.metadata.get("nbgrader")
-        if nbgrader is None or nbgrader.get("solution"):
-            words = _words(trees[number], imported) if trees[number] is not None else set()
-            if len(cell.source) > READABLE:
-                words = {f"{len(cell.source)} characters"}
-            if words:
-                found[number] = sorted(words)
-    return found
+        is_own, length = nbgrader is None or bool(nbgrader.get("solution")), len(cell.source)
+        if is_own and length > min(READABLE, left):
+            words[number] = {f"{length} characters"}
+            continue
+        lines = sum(bool(MAGIC.match(line)) for line in cell.source.splitlines()) if is_own else 0
+        left, magics = left - length * is_own, magics - lines
+        if lines and magics < 0:
+            words[number] = {f"more than {ALL_MAGICS} magics"}
+        elif (tree := _parse(cell.source)) is not None:
+            trees.append(tree)
+            own |= {number: tree} if is_own else {}
+    imported = _imported(trees)
+    words |= {number: _words(tree, imported) for number, tree in own.items()}
+    return {number: sorted(words[number]) for number in sorted(words) if words[number]}
 
 
 def _parse(source: str) -> ast.Module | None:
-    """Return a cell's tree; None if it is no Python, and so does not run, or is too long to be read."""
-    if len(source) > READABLE:
-        return None
+    """Return a cell's tree; None if it is no Python, and so does not run."""
     source = re.sub(r"^%%.*", "", source.lstrip())  # the rest of the cell is Python, for %%time
     # The lessons read their settings so.
     source = source.replace("settings_from_notebook(globals())", "settings_from_notebook()")
@@ -112,6 +120,10 @@ def _words(tree: ast.Module, imported: Mapping[str, str]) -> set[str]:
     stored = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} | arguments
     # Parts of a longer name, which is looked at once, as a whole.
     parts = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    # A setting, such as torch.backends.cudnn.benchmark = True, is a plain value.
+    assigned = [node for node in nodes if isinstance(node, ast.Assign | ast.AnnAssign)]
+    assigned = [node for node in assigned if isinstance(node.value, ast.Constant)]
+    plain = {id(target) for node in assigned for target in getattr(node, "targets", None) or [node.target]}
     found = set()
     for node in nodes:
         match node:
@@ -125,8 +137,14 @@ def _words(tree: ast.Module, imported: Mapping[str, str]) -> set[str]:
                 found |= _touched(name) if is_imported else set(name.split(".")) & WORDS
                 if isinstance(node, ast.Name):
                     found |= {node.id} & BARE_NAMES - (stored & HISTORY)
-                elif not isinstance(node.ctx, ast.Load) and name.startswith("course_utils."):
+                elif not isinstance(node.ctx, ast.Load):
+                    found |= {node.attr} & DISGUISES
+                    if (is_imported and id(node) not in plain) or name.startswith("course_utils."):
+                        found.add(name)
+                elif is_imported and "__dict__" in name.split("."):
                     found.add(name)
+            case ast.Name(ctx=ast.Store()):
+                found |= {node.id} & DISGUISES
             case ast.Constant(value=str(text)):
                 if DOTTED.fullmatch(text):
                     found |= (_touched(text) if "." in text else {text} & WORDS) | {text} & DISGUISES
@@ -134,16 +152,6 @@ def _words(tree: ast.Module, imported: Mapping[str, str]) -> set[str]:
                     found.add(".ipynb")
             case ast.FunctionDef():
                 found |= {node.name} & DISGUISES
-            case ast.Assign():
-                for target in node.targets:
-                    if isinstance(target, ast.Name):
-                        found |= {target.id} & DISGUISES
-                    elif isinstance(target, ast.Attribute):
-                        found |= {target.attr} & DISGUISES
-                        name, is_imported = _full_name(target, imported)
-                        # A setting, such as torch.backends.cudnn.benchmark = True, is a plain value.
-                        if is_imported and not isinstance(node.value, ast.Constant):
-                            found.add(name)
             case ast.Call(func=ast.Name(id="setattr" | "delattr" | "vars" as function), args=[first, *_]):
                 name, is_imported = _full_name(first, imported)
                 if is_imported:
