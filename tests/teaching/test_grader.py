@@ -4,6 +4,7 @@ import copy
 import csv
 
 import pytest
+from nbformat.v4 import new_output
 from small_submissions import (
     RIGHT,
     handed_in,
@@ -20,6 +21,9 @@ from course_utils.teaching.grading.engines import Isolation
 from course_utils.teaching.grading.results import Graded, marks_table, read_results, write_results
 from course_utils.teaching.grading.sandbox import ExecutedNotebook
 
+# A line of a hidden test, with more than one space in it, and so long that a row cuts it.
+HIDDEN = "assert double(4) == 8  # and so for whatever other number"
+
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
@@ -33,6 +37,11 @@ def place(tmp_path, monkeypatch):
         executed = copy.deepcopy(notebook)
         for cell in executed.cells:
             cell["execution_count"] = 1
+        if "tells" in ran[-1]:
+            told = f"{'x' * 100} {HIDDEN}"
+            executed.cells[4].outputs = [
+                new_output("error", ename="ValueError", evalue=told, traceback=[told])
+            ]
         status = "failed" if "cannot start" in ran[-1] else "graded"
         return ExecutedNotebook(executed, status, "no room" if status == "failed" else "", 1.0)
 
@@ -93,6 +102,17 @@ def test_what_could_not_be_started_or_has_lost_its_page_is_graded_again(place):
     (place.folder / "out" / table(place)["anna"]["feedback"]).unlink()
     assert place()[1] == ["anna", "cannot start"]
     assert [row["status"] for row in table(place).values()] == ["graded", "failed", "graded", "missing"]
+
+
+def test_no_part_of_a_hidden_test_is_in_what_happened(place):
+    solution = small_solution()
+    solution.cells[3].source = solution.cells[3].source.replace("### END", f"{HIDDEN}\n### END")
+    write_solution(place.folder / "solutions", solution)
+    write_submission(place.folder / "in", "ben", handed_in("answer = 42  # tells", RIGHT[1]))
+    (_, ben, _), _ = place()
+    assert ben.happened.startswith("error in cell 5: ValueError: xxx")
+    page = (place.folder / "out" / ben.feedback).read_text()
+    assert "double(4)" not in ben.happened + page and "(a test that is not shown)" in page
 
 
 def test_marks_that_somebody_changed_are_not_written_over(place):

@@ -148,6 +148,18 @@ def first_error(cell: Mapping) -> str:
     return ""
 
 
+def first_error_of_answers(notebook: NotebookNode) -> str:
+    """Return the first error of a cell that is no test, in one line; "" if there was none.
+
+    No line of a hidden test is in it: they are left out before the text is cut, and its spaces are closed up.
+    """
+    hidden = _Hidden(notebook.cells)
+    for number, cell in enumerate(notebook.cells, 1):
+        if not _is_test(cell) and (error := first_error(cell)):
+            return f"error in cell {number}: {' '.join(_plain(error, hidden).split())[:150]}"
+    return ""
+
+
 class _Hidden:
     """The lines of hidden tests that a notebook was run with, and what stands on the page instead."""
 

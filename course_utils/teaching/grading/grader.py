@@ -19,12 +19,11 @@ from course_utils.teaching.grading.answers import (
     PlacedCells,
     fill_in,
     find_lessons,
-    nbgrader_of,
     read_solutions,
 )
 from course_utils.teaching.grading.engines import find_isolation
 from course_utils.teaching.grading.exports import class_folder
-from course_utils.teaching.grading.feedback import exercises_of, feedback_page, first_error
+from course_utils.teaching.grading.feedback import exercises_of, feedback_page, first_error_of_answers
 from course_utils.teaching.grading.questions import questions_of
 from course_utils.teaching.grading.results import Graded, fingerprint, read_results, write_results
 from course_utils.teaching.grading.review import cells_to_review
@@ -183,19 +182,11 @@ def _result(
         who = (submission.student, submission.id, submission.lesson)
         row.questions = questions_of(submission.notebook, who, answered=True)
         row.status, row.seconds = executed.status, executed.seconds
-        row.happened = executed.happened or _first_error(executed.notebook)
+        row.happened = executed.happened or first_error_of_answers(executed.notebook)
         cells = cells_to_review(submission.notebook).items()
         row.review = "; ".join(f"cell {number}: {', '.join(words)[:100]}" for number, words in cells)[:300]
     row.happened = "; ".join(text for text in (row.happened, submission.note) if text)
     return row
-
-
-def _first_error(notebook: NotebookNode) -> str:
-    """Return the first error of a cell that is no test; "" if there was none."""
-    for number, cell in enumerate(notebook.cells, 1):
-        if not nbgrader_of(cell).get("grade") and (error := first_error(cell)):
-            return f"error in cell {number}: {' '.join(error.split())[:150]}"
-    return ""
 
 
 def _page_names(found: Iterable[Submission], taken: Iterable[str]) -> list[str]:
