@@ -2,6 +2,9 @@
 
 import json
 import stat
+import subprocess
+import sys
+import tempfile
 import warnings
 import zipfile
 
@@ -12,6 +15,7 @@ from course_utils.errors import ConfigError
 from course_utils.teaching.grading import exports
 from course_utils.teaching.grading.exports import class_folder, exported_as
 from course_utils.teaching.grading.submissions import find_submissions
+from course_utils.teaching.grading.workspace import sweep
 
 SOLUTIONS = {"01_small": small_solution()}
 TEXT = json.dumps(handed_in(*RIGHT))
@@ -121,6 +125,32 @@ def test_nothing_of_a_zip_file_gets_outside_and_nothing_of_it_is_a_link(tmp_path
     }
     assert sizes["eve/data.bin"] == 0 and sizes["eve/02.ipynb"] < 20
     assert "20 MB are the most" in told["eve/large.ipynb"] and "not a notebook" in told["eve/02.ipynb"]
+
+
+KILLED = """
+import os, sys, tempfile
+from pathlib import Path
+from course_utils.teaching.grading.exports import class_folder
+tempfile.tempdir = sys.argv[2]
+with class_folder(Path(sys.argv[1])):
+    os._exit(9)
+"""
+
+
+def test_class_of_a_grader_that_was_killed_is_removed_by_the_next_and_one_in_use_is_not(
+    tmp_path, monkeypatch
+):
+    path, left = zipped(tmp_path / "class.zip", [("anna/01_small.ipynb", TEXT)]), tmp_path / "temporary"
+    left.mkdir()
+    command = [sys.executable, "-c", KILLED, str(path), str(left)]
+    assert subprocess.run(command).returncode == 9
+    assert list(left.rglob("*.ipynb")), "nothing was left to be removed"
+    monkeypatch.setattr(tempfile, "tempdir", str(left))
+    with class_folder(path) as folder:
+        sweep()
+        assert [one.name for one in left.rglob("*.ipynb")] == ["01_small.ipynb"]
+        assert list(folder.rglob("*.ipynb")) == list(left.rglob("*.ipynb"))
+    assert list(left.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 from course_utils.errors import ConfigError
 
 NOTEBOOK_BYTES, ZIP_BYTES = 20_000_000, 100_000_000  # of one file
@@ -45,9 +47,12 @@ def class_folder(submissions: Path) -> Iterator[Path]:
     if not submissions.is_file():
         yield _export_within(submissions)
         return
-    with tempfile.TemporaryDirectory(prefix="class-") as place:
+    # With a name and a lock by which `sweep` knows what a grader has left that was killed.
+    with tempfile.TemporaryDirectory(prefix="grading-") as name, FileLock(Path(name) / "lock"):
+        place = Path(name) / "class"
+        place.mkdir()
         try:
-            _unpack(submissions, Path(place))
+            _unpack(submissions, place)
         except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             # A RuntimeError is a password that is wanted, or an uncommon way to pack.
             raise ConfigError(
@@ -57,7 +62,7 @@ def class_folder(submissions: Path) -> Iterator[Path]:
                 found=f"{type(error).__name__}: {error}",
                 do="Download it again; or unpack it yourself, and name the folder.",
             ) from error
-        yield _export_within(Path(place))
+        yield _export_within(place)
 
 
 def _export_within(folder: Path) -> Path:
