@@ -175,6 +175,42 @@ def hostile_answers(sentinel, port=9):
             time.sleep(2)
             def double(x): return 2 * x
             """,
+        "hides_in_thread": """
+            import ctypes, os, threading, time
+            def hide():
+                ctypes.CDLL(None).unshare(0x400)  # from now on, its files are no other thread's
+                files = [os.memfd_create('hidden') for _ in range(150)]
+                for file in files: os.write(file, b'1' * 10**7)
+                time.sleep(3)
+            thread = threading.Thread(target=hide)
+            thread.start()
+            thread.join()
+            def double(x): return 2 * x
+            """,
+        "hides_behind_thread": """
+            import ctypes, os, platform, threading, time
+            def hide():
+                x = [bytearray(b'1') * 10**7 for _ in range(50)]
+                time.sleep(3)
+                os._exit(0)
+            if os.fork() == 0:
+                threading.Thread(target=hide).start()
+                # Ends this thread alone: to others, the process seems to have ended.
+                ctypes.CDLL(None).syscall({'x86_64': 60}.get(platform.machine(), 93), 0)
+            time.sleep(4)
+            def double(x): return 2 * x
+            """,
+        "hides_from_parent": """
+            import os, time
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork() == 0:
+                    x = [bytearray(b'1') * 10**7 for _ in range(50)]
+                    time.sleep(90)
+                os._exit(0)
+            time.sleep(5)
+            def double(x): return 2 * x
+            """,
         "hides_in_system_v": """
             import ctypes, os
             c = ctypes.CDLL(None, use_errno=True)

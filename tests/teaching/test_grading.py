@@ -47,6 +47,8 @@ HOSTILE = {
     "leaves_process": ("graded", "", "with all marks"),
     "fills_disk": ("stopped", "GB of files"),
     "hides_in_memfd": ("stopped", "GB of memory"),
+    "hides_in_thread": ("stopped", "GB of memory"),
+    "hides_behind_thread": ("stopped", "GB of memory"),
     "hides_itself": ("stopped", ""),
     "hides_in_unlinked": ("stopped", "GB of"),  # files, or the memory that they pass through
 }
@@ -165,7 +167,8 @@ def test_test_that_did_not_run_to_its_end_gives_no_points(graded, student):
 
 def test_all_who_cheat_and_nobody_else_are_to_be_looked_at(graded):
     named = {name for name, one in graded[1].items() if one.review}
-    assert named == {"hides", "reads_solutions", "hides_itself", "is_refused"}
+    cheat = {"hides", "reads_solutions", "hides_itself", "hides_in_thread", "hides_behind_thread"}
+    assert named == {*cheat, "is_refused"}
 
 
 @pytest.mark.parametrize(

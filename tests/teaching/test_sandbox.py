@@ -56,17 +56,30 @@ def test_import_of_the_checks_that_is_repeated_before_a_test_is_found(name):
     assert IMPORTS_OF_CHECKS.findall("\n".join(cell.source for cell in cells)) == [IMPORT]
 
 
-@pytest.mark.kernels
-def test_without_an_engine_marks_are_right_and_no_process_is_left():
+@pytest.fixture
+def no_engine():
+    """Give the protection that is left without an engine; where root has none to give, skip."""
     try:
-        none = find_isolation("none")
+        return find_isolation("none")
     except ConfigError as error:
         pytest.skip(f"root cannot give a submission a user of its own here: {error.found}")
+
+
+@pytest.mark.kernels
+def test_without_an_engine_marks_are_right_and_no_process_is_left(no_engine):
     answer = hostile_answers("")["leaves_process"].replace("98765", "98764")
-    executed = run_shut_in(filled_in(RIGHT[0], answer), Limits(), none)
+    executed = run_shut_in(filled_in(RIGHT[0], answer), Limits(), no_engine)
     assert (executed.status, executed.happened) == ("graded", "")
     assert all(cell.execution_count for cell in executed.notebook.cells if cell.cell_type == "code")
     assert running("98764") == []
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("name", ["hides_from_parent", "hides_behind_thread", "hides_in_memfd"])
+def test_without_an_engine_memory_is_counted_whoever_has_it(no_engine, name):
+    limits = Limits(seconds=60, memory=400_000_000)
+    executed = run_shut_in(filled_in(RIGHT[0], hostile_answers("")[name]), limits, no_engine)
+    assert executed.status == "stopped" and "GB of memory" in executed.happened
 
 
 @contextlib.contextmanager

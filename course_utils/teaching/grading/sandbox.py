@@ -62,6 +62,8 @@ def run_shut_in(
             "environment": engine_environment(space, isolation),
             # The engine has its own limits, and its client is no part of the submission.
             "process_limits": {} if isolation.engine in CONTAINERS else process_limits(space, limits),
+            # Without an engine, a process may leave its parent, and so be no child of what is watched.
+            "may_stray": isolation.engine == "none",
             # No signal finds a process in a namespace of its own.
             "interrupt_mode": "signal" if isolation.engine == "none" else "message",
         }

@@ -25,6 +25,8 @@ WATCH_EVERY, WEIGH_EVERY = 0.2, 1.0
 GRACE_SECONDS = 60
 # Bytes of memory of the process that drives the kernel.
 DRIVER_BYTES = 1_500_000_000
+# Open files that are looked at, of all threads together; without a bound, many would hold up all else.
+OPEN_FILES = 50_000
 # Looks in a row at which a process may refuse to show its files; one that starts or ends does so, too.
 REFUSALS = 5
 
@@ -53,7 +55,7 @@ def main(job_file: str) -> None:
 
 def _watch(driver: subprocess.Popen, job: dict, gone: threading.Event) -> str | None:
     """Wait until a notebook has run; return the limit that it broke, if it did."""
-    process, weighed, refused = psutil.Process(driver.pid), 0.0, {}
+    process, weighed, refused, strays = psutil.Process(driver.pid), 0.0, {}, []
     end = time.monotonic() + job["seconds"] + GRACE_SECONDS
     disk = os.stat(job["own"]).st_dev
     while driver.poll() is None:
@@ -64,9 +66,12 @@ def _watch(driver: subprocess.Popen, job: dict, gone: threading.Event) -> str | 
             return "grading was interrupted"
         now = time.monotonic()
         children = _children(process)
+        children += [one for one in strays if one not in children and one.is_running()]
         if len(children) > job["processes"]:
             return f"it started more than {job['processes']} processes"
-        unlinked, hidden = _unlinked_files(children)
+        unlinked, hidden, opened = _unlinked_files(children)
+        if opened > OPEN_FILES:
+            return f"it had more than {OPEN_FILES} files open in its threads"
         refused = {pid: refused.get(pid, 0) + 1 for pid in hidden}
         if max(refused.values(), default=0) > REFUSALS:
             return "it hid the files that it had open"
@@ -81,6 +86,8 @@ def _watch(driver: subprocess.Popen, job: dict, gone: threading.Event) -> str | 
             return f"it did not end within {job['seconds']:g} s"
         if now - weighed > WEIGH_EVERY:
             weighed, most = now, job["folder_size"]
+            if job["may_stray"]:
+                strays = [one for one in psutil.process_iter() if _is_left(one, job)]
             if sum(unlinked.values()) - in_memory + _size(job["own"], most) > most:
                 return f"it wrote more than {most / 1e9:g} GB of files, or very many of them"
     return None
@@ -92,22 +99,56 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
     return []
 
 
-def _unlinked_files(processes: list[psutil.Process]) -> tuple[dict[tuple[int, int], int], list[int]]:
-    """Return the bytes of open files in no folder, by device and number, and which processes hide theirs."""
-    found, refused = {}, []
+def _unlinked_files(
+    processes: list[psutil.Process],
+) -> tuple[dict[tuple[int, int], int], list[int], int]:
+    """Return the bytes of each open file in no folder, who hides theirs, and how many files were seen.
+
+    A file is known by device and number. Each thread is asked: it may have a table of files of its own.
+    """
+    found, refused, opened = {}, [], 0
     for process in processes if sys.platform == "linux" else []:
-        try:
-            for file in os.scandir(f"/proc/{process.pid}/fd"):
-                with contextlib.suppress(OSError):
-                    status = os.stat(file.path)
-                    if status.st_nlink == 0 and stat.S_ISREG(status.st_mode):
-                        found[status.st_dev, status.st_ino] = status.st_blocks * 512
-        except PermissionError:
-            with contextlib.suppress(psutil.Error):
-                refused += [process.pid] * (process.status() != psutil.STATUS_ZOMBIE)
-        except OSError:  # it has ended
-            continue
-    return found, refused
+        for thread in _threads(process):
+            try:
+                for file in os.scandir(f"{thread}/fd"):
+                    opened += 1
+                    if opened > OPEN_FILES:
+                        return found, refused, opened
+                    with contextlib.suppress(OSError):
+                        status = os.stat(file.path)
+                        if status.st_nlink == 0 and stat.S_ISREG(status.st_mode):
+                            found[status.st_dev, status.st_ino] = status.st_blocks * 512
+            except PermissionError:
+                if not _has_ended(process):
+                    refused.append(process.pid)
+            except OSError:  # it has ended
+                continue
+    return found, refused, opened
+
+
+def _threads(process: psutil.Process) -> list[str]:
+    """Return the folders that Linux has for a process's threads."""
+    with contextlib.suppress(OSError):
+        return [entry.path for entry in os.scandir(f"/proc/{process.pid}/task")]
+    return []
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Say whether a process has ended: it looks as if it had when its first thread has, and others go on."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() < 2
+    return True
+
+
+def _resident(process: psutil.Process) -> int:
+    """Return the bytes of memory of a process, also if its first thread has ended and others go on."""
+    used = process.memory_info().rss
+    if not used and sys.platform == "linux":
+        for thread in _threads(process):
+            with contextlib.suppress(OSError):
+                pages = Path(thread, "statm").read_text(encoding="ascii").split()[1]
+                used = max(used, int(pages) * os.sysconf("SC_PAGE_SIZE"))
+    return used
 
 
 def _memory(processes: list[psutil.Process], limit: int) -> int:
@@ -115,14 +156,14 @@ def _memory(processes: list[psutil.Process], limit: int) -> int:
     used = 0
     for process in processes:
         with contextlib.suppress(psutil.Error):
-            used += process.memory_info().rss
+            used += _resident(process)
     if used <= limit or len(processes) < 3 or sys.platform != "linux":
         return used
     used = 0
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             try:
-                used += process.memory_full_info().pss
+                used += process.memory_full_info().pss or _resident(process)
             except psutil.AccessDenied:
                 used += process.memory_info().rss
     return used
@@ -172,13 +213,13 @@ def _kill_until_none(find) -> None:
 
 
 def _is_left(process: psutil.Process, job: dict) -> bool:
-    """Say whether a process was left behind: it has the submission's user, or else its home."""
+    """Say whether a process is a submission's, whoever its parent is: by its user, or else by its home."""
     with contextlib.suppress(psutil.Error):
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
         if job["user"] is not None:
-            return job["user"] in process.uids()
-        return process.environ().get("HOME") == job["environment"]["HOME"]
+            own = job["user"] in process.uids()
+        else:
+            own = process.environ().get("HOME") == job["environment"]["HOME"]
+        return own and not _has_ended(process)
     return False
 
 
