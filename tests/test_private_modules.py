@@ -31,7 +31,7 @@ def private_imports(source):
 
 def test_private_modules_are_imported_in_one_place_each():
     found = {}
-    for folder in ("course_utils", "benchmarks"):
+    for folder in ("course_utils", "benchmarks", "tests"):
         for path in sorted((REPOSITORY_FOLDER / folder).rglob("*.py")):
             for name in private_imports(path.read_text(encoding="utf-8")):
                 found.setdefault(name, []).append(path.relative_to(REPOSITORY_FOLDER).as_posix())

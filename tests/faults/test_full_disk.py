@@ -9,10 +9,9 @@ import torch
 from small_notebooks import write_grid, write_notebook
 from torchvision.models import get_model, shufflenet_v2_x0_5
 from torchvision.transforms import v2
-from torchvision.transforms._presets import ImageClassification
 
 from course_utils.__main__ import main
-from course_utils.data import FolderOfClasses
+from course_utils.data import FolderOfClasses, ImageClassification
 from course_utils.errors import CheckpointError
 from course_utils.models import save_model
 from course_utils.teaching import run_lessons, sweep
