@@ -103,8 +103,10 @@ def test_engine_that_is_not_there_is_an_error(monkeypatch, engine):
 
 
 def test_what_is_not_bounded_is_reported():
-    without = str(Isolation("none", separate_user=False))
-    assert "NOT SHUT IN" in without and "counted, not bounded" in without
+    without, own_user = (str(Isolation("none", separate_user=separate)) for separate in (False, True))
+    assert "NOT SHUT IN" in without
+    for one in (without, own_user):
+        assert "counted, not bounded" in one and "files outside of its own folder and System V" in one
     assert "counted, not bounded" in str(Isolation("bwrap", separate_user=True))
     assert "memory and processes bounded" in str(Isolation("docker", separate_user=True, image="course"))
 

@@ -42,6 +42,7 @@ OPEN = "network closed only to what follows http_proxy"
 NOWHERE = "http://127.0.0.1:9"
 NO_PROXY = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "localhost,127.0.0.1"}
 COUNTED = "memory and files counted, not bounded: what hides in sockets or mappings is missed"
+ELSEWHERE = f"{COUNTED}, and so are files outside of its own folder and System V memory"
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,10 @@ class Isolation:
         if self.engine == "bwrap":
             return f"bubblewrap ({SHUT_IN}, {user}); {COUNTED}"
         if self.separate_user:
-            return f"a user of its own, which reads and changes what everybody may; {OPEN}; {COUNTED}"
+            return f"a user of its own, which reads and changes what everybody may; {OPEN}; {ELSEWHERE}"
         return (
             "nothing, that is NOT SHUT IN: your own user, so that a submission can read, change and remove "
-            f"your files; {OPEN}. Grade where an engine is, or in a virtual machine; {COUNTED}"
+            f"your files; {OPEN}. Grade where an engine is, or in a virtual machine; {ELSEWHERE}"
         )
 
     @property
