@@ -124,9 +124,9 @@ def adam_of(choose, rate=None):
     return lambda model, lr: torch.optim.Adam(choose(model), lr=rate or lr)
 
 
-def frozen(model, head, *, backbone=False, head_learns=True, mode="eval", name="requires_grad"):
+def frozen(model, head, *, head_learns=True, mode="eval", name="requires_grad"):
     for parameter in model.parameters():
-        setattr(parameter, name, backbone)
+        setattr(parameter, name, False)
     for parameter in head.parameters():
         setattr(parameter, name, head_learns)
     model.train(mode == "train")
@@ -230,7 +230,6 @@ WRONG = {
         (lambda model, stage: 147_968, "layer3"),
         (lambda model, stage: None, "`return`"),
         (numbers_in(lambda part: part.parameters(recurse=False)), "in the layers inside the stage"),
-        (numbers_in(lambda part: part[-1].parameters() if len(part) > 1 else []), "one block"),
         (
             numbers_in(lambda part: [p for n, p in part.named_parameters() if n.endswith("weight")]),
             "BatchNorm has biases, too",
@@ -257,7 +256,6 @@ WRONG = {
         (lambda size: shape_after(4)(size)[1:], "You give 2 numbers"),
         (lambda size: [*shape_after(4)(size)[1:], 256], "the channels at its end"),
         (lambda size: [256, size / 16, size / 16], "maps have whole rows and columns"),
-        (lambda size: [256, round(size / 16), round(size / 16)], "rounds up"),
         (lambda size: [256, 4, 4], "With 224 pixels it is not [256, 4, 4]"),
         (lambda size: torch.zeros(1, *shape_after(4)(size)), "It was a tensor [1, 256, 4, 4]"),
     ],
@@ -284,12 +282,9 @@ WRONG = {
         (head_and_lost_backbone, "backbone has changed"),
         (head_without_bias, "no bias"),
         (lambda model, classes: head_at_the_end(model, 10), "gives 10 logits, and there are 13"),
-        (lambda model, classes: head_at_the_end(copy.deepcopy(model), classes), "still the old head"),
         (lambda model: None, "stops with TypeError"),
         (lambda model, classes: replace_head(model, classes), "`replace_head` does it for you"),
-        (head_by_another_name, "`replace_head` does it for you"),
         (head_by_a_helper, "`replace_head` does it for you"),
-        (functools.partial(replace_head), "`replace_head` does it for you"),
     ],
     "diagnosis": [
         (faults("frozen", "optimizer"), "does not say 'outputs'"),
@@ -317,18 +312,15 @@ WRONG = {
         (lambda model, lr: learning(model), "An optimizer should come back"),
         (adam_of(lambda model: []), "stops"),
         (adam_of(lambda model: model.fc.parameters()), "When layer4 is trainable, too"),
-        (adam_of(lambda model: list(model.parameters())[-2:]), "When layer4 is trainable, too"),
         (lambda model, lr: torch.optim.AdamW(learning(model), lr=lr), "It should be Adam, and this is AdamW"),
         (lambda model, lr: torch.optim.Adam(learning(model)), "the optimizer has 0.001"),
-        (adam_of(lambda model: learning(copy.deepcopy(model))), "are not of this network"),
         (adam_of(lambda model: model), "'ResNet' object is not iterable"),
     ],
     "frozen_by_hand": [
         (functools.partial(frozen, mode="train"), "60 of 60 buffers changed"),
-        (functools.partial(frozen, backbone=True), "60 parameters below the head are trainable"),
         (functools.partial(frozen, name="require_grad"), "with its s"),
         (functools.partial(frozen, head_learns=False), "nothing that can learn"),
-        (lambda model, head: None, "60 parameters below the head"),
+        (lambda model, head: None, "60 parameters below the head are trainable"),
         (frozen_and_emptied, "should not change any numbers"),
         (freeze, "`freeze` does it for you"),
         (
@@ -339,9 +331,7 @@ WRONG = {
             functools.partial(frozen_but, change=lambda n: setattr(n, "momentum", 0.0)),
             "20 of 60 buffers changed",
         ),
-        (functools.partial(frozen_but, change=lambda n: n.requires_grad_(False)), "buffers changed"),
         (lambda model, head: set_train_mode(model), "`set_train_mode` does it for you"),
-        (lambda model, head: (freeze(model), model.eval()), "`freeze` does it for you"),
         (lambda model, head: (frozen(model, head), head.bias.requires_grad_(False)), "Only fc.weight"),
     ],
     "mean_loss": [

@@ -59,14 +59,9 @@ def by_intervals(transfer, scratch, **how):
     return "scratch is better" if other_low > high else "not told apart"
 
 
-def by_distance(transfer, scratch, least):
-    if abs(np.mean(transfer) - np.mean(scratch)) < least:
-        return "not told apart"
-    return by_means(transfer, scratch)
-
-
 def by_test(transfer, scratch):
-    return by_distance(transfer, scratch, 9 if stats.ttest_ind(transfer, scratch).pvalue > 0.05 else 0)
+    differ = stats.ttest_ind(transfer, scratch).pvalue <= 0.05
+    return by_means(transfer, scratch) if differ else "not told apart"
 
 
 def cases(runs, start, touching=lambda *two: by_intervals(*two) != "transfer pays"):
@@ -209,40 +204,40 @@ NOT_FOR = "photographs, and decisions that could do harm to somebody"
 
 RIGHT = {
     "unfair_differences": [
-        (lambda a, b: sorted(differing(a, b)),),
-        (lambda a, b: {name: (a[name], b[name]) for name in differing(a, b)},),
-        (lambda a, b: np.array(list(differing(a, b))),),
+        lambda a, b: sorted(differing(a, b)),
+        lambda a, b: {name: (a[name], b[name]) for name in differing(a, b)},
+        lambda a, b: np.array(list(differing(a, b))),
     ],
     "epochs_for_budget": [
-        (lambda steps, images, batch: np.ceil(steps / np.ceil(images / batch)),),
-        (lambda steps, images, batch: torch.tensor(-(-steps // -(-images // batch))),),
+        lambda steps, images, batch: np.ceil(steps / np.ceil(images / batch)),
+        lambda steps, images, batch: torch.tensor(-(-steps // -(-images // batch))),
     ],
     "student_interval": [
-        (lambda values: np.array(t_interval(values)),),
-        (lambda values: torch.tensor(t_interval(values)),),
+        lambda values: np.array(t_interval(values)),
+        lambda values: torch.tensor(t_interval(values)),
     ],
     "told_apart": [
-        (by_intervals,),
-        (lambda a, b: np.str_(by_intervals(a, b)),),
+        by_intervals,
+        lambda a, b: np.str_(by_intervals(a, b)),
     ],
     "cases_without_gain": [
-        (lambda runs, start: [("clothes", 5)] + [("drawings", 5)] * (start == "fine-tuned"),),
-        (lambda runs, start: pd.MultiIndex.from_tuples(cases(runs, start)),),
-        (lambda runs, start: np.array([["clothes", 5], ["drawings", 5]])[: 1 + (start == "fine-tuned")],),
+        lambda runs, start: [("clothes", 5)] + [("drawings", 5)] * (start == "fine-tuned"),
+        lambda runs, start: pd.MultiIndex.from_tuples(cases(runs, start)),
+        lambda runs, start: np.array([["clothes", 5], ["drawings", 5]])[: 1 + (start == "fine-tuned")],
     ],
-    "way_of_fault": [(way,), (lambda *three: str(way(*three)),)],
+    "way_of_fault": [way, lambda *three: str(way(*three))],
     "rgb_restored": [
-        (mend,),
-        (lambda images, mean, std: mend(images.double(), mean, std, torch.float64),),
-        (lambda images, mean, std: mend(images, mean, std).requires_grad_(),),
-        (lambda images, mean, std: torch.stack([mend(image[None], mean, std)[0] for image in images]),),
+        mend,
+        lambda images, mean, std: mend(images.double(), mean, std, torch.float64),
+        lambda images, mean, std: mend(images, mean, std).requires_grad_(),
+        lambda images, mean, std: torch.stack([mend(image[None], mean, std)[0] for image in images]),
     ],
-    "paired_interval": [(lambda a, b: list(bootstrap(a, b)),), (lambda a, b: np.array(bootstrap(a, b)),)],
-    "fault_found": [(fault_without,)],
+    "paired_interval": [lambda a, b: list(bootstrap(a, b)), lambda a, b: np.array(bootstrap(a, b))],
+    "fault_found": [fault_without],
     "left_out_files": [
-        (lambda folder: set(check_images(folder).query("action == 'left out'").path),),
-        (lambda folder: check_images(folder).query("action == 'left out'").path,),
-        (lambda folder: map(Path, check_images(folder).query("action == 'left out'").path),),
+        lambda folder: set(check_images(folder).query("action == 'left out'").path),
+        lambda folder: check_images(folder).query("action == 'left out'").path,
+        lambda folder: map(Path, check_images(folder).query("action == 'left out'").path),
     ],
     "handed_over": [(save, ask_file), (save, lambda path, picture: ask_file(str(path), picture)[::-1])],
     "card_purpose": [
@@ -254,19 +249,19 @@ RIGHT = {
         (PURPOSE, "telling which mushrooms one can eat and which not"),
     ],
     "weakest_class": [
-        (lambda result: weakest_sentence(result).title(),),
-        (lambda result: weakest_sentence(result).replace(" of ", "/"),),
-        (lambda result: "Of {2} images of {0}, only {1} were found".format(*weakest_numbers(result)),),
+        lambda result: weakest_sentence(result).title(),
+        lambda result: weakest_sentence(result).replace(" of ", "/"),
+        lambda result: "Of {2} images of {0}, only {1} were found".format(*weakest_numbers(result)),
     ],
     "held_out_probabilities": [
-        (lambda features, labels: torch.tensor(held_out(features, labels)),),
-        (lambda features, labels: held_out(features, labels).tolist(),),
-        (lambda features, labels: held_out(features, labels, folds=10),),
+        lambda features, labels: torch.tensor(held_out(features, labels)),
+        lambda features, labels: held_out(features, labels).tolist(),
+        lambda features, labels: held_out(features, labels, folds=10),
     ],
     "suspicious_labels": [
-        (lambda p, y, count: probability(p, y).argsort()[:count].tolist(),),
-        (lambda p, y, count: torch.tensor(probability(p, y)).argsort()[:count],),
-        (lambda p, y, count: sorted(range(len(y)), key=lambda n: p[n, y[n]])[:count],),
+        lambda p, y, count: probability(p, y).argsort()[:count].tolist(),
+        lambda p, y, count: torch.tensor(probability(p, y)).argsort()[:count],
+        lambda p, y, count: sorted(range(len(y)), key=lambda n: p[n, y[n]])[:count],
     ],
 }
 WRONG = {
@@ -275,7 +270,6 @@ WRONG = {
         (lambda a, b: {n for n in a if a[n] != b[n]} - {"start"}, "good for it"),
         (lambda a, b: {n for n in ("network",) if a[n] != b[n]}, "you call that fair"),
         (lambda a, b: set(a) - {"start", "lr"}, "the same on both sides"),
-        (lambda a, b: {n: (a[n], b[n]) for n in a if a[n] != b[n]}, "it has to differ"),
         (lambda a, b: differing(a, b) | {"lr_chosen_on"}, "the same on both sides"),
         (lambda a, b: differing(a, b) - {"seeds"}, "seeds is (0, 1, 2) on one side and (0,)"),
         (lambda a, b: differing(a, b) - {"lr_chosen_on"}, "lr_chosen_on is validation"),
@@ -330,25 +324,21 @@ WRONG = {
         (partial(by_intervals, t=1.96), "is yours Student's"),
         (partial(by_intervals, ddof=0), "n - 1 in the standard deviation"),
         (partial(by_intervals, t=stats.t.ppf(0.975, 3)), "is yours Student's"),
-        (partial(by_intervals, root=False), "2.5 points to either side"),
-        (partial(by_distance, least=0.15), "The means are six points apart"),
-        (partial(by_distance, least=0.03), "Means six points apart"),
+        (partial(by_intervals, root=False), "The means are six points apart"),
         (by_test, "2.5 points"),
-        (lambda a, b: by_intervals(b, a), "with transfer above"),
     ],
     "cases_without_gain": [
         (lambda runs, start: [], "leave it out"),
-        (lambda runs, start: {(r.dataset, r.images_per_class) for r in runs.itertuples()}, "do they touch"),
-        (lambda runs, start: {("clothes", 5)}, "the intervals of so few seeds"),
         (lambda runs, start: {("clothes", 7)}, "no runs for ('clothes', 7)"),
         (lambda runs, start: {("Clothes", 5)}, "no runs for ('Clothes', 5)"),
         (lambda runs, start: [(5, "clothes")], "the name first"),
         (lambda runs, start: runs[runs.start == start], "the name first"),
         (lambda runs, start: {"clothes"}, "the name first"),
-        (partial(cases, touching=lambda a, b: np.mean(a) <= np.mean(b)), "intervals of so few seeds"),
+        (
+            partial(cases, touching=lambda a, b: np.mean(a) <= np.mean(b)),
+            "fine-tuned, drawings, 5 images: you",
+        ),
         (partial(cases, touching=lambda a, b: by_intervals(a, b) == "transfer pays"), "do they touch"),
-        (partial(cases, touching=lambda a, b: by_intervals(a, b) == "scratch is better"), "leave it out"),
-        (lambda runs, start: cases(runs, "frozen"), "fine-tuned, drawings, 5 images: you leave it out"),
         (lambda runs, start: cases(runs, "fine-tuned"), "frozen, drawings, 5 images: you say that no gain"),
         (lambda runs, start: len(cases(runs, start)), "the name first"),
         (lambda runs, start: print(cases(runs, start)), "`return`"),
@@ -409,7 +399,6 @@ WRONG = {
         (lambda *given: fault_without(*given).capitalize(), "is none of"),
         (lambda *given: [fault_without(*given)], "is none of"),
         (lambda *given: print(fault_without(*given)), "`return`"),
-        (lambda images, *_: "grey" if images.shape[1] == 1 else "right", "last two numbers of the shape"),
         (lambda images, mean, std, size: "0 to 255" if images.max() > 1 else "right", "need not have both"),
         (lambda images, *rest: images.max(), "is none of"),
         (lambda *given: 3, "is none of"),
@@ -444,7 +433,6 @@ WRONG = {
         ((save, lambda path, picture: None), "`return`"),
         ((lambda m, p, *_: p.write_bytes(b""), ask_file), "load_model cannot read it"),
         ((lambda m, p, b, c, t: save(m, p, b, c[::-1], t), ask_file), "the wrong name"),
-        ((lambda m, p, *rest: save(m, p.with_name("other.safetensors"), *rest), ask_file), "no file zebra"),
         ((lambda m, p, b, c, t: save(m, p, b, ["zebra", "apple", "moth"], t), ask_file), "the wrong name"),
         ((save, lambda path, picture: ask_file(path, picture.rotate(180))), "a probability is off by"),
         ((save, lambda path, picture: ask_file(path.with_name("zebra.safetensors"), picture)), "this path"),
@@ -473,7 +461,6 @@ WRONG = {
         (lambda result: "25 % of the 12 images of fox", "A reader needs both numbers"),
         (lambda result: f"accuracy {result.accuracy}", "does not name one of the classes"),
         (lambda result: "the fox and the elk are weak: 3 of 12 and 4 of 15", "Name one class only"),
-        (lambda result: "elk: 4 of 15 found", "Recall is the share"),
         (lambda result: ("fox", 3, 12), "cannot use this"),
         (lambda result: print("fox"), "`return`"),
         (lambda result: "fox: 3 of 12 found", "does not name one of the classes cup"),

@@ -27,13 +27,6 @@ def written_into(ids, pad):
     return ids
 
 
-def written_over(ids, pad):
-    """Write the mask into the tokens, and look for the padding among ones."""
-    ids[ids != pad] = 1
-    ids[ids == pad] = 0
-    return ids
-
-
 def up_to_first(token):
     """Return an answer for which a text ends at the first [SEP]."""
     return lambda ids, pad: ((ids == token).cumsum(dim=1) - (ids == token).long() < 1) & (ids != pad)
@@ -57,12 +50,6 @@ def seen(labels, word_ids):
         aligned.append(-100 if word in given else labels[word])
         given.add(word)
     return torch.tensor(aligned)
-
-
-def after_the_first(labels, word_ids):
-    """Look at pairs of neighbours, and take the first token for [CLS]."""
-    pairs = itertools.pairwise(word_ids)
-    return [-100] + [-100 if word in (None, before) else labels[word] for before, word in pairs]
 
 
 def by_label(labels, word_ids):
@@ -185,43 +172,43 @@ def planned(choose=min, named_by=rates, timed_by=rates, seconds=3600, price=1.0)
 
 RIGHT = {
     "padding_mask": [
-        (lambda ids, pad: ids != pad,),
-        (lambda ids, pad: (ids != pad).float(),),
-        (lambda ids, pad: 1 - ids.eq(pad).int(),),
-        (lambda ids, pad: torch.where(ids == pad, 0.0, 1.0).double(),),
-        (lambda ids, pad: torch.tensor([[int(token != pad) for token in text] for text in ids.tolist()]),),
-        (lambda ids, pad: torch.sign((ids - pad).abs()),),
+        lambda ids, pad: ids != pad,
+        lambda ids, pad: (ids != pad).float(),
+        lambda ids, pad: 1 - ids.eq(pad).int(),
+        lambda ids, pad: torch.where(ids == pad, 0.0, 1.0).double(),
+        lambda ids, pad: torch.tensor([[int(token != pad) for token in text] for text in ids.tolist()]),
+        lambda ids, pad: torch.sign((ids - pad).abs()),
     ],
     "pooled_by_hand": [
-        (lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own.mean(dim=0)),),
-        (mean_with(lambda weights: weights.sum(dim=1).clamp(min=1e-9)),),
-        (lambda hidden, mask: hidden.masked_fill(mask[..., None] == 0, math.nan).nanmean(dim=1),),
-        (lambda hidden, mask: torch.einsum("btw,bt->bw", hidden, mask / mask.sum(dim=1, keepdim=True)),),
-        (lambda hidden, mask: ((mask / mask.sum(1, True)).unsqueeze(1).double() @ hidden.double())[:, 0],),
+        lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own.mean(dim=0)),
+        mean_with(lambda weights: weights.sum(dim=1).clamp(min=1e-9)),
+        lambda hidden, mask: hidden.masked_fill(mask[..., None] == 0, math.nan).nanmean(dim=1),
+        lambda hidden, mask: torch.einsum("btw,bt->bw", hidden, mask / mask.sum(dim=1, keepdim=True)),
+        lambda hidden, mask: ((mask / mask.sum(1, True)).unsqueeze(1).double() @ hidden.double())[:, 0],
     ],
-    "aligned_labels": [(first_places,), (seen,), (lambda *given: seen(*given).numpy(),)],
+    "aligned_labels": [first_places, seen, lambda *given: seen(*given).numpy()],
     "counted_names": [
-        (counted(by_first_letters),),
-        (lambda *given: torch.tensor(counted()(*given)),),
-        (counted(lambda labels: set(from_each_begin(labels))),),
-        (lambda truth, answers: np.array(counted()(truth, answers)),),
-        (lambda truth, answers: map(float, counted()(truth, answers)),),
+        counted(by_first_letters),
+        lambda *given: torch.tensor(counted()(*given)),
+        counted(lambda labels: set(from_each_begin(labels))),
+        lambda truth, answers: np.array(counted()(truth, answers)),
+        lambda truth, answers: map(float, counted()(truth, answers)),
     ],
     "images_for_one": [
-        (lambda batch, processes, parts: math.ceil(batch / (processes * parts)),),
-        (lambda batch, processes, parts: float(-(-batch // (processes * parts))),),
-        (lambda batch, processes, parts: torch.tensor(-(-batch // (processes * parts))),),
+        lambda batch, processes, parts: math.ceil(batch / (processes * parts)),
+        lambda batch, processes, parts: float(-(-batch // (processes * parts))),
+        lambda batch, processes, parts: torch.tensor(-(-batch // (processes * parts))),
     ],
     "gradient_together": [
-        (lambda gradients, images: weighted(gradients, images).double() / sum(images),),
-        (lambda gradients, images: torch.tensor(images).float() @ torch.stack(gradients) / sum(images),),
+        lambda gradients, images: weighted(gradients, images).double() / sum(images),
+        lambda gradients, images: torch.tensor(images).float() @ torch.stack(gradients) / sum(images),
     ],
     "shards_left": [
-        (lambda *given: torch.tensor(dealt(*given)),),
-        (lambda *given: set(dealt(*given)),),
-        (lambda total, kept, process, of: dealt(total, kept, of - 1 - process, of),),
+        lambda *given: torch.tensor(dealt(*given)),
+        lambda *given: set(dealt(*given)),
+        lambda total, kept, process, of: dealt(total, kept, of - 1 - process, of),
     ],
-    "slowest_step": [(lambda *given: list(planned()(*given)),), (planned(),)],
+    "slowest_step": [lambda *given: list(planned()(*given)), planned()],
 }
 
 WRONG = {
@@ -239,7 +226,6 @@ WRONG = {
         (of_so_many, "the padding on the left"),
         (lambda ids, pad: (ids != 0) & (ids != pad), "0 is a token like any other"),
         (written_into, "You write into `ids`"),
-        (written_over, "You write into `ids`"),
         (lambda ids, pad: (ids == pad) * -1e9, "your mask is [-0.0"),
         (lambda ids, pad: (ids != pad).tolist(), "Give a tensor of the shape [3, 6]"),
         (lambda ids, pad: (ids != pad)[..., None], "Give a tensor of the shape [3, 6]"),
@@ -256,20 +242,11 @@ WRONG = {
         (lambda hidden, mask: hidden[:, 0], "the first token alone"),
         (lambda hidden, mask: hidden[mask == 1].mean(dim=0), "give a tensor [3, 4]"),
         (mean_with(lambda weights: weights.sum(dim=1).sqrt()), "the root"),
-        (mean_with(lambda weights: weights.sum(dim=1).max()), "in each text"),
         (mean_with(lambda weights: weights.sum(dim=1, keepdim=True)), "give a tensor [3, 4]"),
         (lambda hidden, mask: hidden[:, -1], "the last token alone"),
         (lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own[-1]), "Begin with one"),
         (lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own.amax(dim=0)), "the largest"),
-        (
-            lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own.median(dim=0).values),
-            "Begin with one",
-        ),
         (lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own[1:-1].sum(0)), "Begin with one"),
-        (
-            lambda hidden, mask: of_real_tokens(hidden, 1 - mask, lambda own: own.mean(dim=0)),
-            "which of its tokens",
-        ),
         (lambda hidden, mask: (mask.float().softmax(1)[..., None] * hidden).sum(1), "Begin with one text"),
         (lambda hidden, mask: (hidden * mask).mean(dim=1), "stops"),
         (lambda hidden, mask: hidden.mean(dim=2), "a tensor [3, 6] of float32"),
@@ -298,13 +275,8 @@ WRONG = {
         ),
         (lambda labels, word_ids: seen([labels[-1], *labels], word_ids), "word_ids[1] begins word 0"),
         (lambda labels, word_ids: [labels[n] for n, word in enumerate(word_ids)], "stops"),
-        (after_the_first, "word_ids[0] begins word 0"),
         (aligned(lambda ids, n: ids[n] == ids[n - 1]), "word_ids[0] begins word 0"),
         (lambda labels, word_ids: list(map(str, seen(labels, word_ids).tolist())), "'-100' is no label"),
-        (
-            lambda labels, word_ids: [label for label in seen(labels, word_ids) if label >= 0],
-            "of the 7 tokens",
-        ),
         (lambda labels, word_ids: seen([label + 0.5 for label in labels], word_ids), "1.5 is no label"),
     ],
     "counted_names": [
@@ -325,20 +297,7 @@ WRONG = {
             found_if(lambda truth, answers, start, end: truth[start : end + 2] == answers[start : end + 2]),
             "no I- follows",
         ),
-        (
-            found_if(
-                lambda truth, answers, start, end: truth[start : start + 2] == answers[start : start + 2]
-            ),
-            "goes on",
-        ),
-        (
-            found_if(
-                lambda truth, answers, start, end: any(label != "O" for label in answers[start : end + 1])
-            ),
-            "Half of a name",
-        ),
         (lambda truth, answers: (*counted()(truth, answers)[:2], len(truth)), "there: 2"),
-        (lambda truth, answers: [min(counted()(truth, answers)[1:]), *counted()(truth, answers)[1:]], "Half"),
         (counted(by_letters), "A name that was missed"),
         (shares, "Those are shares"),
         (lambda truth, answers: names_of(truth) & names_of(answers), "should give 3 numbers"),
@@ -346,20 +305,14 @@ WRONG = {
         (lambda truth, answers: [[number] for number in words(truth, answers)], "should give 3 numbers"),
         (lambda truth, answers: [names_of(truth) & names_of(answers), 2, 2], "should give 3 numbers"),
         (counted(lambda labels: {name for name in names_of(labels) if name[1]}), "Answered: 1, there: 2"),
-        (
-            counted(lambda labels: {(label[2:], n) for n, label in enumerate(labels) if label[0] == "B"}),
-            "Half",
-        ),
     ],
     "images_for_one": [
         (lambda batch, processes, parts: batch, "what do the other processes do?"),
         (lambda batch, processes, parts: batch * processes, "does not become larger"),
         (lambda batch, processes, parts: math.ceil(batch / processes), "part by part"),
-        (lambda batch, processes, parts: math.ceil(batch / parts), "the other processes"),
         (lambda batch, processes, parts: batch // processes // parts, "Round up"),
         (lambda batch, processes, parts: batch / processes / parts, "Round up"),
         (lambda batch, processes, parts: [batch], "A whole number should come back"),
-        (lambda batch, processes, parts: round(batch / processes / parts), "Round up"),
         (lambda batch, processes, parts: batch // (processes * parts) + 1, "you give 33"),
         (lambda batch, processes, parts: batch * parts // processes, "you give"),
         (lambda batch, processes, parts: processes * parts, "you give 1."),
@@ -388,7 +341,6 @@ WRONG = {
         (lambda total, kept, process, of: set(range(total)) - kept, "once is enough"),
         (lambda total, kept, process, of: set(range(process, total - 1, of)) - kept, "nobody makes shard 5"),
         (lambda total, kept, process, of: set(range(process + 1, total + 1, of)) - kept, "counted from 0"),
-        (lambda total, kept, process, of: sorted(set(range(total)) - kept)[: total // of], "once is enough"),
         (lambda total, kept, process, of: total - len(kept), "A list of numbers"),
         (lambda total, kept, process, of: dealt(total, kept, 0, 1) if process == 0 else [], "[6, 0]"),
         (lambda total, kept, process, of: dealt(total, kept, 0, 1) if process == of - 1 else [], "[0, 6]"),
