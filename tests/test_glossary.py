@@ -8,11 +8,11 @@ import pathlib
 import re
 import time
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_notebooks import text_of
 from torch import nn
 from torch.utils import data
 
@@ -61,10 +61,6 @@ KNOWN += (pathlib.Path, time, io, json)
 ELSEWHERE = {"classes", "modules", "nn", "seed", "train", "t"}  # of the course and of Python
 
 
-def cells(path, kind):
-    return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
-
-
 def missing_terms(text):
     """Return what a text sets in bold and the glossary does not have, but for NOT_TERMS."""
     bold = set(re.findall(r"\*\*([a-z][a-z -]+)\*\*", text)) - NOT_TERMS
@@ -84,13 +80,13 @@ def names_of_torch(source):
 
 @pytest.mark.parametrize("path", lesson_notebooks(), ids=lambda path: path.stem)
 def test_a_term_that_a_lesson_sets_in_bold_is_in_the_glossary(path):
-    assert not missing_terms("\n".join(cells(path, "markdown")))
+    assert not missing_terms(text_of(path, "markdown"))
 
 
 def test_the_names_of_pytorch_are_in_the_glossary_with_the_first_lesson_that_uses_them():
     first = {}
     for path in lesson_notebooks():
-        for name in names_of_torch("\n".join(cells(path, "code"))):
+        for name in names_of_torch(text_of(path, "code")):
             first.setdefault(name, path.stem[:2])
     assert first == NAMES
 

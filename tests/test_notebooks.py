@@ -18,7 +18,7 @@ from drawing import same_draw
 from papermill import inspect_notebook
 from safetensors.torch import load_file
 from sklearn.model_selection import train_test_split
-from small_notebooks import run_nbval, write_notebook
+from small_notebooks import cells_of, run_nbval, text_of, write_notebook
 from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 from torchvision import datasets, models
@@ -46,17 +46,13 @@ NOTEBOOKS = [*LESSONS, *sorted((REPOSITORY_FOLDER / "notebooks" / "exercises").g
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
 
 
-def cells(path: Path, kind: str) -> list:
-    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
-
-
 def test_the_lessons_are_all_there():
     assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in range(14)]
 
 
 @each_lesson
 def test_a_lesson_says_what_a_reader_needs(path):
-    text = "\n".join(cell.source for cell in cells(path, "markdown"))
+    text = text_of(path, "markdown")
     assert text.startswith(f"# {path.stem[:2]} · ")
     for part in (
         "**Why:**",
@@ -75,7 +71,7 @@ def test_a_lesson_says_what_a_reader_needs(path):
 
 @each_lesson
 def test_code_cells_are_short(path):
-    lengths = [len(cell.source.splitlines()) for cell in cells(path, "code")]
+    lengths = [len(cell.source.splitlines()) for cell in cells_of(path, "code")]
     assert max(lengths) <= 25
     assert statistics.median(lengths) <= 8
 
@@ -94,7 +90,7 @@ def test_parameters_are_settings_with_type_default_and_comment(path):
 
 @each_lesson
 def test_the_cell_after_the_parameters_checks_them(path):
-    code = cells(path, "code")
+    code = cells_of(path, "code")
     (tagged,) = (n for n, cell in enumerate(code) if "parameters" in cell.metadata.get("tags", []))
     assert "settings = settings_from_notebook(globals())" in code[tagged + 1].source
     lesson = {"In": [cell.source for cell in code]}
@@ -108,7 +104,7 @@ def test_the_cell_after_the_parameters_checks_them(path):
 def test_no_other_cell_changes_a_parameter(path):
     """The checking cell can be run again at any time."""
     parameters = set(inspect_notebook(str(path)))
-    for cell in cells(path, "code"):
+    for cell in cells_of(path, "code"):
         if "parameters" not in cell.metadata.get("tags", []):
             names = symtable.symtable(cell.source, path.name, "exec").get_symbols()
             assert not parameters & {name.get_name() for name in names if name.is_assigned()}
@@ -116,7 +112,7 @@ def test_no_other_cell_changes_a_parameter(path):
 
 @each_lesson
 def test_the_files_of_the_package_that_a_lesson_names_are_there(path):
-    text = "\n".join(cell.source for cell in cells(path, "markdown"))
+    text = text_of(path, "markdown")
     folders = ["."]
     for name in re.findall(r"`((?:course_utils|benchmarks)/[\w/.]+|\w+\.py)`", text):
         assert any((REPOSITORY_FOLDER / folder / name).exists() for folder in folders), name
@@ -126,7 +122,7 @@ def test_the_files_of_the_package_that_a_lesson_names_are_there(path):
 
 @each_lesson
 def test_stored_outputs_are_complete_and_clean(path):
-    code = cells(path, "code")
+    code = cells_of(path, "code")
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
@@ -145,7 +141,7 @@ def test_no_notebook_holds_a_widget(path):
 
 @each_lesson
 def test_every_stored_picture_has_an_alternative_text(path):
-    pictures = [o for c in cells(path, "code") for o in c.outputs if "image/png" in o.get("data", {})]
+    pictures = [o for c in cells_of(path, "code") for o in c.outputs if "image/png" in o.get("data", {})]
     assert pictures
     for picture in pictures:
         assert len(picture.metadata["image/png"]["alt"]) > 30
@@ -155,7 +151,7 @@ def test_every_stored_picture_has_an_alternative_text(path):
 def test_nbval_has_something_to_compare(path):
     compared = [
         cell
-        for cell in cells(path, "code")
+        for cell in cells_of(path, "code")
         if cell.outputs and "nbval-ignore-output" not in cell.metadata.get("tags", [])
     ]
     assert len(compared) >= 2
@@ -164,7 +160,7 @@ def test_nbval_has_something_to_compare(path):
 def source_of(path: Path) -> str:
     if path.suffix == ".py":
         return path.read_text(encoding="utf-8")
-    return "\n".join(cell.source for cell in cells(path, "code"))
+    return text_of(path, "code")
 
 
 @pytest.mark.parametrize(
@@ -185,15 +181,15 @@ def test_notebooks_and_benchmarks_import_what_the_front_doors_list(path):
 
 
 def test_the_old_spelling_of_weights_is_shown_once_and_used_nowhere():
-    code = {path.stem: "\n".join(cell.source for cell in cells(path, "code")) for path in LESSONS}
+    code = {path.stem: text_of(path, "code") for path in LESSONS}
     assert {name for name, source in code.items() if "pretrained=True" in source} == {"02_inspect_resnet"}
     assert 'simplefilter("error")' in code["02_inspect_resnet"]
 
 
 def taught(lesson: str, name: str, **tools):
     """Return a function that a lesson defines, with what it needs of the lesson's other cells."""
-    (path,) = (path for path in LESSONS if path.stem.startswith(lesson))
-    nodes = [node for cell in cells(path, "code") for node in ast.parse(cell.source).body]
+    (path,) = lesson_notebooks([lesson])
+    nodes = [node for cell in cells_of(path, "code") for node in ast.parse(cell.source).body]
     (definition,) = (node for node in nodes if isinstance(node, ast.FunctionDef) and node.name == name)
     exec(ast.unparse(definition), tools)
     return tools[name]
@@ -265,8 +261,8 @@ def test_the_detectors_of_lesson_12_are_those_of_the_package(name):
 
 
 def test_the_ways_to_train_of_lesson_12_are_those_of_the_package():
-    (path,) = (path for path in LESSONS if path.stem.startswith("12"))
-    (cell,) = (cell for cell in cells(path, "code") if cell.source.startswith("WAYS = "))
+    (path,) = lesson_notebooks(["12"])
+    (cell,) = (cell for cell in cells_of(path, "code") if cell.source.startswith("WAYS = "))
     tools = {"nn": nn, "set_seed": set_seed, "load_backbone": load_backbone, "fit": training.fit}
     tools |= {"backbone_weights": backbone_weights, "replace_head": replace_head, "freeze": freeze}
     exec(cell.source, tools)
@@ -293,9 +289,10 @@ def test_the_pooling_of_lesson_10_is_that_of_the_package():
 
 def folded(lesson: str) -> dict[str, str]:
     """Return the folded lines of plain PyTorch of a lesson, by the first function that they stand for."""
-    (path,) = (path for path in LESSONS if path.stem.startswith(lesson))
-    text = "\n".join(cell.source for cell in cells(path, "markdown"))
-    found = re.findall(r"<details>\n<summary>(.*?)</summary>.*?```python\n(.*?)```", text, re.DOTALL)
+    (path,) = lesson_notebooks([lesson])
+    found = re.findall(
+        r"<details>\n<summary>(.*?)</summary>.*?```python\n(.*?)```", text_of(path, "markdown"), re.DOTALL
+    )
     return {re.search(r"<code>(\w+)", title)[1]: code for title, code in found}
 
 
@@ -332,7 +329,7 @@ def test_the_plain_pytorch_of_lesson_00_runs_and_learns(monkeypatch):
 
 def beginning_of(lesson: str, last_cell_with: str, folder: Path) -> Path:
     """Write a copy of a lesson that ends with the first code cell whose source has the given text."""
-    notebook = nbformat.read(next(p for p in LESSONS if p.stem.startswith(lesson)), as_version=4)
+    notebook = nbformat.read(*lesson_notebooks([lesson]), as_version=4)
     end = next(
         n for n, c in enumerate(notebook.cells) if last_cell_with in c.source and c.cell_type == "code"
     )

@@ -7,12 +7,12 @@ compare, and has to be true of the files. Who writes such a sentence again write
 
 import re
 
-import nbformat
 import pandas as pd
 import pytest
 import torch
 from prose_numbers import WORDS, allowed, sentence_pattern, sources_of_numbers
 from scipy.stats import kendalltau
+from small_notebooks import text_of
 from torch.nn.functional import one_hot
 
 from course_utils.evaluation import Evaluation, aggregate_runs, mean_interval, paired_difference
@@ -144,10 +144,7 @@ def adapted_accuracies(target):
 
 def less_the_head(target, way):
     """Return by how many points a way of training is better than the head, with its paired interval."""
-    rows = pd.read_csv(
-        REPOSITORY_FOLDER / "benchmarks" / "results" / "adapting.csv", comment="#", dtype={"right": str}
-    ).sort_values("seed")
-    runs = {}
+    rows, runs = results("adapting.csv").sort_values("seed"), {}
     for name in (way, "head"):
         rights = rows.query("target == @target and way == @name").right
         given = [torch.tensor([int(one) for one in right]) for right in rights]
@@ -544,10 +541,8 @@ CLAIMS = [
 
 def prose(file):
     """Return the text of a page, or of a lesson without its code, with single spaces."""
-    text = (REPOSITORY_FOLDER / file).read_text(encoding="utf-8")
-    if file.endswith(".ipynb"):
-        cells = nbformat.reads(text, as_version=4).cells
-        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    path = REPOSITORY_FOLDER / file
+    text = text_of(path, "markdown") if path.suffix == ".ipynb" else path.read_text(encoding="utf-8")
     return " ".join(text.split())
 
 

@@ -29,6 +29,16 @@ def write_notebook(path, *cells, parameters=PARAMETERS, tags=()):
     return path
 
 
+def cells_of(path, kind):
+    """Return the cells of a notebook that are of one kind, "code" or "markdown"."""
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+def text_of(path, kind):
+    """Return the sources of a notebook's cells of one kind, as one text."""
+    return "\n".join(cell.source for cell in cells_of(path, kind))
+
+
 def outputs_of(path):
     """Return all that a notebook's cells printed and returned, as one text."""
     outputs = [out for cell in nbformat.read(path, as_version=4).cells for out in cell.get("outputs", [])]
