@@ -25,9 +25,9 @@ def images_for_one(answer):
             continue
         if processes > 1 and value == batch_size * processes:
             hint = ": a step does not become larger because more processes make it."
-        elif processes > 1 and value in (batch_size, batch_size // parts, -(-batch_size // parts)):
+        elif processes > 1 and value == batch_size:
             hint = ": what do the other processes do?"
-        elif parts > 1 and value in (batch_size // processes, -(-batch_size // processes)):
+        elif parts > 1 and value == batch_size // processes:
             hint = ": they do not go through the network at once, but part by part."
         elif wanted - 1 <= value < wanted:
             hint = ": one of them has to take the image that is left over. Round up."

@@ -310,10 +310,14 @@ WRONG = {
         (of_a_copy, "still trainable"),
         (with_a_free_bias, "still trainable"),
         (with_a_frozen_a, "you train 6 numbers"),
-        (beside(without_grad), "No gradient reaches A and B"),
+        (beside(without_grad), "No gradient reaches"),
         (
             beside(lambda layer, x: layer.linear(x) + layer.factor * (x @ layer.A.T.detach() @ layer.B.T)),
             "No gradient reaches A",
+        ),
+        (
+            beside(lambda layer, x: layer.linear(x) + layer.factor * (x @ layer.A.data.T @ layer.B.data.T)),
+            "No gradient reaches A and B",
         ),
         (beside(into_the_weight), "The change stays beside it"),
         (
