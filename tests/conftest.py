@@ -1,9 +1,7 @@
 """What several test files share: small folders of images, an error message's four lines, no network,
 a user without privileges, and a small CIFAR-10 on loopback."""
 
-import functools
 import hashlib
-import http.server
 import json
 import os
 import pickle
@@ -12,11 +10,11 @@ import socket
 import subprocess
 import tarfile
 import tempfile
-import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from serving import serve
 
 from course_utils.errors import CourseError
 
@@ -201,11 +199,6 @@ def hub(tmp_path, monkeypatch):
     return tmp_path / "hub" / "checkpoints"
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def cifar10_server(tmp_path, monkeypatch):
     """Serve a small stand-in for CIFAR-10 on loopback; give the served archive and a way to stop."""
@@ -230,13 +223,10 @@ def cifar10_server(tmp_path, monkeypatch):
     archive = served / "cifar-10-python.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, folder.name)
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(served))
-    )
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    kind = datasets.CIFAR10
+    serving, kind = ExitStack(), datasets.CIFAR10
+    address = serving.enter_context(serve(served))
     described = {
-        "url": f"http://127.0.0.1:{server.server_port}/{archive.name}",
+        "url": f"{address}{archive.name}",
         "tgz_md5": hashlib.md5(archive.read_bytes()).hexdigest(),
         "train_list": [[name, sums[name]] for name, _ in kind.train_list],
         "test_list": [[name, sums[name]] for name, _ in kind.test_list],
@@ -246,17 +236,12 @@ def cifar10_server(tmp_path, monkeypatch):
         monkeypatch.setattr(kind, name, value)
     # The classroom's own mirror is the only one, so that no test asks the real ones.
     monkeypatch.setitem(archives.MIRRORS, "CIFAR10", ())
-    monkeypatch.setenv("COURSE_MIRROR", described["url"].rsplit("/", 1)[0])
+    monkeypatch.setenv("COURSE_MIRROR", address.removesuffix("/"))
     # For a test that starts a process of its own, in which the class must be told the same.
     (tmp_path / "cifar10.json").write_text(json.dumps(described))
     monkeypatch.setenv("COURSE_DATA", str(tmp_path / "downloads"))
-
-    def stop():
-        server.shutdown()
-        server.server_close()
-
-    yield archive, stop
-    stop()
+    yield archive, serving.close
+    serving.close()
 
 
 @pytest.fixture

@@ -5,15 +5,12 @@ found on each in build/browser/site.txt.
 """
 
 import re
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from serving import serve
 from visitor import (
     FROM_ELSEWHERE,
-    OURS,
     cut_in_print,
     dead_links,
     links,
@@ -34,31 +31,11 @@ LESSONS = [page for page in PAGES if re.match(r"notebooks/\d\d_", page)]
 needs_site = pytest.mark.skipif(not PAGES, reason="no page was opened: there is no site yet (make site)")
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="session")
-def serve():
-    """Return a function that serves a folder on loopback and gives its address."""
-    servers = []
-
-    def begin(folder):
-        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        return f"{OURS}{servers[-1].server_port}/"
-
-    yield begin
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.fixture(scope="session")
-def address(serve):
+def address():
     """Give the address of the site."""
-    return serve(SITE)
+    with serve(SITE) as address:
+        yield address
 
 
 @pytest.fixture
@@ -205,13 +182,14 @@ ON_A_PHONE = "<style>@media (max-width: 600px) {p {color: #bbb; background: #fff
         (f"<pre style='width: 800px; overflow: auto'>{'long ' * 300}</pre>", "cut in print: long"),
     ],
 )
-def test_a_planted_fault_is_seen(planted, found, opened, serve, tmp_path):
+def test_a_planted_fault_is_seen(planted, found, opened, tmp_path):
     pytest.importorskip("bs4", reason="no link was followed: the site's packages are missing (make site)")
     (tmp_path / "a.html").write_text(SOUND.format(planted))
     (tmp_path / "dot.svg").write_text(
         "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'><rect width='9' height='9'/></svg>"
     )
-    seen = visit(opened[0], f"{serve(tmp_path)}a.html")
+    with serve(tmp_path) as address:
+        seen = visit(opened[0], f"{address}a.html")
     faults = all_faults(opened, seen, tmp_path, "a.html")
     faults += [f"cut in print: {line}" for line in cut_in_print(opened[0])]
     assert any(found in fault for fault in faults) if found else faults == [], faults
