@@ -139,23 +139,18 @@ def overconfidence(answer):
         value = _one_number(ask_value(answer, table.clone(), labels.clone()))
         if close(value, truth, 1e-3):
             continue
-        own = table[torch.arange(60), labels]
+        of_label = table[torch.arange(60), labels].mean() - right.mean()
+        of_right, by_image = sure[right == 1].mean() - right.mean(), (sure - right).abs().mean()
         mistakes = {
             # The first case has a difference above 0: there, only a sign that is turned round gives this.
             "The sign is the wrong way round: above 0 it should be surer than right."
             if truth > 0
             else "You take the distance. Whether it is too sure or not sure enough is in the sign.": -truth,
             "In points it is right; give it as a share, from -1 to 1.": 100 * truth,
-            "You take the probability of the true class. Confidence is that of the answer.": float(
-                own.mean() - right.mean()
-            ),
-            "You take the confidence of right answers only. The wrong ones are where it matters.": float(
-                sure[right == 1].mean() - right.mean()
-            ),
-            "That is the mean confidence. What do you compare it with?": float(sure.mean()),
-            "That is the distance image by image, which is never 0, however well calibrated it is.": float(
-                (sure - right).abs().mean()
-            ),
+            "You take the probability of the true class. Confidence is that of the answer.": of_label,
+            "You take the confidence of right answers only. The wrong ones are where it matters.": of_right,
+            "That is the mean confidence. What do you compare it with?": sure.mean(),
+            "That is the distance image by image, which is never 0, however well calibrated it is.": by_image,
         }
         hint = known_mistake(value, mistakes, lambda one, other: close(one, other, 1e-3))
         raise Wrong(f"For 60 images you give {value:.3f}, and {truth:.3f} is right. {hint or ''}".strip())
@@ -182,17 +177,14 @@ def threshold_for_share(choose, let_through):
         kept = float((known >= threshold).mean())
         if abs(kept - share) < 0.0101:
             continue
+        other_end, as_per_cent = np.quantile(known, (share, 1 - share / 100))
         mistakes = {
-            f"It keeps {1 - share:.0%} of them. Which end of the order do you cut off?": np.quantile(
-                known, share
-            ),
+            f"It keeps {1 - share:.0%} of them. Which end of the order do you cut off?": other_end,
             "That is two standard deviations below the mean, whatever the share, and it fits only some "
             "distributions.": known.mean() - 2 * known.std(),
             "That keeps them all. How many may be refused?": known.min(),
             "That is a share, not a score.": share,
-            "You treat the share as per cent. It is a number from 0 to 1.": np.quantile(
-                known, 1 - share / 100
-            ),
+            "You treat the share as per cent. It is a number from 0 to 1.": as_per_cent,
         }
         hint = known_mistake(threshold, mistakes, lambda one, other: close(one, other, 0.02))
         raise Wrong(
@@ -201,15 +193,11 @@ def threshold_for_share(choose, let_through):
     wanted = float((unknown >= 2.0).mean())
     value = _one_number(ask_value(let_through, 2.0, unknown.copy()))
     if not close(value, wanted, 1e-3):
-        hint = known_mistake(
-            value,
-            {
-                "That is the share that is refused.": 1 - wanted,
-                "That is how many. A share is from 0 to 1.": wanted * len(unknown),
-                "In per cent it is right; give it as a share, from 0 to 1.": 100 * wanted,
-            },
-        )
-        raise Wrong(
-            f"At a threshold of 2 you say that {value:.3g} gets through. {hint or 'What is not below it?'}"
-        )
+        mistakes = {
+            "That is the share that is refused.": 1 - wanted,
+            "That is how many. A share is from 0 to 1.": wanted * len(unknown),
+            "In per cent it is right; give it as a share, from 0 to 1.": 100 * wanted,
+        }
+        hint = known_mistake(value, mistakes) or "What is not below it?"
+        raise Wrong(f"At a threshold of 2 you say that {value:.3g} gets through. {hint}")
     yield Right("The known images decide on the threshold, and the unknown ones show what it is worth.")
