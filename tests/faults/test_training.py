@@ -1,4 +1,4 @@
-"""Faults 28, 30 and 32 in training, beside what tests/training/test_checks.py shows."""
+"""Faults 28, 30 and 32 in training, beside what tests/training/test_loop.py shows."""
 
 import io
 import pickle
