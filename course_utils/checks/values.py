@@ -76,6 +76,6 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-def _shortened(text: str, limit: int = 160) -> str:
+def _shortened(text: str) -> str:
     text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(text.split()))
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return text if len(text) <= 160 else f"{text[:159]}…"

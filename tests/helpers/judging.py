@@ -2,33 +2,21 @@
 
 import ast
 import functools
+import importlib
 import io
 import re
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import nbformat
 import numpy as np
 import torch
-import wrong_answers_lesson_12
-import wrong_answers_lesson_13
-import wrong_answers_lessons_00_and_01
-import wrong_answers_lessons_02_to_04
-import wrong_answers_lessons_05_and_06
-import wrong_answers_lessons_07_to_09
-import wrong_answers_lessons_10_and_11
 
 from course_utils import checks
 from course_utils.settings import REPOSITORY_FOLDER
 
-LESSONS = (
-    wrong_answers_lessons_00_and_01,
-    wrong_answers_lessons_02_to_04,
-    wrong_answers_lessons_05_and_06,
-    wrong_answers_lessons_07_to_09,
-    wrong_answers_lessons_10_and_11,
-    wrong_answers_lesson_12,
-    wrong_answers_lesson_13,
-)
+ANSWERS = sorted(Path(__file__).parent.glob("wrong_answers_*.py"))
+LESSONS = [importlib.import_module(path.stem) for path in ANSWERS]
 WRONG, GIVEN, RIGHT = (
     {check: cases for lesson in LESSONS for check, cases in getattr(lesson, name, {}).items()}
     for name in ("WRONG", "GIVEN", "RIGHT")
