@@ -27,14 +27,7 @@ from torchvision.transforms import v2
 from course_utils import evaluation, training
 from course_utils.data import backbone_weights, build_backbone, load_splits, make_loader
 from course_utils.evaluation import comparison
-from course_utils.models import (
-    freeze,
-    load_backbone,
-    replace_head,
-    set_train_mode,
-    stage_parameters,
-    thaw,
-)
+from course_utils.models import freeze, load_backbone, replace_head, set_train_mode, stage_parameters, thaw
 from course_utils.settings import REPOSITORY_FOLDER, Settings, set_seed, settings_from_notebook
 from course_utils.teaching import lesson_notebooks
 from course_utils.text.encoders import pool

@@ -97,13 +97,7 @@ def below_a_person():
 def of_decoder():
     table = results("text_decoder.csv")
     means = (100 * table.correct / table.test_texts).groupby([table.way, table.labelled_texts]).mean()
-    return [
-        *means["prompt"],
-        *means["prompt with examples"],
-        4,
-        *means["frozen, new head"],
-        200,
-    ]
+    return [*means["prompt"], *means["prompt with examples"], 4, *means["frozen, new head"], 200]
 
 
 def of_domains(trained_on):

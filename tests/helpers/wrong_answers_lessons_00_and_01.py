@@ -172,10 +172,7 @@ WRONG = {
     ],
     "own_transform": [
         (transform("normalise"), "not been normalised"),
-        (
-            v2.Compose([transform("scale", "normalise"), v2.ToDtype(torch.float32)]),
-            "to a scale from 0 to 1",
-        ),
+        (v2.Compose([transform("scale", "normalise"), v2.ToDtype(torch.float32)]), "to a scale from 0 to 1"),
         (transform("rgb", "normalise"), "three channels"),
         (transform("resize"), "64 by 64"),
         (transform(size=32), "64 by 64"),

@@ -216,10 +216,7 @@ RIGHT = {
         lambda values: np.array(t_interval(values)),
         lambda values: torch.tensor(t_interval(values)),
     ],
-    "told_apart": [
-        by_intervals,
-        lambda a, b: np.str_(by_intervals(a, b)),
-    ],
+    "told_apart": [by_intervals, lambda a, b: np.str_(by_intervals(a, b))],
     "cases_without_gain": [
         lambda runs, start: [("clothes", 5)] + [("drawings", 5)] * (start == "fine-tuned"),
         lambda runs, start: pd.MultiIndex.from_tuples(cases(runs, start)),
