@@ -13,9 +13,9 @@ from course_utils import checks
 each_check = pytest.mark.parametrize("check", WRONG)
 
 
-def test_every_check_has_a_solution_and_three_wrong_answers():
+def test_every_check_has_a_solution_and_ten_wrong_answers():
     assert sorted(checks.__all__) == sorted(["Verdict", *WRONG]) == sorted(["Verdict", *right_answers()])
-    assert {check: len(cases) for check, cases in WRONG.items() if len(cases) < 3} == {}
+    assert {check: len(cases) for check, cases in WRONG.items() if len(cases) < 10} == {}
 
 
 @each_check
