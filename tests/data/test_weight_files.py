@@ -4,11 +4,11 @@ Where the plain way (torchvision) has the fault, it is shown first.
 """
 
 import hashlib
-import os
 from pathlib import Path
 
 import pytest
 import torch
+from damaged_files import DAMAGES, MakesAFolder
 from safetensors.torch import save_file
 from torchvision import models
 
@@ -25,23 +25,6 @@ SHIPPED = ResNet18_64px_Weights.DEFAULT
 SMALL = models.ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1  # 1.4 million parameters: quick to write and read
 NAME = "shufflenet_v2_x0_5"
 WEIGHT = "conv5.0.weight"
-DAMAGES = {
-    "one flipped bit": lambda content: content[:-1000] + bytes([content[-1000] ^ 1]) + content[-999:],
-    "truncated": lambda content: content[: len(content) // 2],
-    "empty": lambda content: b"",
-    "login page": lambda content: b"<!DOCTYPE html><html>Please log in</html>",
-}
-damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-
-
-class MakesAFolder:
-    """An object that makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.fixture
@@ -59,7 +42,7 @@ def refused_weights(refused):
 # The file that ships
 
 
-@damages
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_altered_shipped_weights_are_refused(damage, tmp_path, monkeypatch, refused_weights):
     altered = tmp_path / SHIPPED.path.name
     altered.write_bytes(damage(SHIPPED.path.read_bytes()))

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from damaged_files import DAMAGES, MakesAFolder
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from small_networks import same
@@ -40,19 +41,6 @@ def saved(tmp_path_factory):
     return model, path
 
 
-@pytest.fixture
-def refused(assert_says_four_things):
-    """Return a function that sees a call refused, and gives the error."""
-
-    def check(call, *arguments, match=None, **options):
-        with pytest.raises(CheckpointError, match=match) as caught:
-            call(*arguments, **options)
-        assert_says_four_things(caught.value)
-        return caught.value
-
-    return check
-
-
 def test_model_file_gives_back_the_network_and_how_to_use_it(saved, tmp_path):
     model, _ = saved
     path = tmp_path / "model.safetensors"
@@ -67,27 +55,17 @@ def test_model_file_gives_back_the_network_and_how_to_use_it(saved, tmp_path):
         assert torch.equal(loaded(images), model.eval()(images))
 
 
-@pytest.mark.parametrize("damage", ["missing", "folder", "empty", "text", "truncated", "another tool's"])
+@pytest.mark.parametrize("damage", ["missing", "folder", "another tool's", *list(DAMAGES)[1:]])
 def test_file_that_is_no_whole_model_file_is_an_error(saved, tmp_path, refused, damage):
-    path, content = tmp_path / "model.safetensors", saved[1].read_bytes()
+    path = tmp_path / "model.safetensors"
     if damage == "folder":
         path.mkdir()
     elif damage == "another tool's":
         save_file({"weight": torch.zeros(3)}, path)
     elif damage != "missing":
-        whole = {"empty": b"", "text": b"<html>log in</html>", "truncated": content[: len(content) // 2]}
-        path.write_bytes(whole[damage])
-    assert refused(load_model, path).where == str(path)
-
-
-class MakesAFolder:
-    """An object that makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
+        path.write_bytes(DAMAGES[damage](saved[1].read_bytes()))
+    with refused(CheckpointError, where=path):
+        load_model(path)
 
 
 def test_fault_23_model_file_of_pickles_is_refused(tmp_path, refused):
@@ -96,7 +74,8 @@ def test_fault_23_model_file_of_pickles_is_refused(tmp_path, refused):
     torch.load(tmp_path / "model.pt", weights_only=False)
     marker.rmdir()  # fails if the fault is not there
     (tmp_path / "model.pt").rename(path)
-    refused(load_model, path)
+    with refused(CheckpointError):
+        load_model(path)
     assert not marker.exists()
 
 
@@ -114,18 +93,22 @@ def test_what_could_not_be_read_again_is_neither_saved_nor_loaded(
     saved, tmp_path, refused, backbone, classes
 ):
     path, state = tmp_path / "model.safetensors", saved[0].state_dict()
-    assert refused(save, saved[0], path, backbone=backbone, classes=classes).where == str(path)
+    with refused(CheckpointError, where=path):
+        save(saved[0], path, backbone=backbone, classes=classes)
     assert not list(tmp_path.iterdir())
     card = {"backbone": backbone, "classes": classes, "image_size": 32, "preprocessing": None}
     save_file(state, path, {"course": json.dumps({**card, "sha256": _fingerprint(state, card)})})
-    assert backbone in refused(load_model, path).expected
+    with refused(CheckpointError) as caught:
+        load_model(path)
+    assert backbone in caught.value.expected
 
 
 def test_model_file_with_nan_is_refused_by_name(tmp_path, refused):
     model = shufflenet_v2_x0_5(num_classes=3)
     torch.nn.init.constant_(model.conv5[0].weight, torch.nan)
     save(model, tmp_path / "model.safetensors")
-    refused(load_model, tmp_path / "model.safetensors", match=r"conv5\.0\.weight")
+    with refused(CheckpointError, match=r"conv5\.0\.weight"):
+        load_model(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("place", ["a weight", "the name of a class", "the size"])
@@ -140,7 +123,8 @@ def test_one_altered_byte_is_refused_by_name(saved, tmp_path, refused, place):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     load_file(path)  # safetensors itself sees nothing wrong
-    assert refused(load_model, path, match="altered").where == str(path)
+    with refused(CheckpointError, match="altered", where=path):
+        load_model(path)
 
 
 SHIPPED = ResNet18_64px_Weights.DEFAULT
@@ -178,7 +162,8 @@ def test_model_file_gives_back_a_preprocessing_without_antialiasing(tmp_path, an
 
 
 def test_model_file_without_its_preprocessing_says_so(saved, refused):
-    refused(model_transform, load_model(saved[1])[1], match="preprocessing")
+    with refused(CheckpointError, match="preprocessing"):
+        model_transform(load_model(saved[1])[1])
 
 
 @pytest.mark.parametrize(
@@ -192,7 +177,8 @@ def test_model_file_without_its_preprocessing_says_so(saved, refused):
 )
 def test_preprocessing_that_cannot_be_written_down_is_refused(saved, tmp_path, refused, steps):
     path = tmp_path / "model.safetensors"
-    refused(save, saved[0], path, transform=v2.Compose(steps), match="preprocessing")
+    with refused(CheckpointError, match="preprocessing"):
+        save(saved[0], path, transform=v2.Compose(steps))
     assert not list(tmp_path.iterdir())
 
 

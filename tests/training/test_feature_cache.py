@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from damaged_files import DAMAGES
 from PIL import Image
 from small_networks import Pictures, SmallNet, set_bfloat16
 from torch import nn
@@ -184,18 +185,11 @@ def test_what_cannot_be_known_is_not_kept(model, pets, feature_store):
     assert not list(feature_store.iterdir())
 
 
-def flip_a_bit(content):
-    return content[:-100] + bytes([content[-100] ^ 1]) + content[-99:]
-
-
-DAMAGE = {"cut": lambda content: content[:-100], "empty": lambda content: b"", "a bit": flip_a_bit}
-
-
-@pytest.mark.parametrize("spoil", [*DAMAGE.values(), lambda _: b"<html>Log in</html>"], ids=[*DAMAGE, "page"])
-def test_a_damaged_file_is_computed_again_and_replaced(model, pets, extractions, spoil):
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_is_computed_again_and_replaced(model, pets, extractions, damage):
     expected = cached_features(model, pets).tensors[0]
     path = list_cache()[0].path
-    path.write_bytes(spoil(path.read_bytes()))
+    path.write_bytes(damage(path.read_bytes()))
     for _ in range(2):
         assert torch.equal(cached_features(model, pets).tensors[0], expected)
     assert len(extractions) == 2
