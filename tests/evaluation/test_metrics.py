@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 from small_evaluations import CLASSES, an_evaluation
+from small_networks import SmallNet, same, state
 from torch import nn
 from torch.utils.data import TensorDataset
 from torchvision.transforms import v2
@@ -34,20 +35,6 @@ def pictures(count, classes=CLASSES):
     if classes:
         dataset.classes = classes
     return dataset
-
-
-class SmallNet(nn.Module):
-    """A network with all that acts differently in train mode, BatchNorm and dropout."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, stride=2)
-        self.norm = nn.BatchNorm2d(8)
-        self.dropout = nn.Dropout(0.5)
-        self.fc = nn.Linear(8, 3)
-
-    def forward(self, images):
-        return self.fc(self.dropout(self.norm(self.conv(images)).relu().mean(dim=(2, 3))))
 
 
 class MeanColour(nn.Module):
@@ -85,11 +72,11 @@ def test_evaluation_is_that_of_all_images_at_once_whatever_the_batches(model):
 
 
 def test_evaluation_trains_nothing_and_restores_every_mode(model):
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    before = state(model)
     assert not evaluate(model, pictures(33)).probabilities.requires_grad
     assert model.training and model.dropout.training and not model.norm.training
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert same(state(model), before)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_networks import set_bfloat16
+from small_networks import Pictures, set_bfloat16
 from torch import nn
-from torch.utils.data import Dataset
 from torchvision.models import get_model
 
 import course_utils
@@ -49,15 +48,7 @@ def test_a_step_within_the_context_is_seen_by_the_next_forward_pass(has_bfloat16
     assert torch.allclose(after.float(), before.float() + 4, atol=0.1)
 
 
-class TwoShades(Dataset):
-    classes = ("dark", "bright")
-    targets = (0, 1) * 8
-
-    def __len__(self):
-        return len(self.targets)
-
-    def __getitem__(self, index):
-        return torch.full((3, 32, 32), float(self.targets[index])), self.targets[index]
+PICTURES = Pictures(16, size=32)
 
 
 def gradients_of(parameter):
@@ -69,12 +60,12 @@ def gradients_of(parameter):
 
 @pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
 def test_weights_and_their_gradients_stay_in_float32(has_bfloat16, is_frozen):
-    model = get_model("resnet18", num_classes=2)
+    model = get_model("resnet18", num_classes=3)
     if is_frozen:
         freeze(model)
     seen, gradients = [], gradients_of(model.fc.weight)
     model.layer4.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs.dtype))
-    fit(model, TwoShades(), TwoShades(), Settings(epochs=1, batch_size=8, lr=1e-3, device="cpu"))
+    fit(model, PICTURES, PICTURES, Settings(epochs=1, batch_size=8, lr=1e-3, device="cpu"))
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert {gradient.dtype for gradient in gradients} == {torch.float32}
     assert (torch.bfloat16 in seen) == has_bfloat16
@@ -86,7 +77,7 @@ class Faint(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
-        self.fc = nn.Linear(4, 2)
+        self.fc = nn.Linear(4, 3)
         with torch.no_grad():
             self.fc.weight.fill_(1e-6)[0] *= 2
 
@@ -106,7 +97,7 @@ SMALL = Settings(epochs=1, batch_size=8, lr=1e-6, device="cpu")
 def test_fit_keeps_small_gradients_in_float16(in_float16):
     model = Faint()
     gradients = gradients_of(model.conv.weight)
-    fit(model, TwoShades(), TwoShades(), SMALL)
+    fit(model, PICTURES, PICTURES, SMALL)
     assert gradients[0].abs().max() > 0
 
 
@@ -117,7 +108,7 @@ def test_the_range_test_keeps_small_gradients_in_float16(in_float16, monkeypatch
         "parameter_groups",
         lambda model, *rates: trained.append(model) or groups(model, *rates),
     )
-    lr_range_test(Faint(), TwoShades(), SMALL, highest=1e-5, steps=2)
+    lr_range_test(Faint(), PICTURES, SMALL, highest=1e-5, steps=2)
     assert trained[0].conv.weight.grad.abs().max() > 0
 
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from small_networks import Pictures, same, state
 from torch import nn
-from torch.utils.data import Dataset
 from torchvision.models import get_model
 
 import course_utils.training.learning_rates as learning_rates
@@ -16,29 +16,13 @@ from course_utils.settings import Settings
 from course_utils.training.learning_rates import lr_range_test
 from course_utils.training.loop import cosine_schedule, fit, parameter_groups
 
-
-class Noise(Dataset):
-    """Pictures of noise in four classes, each with a brightness of its own."""
-
-    classes = ("a", "b", "c", "d")
-
-    def __init__(self, images=32):
-        random = torch.Generator().manual_seed(0)
-        self.targets = [number % 4 for number in range(images)]
-        noise = torch.randn(images, 3, 32, 32, generator=random)
-        self.images = noise + torch.tensor(self.targets).view(-1, 1, 1, 1)
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, index):
-        return self.images[index], self.targets[index]
+PICTURES = Pictures(32, size=32)
 
 
 @pytest.fixture
 def resnet():
     torch.manual_seed(0)
-    return get_model("resnet18", num_classes=4)
+    return get_model("resnet18", num_classes=3)
 
 
 def test_each_stage_learns_more_slowly_than_the_one_above_it(resnet):
@@ -96,17 +80,17 @@ def test_fit_takes_decay_and_warm_up_from_the_settings(monkeypatch, resnet):
 
     monkeypatch.setattr(training, "train_one_epoch", spy)
     some = Settings(epochs=1, batch_size=8, lr=0.1, layer_lr_decay=0.5, warmup_epochs=0.75, device="cpu")
-    fit(resnet, Noise(), Noise(8), some)
+    fit(resnet, PICTURES, Pictures(8, size=32), some)
     assert seen[0] == pytest.approx([0.1 / 4 * 0.5**depth for depth in range(7)])  # 4 batches, 3 to warm up
 
 
 def test_range_test_raises_the_rate_step_by_step_and_changes_nothing(resnet):
-    before = {name: tensor.clone() for name, tensor in resnet.state_dict().items()}
+    before = state(resnet)
     resnet.eval()
     settings = Settings(batch_size=8, device="cpu")
-    table = lr_range_test(resnet, Noise(), settings, lowest=1e-6, highest=1e-3, steps=7)
+    table = lr_range_test(resnet, PICTURES, settings, lowest=1e-6, highest=1e-3, steps=7)
     assert list(table.lr) == pytest.approx([1e-6 * 10 ** (n / 2) for n in range(7)])
-    assert all(torch.equal(tensor, before[name]) for name, tensor in resnet.state_dict().items())
+    assert same(state(resnet), before)
     assert not resnet.training
     assert all(parameter.grad is None for parameter in resnet.parameters())
 
@@ -116,7 +100,7 @@ def test_range_test_ends_when_the_loss_explodes_with_a_full_bar(resnet, monkeypa
     monkeypatch.setattr(
         learning_rates, "progress_bar", lambda **given: bars.append(progress_bar(**given)) or bars[-1]
     )
-    table = lr_range_test(resnet, Noise(), Settings(batch_size=8, device="cpu"), highest=1e4, steps=30)
+    table = lr_range_test(resnet, PICTURES, Settings(batch_size=8, device="cpu"), highest=1e4, steps=30)
     assert len(table) < 30
     assert not table.loss.iloc[-1] <= 4 * table.loss.iloc[0]
     assert (table.loss.iloc[:-1] <= 4 * table.loss.iloc[0]).all()
@@ -131,7 +115,7 @@ def test_range_test_ends_when_the_loss_explodes_with_a_full_bar(resnet, monkeypa
 def test_range_test_refuses_what_cannot_be_tested(resnet, asked, message):
     freeze(resnet, except_head=False)
     with pytest.raises(ConfigError, match=message):
-        lr_range_test(resnet, Noise(), Settings(device="cpu"), **asked)
+        lr_range_test(resnet, PICTURES, Settings(device="cpu"), **asked)
 
 
 def test_range_test_reads_pictures_with_the_workers_of_the_settings(resnet, monkeypatch):
@@ -139,5 +123,5 @@ def test_range_test_reads_pictures_with_the_workers_of_the_settings(resnet, monk
     monkeypatch.setattr(
         learning_rates, "in_memory", lambda dataset, num_workers=0: asked.append(num_workers) or dataset
     )
-    lr_range_test(resnet, Noise(8), Settings(batch_size=8, device="cpu", num_workers=1), steps=2)
+    lr_range_test(resnet, Pictures(8, size=32), Settings(batch_size=8, device="cpu", num_workers=1), steps=2)
     assert asked == [1]
