@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from small_networks import Pictures, set_bfloat16
 from torch import nn
 from torchvision.models import get_model
@@ -87,8 +88,15 @@ class Faint(nn.Module):
 
 @pytest.fixture
 def in_float16(monkeypatch):
-    """Let this CPU compute as an older graphics card does."""
+    """Let this CPU compute as an older graphics card does: accelerate has float16 on cards only."""
     monkeypatch.setattr(acceleration, "fastest_dtype", lambda device: torch.float16)
+    make = Accelerator.__init__
+
+    def make_with_a_scaler(self, **options):
+        make(self, **options)
+        self.native_amp, self.scaler = True, torch.amp.GradScaler("cpu")
+
+    monkeypatch.setattr(Accelerator, "__init__", make_with_a_scaler)
 
 
 SMALL = Settings(epochs=1, batch_size=8, lr=1e-6, device="cpu")
