@@ -28,6 +28,7 @@ from course_utils.data.loaders import (
     make_loader,
     preserve_rng_state,
     progress_bar,
+    source_and_indices,
 )
 from course_utils.data.preprocessing import (
     ImageClassification,
@@ -39,7 +40,6 @@ from course_utils.data.preprocessing import (
     known_preset,
     normalise,
     send,
-    source_and_indices,
 )
 from course_utils.data.splits import (
     DOWNLOADED,

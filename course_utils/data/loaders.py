@@ -36,12 +36,9 @@ SHARED_MEMORY = "/dev/shm"
 
 
 def progress_bar(iterable: Iterable | None = None, *, desc: str, **options: object) -> tqdm:
-    """Return tqdm's progress bar; of several processes only the first shows one.
+    """Return tqdm's progress bar, with tqdm's options; of several processes only the first shows one.
 
-    Args:
-        iterable: What to go through. None: the caller updates the bar.
-        desc: The bar's name: what is being done.
-        options: As tqdm takes them.
+    `desc` says what is being done. Without an `iterable` to go through, the caller updates the bar.
     """
     # `disable=False` would overrule TQDM_DISABLE, which tqdm itself reads only once, on import.
     if os.environ.get("RANK", "0") != "0" or os.environ.get("TQDM_DISABLE"):
@@ -92,9 +89,7 @@ def probe(dataset: Dataset, batch_size: int) -> None:
 
     So an error comes before anything is learned. The random numbers are left as they were.
     """
-    source = dataset
-    while isinstance(source, Subset):
-        source = source.dataset
+    source, _ = source_and_indices(dataset)
     if isinstance(source, DatasetFolder):
         count = min(batch_size, PROBED, len(dataset))
         with preserve_rng_state():
@@ -187,6 +182,14 @@ def _worker_failed(error: Exception, num_workers: int) -> CourseError:
         found=f"{type(error).__name__}: {told}",
         do="Set num_workers=0: then this process reads the images itself.",
     )
+
+
+def source_and_indices(dataset: Dataset) -> tuple[Dataset, np.ndarray]:
+    """Return the dataset that a `Subset` (of a Subset, ...) draws from, and which of its images it has."""
+    if not isinstance(dataset, Subset):
+        return dataset, np.arange(len(dataset))
+    source, indices = source_and_indices(dataset.dataset)
+    return source, indices[np.asarray(dataset.indices, dtype=np.int64)]
 
 
 def labels_of(dataset: Dataset) -> np.ndarray:
@@ -282,13 +285,10 @@ def make_loader(
     num_workers: int = 0,
     smallest_batch: int = 1,
 ) -> DataLoader:
-    """Return a `DataLoader` whose order follows from `seed` alone.
+    """Return a `DataLoader` of batches of `batch_size` samples, whose order follows from `seed` alone.
 
     Args:
-        dataset: Anything with a length and samples.
-        batch_size: Samples in a batch.
         shuffle: Whether each epoch has a new order.
-        seed: Where the orders come from.
         num_workers: Extra processes that read samples.
         smallest_batch: If the last batch has fewer samples than this, they join the batch before it.
 

@@ -12,13 +12,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset, Subset, TensorDataset
 from torchvision import datasets, models
 from torchvision.transforms import v2
 
-from course_utils.data.loaders import classes_of, labels_of, make_loader, progress_bar
+from course_utils.data.loaders import classes_of, labels_of, make_loader, progress_bar, source_and_indices
 
 # What torchvision's weights do to a picture. Their `transforms()` is public, the module of its class is not.
 ImageClassification = type(models.ResNet18_Weights.IMAGENET1K_V1.transforms())
@@ -102,14 +101,6 @@ def _is_array(source: Dataset) -> bool:
 
 def _is_folder(source: Dataset) -> bool:
     return type(source).__getitem__ is datasets.DatasetFolder.__getitem__
-
-
-def source_and_indices(dataset: Dataset) -> tuple[Dataset, np.ndarray]:
-    """Return the dataset that a `Subset` (of a Subset, ...) draws from, and which of its images it has."""
-    if not isinstance(dataset, Subset):
-        return dataset, np.arange(len(dataset))
-    source, indices = source_and_indices(dataset.dataset)
-    return source, indices[np.asarray(dataset.indices, dtype=np.int64)]
 
 
 def as_pixels(dataset: Dataset) -> Pixels | None:

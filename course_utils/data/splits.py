@@ -18,8 +18,7 @@ from course_utils.data.archives import FileStatus, fetch_dataset
 from course_utils.data.backbone_inputs import backbone_transform
 from course_utils.data.folders import FolderOfClasses, folder_sources
 from course_utils.data.groups import check_groups_apart, grouped_split, image_groups
-from course_utils.data.loaders import classes_of, labels_of
-from course_utils.data.preprocessing import source_and_indices
+from course_utils.data.loaders import classes_of, labels_of, source_and_indices
 from course_utils.data.weights import backbone_weights
 from course_utils.errors import DataError
 from course_utils.settings import (

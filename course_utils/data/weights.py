@@ -8,6 +8,7 @@ trained with (`.transforms()`), the names of its classes (`.meta["categories"]`)
 
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -42,7 +43,6 @@ class ResNet18_64px_Weights(FileWeights):  # noqa: N801 (torchvision's way to na
             "backbone": "resnet18",
             "categories": models.ResNet18_Weights.DEFAULT.meta["categories"],
             "num_params": 11689512,
-            "min_size": (1, 1),
             "sha256": "9eefedc2beac89a586155dd049b65bde3dd9e044c820aa6838bd6afa978e8ed5",
         },
     )
@@ -164,10 +164,7 @@ def fetch_weights(settings: Settings) -> list[FileStatus]:
 
 def timm_model(name: str, pretrained: bool) -> nn.Module:
     """Build timm's network "timm/NAME". Raise `WeightsError` if timm cannot load it."""
-    try:
-        import timm
-    except ImportError as error:
-        raise _without_timm(name, error) from error
+    timm = _import_timm(name)
     try:
         return timm.create_model(name.removeprefix("timm/"), pretrained=pretrained)
     except Exception as error:  # whatever the hub's client raises without a network
@@ -180,14 +177,19 @@ def timm_model(name: str, pretrained: bool) -> nn.Module:
         ) from error
 
 
-def _without_timm(name: str, error: ImportError) -> WeightsError:
-    return WeightsError(
-        f"{name} is a network of the package timm, which is not installed.",
-        where=name,
-        expected="the package timm",
-        found=f"{type(error).__name__}: {error}",
-        do="pip install timm (in a notebook: %pip install timm), and run this again.",
-    )
+def _import_timm(name: str) -> ModuleType:
+    """Return the package timm. Raise `WeightsError` if the network `name` cannot have it."""
+    try:
+        import timm
+    except ImportError as error:
+        raise WeightsError(
+            f"{name} is a network of the package timm, which is not installed.",
+            where=name,
+            expected="the package timm",
+            found=f"{type(error).__name__}: {error}",
+            do="pip install timm (in a notebook: %pip install timm), and run this again.",
+        ) from error
+    return timm
 
 
 def _timm_weights(name: str, wanted: str) -> WeightsEnum:
@@ -195,11 +197,7 @@ def _timm_weights(name: str, wanted: str) -> WeightsEnum:
 
     Where timm squeezes or pads a picture to a square, the middle is cut out, too.
     """
-    try:
-        import timm
-        from timm.data import resolve_data_config
-    except ImportError as error:
-        raise _without_timm(name, error) from error
+    timm = _import_timm(name)
     plain = name.removeprefix("timm/")
     if not timm.is_model(plain):
         raise unknown_name("timm network", plain, timm.list_models())
@@ -210,7 +208,7 @@ def _timm_weights(name: str, wanted: str) -> WeightsEnum:
             described = timm.create_model(plain, pretrained=False)
     except RuntimeError as error:  # timm's answer to a tag that it does not know
         raise unknown_name("timm network", plain, timm.list_models(pretrained=True)) from error
-    config = resolve_data_config({}, model=described)
+    config = timm.data.resolve_data_config({}, model=described)
     size = config["input_size"][-1]
     transforms = partial(
         ImageClassification,

@@ -53,7 +53,7 @@ def calibration_error(result: Evaluation, bins: int = 15) -> float:
 
 
 def calibration_interval(
-    result: Evaluation, bins: int = 15, *, resamples: int = 1000, seed: int = 0
+    result: Evaluation, bins: int = 15, *, resamples: int = 1000
 ) -> tuple[float, float, float]:
     """Return the expected calibration error and the ends of its 95 % interval, from a bootstrap over images.
 
@@ -65,7 +65,7 @@ def calibration_interval(
     gap = (confidence - (result.predictions == result.labels).float()).double().numpy()
     edges = torch.linspace(0, 1, bins + 1)[1:-1]
     in_bin = np.eye(bins)[torch.bucketize(confidence, edges, right=True)]
-    counts = np.random.default_rng(seed).multinomial(len(gap), np.full(len(gap), 1 / len(gap)), resamples)
+    counts = np.random.default_rng(0).multinomial(len(gap), np.full(len(gap), 1 / len(gap)), resamples)
     drawn = np.abs((counts * gap) @ in_bin).sum(axis=1) / len(gap)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return error, max(0.0, float(2 * error - high)), min(1.0, float(2 * error - low))

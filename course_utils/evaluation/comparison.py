@@ -124,8 +124,8 @@ def train_and_test(
     return Run(strategy.name, dataset, labelled, settings.seed, result.accuracy, seconds, history), result
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Return the mean of some runs and the ends of its Student-t interval (Student, 1908).
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean of some runs and the ends of its 95 % Student-t interval (Student, 1908).
 
     With three runs the interval is 2.5 times their standard deviation to either side: few runs prove
     little. It assumes that runs scatter as a normal distribution does.
@@ -135,7 +135,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
         return mean, -math.inf, math.inf
     from scipy import stats  # half a second: only where it is needed
 
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
     return mean, mean - half, mean + half
 
 

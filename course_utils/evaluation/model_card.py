@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from course_utils.data import Splits, check_new, labels_of, write_atomically
+from course_utils.data import Splits, check_new, labels_of, source_and_indices, write_atomically
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, per_class
 from course_utils.settings import Settings
 from course_utils.training import History
@@ -32,9 +32,7 @@ def model_card(
 
     `result` is that of the test images; `purpose` is what the network is for, and for whom.
     """
-    test = splits.test
-    while hasattr(test, "indices"):
-        test = test.dataset
+    test, _ = source_and_indices(splits.test)
     images = len(result.labels)
     low, high = accuracy_interval(result.correct, images)
     table = per_class(result).sort_values("recall", kind="stable")

@@ -117,7 +117,7 @@ def alters_images(preprocess: Callable, right: Callable, pictures: Iterable) -> 
     return False
 
 
-def linear_head(regularisation: float = 0.01):
+def linear_head():
     """Return scikit-learn's logistic regression on standardised features.
 
     Standardised, so that a preprocessing cannot win or lose merely because its features are larger or
@@ -127,7 +127,7 @@ def linear_head(regularisation: float = 0.01):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, max_iter=2000))
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
 
 
 def predict_proba(head, features: TensorDataset, classes: Sequence[str]) -> Evaluation:

@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 from course_utils.errors import DataError
 
 
-def log_me(features: torch.Tensor, labels: torch.Tensor, iterations: int = 100) -> float:
+def log_me(features: torch.Tensor, labels: torch.Tensor) -> float:
     """Return LogME: how probable the labels are, given the features (You et al., 2021, arXiv:2102.11005).
 
     For each class, a linear model of its one-hot labels: weights drawn from a normal distribution of
@@ -18,7 +18,6 @@ def log_me(features: torch.Tensor, labels: torch.Tensor, iterations: int = 100) 
     Args:
         features: float, [images, features], from a frozen network; there may be fewer images than features.
         labels: int, [images].
-        iterations: At most so many steps.
 
     Returns:
         The log of the evidence in nats, over the images, the mean of all classes. Higher is better; only
@@ -44,7 +43,7 @@ def log_me(features: torch.Tensor, labels: torch.Tensor, iterations: int = 100) 
     along = (axes.T @ targets).square()  # [axes, classes]: how much of the labels lies along each axis
     beside = (targets.square().sum(dim=0) - along.sum(dim=0)).clamp(min=0)  # [classes]
     ratio = torch.ones(len(beside), dtype=torch.float64)  # alpha / beta, of each class
-    for _ in range(iterations):
+    for _ in range(100):
         kept = strength / (strength + ratio)
         weights = (along * kept / (strength + ratio)).sum(dim=0)  # squared length of the mean weights
         residual = (along * (1 - kept).square()).sum(dim=0) + beside

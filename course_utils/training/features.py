@@ -109,10 +109,7 @@ def extraction_batch_size(dataset: Dataset, device: torch.device) -> int:
 def batches_with_bar(
     dataset: Dataset, device: torch.device, num_workers: int, label: str
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Go once over a dataset in order, in batches that the device runs fastest, under a progress bar.
-
-    Yields:
-        Images (float32, [batch, 3, height, width], on the device) and labels (int64, [batch], on the CPU).
+    """Yield what `image_batches` does, in batches that the device runs fastest, under a progress bar.
 
     Raises:
         DataError: If the labels are not whole numbers.

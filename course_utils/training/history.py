@@ -1,6 +1,6 @@
 """The history of a training run."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 
 import pandas as pd
 
@@ -54,4 +54,4 @@ class History:
     def to_frame(self) -> pd.DataFrame:
         """Return one row for each epoch."""
         columns = [column.name for column in fields(EpochMetrics)]
-        return pd.DataFrame([asdict(epoch) for epoch in self.epochs], columns=columns).set_index("epoch")
+        return pd.DataFrame(self.epochs, columns=columns).set_index("epoch")
