@@ -14,6 +14,7 @@ from damaged_files import DAMAGES, MakesAFolder
 from PIL import Image
 from safetensors.torch import save_file
 from small_networks import Pictures, same, some_settings, state
+from small_pictures import photograph
 
 from course_utils.data import (
     FileWeights,
@@ -84,8 +85,7 @@ def test_every_entry_of_the_file_is_in_the_network_under_timms_name(capsys):
 def test_preprocessing_is_timms():
     from timm.data import create_transform, resolve_data_config
 
-    noise = torch.randint(256, (70, 90, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    picture = Image.fromarray(noise.numpy()).resize((500, 300))
+    picture = photograph((500, 300))
     theirs = create_transform(**resolve_data_config({}, model=load_backbone(LITE0)))
     image = backbone_transform(LITE0)(picture)
     torch.testing.assert_close(image, theirs(picture))

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from small_pictures import paths
 from torch import nn
 
 from course_utils.data.groups import grouped_split
@@ -30,13 +31,8 @@ def photographs(tmp_path_factory):
     return root
 
 
-def files_of(part):
-    source, indices = (part.dataset, part.indices) if hasattr(part, "indices") else (part, range(len(part)))
-    return [source.samples[index][0] for index in indices]
-
-
 def people_of(part):
-    return {file.rsplit("/", 1)[1].split("_")[0] for file in files_of(part)}
+    return {file.rsplit("/", 1)[1].split("_")[0] for file in paths(part)}
 
 
 def load(root, **own):
@@ -64,7 +60,7 @@ def test_a_column_of_a_table_names_the_groups(photographs, tmp_path):
     table.to_csv(tmp_path / "owners.csv", index=False)
     by_table = load(photographs, groups=f"{tmp_path / 'owners.csv'}:owner")
     by_name = load(photographs, groups=BY_NAME)
-    assert [files_of(part) for part in by_table[:3]] == [files_of(part) for part in by_name[:3]]
+    assert [paths(part) for part in by_table[:3]] == [paths(part) for part in by_name[:3]]
 
 
 def test_groups_that_are_numbers_in_a_table_stay_apart(photographs, tmp_path):
@@ -117,7 +113,7 @@ def test_the_groups_of_a_split_are_those_of_its_images(photographs, groups):
     if groups is None:
         assert found is None
     else:
-        assert found.tolist() == [file.rsplit("/", 1)[1].split("_")[0] for file in files_of(val)]
+        assert found.tolist() == [file.rsplit("/", 1)[1].split("_")[0] for file in paths(val)]
 
 
 def test_a_test_folder_that_shares_a_group_with_training_is_refused(tmp_path):
@@ -154,7 +150,5 @@ def test_the_drawings_that_ship_are_split_by_author():
     for count in (None, 5):
         splits = load_splits(Settings(dataset="clipart", images_per_class=count), transform=nn.Identity())
         root = str(shipped_data_folder() / "clipart") + "/"
-        train, val, test = (
-            {table[file.removeprefix(root)] for file in files_of(part)} for part in splits[:3]
-        )
+        train, val, test = ({table[file.removeprefix(root)] for file in paths(part)} for part in splits[:3])
         assert not train & val and not train & test and not val & test

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from small_pictures import usual
 from torch.utils.data import Subset
 from torchvision import datasets
 from torchvision.transforms import v2
@@ -12,7 +13,6 @@ from course_utils.data.backbone_inputs import backbone_transform
 from course_utils.data.folders import FolderOfClasses
 from course_utils.data.loaders import make_loader
 from course_utils.data.preprocessing import (
-    ImageClassification,
     as_pixels,
     image_batches,
     in_memory,
@@ -38,10 +38,6 @@ def cifar10(count=70, transform=None):
 
 def clipart(transform):
     return FolderOfClasses(shipped_data_folder() / "clipart" / "test", transform)
-
-
-def usual(size=64, resize=None):
-    return v2.Compose([v2.RGB(), ImageClassification(crop_size=size, resize_size=resize or size)])
 
 
 def one_shade(transform):

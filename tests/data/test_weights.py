@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from small_pictures import photograph
 from torchvision import models
 from torchvision.models import WeightsEnum
 
@@ -162,8 +163,7 @@ class TestTimm:
         from timm.data import create_transform, resolve_data_config
 
         transform = backbone_transform(self.weights(name))
-        noise = torch.randint(256, (70, 90, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-        picture = Image.fromarray(noise.numpy()).resize((500, 300))
+        picture = photograph((500, 300))
         with torch.device("meta"):
             model = build_backbone(f"timm/{name}")
         theirs = create_transform(**resolve_data_config({}, model=model))

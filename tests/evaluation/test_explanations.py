@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
+from small_networks import same, state
 from torch import nn
 from torchvision import models
 
@@ -119,11 +120,11 @@ def test_the_network_comes_back_as_it_was(network, trainable):
     model = network().train().requires_grad_(trainable)
     model.fc.requires_grad_(True)
     model.norm.eval()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    before = state(model)
     image = a_picture(width=32)
     grad_cam(model, image, 0)
     assert [model.training, model.norm.training, model.dropout.training] == [True, False, True]
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert same(state(model), before)
     *rest, weight, bias = (p.requires_grad for p in model.parameters())
     assert set(rest) == {trainable} and weight and bias
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -195,8 +196,8 @@ def test_embedding_keeps_two_far_clusters_apart():
 @pytest.mark.parametrize("columns", [20, 1])  # with one feature alone, points start at random
 def test_embedding_follows_from_the_seed_alone(columns):
     features, points = two_clusters()[:, :columns], []
-    for state, seed in ((1, 3), (2, 3), (2, 4)):
-        np.random.seed(state)
+    for before, seed in ((1, 3), (2, 3), (2, 4)):
+        np.random.seed(before)
         points.append(tsne_embedding(features, seed=seed))
     assert np.array_equal(points[0], points[1])
     if columns == 1:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 from small_evaluations import CLASSES, an_evaluation
-from small_networks import SmallNet, same, state
+from small_networks import same, seeded_net, state
 from torch import nn
 from torch.utils.data import TensorDataset
 from torchvision.transforms import v2
@@ -52,8 +52,7 @@ class MeanColour(nn.Module):
 @pytest.fixture
 def model():
     """Return a network in train mode, but for its BatchNorm."""
-    torch.manual_seed(0)
-    model = SmallNet().train()
+    model = seeded_net()
     model.norm.eval()
     return model
 

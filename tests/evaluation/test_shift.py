@@ -1,10 +1,9 @@
 """Tests of corruptions, of pictures in another style, and of three ways to train."""
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from small_evaluations import CLASSES, an_evaluation
+from small_pictures import photograph
 from torch import nn
 from torchvision.models import ResNet50_Weights
 
@@ -19,23 +18,19 @@ OWN = ResNet18_64px_Weights.DEFAULT.transforms()
 KINDS = shift.corruptions(OWN)
 
 
-def a_picture(size=(100, 80)):
-    """Return a picture with soft edges and colours, so that every corruption changes it."""
-    y, x = np.mgrid[: size[1], : size[0]] / 10
-    pixels = np.stack([np.sin(x), np.sin(y), np.sin(x + y)], axis=2) * 100 + 128
-    return Image.fromarray(pixels.astype(np.uint8))
+PICTURE = photograph((100, 80))  # with soft edges and colours, so that every corruption changes it
 
 
 def as_pixels(corruption, own=OWN):
     """Return the picture as the network is given it, but not normalised."""
-    image = shift.corrupted(own, corruption)(a_picture())
+    image = shift.corrupted(own, corruption)(PICTURE)
     mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (own.mean, own.std))
     return image * std + mean
 
 
 def test_no_corruption_is_the_preprocessing_of_the_weights():
-    image = shift.corrupted(OWN, nn.Identity())(a_picture())
-    expected = backbone_transform(ResNet18_64px_Weights.DEFAULT)(a_picture())
+    image = shift.corrupted(OWN, nn.Identity())(PICTURE)
+    expected = backbone_transform(ResNet18_64px_Weights.DEFAULT)(PICTURE)
     torch.testing.assert_close(image, expected)
 
 
@@ -73,7 +68,7 @@ def photographs(tmp_path):
     for name, count in {"ship": 2, "cat": 1, "house": 3}.items():
         (tmp_path / name).mkdir()
         for number in range(count):
-            a_picture((20 + number, 20)).save(tmp_path / name / f"{number}.png")
+            photograph((20 + number, 20)).save(tmp_path / name / f"{number}.png")
     return tmp_path
 
 
@@ -86,11 +81,10 @@ def test_pictures_in_another_style_have_the_labels_of_the_known_classes(photogra
 @pytest.mark.parametrize(
     ("classes", "words"), [(["fox"], "no picture of a known class"), (["ship"], "does not exist")]
 )
-def test_a_folder_without_a_known_class_is_named(photographs, classes, words, assert_says_four_things):
+def test_a_folder_without_a_known_class_is_named(photographs, classes, words):
     folder = photographs if classes == ["fox"] else photographs / "nowhere"
-    with pytest.raises(DataError, match=words) as caught:
+    with pytest.raises(DataError, match=words):
         shift.same_classes(folder, classes, nn.Identity())
-    assert_says_four_things(caught.value)
 
 
 def test_the_table_has_what_the_results_say():

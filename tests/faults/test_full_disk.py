@@ -7,11 +7,11 @@ import nbformat
 import pytest
 import torch
 from small_notebooks import write_grid, write_notebook
+from small_pictures import usual
 from torchvision.models import get_model, shufflenet_v2_x0_5
-from torchvision.transforms import v2
 
 from course_utils.__main__ import main
-from course_utils.data import FolderOfClasses, ImageClassification
+from course_utils.data import FolderOfClasses
 from course_utils.errors import CheckpointError
 from course_utils.models import save_model
 from course_utils.teaching import run_lessons, sweep
@@ -19,7 +19,6 @@ from course_utils.training import cached_features
 
 MB = 2**20
 LARGE = "if seed == 0:\n    print('x' * 3_000_000)"  # what it prints does not fit on the disk
-USUAL = v2.Compose([v2.RGB(), ImageClassification(crop_size=32, resize_size=32)])
 
 
 def fill(folder, leave=0):
@@ -29,7 +28,7 @@ def fill(folder, leave=0):
 
 def test_a_model_that_has_no_room_is_an_error_and_leaves_the_old_file(small_disk, refused):
     disk = small_disk(2 * MB)
-    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b"], "image_size": 32, "transform": USUAL}
+    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b"], "image_size": 32, "transform": usual()}
     network = shufflenet_v2_x0_5(num_classes=2)
     save_model(network, disk / "model.safetensors", **names)
     before = (disk / "model.safetensors").read_bytes()
@@ -42,7 +41,7 @@ def test_a_model_that_has_no_room_is_an_error_and_leaves_the_old_file(small_disk
 def test_features_stay_in_memory_and_one_line_says_so(
     small_disk, tmp_path, write_class_folders, monkeypatch, capsys
 ):
-    dataset = FolderOfClasses(write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 4}), USUAL)
+    dataset = FolderOfClasses(write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 4}), usual())
     disk, model = small_disk(MB), get_model("resnet18", num_classes=2)
     expected = cached_features(model, dataset).tensors
     fill(disk, leave=4096)

@@ -9,10 +9,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from small_networks import Pictures, SmallNet, same, some_settings, state
+from small_networks import Pictures, same, seeded_net, some_settings, state
 
 from course_utils.errors import CheckpointError
-from course_utils.models import freeze
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.training import fit
 
@@ -39,17 +38,9 @@ def stop_after(head, epochs):
     head.register_forward_pre_hook(look)
 
 
-def a_model(is_frozen):
-    torch.manual_seed(0)
-    model = SmallNet()
-    if is_frozen:
-        freeze(model)
-    return model
-
-
 def run(is_frozen, checkpoint=None, seed=5, epochs=EPOCHS, images=25):
     """Train a new network for so many of its epochs; return its weights and its history."""
-    model = a_model(is_frozen)
+    model = seeded_net(is_frozen)
     stop_after(model.fc, epochs)
     for set_seed in (random.seed, np.random.seed, torch.manual_seed):
         set_seed(seed)
@@ -142,7 +133,7 @@ def test_fault_35_weights_under_other_names_are_refused(tmp_path, refused):
     saved = torch.load(tmp_path / "run.pt", weights_only=True)
     saved["network"] = {f"module.{name}": tensor for name, tensor in saved["network"].items()}
     torch.save(saved, tmp_path / "run.pt")
-    model = a_model(is_frozen=True)
+    model = seeded_net(is_frozen=True)
     before = state(model)
     with refused(CheckpointError, match="Missing key"):
         fit(model, Pictures(25), VAL, SETTINGS, tmp_path / "run.pt")

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from course_utils.data import build_backbone
+from course_utils.models import freeze
 from course_utils.settings import Settings
 
 
@@ -31,6 +32,15 @@ class SmallNet(nn.Module):
     def forward(self, images):
         self.images += len(images)
         return self.fc(self.dropout(self.norm(self.conv(images)).relu().mean(dim=(2, 3))))
+
+
+def seeded_net(is_frozen=False, seed=0):
+    """Return a `SmallNet` whose weights follow from the seed, frozen but for its head or not."""
+    torch.manual_seed(seed)
+    model = SmallNet()
+    if is_frozen:
+        freeze(model)
+    return model
 
 
 class Pictures(Dataset):

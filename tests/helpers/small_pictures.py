@@ -1,4 +1,4 @@
-"""Small picture files, most of them with one fault each, and what a split has read."""
+"""Small picture files, most of them with one fault each, how they are prepared, and what a split has read."""
 
 import io
 import struct
@@ -6,6 +6,9 @@ import zlib
 
 import numpy as np
 from PIL import Image
+from torchvision.transforms import v2
+
+from course_utils.data import ImageClassification
 
 
 def photograph(size=(48, 32)):
@@ -56,6 +59,11 @@ UNDECODABLE = {
     "strip.png": lambda path: Image.new("RGB", (10, 1_001)).save(path),
 }
 """Pictures that the course refuses: by the name of the file, a function that writes it."""
+
+
+def usual(size=64, resize=None):
+    """Return the preprocessing of torchvision's weights, as `backbone_transform` does."""
+    return v2.Compose([v2.RGB(), ImageClassification(crop_size=size, resize_size=resize or size)])
 
 
 def paths(split):

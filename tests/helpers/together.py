@@ -20,11 +20,10 @@ from typing import NamedTuple
 
 import torch
 from small_networks import Pictures, SmallNet
+from small_pictures import usual
 from torch.utils.data import Subset
 from torchvision.models import get_model
-from torchvision.transforms import v2
 
-from course_utils.data.preprocessing import ImageClassification
 from course_utils.data.splits import load_splits
 from course_utils.data.weights import backbone_weights
 from course_utils.errors import CheckpointError, CourseError
@@ -147,8 +146,7 @@ def frozen() -> dict:
 
 def features() -> dict:
     """Extract features, which the main process writes to the cache, and again from there."""
-    usual = v2.Compose([v2.RGB(), ImageClassification(crop_size=16, resize_size=16)])
-    dataset = load_splits(Settings(images_per_class=600), usual).test  # 2,000: two batches
+    dataset = load_splits(Settings(images_per_class=600), usual(16)).test  # 2,000: two batches
     torch.manual_seed(0)
     model = get_model("resnet18", num_classes=2)
     before = len(list_cache())
@@ -162,12 +160,12 @@ def features() -> dict:
 
 def streamed(folder: Path) -> dict:
     """Write the features of three tar files, which the processes share."""
-    usual = v2.Compose([v2.RGB(), ImageClassification(crop_size=16, resize_size=16)])
-    drawings = Subset(load_splits(Settings(dataset="clipart"), usual).test, range(12))
+    preprocessing = usual(16)
+    drawings = Subset(load_splits(Settings(dataset="clipart"), preprocessing).test, range(12))
     tars = from_main_process(lambda: write_tars(drawings, folder / "tars", images_per_tar=4))
     torch.manual_seed(0)
     model = get_model("resnet18", num_classes=2)
-    paths = stream_features(model, tars, usual.transforms[1], folder / "features")
+    paths = stream_features(model, tars, preprocessing.transforms[1], folder / "features")
     return {
         "names": [path.name for path in paths],
         "features": torch.cat([read_features(path)["features"] for path in paths]),

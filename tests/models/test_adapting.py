@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_networks import Pictures, SmallNet, same, some_settings, state
+from small_networks import Pictures, same, seeded_net, some_settings, state
 from torch import nn
 
 from course_utils.errors import CheckpointError, ConfigError
@@ -21,16 +21,9 @@ from course_utils.training import fit
 PICTURES = Pictures(12, size=8)
 
 
-def frozen_network(seed=0):
-    torch.manual_seed(seed)
-    model = SmallNet()
-    freeze(model)
-    return model
-
-
 def trained(prepare):
     """Return a network after two epochs on a few pictures."""
-    model = frozen_network()
+    model = seeded_net(is_frozen=True)
     prepare(model)
     fit(model, PICTURES, PICTURES, some_settings(batch_size=6), cache_features=False)
     return model
@@ -41,7 +34,7 @@ def trained(prepare):
     [(thaw_biases, {"conv.bias", "norm.bias"}), (thaw_batchnorm, {"norm.weight", "norm.bias"})],
 )
 def test_biases_or_batchnorm_alone_are_thawed_beside_the_head(thaw, thawed):
-    model = frozen_network()
+    model = seeded_net(is_frozen=True)
     thaw(model)
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert trainable == thawed | {"fc.weight", "fc.bias"}
@@ -50,18 +43,18 @@ def test_biases_or_batchnorm_alone_are_thawed_beside_the_head(thaw, thawed):
 @pytest.mark.parametrize("prepare", [freeze, thaw_biases, thaw_batchnorm, nn.Module.requires_grad_])
 def test_all_that_training_changed_is_in_the_file_and_nothing_else_is(prepare, tmp_path):
     model = trained(prepare)
-    before, entries = frozen_network().state_dict(), trained_entries(model)
+    before, entries = seeded_net(is_frozen=True).state_dict(), trained_entries(model)
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed <= set(entries)
     save_trained(model, tmp_path / "trained.safetensors")
     assert set(load_file(tmp_path / "trained.safetensors")) == set(entries)
-    received = frozen_network()
+    received = seeded_net(is_frozen=True)
     load_trained(received, tmp_path / "trained.safetensors")
     assert same(received.state_dict(), model.state_dict())
 
 
 def test_running_statistics_of_a_thawed_batchnorm_are_entries_and_of_a_frozen_one_are_not():
-    model = frozen_network()
+    model = seeded_net(is_frozen=True)
     assert set(trained_entries(model)) == {"fc.weight", "fc.bias"}
     thaw_batchnorm(model)
     statistics = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
@@ -70,12 +63,12 @@ def test_running_statistics_of_a_thawed_batchnorm_are_entries_and_of_a_frozen_on
 
 def test_nothing_trainable_is_an_error():
     with pytest.raises(ConfigError, match="nothing to train"):
-        trained_entries(SmallNet().requires_grad_(False))
+        trained_entries(seeded_net().requires_grad_(False))
 
 
 def test_another_backbone_is_refused_and_left_as_it_was(tmp_path):
     save_trained(trained(thaw_biases), tmp_path / "trained.safetensors")
-    other = frozen_network(seed=1)
+    other = seeded_net(is_frozen=True, seed=1)
     before = state(other)
     with pytest.raises(CheckpointError, match="another backbone"):
         load_trained(other, tmp_path / "trained.safetensors")
@@ -101,15 +94,15 @@ def not_a_number(path):
 @pytest.mark.parametrize("harm", [damaged, without_the_hash, not_a_number, lambda path: path.unlink()])
 def test_a_file_that_is_not_sound_is_reported_with_its_place(harm, tmp_path, refused):
     path = tmp_path / "trained.safetensors"
-    save_trained(frozen_network(), path)
+    save_trained(seeded_net(is_frozen=True), path)
     harm(path)
     with refused(CheckpointError, match="cannot be loaded", where=path):
-        load_trained(frozen_network(), path)
+        load_trained(seeded_net(is_frozen=True), path)
 
 
 def test_a_network_of_another_form_is_told_which_entry_does_not_fit(tmp_path):
-    save_trained(frozen_network(), tmp_path / "trained.safetensors")
-    other = frozen_network()
+    save_trained(seeded_net(is_frozen=True), tmp_path / "trained.safetensors")
+    other = seeded_net(is_frozen=True)
     replace_head(other, 2)
     with pytest.raises(CheckpointError, match=r"fc\.\w+: \[3.*\], where the network has \[2"):
         load_trained(other, tmp_path / "trained.safetensors")

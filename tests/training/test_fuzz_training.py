@@ -16,10 +16,9 @@ from fuzzing import SEEDS, TEXT, examples, nothing_changes_in, only_course_error
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from small_networks import same
+from small_networks import norm_net, same
 from small_networks import state as weights_of
 from soak import Noisy, spoil
-from torch import nn
 from torchvision.models import shufflenet_v2_x0_5
 
 from course_utils.data.weights import backbone_weights
@@ -39,9 +38,7 @@ SETTINGS = Settings(epochs=2, batch_size=8, device="cpu")
 
 def a_network():
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.Flatten())
-    network.fc = nn.Linear(64, 3)
-    return network
+    return norm_net()
 
 
 def train(path, network=None):

@@ -6,7 +6,6 @@ import pytest
 import torch
 from small_networks import SmallNet, set_bfloat16
 from torch import nn
-from torch.utils.data import Subset
 from torchvision.models import get_model
 
 from course_utils.data.preprocessing import image_batches
@@ -138,9 +137,3 @@ def test_a_network_that_is_not_the_libraries_own_is_used_itself(monkeypatch, mak
     assert not is_library_model(model)
     with torch.inference_mode():
         assert torch.isfinite(optimized_copy(model, CPU)(torch.randn(2, 3, 64, 64))).all()
-
-
-def test_every_image_goes_through_a_network_of_your_own_once():
-    model = SmallNet()
-    extract_features(model, Subset(load_splits(Settings(images_per_class=8)).train, range(50)))
-    assert model.images == 50

@@ -3,20 +3,11 @@
 import pytest
 import torch
 from damaged_files import DAMAGES, MakesAFolder
-from small_networks import Pictures, SmallNet, same, some_settings, state
+from small_networks import Pictures, same, seeded_net, some_settings, state
 
 from course_utils.errors import CheckpointError
-from course_utils.models.freezing import freeze
 from course_utils.training import loop as training
 from course_utils.training.loop import fit
-
-
-def a_model(is_frozen=False):
-    torch.manual_seed(0)
-    model = SmallNet()
-    if is_frozen:
-        freeze(model)
-    return model
 
 
 def run(model, checkpoint=None, classes=("cat", "dog", "ship"), **values):
@@ -37,25 +28,25 @@ def test_best_epoch_before_the_interruption_is_still_the_best(tmp_path, monkeypa
         return loss, 0.5
 
     monkeypatch.setattr(training, "evaluate_loss", pretend)
-    assert run(a_model(is_frozen), tmp_path / "run.pt").interrupted
-    model = a_model(is_frozen)
+    assert run(seeded_net(is_frozen), tmp_path / "run.pt").interrupted
+    model = seeded_net(is_frozen)
     assert run(model, tmp_path / "run.pt").best.epoch == 1
     assert same((model.fc if is_frozen else model).state_dict(), seen[0])
 
 
 def test_finished_run_is_given_back_without_training(tmp_path, monkeypatch):
-    first = a_model()
+    first = seeded_net()
     expected = run(first, tmp_path / "run.pt").to_frame()
     monkeypatch.setattr(training, "train_one_epoch", None)
-    again = a_model()
+    again = seeded_net()
     assert run(again, tmp_path / "run.pt").to_frame().equals(expected)
     assert same(again.state_dict(), first.state_dict())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="auto is not the CPU on this machine")
 def test_run_may_go_on_on_another_device(tmp_path):
-    run(a_model(), tmp_path / "run.pt", device="cpu")
-    assert len(run(a_model(), tmp_path / "run.pt", device="auto").epochs) == 4
+    run(seeded_net(), tmp_path / "run.pt", device="cpu")
+    assert len(run(seeded_net(), tmp_path / "run.pt", device="auto").epochs) == 4
 
 
 @pytest.mark.parametrize(
@@ -72,9 +63,9 @@ def test_run_may_go_on_on_another_device(tmp_path):
 def test_run_with_other_settings_or_classes_is_refused_with_the_difference(
     tmp_path, refused, name, saved_with, asked_for
 ):
-    run(a_model(), tmp_path / "run.pt")
+    run(seeded_net(), tmp_path / "run.pt")
     content = (tmp_path / "run.pt").read_bytes()
-    model = a_model()
+    model = seeded_net()
     before = state(model)
     with refused(CheckpointError, where=tmp_path / "run.pt") as caught:
         run(model, tmp_path / "run.pt", **{name: asked_for})
@@ -85,15 +76,15 @@ def test_run_with_other_settings_or_classes_is_refused_with_the_difference(
 
 
 def test_run_of_a_frozen_network_is_refused_when_it_is_thawed(tmp_path, refused):
-    run(a_model(is_frozen=True), tmp_path / "run.pt")
+    run(seeded_net(is_frozen=True), tmp_path / "run.pt")
     with refused(CheckpointError):
-        run(a_model(is_frozen=False), tmp_path / "run.pt")
+        run(seeded_net(is_frozen=False), tmp_path / "run.pt")
 
 
 @pytest.mark.parametrize("damage", ["another tool's", "no dictionary", *list(DAMAGES)[1:]])
 def test_file_that_is_no_whole_training_state_is_an_error(tmp_path, refused, damage):
     path = tmp_path / "run.pt"
-    run(a_model(), path)
+    run(seeded_net(), path)
     if damage == "another tool's":
         torch.save({"weight": torch.zeros(3)}, path)
     elif damage == "no dictionary":
@@ -102,14 +93,14 @@ def test_file_that_is_no_whole_training_state_is_an_error(tmp_path, refused, dam
         path.write_bytes(DAMAGES[damage](path.read_bytes()))
     content = path.read_bytes()
     with refused(CheckpointError, where=path):
-        run(a_model(), path)
+        run(seeded_net(), path)
     assert path.read_bytes() == content
 
 
 def test_malicious_training_state_is_refused_and_nothing_in_it_runs(tmp_path, refused):
     torch.save({"identity": MakesAFolder(tmp_path / "made by the attack")}, tmp_path / "run.pt")
     with refused(CheckpointError):
-        run(a_model(), tmp_path / "run.pt")
+        run(seeded_net(), tmp_path / "run.pt")
     assert not (tmp_path / "made by the attack").exists()
     torch.load(tmp_path / "run.pt", weights_only=False)  # it would have worked
     assert (tmp_path / "made by the attack").exists()

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from small_networks import Pictures, SmallNet, some_settings
+from small_networks import Pictures, seeded_net, some_settings
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, Dataset, Subset, random_split
@@ -31,8 +31,7 @@ AUGMENTED = partial(COURSE, train=Pictures(24, change=lambda read, image: image 
 
 @pytest.fixture
 def model():
-    torch.manual_seed(0)
-    return SmallNet()
+    return seeded_net()
 
 
 # 1. BatchNorm in train mode in a frozen backbone
