@@ -52,6 +52,11 @@ def frozen(model):
     return model
 
 
+@pytest.fixture(params=[True, False], ids=["frozen", "thawed"])
+def frozen_or_thawed(request):
+    return seeded_net(request.param)
+
+
 @pytest.fixture
 def end_to_end(monkeypatch):
     """Make `fit` run a frozen network in every epoch, as it does where images are augmented."""
@@ -115,11 +120,8 @@ def test_weights_of_the_best_epoch_are_kept(monkeypatch, model, losses, best):
     assert not same(state(model), seen[-1])
 
 
-@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
-def test_network_that_comes_back_has_the_loss_and_accuracy_of_the_best_epoch(model, is_frozen, in_float32):
-    if is_frozen:
-        freeze(model)
-    val = Pictures(33, seed=2)
+def test_network_that_comes_back_has_the_loss_and_accuracy_of_the_best_epoch(frozen_or_thawed, in_float32):
+    model, val = frozen_or_thawed, Pictures(33, seed=2)
     history = fit(model, Pictures(24), val, some_settings(epochs=4, lr=0.5))
     loss, accuracy = evaluate_loss(model, make_loader(val, 8))
     assert loss == pytest.approx(history.best.val_loss, rel=1e-4)
@@ -179,10 +181,7 @@ def test_validation_images_are_measured_in_eval_mode_and_teach_nothing(model):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
-def test_learning_rate_of_fit_falls_with_every_step_and_is_zero_after_the_last(monkeypatch, model, is_frozen):
-    if is_frozen:
-        freeze(model)
+def test_learning_rate_of_fit_falls_with_every_step_and_is_zero_after_the_last(monkeypatch, frozen_or_thawed):
     rates, optimizers = [], []
 
     def spy(network, loader, optimizer, *arguments):
@@ -194,7 +193,8 @@ def test_learning_rate_of_fit_falls_with_every_step_and_is_zero_after_the_last(m
         return train_one_epoch(network, loader, optimizer, *arguments)
 
     monkeypatch.setattr(training, "train_one_epoch", spy)
-    fit(model, Pictures(34), Pictures(9, seed=2), some_settings(epochs=2, lr=0.01))  # 2 times 5 batches
+    settings = some_settings(epochs=2, lr=0.01)  # 2 times 5 batches
+    fit(frozen_or_thawed, Pictures(34), Pictures(9, seed=2), settings)
     assert rates == pytest.approx([0.005 * (1 + math.cos(math.pi * step / 10)) for step in range(10)])
     assert optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
 
@@ -288,11 +288,8 @@ def test_loss_that_is_not_a_number_stops_the_run(model, weights_of_epochs, epoch
     assert not model.training
 
 
-@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
-def test_parameters_and_buffers_are_finite_after_a_loss_that_is_not(model, is_frozen):
-    if is_frozen:
-        freeze(model)
-    train = Pictures(24)
+def test_parameters_and_buffers_are_finite_after_a_loss_that_is_not(frozen_or_thawed):
+    model, train = frozen_or_thawed, Pictures(24)
     train.images[11, 0, 0, 0] = float("nan")
     before = state(model)
     with pytest.raises(TrainingError):
