@@ -11,8 +11,6 @@ from course_utils.text.attributions import token_attributions
 from course_utils.text.encoders import TextNetwork
 from course_utils.training.loop import fit
 
-pytest.importorskip("transformers", reason="lesson 10 is not installed: pip install -e '.[text]'")
-
 
 @pytest.fixture(scope="module")
 def network():

@@ -1,12 +1,11 @@
 """Tests of the texts that ship, which are what their card says, and of stand-ins for those of the hub."""
 
 import hashlib
-import io
 import json
 import re
 import shutil
-import tarfile
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,7 +19,6 @@ from course_utils.text.corpora import (
     ENTITY_TYPES,
     LEAST_MEAN,
     NEAR_TWIN,
-    RATED_ARCHIVE,
     RATINGS,
     WORD_LABELS,
     likeness,
@@ -109,34 +107,26 @@ def test_one_rater_is_compared_with_the_others_only():
     assert one_rater_accuracy(ratings).tolist() == pytest.approx([(0.5 + 0.5 + 0) / 3, 0.5, 0])
 
 
-def archive_of(lines, path):
-    """Write an archive as vaderSentiment's, with these lines in its files."""
-    inner, outer = io.BytesIO(), io.BytesIO()
-    with tarfile.open(fileobj=inner, mode="w:gz") as tar:
-        for name, content in lines.items():
-            member = tarfile.TarInfo(f"hutto_ICWSM_2014/{name}.txt")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    with tarfile.open(fileobj=outer, mode="w:gz") as tar:
-        member = tarfile.TarInfo("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz")
-        member.size = len(inner.getvalue())
-        tar.addfile(member, io.BytesIO(inner.getvalue()))
-    path.write_bytes(outer.getvalue())
-    return path
+def archive_of(files, folder):
+    """Write an archive as vaderSentiment's, with these files in the one inside; return its path."""
+    inner, outer = folder / "hutto_ICWSM_2014", folder / "vaderSentiment-3.3.2"
+    inner.mkdir()
+    for name, content in files.items():
+        (inner / f"{name}.txt").write_bytes(content)
+    shutil.make_archive(outer / "additional_resources" / inner.name, "gztar", folder, inner.name)
+    return Path(shutil.make_archive(outer, "gztar", folder, outer.name))
 
 
-def small_archive(path):
-    lines = {}
-    for name in DOMAINS.values():
-        lines[f"{name}_GroundTruth"] = (
-            b"1_1\t2.0\tA caf\xe9 &amp; a view\n1_2\t-2.0\tA na\xc3\xafve, dull plot\n"
-        )
-        lines[f"{name}_anonDataRatings"] = b"\xef\xbb\xbf1_1\t2.0\t0\t[1, 3]\n1_2\t-2.0\t0\t[-2, -2]\n"
-    return archive_of(lines, path)
+@pytest.fixture
+def small_archive(tmp_path):
+    texts = b"1_1\t2.0\tA caf\xe9 &amp; a view\n1_2\t-2.0\tA na\xc3\xafve, dull plot\n"
+    ratings = b"\xef\xbb\xbf1_1\t2.0\t0\t[1, 3]\n1_2\t-2.0\t0\t[-2, -2]\n"
+    files = {f"{name}_GroundTruth": texts for name in DOMAINS.values()}
+    return archive_of(files | {f"{name}_anonDataRatings": ratings for name in DOMAINS.values()}, tmp_path)
 
 
-def test_an_archive_is_read_whatever_its_encoding(tmp_path):
-    table = read_archive(small_archive(tmp_path / "small.tar.gz"))
+def test_an_archive_is_read_whatever_its_encoding(small_archive):
+    table = read_archive(small_archive)
     assert list(table.domain.unique()) == list(DOMAINS) and len(table) == 8
     assert table.text[0] == "A café & a view" and table.text[1] == "A naïve, dull plot"
     assert table.id[0] == "films-1_1" and table.source[0] == "films-1"
@@ -144,17 +134,16 @@ def test_an_archive_is_read_whatever_its_encoding(tmp_path):
 
 
 def test_an_archive_that_is_something_else_is_an_error(tmp_path):
-    path = tmp_path / "other.tar.gz"
-    for content in (b"no archive", archive_of({}, tmp_path / "empty.tar.gz").read_bytes()):
+    path = archive_of({}, tmp_path)
+    for content in (path.read_bytes(), b"no archive"):
         path.write_bytes(content)
         with pytest.raises(DataError, match="cannot be read"):
             read_archive(path)
 
 
-def test_full_adds_all_other_sentences_and_keeps_the_test(tmp_path, monkeypatch):
-    archive = small_archive(tmp_path / RATED_ARCHIVE.name)
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    monkeypatch.setattr(corpora, "RATED_ARCHIVE", KnownFile(archive.name, sha256=digest))
+def test_full_adds_all_other_sentences_and_keeps_the_test(small_archive, tmp_path, monkeypatch):
+    digest = hashlib.sha256(small_archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(corpora, "RATED_ARCHIVE", KnownFile(small_archive.name, sha256=digest))
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     table = read_rated_sentences(FULL)
     assert table[table.split == "test"].id.tolist() == RATED[RATED.split == "test"].id.tolist()

@@ -17,8 +17,6 @@ from course_utils.text.data import (
 )
 from course_utils.text.encoders import load_tokenizer
 
-pytest.importorskip("transformers", reason="lesson 10 is not installed: pip install -e '.[text]'")
-
 
 @pytest.fixture(scope="module")
 def tokenizer():

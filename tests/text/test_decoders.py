@@ -17,8 +17,6 @@ from course_utils.text.decoders import (
 )
 from course_utils.text.encoders import TextNetwork, load_tokenizer
 
-pytest.importorskip("transformers", reason="lesson 10 is not installed: pip install -e '.[text]'")
-
 
 class SmallVocabulary:
     """What `small_decoder` needs of a tokenizer."""

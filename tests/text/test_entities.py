@@ -8,8 +8,6 @@ from course_utils.errors import DataError
 from course_utils.text.corpora import ENTITY_TYPES, WORD_LABELS, Sentence
 from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, per_type
 
-pytest.importorskip("seqeval", reason="lesson 10 is not installed: pip install -e '.[text]'")
-
 TRUTH = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-ORG", "O"], ["B-OTHER"], ["O", "O"]]
 PREDICTED = [["B-PER", "I-PER", "O", "O"], ["O", "B-LOC", "O"], ["B-OTHER"], ["B-PER", "O"]]
 SENTENCES = [Sentence([f"w{n}" for n in range(len(labels))], labels) for labels in TRUTH]
