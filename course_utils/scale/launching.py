@@ -51,10 +51,10 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
 
     # What an earlier `fit` of this notebook has left: the copies are to be processes of their own.
     AcceleratorState._reset_state(reset_partial_state=True)
-    with TemporaryDirectory() as folder, socket.socket() as free:
+    with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-        free.close()
+    with TemporaryDirectory() as folder:
         output, before = sys.stdout, logging.root.manager.disable
         logging.disable(logging.ERROR)  # the launcher's own words about graphics cards and failures
         try:

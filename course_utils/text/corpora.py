@@ -56,7 +56,7 @@ WORD_LABELS = ["O", *(f"{begin}-{kind}" for kind in ENTITY_TYPES for begin in "B
 """The classes of a word (Ramshaw and Marcus, 1995, arXiv:cmp-lg/9505040): B begins an entity, I continues it,
 and O is outside."""
 
-CONLL2003 = {"repo_id": "eriktks/conll2003", "revision": "refs/convert/parquet"}
+CONLL2003 = {"repo_id": "eriktks/conll2003", "repo_type": "dataset", "revision": "refs/convert/parquet"}
 
 # CoNLL-2003 numbers its labels in this order; MISC is what the course calls OTHER.
 CONLL_LABELS = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-OTHER", "I-OTHER"]
@@ -214,7 +214,7 @@ def _with_ratings(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({**columns, "ratings": table.ratings, "text": table.text})
 
 
-def read_entities(settings: Settings | None = None) -> dict[str, list[Sentence]]:
+def read_entities(settings: Settings) -> dict[str, list[Sentence]]:
     """Return the sentences with named entities of the settings' profile, under the keys "train" and "test".
 
     In the `quick` profile these are the 336 sentences that ship; in the `full` profile CoNLL-2003 (Tjong Kim
@@ -224,13 +224,13 @@ def read_entities(settings: Settings | None = None) -> dict[str, list[Sentence]]
         DataError: If the file is missing or damaged, or cannot be downloaded.
     """
     parts = {"train": [], "test": []}
-    if settings is None or settings.profile != "full":
+    if settings.profile != "full":
         for line in _shipped("entities.jsonl").read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             parts[row["split"]].append(Sentence(row["words"], row["labels"]))
         return parts
     for split, sentences in parts.items():
-        table = _from_hub(CONLL2003, f"conll2003/{split}/0000.parquet")
+        table = _from_hub(f"conll2003/{split}/0000.parquet")
         for words, tags in zip(table["tokens"], table["ner_tags"], strict=True):
             if len(words):
                 sentences.append(Sentence([str(word) for word in words], [CONLL_LABELS[tag] for tag in tags]))
@@ -243,15 +243,15 @@ def _shipped(name: str) -> Path:
     return folder / name
 
 
-def _from_hub(source: dict, name: str) -> pd.DataFrame:
+def _from_hub(name: str) -> pd.DataFrame:
     try:
         import huggingface_hub
 
-        return pd.read_parquet(huggingface_hub.hf_hub_download(**source, filename=name, repo_type="dataset"))
+        return pd.read_parquet(huggingface_hub.hf_hub_download(filename=name, **CONLL2003))
     except Exception as error:  # whatever the hub's client raises offline, and pandas without pyarrow
         raise DataError(
             "A text dataset of the full profile could not be loaded.",
-            where=f"{source['repo_id']}: {name}",
+            where=f"{CONLL2003['repo_id']}: {name}",
             expected="the file in the cache of the Hugging Face hub, or a network to download it",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
             do="pip install huggingface-hub pyarrow (in a notebook: %pip install ...); restart the kernel."

@@ -73,16 +73,14 @@ def encode_texts(
     return TextDataset(inputs, torch.tensor(np.asarray(labels), dtype=torch.int64), classes)
 
 
-def encode_words(
-    tokenizer, sentences: Sequence[Sentence], classes: Sequence[str] = WORD_LABELS
-) -> TextDataset:
+def encode_words(tokenizer, sentences: Sequence[Sentence]) -> TextDataset:
     """Turn every word into a sample: its whole sentence, with the word's own tokens in the pooling mask.
 
     The words come sentence by sentence, in order. The tokenizer must be a fast one of `transformers`, which
     knows from which word a token is.
 
     Raises:
-        DataError: If a label is not among the classes, a sentence has not one label for each word, or a
+        DataError: If a label is not among `WORD_LABELS`, a sentence has not one label for each word, or a
             sentence is so long that words would be cut off.
     """
     encoding = _tokenize(
@@ -90,7 +88,7 @@ def encode_words(
     )
     rows, labels = [], []
     for number, sentence in enumerate(sentences):
-        _check_labels(sentence, classes)
+        _check_labels(sentence)
         word_ids = np.array([-1 if word is None else word for word in encoding.word_ids(number)])
         for word, label in enumerate(sentence.labels):
             mask = torch.from_numpy(word_ids == word).long()
@@ -103,17 +101,17 @@ def encode_words(
                     do="Cut the sentence in two, or take the word out.",
                 )
             rows.append(torch.stack([encoding["input_ids"][number], mask]))
-            labels.append(classes.index(label))
-    return TextDataset(torch.stack(rows), torch.tensor(labels), classes)
+            labels.append(WORD_LABELS.index(label))
+    return TextDataset(torch.stack(rows), torch.tensor(labels), WORD_LABELS)
 
 
-def _check_labels(sentence: Sentence, classes: Sequence[str]) -> None:
-    unknown = sorted(set(sentence.labels) - set(classes))
+def _check_labels(sentence: Sentence) -> None:
+    unknown = sorted(set(sentence.labels) - set(WORD_LABELS))
     if unknown or len(sentence.words) != len(sentence.labels):
         raise DataError(
             "The labels do not fit the words of a sentence.",
             where=" ".join(sentence.words),
-            expected=f"a label for each of the {len(sentence.words)} words, of {', '.join(classes)}",
+            expected=f"a label for each of the {len(sentence.words)} words, of {', '.join(WORD_LABELS)}",
             found=f"{len(sentence.labels)} labels{': ' + ', '.join(unknown) if unknown else ''}",
             do="Correct the sentence in its file.",
         )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from matplotlib.patches import Rectangle
 from PIL import Image
-from small_evaluations import CLASSES, an_evaluation
+from small_evaluations import CLASSES, an_evaluation, some_shifts
 from torchvision.models import resnet18
 
 from course_utils import figures
@@ -44,6 +44,16 @@ def aggregated(name):
     rows = [[name, 5, "frozen", 0.5, 0.4, 0.6, 3], [name, 20, "frozen", 0.75, 0.7, 0.8, 3]]
     columns = ["dataset", "images_per_class", "start", "accuracy", "low", "high", "seeds"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def tries(name):
+    rows = [[name, "frozen", 1, 0.5], [name, "frozen", 2, 0.75]]
+    return pd.DataFrame(rows, columns=["dataset", "start", "tries", "val_accuracy"])
+
+
+def probes(name):
+    rows = [[name, "layer1", "random", 0.25, 0.2, 0.3], [name, "layer1", "pretrained", 0.5, 0.4, 0.6]]
+    return pd.DataFrame(rows, columns=["dataset", "stages", "weights", "accuracy", "low", "high"])
 
 
 def epochs():
@@ -110,21 +120,11 @@ FIGURES = {
         ["cat, 5 images, frozen: 50 % (40 to 60)", "20 images, frozen: 75 % (70 to 80)"],
     ),
     "best_of_tries": (
-        lambda name: figures.best_of_tries(
-            pd.DataFrame(
-                [[name, "frozen", 1, 0.5], [name, "frozen", 2, 0.75]],
-                columns=["dataset", "start", "tries", "val_accuracy"],
-            )
-        ),
+        lambda name: figures.best_of_tries(tries(name)),
         ["1 to 2 random settings", "cat, frozen: from 50 to 75 %"],
     ),
     "stage_probes": (
-        lambda name: figures.stage_probes(
-            pd.DataFrame(
-                [[name, "layer1", "random", 0.25, 0.2, 0.3], [name, "layer1", "pretrained", 0.5, 0.4, 0.6]],
-                columns=["dataset", "stages", "weights", "accuracy", "low", "high"],
-            )
-        ),
+        lambda name: figures.stage_probes(probes(name)),
         ["cat, layer1, random: 25 % (20 to 30)", "pretrained: 50 % (40 to 60)"],
     ),
     "roc": (
@@ -170,27 +170,8 @@ WITHOUT_NAMES = {
         ["frozen ends at 75 % after 1.0 s", "marks 50 %"],
     ),
     "shift_curves": (
-        lambda: figures.shift_curves(
-            pd.DataFrame(
-                [
-                    ["none", 0, 0.8, 0.7, 0.9, 0.75, 0.05, 0.0, 0.1],
-                    ["noise", 1, 0.6, 0.5, 0.7, 0.7, 0.1, 0.05, 0.2],
-                    ["noise", 2, 0.4, 0.3, 0.5, 0.65, 0.25, 0.2, 0.3],
-                ],
-                columns=[
-                    "shift",
-                    "strength",
-                    "accuracy",
-                    "low",
-                    "high",
-                    "confidence",
-                    "error",
-                    "error_low",
-                    "error_high",
-                ],
-            )
-        ),
-        ["noise 2: accuracy 40 % (30 to 50)"],
+        lambda: figures.shift_curves(some_shifts()),
+        ["noise 2: accuracy 40 % (30 to 50), confidence 65 %, calibration error 0.25 (0.20 to 0.30)"],
     ),
     "data_parallel": (lambda: figures.data_parallel(5), ["a batch of 5 images", "(3 and 2 images)"]),
     "new_head": (lambda: figures.new_head(512, 1000, 7), ["512 in and 1,000 out", "512 in and 7 out"]),

@@ -32,7 +32,7 @@ from course_utils.text.entities import extract_entities
 
 FOLDER = REPOSITORY_FOLDER / "data" / "text"
 RATED = read_rated_sentences()
-ENTITIES = read_entities()
+ENTITIES = read_entities(Settings())
 FULL = Settings(profile="full")
 COMMON_WORDS = {"Brothers", "Cape", "Captain", "Club", "Ministry", "Mount", "Prize", "Royal", "The"}
 
