@@ -33,9 +33,9 @@ from pathlib import Path
 
 import pandas as pd
 from peft import LoraConfig, inject_adapter_in_model
+from storing import RESULTS, add_rows, right_or_wrong, runs_done
 from torch import nn
 from torch.utils.data import Subset
-from transfer_grid import RESULTS, add_rows, runs_done
 
 from course_utils.data import Splits, backbone_weights, load_splits
 from course_utils.evaluation import evaluate
@@ -183,8 +183,7 @@ def run(target: str, way: str, seed: int) -> dict:
     row = {"target": target, "way": way, "seed": seed, "steps": STEPS[target], "lr": f"{rate[0]:g}"}
     row |= {"parameters": trained, "cpu_seconds": seconds, "before_mb": before, "peak_mb": peak}
     row |= {"file_kb": size / 1e3, "val_accuracy": history.best.val_accuracy}
-    right = "".join("01"[answer] for answer in (result.predictions == result.labels).tolist())
-    return {**row, "test_accuracy": result.accuracy, "right": right}
+    return {**row, "test_accuracy": result.accuracy, "right": right_or_wrong(result)}
 
 
 def measure(targets: list[str], seeds: list[int]) -> None:

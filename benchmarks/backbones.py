@@ -20,6 +20,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 from papermill import inspect_notebook
+from storing import replace_rows
 from torch import nn
 
 from course_utils.data import load_splits
@@ -27,7 +28,6 @@ from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.teaching import CELL_TIMEOUT, lesson_notebooks, plan_parameters, run_lesson
 
 DOCS = REPOSITORY_FOLDER / "docs" / "setup.md"
-RESULTS = Path(__file__).resolve().parent / "results" / "backbones.csv"
 CLASSES, PICTURES_PER_CLASS = 5, 30
 # A lesson is given those of these that it has.
 SMALL = {"images_per_class": 20, "epochs": 1, "batch_size": 8}
@@ -107,23 +107,19 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=LESSONS, metavar="NUMBER")
     parser.add_argument("--backbones", nargs="+", default=list(BACKBONES), choices=BACKBONES, metavar="NAME")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the executed notebooks")
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
     options = parser.parse_args()
     CELL_TIMEOUT["quick"] = CELL_TIMEOUT["full"]  # a vision transformer takes its time on a CPU
-    rows = pd.read_csv(options.results, dtype=str).fillna("") if options.results.exists() else pd.DataFrame()
     with tempfile.TemporaryDirectory() as temporary:
         dataset = write_pictures(Path(temporary) / "pictures")
         for backbone, lesson in itertools.product(options.backbones, options.only):
             output = (options.keep or Path(temporary)).resolve() / backbone.replace("/", "_")
             row = run_case(lesson, backbone, dataset, output)
             print(*row.values(), flush=True)
-            rows = pd.concat([rows, pd.DataFrame([row])]).astype(str)
-            rows = rows.drop_duplicates(["lesson", "backbone"], keep="last")
-            rows.to_csv(options.results, index=False)
-    if options.results == RESULTS:
-        text = DOCS.read_text(encoding="utf-8")
-        begin = text.index("| backbone |")
-        DOCS.write_text(text[:begin] + table(rows) + text[text.index("\n\n", begin) :], encoding="utf-8")
+            new = pd.DataFrame([row]).astype(str)
+            rows = replace_rows("backbones.csv", new, ["lesson", "backbone"], dtype=str)
+    text = DOCS.read_text(encoding="utf-8")
+    begin = text.index("| backbone |")
+    DOCS.write_text(text[:begin] + table(rows) + text[text.index("\n\n", begin) :], encoding="utf-8")
     print(table(rows))
 
 

@@ -18,7 +18,8 @@ from itertools import product
 
 import numpy as np
 import torch
-from alternating import keep, spread, take_turns
+from alternating import spread, take_turns
+from storing import write_table
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -96,7 +97,7 @@ def main() -> None:
     limit, rows = products(options.runs), []
     for name, size in tqdm(list(product(options.backbones, options.sizes))):
         rows += measure(name, size, options.pixels_at_once, limit, options.runs)
-    keep("extraction" if len(options.pixels_at_once) == 1 else "extraction_batches", rows)
+    write_table("extraction.csv" if len(options.pixels_at_once) == 1 else "extraction_batches.csv", rows)
 
 
 def measure(name: str, size: int, pixels: list[int], limit: float, runs: int) -> list[dict]:
@@ -115,24 +116,23 @@ def measure(name: str, size: int, pixels: list[int], limit: float, runs: int) ->
     ways["preprocessing"] = partial(preprocess, dataset)
     ways["plain"] = partial(plain_way, network, few)
     seconds, rows = take_turns(ways, runs), []
-    plain = float(np.median([EXTRACTION_BATCH / second for second in seconds["plain"]]))
+    plain = np.median([EXTRACTION_BATCH / second for second in seconds["plain"]])
     for at_once in pixels:
         own = seconds[f"course, {at_once}"]
-        rates = spread([count / second for second in own])
+        rates = [count / second for second in own]
+        rate = np.median(rates)
         rows.append(
             {
                 "backbone": name,
                 "pixels": size,
                 "images at once": max(1, at_once // size**2),
                 "operations per image": float(needs),
-                **{f"images a second, {what}": float(rate) for what, rate in rates.items()},
-                "share of the limit": float(rates["median"] * needs / limit),
-                "preprocessing, share of the time": float(
-                    np.median(seconds["preprocessing"]) / np.median(own)
-                ),
+                **spread("images a second", rates),
+                "share of the limit": rate * needs / limit,
+                "preprocessing, share of the time": np.median(seconds["preprocessing"]) / np.median(own),
                 "images a second, plain way": plain,
-                "times as fast as the plain way": float(rates["median"] / plain),
-                "limit, operations a second": float(limit),
+                "times as fast as the plain way": rate / plain,
+                "limit, operations a second": limit,
                 "precision": str(fastest_dtype(CPU)).removeprefix("torch."),
                 "threads": torch.get_num_threads(),
                 "runs": runs,

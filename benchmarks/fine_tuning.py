@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from alternating import keep, spread, take_turns
+from alternating import spread, take_turns
+from storing import write_table
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -84,23 +85,24 @@ def main() -> None:
         plain, best = (np.median(seconds[name]) for name in ("plain", "+ fused Adam"))
         for name, found in seconds.items():
             gained = best - np.median(found)
+            paid = 0.0
+            if name in ready:
+                paid = ready[name] / gained if gained > 0 else np.inf
             rows.append(
                 {
                     "trained": trained,
                     "way": name,
                     "images": len(splits.train),
-                    **{f"seconds an epoch, {what}": float(value) for what, value in spread(found).items()},
-                    "images a second": float(len(splits.train) / np.median(found)),
-                    "times as fast as plain": float(plain / np.median(found)),
+                    **spread("seconds an epoch", found),
+                    "images a second": len(splits.train) / np.median(found),
+                    "times as fast as plain": plain / np.median(found),
                     "seconds before the first epoch": ready.get(name, 0.0),
-                    "epochs until that has paid": (
-                        float(ready[name] / gained if gained > 0 else np.inf) if name in ready else 0.0
-                    ),
+                    "epochs until that has paid": paid,
                     "threads": torch.get_num_threads(),
                     "runs": options.runs,
                 }
             )
-    keep("fine_tuning", rows)
+    write_table("fine_tuning.csv", rows)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
+from storing import replace_rows
 
 from course_utils.data import backbone_weights, load_splits
 from course_utils.evaluation import evaluate
@@ -22,7 +23,6 @@ from course_utils.models import freeze, load_backbone, replace_head
 from course_utils.settings import Settings, set_seed
 from course_utils.training import extract_features, fit
 
-RESULTS = Path(__file__).resolve().parent / "results" / "frozen_head.csv"
 ASKED = ["dataset", "images_per_class", "label_smoothing", "seed"]
 
 
@@ -62,9 +62,7 @@ def main() -> None:
         print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     print(table.drop(columns=ASKED).mean().round(1).to_string())
-    if RESULTS.exists():
-        table = pd.concat([pd.read_csv(RESULTS), table]).drop_duplicates(ASKED, keep="last")
-    table.round(2).to_csv(RESULTS, index=False)
+    replace_rows("frozen_head.csv", table.round(2), ASKED)
 
 
 if __name__ == "__main__":

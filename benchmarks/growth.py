@@ -61,7 +61,8 @@ def main() -> None:
         print(json.dumps(run_here(options.one)))
         return
     import torch
-    from alternating import in_a_process, keep, spread
+    from alternating import in_a_process, spread
+    from storing import write_table
 
     cores = torch.get_num_threads()
     middle = sorted(options.images)[len(options.images) // 2]
@@ -77,23 +78,23 @@ def main() -> None:
     exponent = float(np.polyfit(np.log(counts), np.log(seconds), 1)[0]) if len(usual) > 1 else float("nan")
     rows = []
     for (count, threads), results in found.items():
-        extraction = spread([result["extraction"] for result in results])
-        epoch = np.median([result["one epoch"] / result["extraction"] for result in results])
         rows.append(
             {
                 "images": count,
                 "threads": threads,
-                **{f"extraction, seconds, {what}": float(value) for what, value in extraction.items()},
-                "images a second": float(count / extraction["median"]),
-                "head, five epochs, seconds": float(np.median([result["head"] for result in results])),
-                "one epoch of the head, share of the extraction": float(epoch),
-                "memory at most, MB": float(max(result["peak"] for result in results)),
-                "memory after the imports, MB": float(max(result["imported"] for result in results)),
+                **spread("extraction, seconds", [result["extraction"] for result in results]),
+                "images a second": count / medians[count, threads],
+                "head, five epochs, seconds": np.median([result["head"] for result in results]),
+                "one epoch of the head, share of the extraction": np.median(
+                    [result["one epoch"] / result["extraction"] for result in results]
+                ),
+                "memory at most, MB": max(result["peak"] for result in results),
+                "memory after the imports, MB": max(result["imported"] for result in results),
                 "exponent": exponent,
                 "runs": options.runs,
             }
         )
-    keep("growth", rows)
+    write_table("growth.csv", rows)
 
 
 if __name__ == "__main__":

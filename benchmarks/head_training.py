@@ -12,8 +12,9 @@ import argparse
 import time
 
 import torch
-from alternating import keep, spread
+from alternating import spread
 from sklearn.linear_model import LogisticRegression
+from storing import write_table
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -84,14 +85,14 @@ def main() -> None:
         "width": options.width,
         "batch size": options.batch_size,
         "lr": lr,
-        **{f"head, seconds, {what}": float(value) for what, value in spread(seconds).items()},
-        **{f"head, accuracy, {what}": float(value) for what, value in spread(accuracies).items()},
+        **spread("head, seconds", seconds),
+        **spread("head, accuracy", accuracies),
         "logistic regression, seconds": regression,
         "logistic regression, accuracy": 100 * best,
         "threads": torch.get_num_threads(),
         "runs": options.runs,
     }
-    keep("head_training", [row])
+    write_table("head_training.csv", [row])
 
 
 if __name__ == "__main__":

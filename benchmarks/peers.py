@@ -35,13 +35,11 @@ its standard error over the runs; where it is negative, the ratio is that to the
 import argparse
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
@@ -58,7 +56,6 @@ from course_utils.models import freeze, load_backbone, replace_head
 from course_utils.settings import Settings, set_seed
 from course_utils.training import multiplies_bfloat16
 
-RESULTS = Path(__file__).resolve().parent / "results" / "peers.csv"
 BFLOAT16 = multiplies_bfloat16(torch.device("cpu"))
 
 # A candidate yields when its imports are done, and then its trained network.
@@ -259,7 +256,7 @@ def main() -> None:
         os.write(answer, json.dumps(run_here(**json.loads(options.one))).encode())
         return
 
-    from transfer_grid import this_machine
+    from storing import replace_rows, this_run
 
     versions = {}
     for name in options.only:
@@ -278,20 +275,14 @@ def main() -> None:
             print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     runs = pd.DataFrame(rows)
     print(summary(runs).round(2).to_string(na_rep=""))
-    given = ["folder:PATH" if part.startswith("folder:") else part for part in sys.argv[1:]]
-    runs = runs.assign(
+    runs = runs.round(4).assign(
         dataset=Path(Settings(dataset=options.dataset).dataset).name,  # where a folder lies is yours
         images_per_class=str(options.images_per_class or "all"),
         threads=torch.get_num_threads(),
-        date=date.today().isoformat(),
-        machine=this_machine(),
-        command=shlex.join(["python", "benchmarks/peers.py", *given]),
+        **this_run(),
     )
-    if RESULTS.exists():
-        same = ["candidate", "dataset", "images_per_class", "num_workers", "threads", "epochs", "seed"]
-        kept = pd.read_csv(RESULTS, dtype={"images_per_class": str})
-        runs = pd.concat([kept, runs]).drop_duplicates(same, keep="last")
-    runs.round(4).to_csv(RESULTS, index=False)
+    same = ["candidate", "dataset", "images_per_class", "num_workers", "threads", "epochs", "seed"]
+    replace_rows("peers.csv", runs, same, dtype={"images_per_class": str})
 
 
 if __name__ == "__main__":

@@ -7,21 +7,18 @@ them. The cost is the accuracy on test images with the right preprocessing less 
 points, with a 95 % bootstrap interval over test images and training runs (`paired_difference`). Each run
 draws four fifths of the labelled images.
 
-Rows are written to benchmarks/results/preprocessing.csv, in the place of those of the same dataset and fault.
-With --faults it can be run in pieces. For CIFAR-10 as JPEG files, give --dataset folder:PATH.
+Rows are written to benchmarks/results/preprocessing.csv, in the place of those of the same dataset, fault and
+way. With --faults it can be run in pieces. For CIFAR-10 as JPEG files, give --dataset folder:PATH.
 """
 
 import argparse
-import shlex
-import sys
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from storing import replace_rows, this_run
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset, Subset
-from transfer_grid import this_machine
 
 from course_utils.data import backbone_transform, backbone_weights, load_splits
 from course_utils.evaluation import (
@@ -39,8 +36,6 @@ from course_utils.evaluation import (
 from course_utils.models import load_backbone
 from course_utils.settings import Settings
 from course_utils.training import extract_features
-
-RESULTS = Path(__file__).resolve().parent / "results" / "preprocessing.csv"
 
 
 def measure(settings: Settings, wanted: list[str], seeds: list[int], test_images: int | None) -> pd.DataFrame:
@@ -89,16 +84,8 @@ def main() -> None:
     table = measure(settings, options.faults, options.seeds, options.test_images)
     print(table.round(2).to_string(index=False))
     table.insert(0, "dataset", Path(settings.dataset).name)  # of a folder its name: where it lies is yours
-    given = ["folder:PATH" if part.startswith("folder:") else part for part in sys.argv[1:]]
-    command = shlex.join(["python", "benchmarks/preprocessing.py", *given])
-    table = table.assign(date=date.today().isoformat(), machine=this_machine(), command=command)
-    if RESULTS.exists():
-        stored = pd.read_csv(RESULTS)
-        replaced = pd.MultiIndex.from_frame(table[["dataset", "fault"]])
-        stored = stored[~pd.MultiIndex.from_frame(stored[["dataset", "fault"]]).isin(replaced)]
-        table = pd.concat([stored, table])
-    RESULTS.parent.mkdir(exist_ok=True)
-    table.round(4).to_csv(RESULTS, index=False)
+    table = table.round(4).assign(**this_run())
+    replace_rows("preprocessing.csv", table, ["dataset", "fault", "way"])
 
 
 if __name__ == "__main__":

@@ -120,7 +120,8 @@ def main() -> None:
         )
         print(json.dumps(run_here(candidate, settings, options.test_images)))
         return
-    from alternating import in_a_process, keep, spread
+    from alternating import in_a_process, spread
+    from storing import write_table
 
     same = [
         *("--backbone", options.backbone, "--weights", options.weights, "--dataset", options.dataset),
@@ -136,8 +137,6 @@ def main() -> None:
     for name, results in found.items():
         pairs = zip(found["reference"], results, strict=True)
         ratios = [reference["seconds"] / result["seconds"] for reference, result in pairs]
-        seconds = [result["seconds"] for result in results]
-        accuracies = [result["accuracy"] for result in results]
         rows.append(
             {
                 "candidate": name,
@@ -146,13 +145,13 @@ def main() -> None:
                 "pixels": sizes[name],
                 "images": results[0]["images"],
                 "epochs": EPOCHS,
-                **{f"seconds, {what}": value for what, value in spread(seconds).items()},
-                **{f"times as fast, {what}": value for what, value in spread(ratios).items()},
-                **{f"accuracy, {what}": value for what, value in spread(accuracies).items()},
+                **spread("seconds", [result["seconds"] for result in results]),
+                **spread("times as fast", ratios),
+                **spread("accuracy", [result["accuracy"] for result in results]),
                 "runs": options.runs,
             }
         )
-    keep(options.name, rows)
+    write_table(f"{options.name}.csv", rows)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,6 @@ folder, this part is skipped, and says so.
 import argparse
 import json
 import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -53,8 +50,8 @@ def preset_for_64_pixels():
     return ImageClassification(crop_size=64, resize_size=64)
 
 
-def one_of_several(images: int, folder: str | None) -> dict[str, float]:
-    """Extract features together with the other processes; return how long that took."""
+def one_of_several(images: int, folder: str | None) -> None:
+    """Extract features together with the other processes; the first one prints how long that took."""
     from extraction import noise_like_cifar10
     from torchvision.models import resnet18
 
@@ -68,34 +65,13 @@ def one_of_several(images: int, folder: str | None) -> dict[str, float]:
     features, _ = extract_features(model, dataset).tensors
     process_state().wait_for_everyone()
     assert len(features) == len(dataset)
-    return {"seconds": time.perf_counter() - started, "processes": num_processes()}
-
-
-def together(images: int, folder: str | None, processes: int, threads: int) -> dict[str, float]:
-    """Start processes as a launcher does; return what the first one measured."""
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        port = asked.getsockname()[1]
-    own = {"OMP_NUM_THREADS": threads, "TQDM_DISABLE": 1, "COURSE_FEATURES_GB": 0}
-    if processes > 1:
-        own |= {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-        own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    command = [sys.executable, "-W", "ignore", __file__, "one", "--images", str(images)]
-    command += ["--folder", folder] if folder else []
-    started = []
-    for rank in range(processes):
-        told = {name: str(value) for name, value in {**own, "RANK": rank, "LOCAL_RANK": rank}.items()}
-        started.append(
-            subprocess.Popen(command, env={**os.environ, **told}, stdout=subprocess.PIPE, text=True)
-        )
-    outputs = [process.communicate()[0] for process in started]
-    if any(process.returncode for process in started):
-        raise SystemExit("a process has failed")
-    return json.loads(outputs[0].splitlines()[-1])
+    if process_state().is_main_process:
+        print(json.dumps({"seconds": time.perf_counter() - started, "processes": num_processes()}))
 
 
 def compare_processes(images: int, folder: str | None, runs: int) -> None:
-    from alternating import keep, spread
+    from alternating import in_a_process, spread
+    from storing import write_table
 
     rows, ways = [], {"one process, two threads": (1, 2), "two processes, one thread each": (2, 1)}
     sources = {"memory": None, **({"JPEG files": folder} if folder else {})}
@@ -103,24 +79,25 @@ def compare_processes(images: int, folder: str | None, runs: int) -> None:
         print("JPEG files: skipped, since there is no --folder")
     for source, place in sources.items():
         seconds = {way: [] for way in ways}
+        asked = ["one", "--images", str(images), *(["--folder", place] if place else [])]
         for run in range(runs):
             for way, (processes, threads) in ways.items():
-                seconds[way].append(together(images, place, processes, threads)["seconds"])
+                found = in_a_process(__file__, *asked, threads=threads, processes=processes)
+                seconds[way].append(found["seconds"])
                 print(run, source, way, f"{seconds[way][-1]:.2f} s", flush=True)
         first = seconds["one process, two threads"]
         for way, own in seconds.items():
-            ratios = spread([one / other for one, other in zip(first, own, strict=True)])
             rows.append(
                 {
                     "from": source,
                     "way": way,
                     "images": images,
-                    **{f"seconds, {what}": float(value) for what, value in spread(own).items()},
-                    **{f"times as fast, {what}": float(value) for what, value in ratios.items()},
+                    **spread("seconds", own),
+                    **spread("times as fast", [one / other for one, other in zip(first, own, strict=True)]),
                     "runs": runs,
                 }
             )
-    keep("scale_processes", rows)
+    write_table("scale_processes.csv", rows)
 
 
 def extract_here(kind: str, files: int, folder: str) -> dict[str, float]:
@@ -147,7 +124,8 @@ def extract_here(kind: str, files: int, folder: str) -> dict[str, float]:
 
 
 def grow(counts: list[int], folder: str | None, runs: int) -> None:
-    from alternating import in_a_process, keep, spread
+    from alternating import in_a_process, spread
+    from storing import write_table
 
     from course_utils.scale import write_tars
 
@@ -165,22 +143,22 @@ def grow(counts: list[int], folder: str | None, runs: int) -> None:
                 asked = ("here", "--kind", kind, "--files", str(files), "--folder", folder)
                 found[kind, files].append(in_a_process(__file__, *asked))
                 print(run, kind, files, found[kind, files][-1], flush=True)
+    seconds = {case: [result["seconds"] for result in results] for case, results in found.items()}
     for (kind, files), results in found.items():
-        seconds = spread([result["seconds"] for result in results])
-        medians = [np.median([result["seconds"] for result in found[kind, count]]) for count in counts]
+        medians = [np.median(seconds[kind, count]) for count in counts]
         exponent = np.polyfit(np.log(counts), np.log(medians), 1)[0] if len(counts) > 1 else float("nan")
         rows.append(
             {
                 "from": kind,
                 "files": files,
-                **{f"seconds, {what}": float(value) for what, value in seconds.items()},
-                "files a second": float(files / seconds["median"]),
-                "memory at most, MB": float(max(result["peak"] for result in results)),
-                "exponent": float(exponent),
+                **spread("seconds", seconds[kind, files]),
+                "files a second": files / np.median(seconds[kind, files]),
+                "memory at most, MB": max(result["peak"] for result in results),
+                "exponent": exponent,
                 "runs": runs,
             }
         )
-    keep("scale_growth", rows)
+    write_table("scale_growth.csv", rows)
 
 
 def main() -> None:
@@ -193,7 +171,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     if options.work == "one":
-        print(json.dumps(one_of_several(options.images, options.folder)))
+        one_of_several(options.images, options.folder)
     elif options.work == "here":
         print(json.dumps(extract_here(options.kind, options.files[0], options.folder)))
     elif options.work == "growth":

@@ -12,7 +12,7 @@ import argparse
 import itertools
 
 import numpy as np
-from transfer_grid import add_rows, runs_done
+from storing import add_rows, runs_done
 
 from course_utils.evaluation import INIT_STRATEGIES, train_from
 from course_utils.settings import Settings

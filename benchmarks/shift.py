@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 
 import torch
+from storing import add_rows, runs_done
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
-from transfer_grid import add_rows, runs_done
 
 from course_utils.data import FolderOfClasses, backbone_transform, backbone_weights, load_splits
 from course_utils.evaluation import (

@@ -30,6 +30,8 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from soak_downloads import run_pairs
+from storing import RESULTS, add_rows
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -40,7 +42,6 @@ from course_utils.settings import Settings, set_seed
 from course_utils.training import fit
 from course_utils.training import loop as training
 
-RESULTS = Path(__file__).parent / "results" / "soak.csv"
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 SETTINGS = Settings(epochs=6, batch_size=8, lr=0.05, device="cpu")
 KINDS = ("frozen", "thawed")
@@ -223,8 +224,6 @@ def spoil_pictures(count: int) -> dict:
 
 def download_in_pairs(count: int) -> dict:
     """Let two processes fetch the same file at once, so many times."""
-    from soak_downloads import run_pairs  # beside this file
-
     started = time.perf_counter()
     return row("two processes that download the same file", count, run_pairs(count, "course"), started)
 
@@ -237,12 +236,9 @@ def row(fault: str, tried: int, lost: int, started: float) -> dict:
 
 def store(rows: list[dict], path: Path, command: str) -> None:
     """Put rows into a table of results, in place of older ones of the same name."""
-    from transfer_grid import add_rows  # beside this file
-
     table = pd.DataFrame(rows)
     if path.exists():
-        old = pd.read_csv(path, comment="#")
-        table = pd.concat([old[~old.fault.isin(table.fault)], table])
+        table = pd.concat([pd.read_csv(path, comment="#"), table]).drop_duplicates("fault", keep="last")
         path.unlink()
     add_rows(path, table.to_dict("records"), command)
 
@@ -252,7 +248,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--pairs", type=int, default=50)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--output", type=Path, default=RESULTS / "soak.csv")
     options = parser.parse_args()
     torch.set_num_threads(1)  # threads do not survive a fork
     works = {kill_trainings: options.kills, spoil_pictures: options.images, download_in_pairs: options.pairs}

@@ -14,10 +14,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from storing import add_rows
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models.feature_extraction import create_feature_extractor
-from transfer_grid import add_rows
 
 from course_utils.data import backbone_weights, build_backbone, load_splits
 from course_utils.models import load_backbone

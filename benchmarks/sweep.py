@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
-from transfer_grid import RESULTS, add_rows  # beside this file
+from storing import RESULTS, add_rows
 
 from course_utils.teaching import sweep
 

@@ -13,7 +13,7 @@ by the seed, as many of each class.
 import argparse
 
 import pandas as pd
-from transfer_grid import RESULTS, add_rows
+from storing import RESULTS, add_rows
 
 from course_utils.evaluation import Evaluation, evaluate
 from course_utils.models import freeze

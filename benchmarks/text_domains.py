@@ -9,7 +9,7 @@ and with the learning rate of the comparison, and evaluated on the test texts of
 
 import argparse
 
-from transfer_grid import add_rows
+from storing import add_rows
 
 from course_utils.evaluation import evaluate
 from course_utils.settings import Settings, set_seed
@@ -29,6 +29,7 @@ COMMAND = "python benchmarks/text_domains.py"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options = parser.parse_args()
     (frozen,) = (strategy for strategy in INIT_STRATEGIES if strategy.name == "frozen")
     table = read_rated_sentences()
     test = table[table.split == "test"]
@@ -36,7 +37,7 @@ def main() -> None:
         accuracy = float(one_rater_accuracy(own.ratings).mean())
         rows = [{"trained_on": "one rater", "tested_on": domain, "seed": 0, "accuracy": accuracy}]
         add_rows("text_domains.csv", rows, COMMAND)
-    for seed in parser.parse_args().seeds:
+    for seed in options.seeds:
         settings = Settings(images_per_class=300, seed=seed, lr=frozen.lr, epochs=10)
         tokenizer = load_tokenizer(settings)
         splits = {domain: load_sentiment(settings, tokenizer, domain) for domain in DOMAINS}

@@ -10,7 +10,7 @@ the work can be stopped at any time. All sides get the same architecture, texts 
 import argparse
 import itertools
 
-from transfer_grid import add_rows, runs_done
+from storing import add_rows, right_or_wrong, runs_done
 
 from course_utils.settings import Settings
 from course_utils.text import DOMAINS, INIT_STRATEGIES, train_text_from
@@ -34,9 +34,9 @@ def main() -> None:
         settings = Settings(images_per_class=count, seed=seed)
         run, result = train_text_from(strategy, settings, options.steps, domain)
         row = {name: value for name, value in run._asdict().items() if name not in ("history", "seconds")}
-        right = "".join("01"[answer] for answer in (result.predictions == result.labels).tolist())
-        add_rows("text_grid.csv", [{"asked": asked, "steps": options.steps, **row, "right": right}], command)
         print(*row.values(), flush=True)
+        row = {"asked": asked, "steps": options.steps, **row, "right": right_or_wrong(result)}
+        add_rows("text_grid.csv", [row], command)
 
 
 if __name__ == "__main__":

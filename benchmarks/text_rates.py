@@ -10,8 +10,7 @@ table, `results/text_rates.csv`, which every run adds to. No test text is used.
 import argparse
 import math
 
-import pandas as pd
-from transfer_grid import add_rows
+from storing import add_rows
 
 from course_utils.settings import Settings, set_seed
 from course_utils.text import DOMAINS, INIT_STRATEGIES, load_sentiment, load_tokenizer
@@ -36,7 +35,6 @@ def main() -> None:
     base = Settings(images_per_class=2 * options.texts_per_class, val_fraction=0.5, seed=SEED)
     splits = load_sentiment(base, load_tokenizer(base), options.domain)
     epochs = math.ceil(options.steps / math.ceil(len(splits.train) / base.batch_size))
-    rows = []
     for strategy in INIT_STRATEGIES:
         for decay in DECAYS[strategy.name]:
             for lr in RATES[strategy.name]:
@@ -46,9 +44,9 @@ def main() -> None:
                 model = strategy.build(settings, len(splits.classes))
                 best = fit(model, splits.train, splits.val, settings).best
                 row = {"domain": options.domain, "start": strategy.name, "lr": lr, "layer_lr_decay": decay}
-                rows.append({**row, "val_loss": best.val_loss, "val_accuracy": best.val_accuracy})
-                add_rows("text_rates.csv", rows[-1:], COMMAND)
-    print(pd.DataFrame(rows).round(4).to_string(index=False))
+                row |= {"val_loss": best.val_loss, "val_accuracy": best.val_accuracy}
+                add_rows("text_rates.csv", [row], COMMAND)
+                print(*row.values(), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,47 +8,14 @@ network, images and steps. Each file begins with its date, machine and command, 
 """
 
 import argparse
-import datetime
 import itertools
-import os
-import platform
-from pathlib import Path
 
-import pandas as pd
-import torch
+from storing import add_rows, runs_done
 
 from course_utils.evaluation import INIT_STRATEGIES, Run, train_from
 from course_utils.settings import Settings
 
-RESULTS = Path(__file__).parent / "results"
 COUNTS = {"clipart": (5, 20, None), "fashion_mnist_sample": (5, 20, 100, None)}
-
-
-def add_rows(name: str, rows: list[dict], command: str) -> None:
-    """Append rows to a table of results, which begins with its date, machine and command."""
-    path = RESULTS / name
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        about = [f"made: {datetime.date.today()}", f"machine: {this_machine()}", f"command: {command}"]
-        path.write_text("".join(f"# {line}\n" for line in about) + ",".join(rows[0]) + "\n")
-    pd.DataFrame(rows).round(4).to_csv(path, mode="a", header=False, index=False)
-
-
-def runs_done(name: str, *columns: str) -> set[tuple]:
-    """Return the runs that a table of results has, each by the values of these columns."""
-    if not (RESULTS / name).exists():
-        return set()
-    table = pd.read_csv(RESULTS / name, comment="#", dtype={"asked": str})
-    return set(table[list(columns)].itertuples(index=False, name=None))
-
-
-def this_machine() -> str:
-    """Return the machine's cores, processor and system, and the version of torch."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    processor = names[0] if names else platform.processor()
-    return f"{os.cpu_count()} cores, {processor}, {platform.system()}, torch {torch.__version__}"
 
 
 def epochs_of(run: Run) -> list[dict]:

@@ -31,9 +31,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from storing import RESULTS, add_rows, runs_done
 from torch import nn
 from torch.utils.data import TensorDataset
-from transfer_grid import RESULTS, add_rows, runs_done
 
 from course_utils.data import backbone_weights, groups_of, load_splits
 from course_utils.evaluation import InitStrategy, log_me, train_from

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from storing import add_rows
 from torch.utils.data import Subset
-from transfer_grid import add_rows
 
 from course_utils.data import backbone_weights, load_splits
 from course_utils.evaluation import accuracy_interval, evaluate, mean_interval

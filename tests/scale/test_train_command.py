@@ -236,6 +236,16 @@ def test_launchers_give_what_one_process_gives(pets, tmp_path, launcher):
     assert two["test"] == one["test"]
 
 
+@pytest.mark.kernels
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_benchmark_starts_one_process_and_two(processes, monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY_FOLDER / "benchmarks")
+    from alternating import in_a_process
+
+    asked = [str(REPOSITORY_FOLDER / "benchmarks" / "scale.py"), "one", "--images", "8"]
+    assert in_a_process(*asked, threads=1, processes=processes)["processes"] == processes
+
+
 def a_fault_on_the_last(folder):
     (folder / os.environ["RANK"]).touch()
     if os.environ["RANK"] == "1":
