@@ -126,11 +126,10 @@ def test_there_is_no_other_mention_of_an_address():
         *("jane/..", "jane/.", "jane/tl.git", "jane/tl.GIT", f"{40 * 'a'}/b", f"a/{101 * 'b'}"),
     ],
 )
-def test_what_cannot_be_an_address_is_refused_and_changes_nothing(tmp_path, assert_says_four_things, name):
+def test_what_cannot_be_an_address_is_refused_and_changes_nothing(tmp_path, name):
     (tmp_path / "README.md").write_text("<!-- address -->\n<!-- /address -->")
-    with pytest.raises(ConfigError, match="name of a repository") as caught:
+    with pytest.raises(ConfigError, match="name of a repository"):
         set_repository(name, tmp_path)
-    assert_says_four_things(caught.value)
     assert (tmp_path / "README.md").read_text() == "<!-- address -->\n<!-- /address -->"
 
 

@@ -92,12 +92,11 @@ def test_full_profile_brings_images_and_weights_to_where_they_are_found(
     assert [row.state for row in fetch_images(Settings(profile="full"))] == ["sound"]
 
 
-def test_bundle_replaces_an_earlier_one_and_no_other_file(tmp_path, wheels, assert_says_four_things):
+def test_bundle_replaces_an_earlier_one_and_no_other_file(tmp_path, wheels):
     (tmp_path / "thesis.zip").write_text("mine")
     for name in ("thesis.zip", "."):
-        with pytest.raises(DataError, match="overwrite") as caught:
+        with pytest.raises(DataError, match="overwrite"):
             bundle("quick", tmp_path / name, wheels)
-        assert_says_four_things(caught.value)
     assert (tmp_path / "thesis.zip").read_text() == "mine"
     with pytest.raises(ConfigError, match="profile"):
         bundle("quik", tmp_path / "course.zip", wheels)
@@ -105,13 +104,12 @@ def test_bundle_replaces_an_earlier_one_and_no_other_file(tmp_path, wheels, asse
     assert SUMS in bundle("quick", tmp_path / "course.zip", wheels)
 
 
-def test_bundle_that_cannot_be_written_leaves_the_old_one(small_disk, tmp_path, assert_says_four_things):
+def test_bundle_that_cannot_be_written_leaves_the_old_one(small_disk, tmp_path):
     disk = small_disk(2**20)
     old = write_zip(disk / "course.zip").read_bytes()
     (tmp_path / "large.whl").write_bytes(bytes(2**20))
-    with pytest.raises(DataError, match="No space left") as caught:
+    with pytest.raises(DataError, match="No space left"):
         bundle("quick", disk / "course.zip", tmp_path)
-    assert_says_four_things(caught.value)
     assert contents_of(disk) == {"course.zip": old}
 
 
@@ -190,9 +188,7 @@ def _named(name):
         (_named("data//tmp/escaped.txt"), "data//tmp/escaped.txt, or it would leave its folder"),
     ],
 )
-def test_bundle_that_is_not_sound_is_refused_before_anything_is_written(
-    tmp_path, assert_says_four_things, make, expected
-):
+def test_bundle_that_is_not_sound_is_refused_before_anything_is_written(tmp_path, make, expected):
     source, room = tmp_path / "in" / "course.zip", tmp_path / "class" / "room"
     source.parent.mkdir()
     room.mkdir(parents=True)
@@ -201,7 +197,6 @@ def test_bundle_that_is_not_sound_is_refused_before_anything_is_written(
     with pytest.raises(DataError, match="Nothing was put in place") as caught:
         put_in_place(source, room)
     assert expected in str(caught.value)
-    assert_says_four_things(caught.value)
     assert contents_of(tmp_path) == before and not list(room.iterdir())
 
 
@@ -216,26 +211,22 @@ def test_bundle_that_is_not_sound_is_refused_before_anything_is_written(
     ],
     ids=["other file", "folder", "dangling link", "link to a folder", "file above"],
 )
-def test_what_stands_in_the_way_is_named_and_left_alone(tmp_path, assert_says_four_things, name, put):
+def test_what_stands_in_the_way_is_named_and_left_alone(tmp_path, name, put):
     room, elsewhere = tmp_path / "class", tmp_path / "elsewhere"
     for folder in (room / "data" / "b", elsewhere):
         folder.mkdir(parents=True)
     put(room / name, elsewhere)
     before = contents_of(room)
-    with pytest.raises(DataError, match=f"another file is {name}") as caught:
+    with pytest.raises(DataError, match=f"another file is {name}"):
         put_in_place(write_zip(tmp_path / "a.zip", {name: b"first\n", "data/z.txt": b""}), room)
-    assert_says_four_things(caught.value)
     assert contents_of(room) == before and not list(elsewhere.iterdir())
 
 
-def test_disk_that_is_full_is_reported_before_anything_is_written(
-    tmp_path, monkeypatch, assert_says_four_things
-):
+def test_disk_that_is_full_is_reported_before_anything_is_written(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(100, 50, 50)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(DataError, match="5,006 bytes of free space") as caught:
+    with pytest.raises(DataError, match="5,006 bytes of free space"):
         put_in_place(write_zip(tmp_path / "a.zip"), tmp_path / "class")
-    assert_says_four_things(caught.value)
     assert not (tmp_path / "class").exists()
 
 

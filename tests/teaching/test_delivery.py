@@ -152,14 +152,13 @@ def test_level_of_an_answer_that_has_changed_is_not_used(course):
 
 
 @pytest.mark.parametrize("level", ["4", "-1", "1.5", "two", "²", "nan", "1e0", "9" * 400])
-def test_level_that_is_none_is_an_error_and_changes_nothing(course, assert_says_four_things, level):
+def test_level_that_is_none_is_an_error_and_changes_nothing(course, level):
     course.hand_in(moodle_class())
     course.grade()
     before = {path: path.read_bytes() for path in course.out.rglob("*") if path.is_file()}
     marked = course.mark({"1001": (level, ""), "1002": ("1", "")}, to=course.folder / "mine.csv")
-    with pytest.raises(ConfigError, match="A level is not valid") as caught:
+    with pytest.raises(ConfigError, match="A level is not valid"):
         course.grade(marked)
-    assert_says_four_things(caught.value)
     assert {path: path.read_bytes() for path in course.out.rglob("*") if path.is_file()} == before
 
 

@@ -168,12 +168,9 @@ def test_class_of_a_grader_that_was_killed_is_removed_by_the_next_and_one_in_use
         (lambda path: zipped(path, [(f"{n}.ipynb", "") for n in range(31)]), "31 files"),
     ],
 )
-def test_zip_file_that_cannot_be_read_is_an_error(
-    tmp_path, monkeypatch, assert_says_four_things, make, words
-):
+def test_zip_file_that_cannot_be_read_is_an_error(tmp_path, monkeypatch, make, words):
     monkeypatch.setattr(exports, "CLASS_FILES", 30)
     make(tmp_path / "class.zip")
     with pytest.raises(ConfigError) as caught, class_folder(tmp_path / "class.zip"):
         pass
-    assert_says_four_things(caught.value)
     assert words in caught.value.found

@@ -158,31 +158,28 @@ def test_what_means_something_to_gift_is_escaped(written):
         ),
     ],
 )
-def test_what_is_no_quiz_is_refused_with_its_line(text, place, found, written, assert_says_four_things):
+def test_what_is_no_quiz_is_refused_with_its_line(text, place, found, written):
     path = written(text)
     with pytest.raises(ConfigError, match="cannot be read") as caught:
         read_quiz(path)
-    assert_says_four_things(caught.value)
     assert str(path) in caught.value.where and place in caught.value.where
     assert found in caught.value.found
 
 
-def test_what_is_no_text_is_refused(tmp_path, assert_says_four_things):
+def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "quiz.md").write_bytes(b"Quiz title: \xff")
     for path in (tmp_path / "quiz.md", tmp_path / "none.md"):
-        with pytest.raises(ConfigError, match="cannot be read") as caught:
+        with pytest.raises(ConfigError, match="cannot be read"):
             read_quiz(path)
-        assert_says_four_things(caught.value)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
         write_quizzes(tmp_path / "out", tmp_path / "empty")
 
 
-def test_without_text2qti_it_says_how_to_get_it(monkeypatch, assert_says_four_things):
+def test_without_text2qti_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "text2qti.config", None)
     with pytest.raises(ConfigError, match="not installed") as caught:
         read_quiz(TEXTS[0])
-    assert_says_four_things(caught.value)
     assert "requirements.txt" in caught.value.do
 
 

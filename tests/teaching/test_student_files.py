@@ -97,14 +97,13 @@ def test_what_is_not_committed_is_left_out_and_reported(tmp_path, monkeypatch, c
     assert capsys.readouterr().err == "Not committed, so taken as it was before: README.md\n"
 
 
-def test_folder_without_git_is_refused(tmp_path, monkeypatch, assert_says_four_things):
+def test_folder_without_git_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(student_files, "REPOSITORY_FOLDER", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     for path in (os.environ["PATH"], ""):
         monkeypatch.setenv("PATH", path)
-        with pytest.raises(ConfigError, match="git") as caught:
+        with pytest.raises(ConfigError, match="git"):
             write_student_files(tmp_path)
-        assert_says_four_things(caught.value)
 
 
 @pytest.fixture(scope="module")
@@ -173,12 +172,11 @@ def test_a_lesson_runs_in_the_students_repository(repository, tmp_path):
     assert git(["status", "--porcelain"], repository).stdout == ""
 
 
-def test_students_repository_is_refused_where_something_is(tmp_path, assert_says_four_things):
+def test_students_repository_is_refused_where_something_is(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     for place in (tmp_path, tmp_path / "thesis.txt"):
-        with pytest.raises(ConfigError, match="cannot be made there") as caught:
+        with pytest.raises(ConfigError, match="cannot be made there"):
             students_repository("jane/course", place)
-        assert_says_four_things(caught.value)
     with pytest.raises(ConfigError, match="name of a repository"):
         students_repository("jane/..", tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

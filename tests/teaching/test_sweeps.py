@@ -154,30 +154,26 @@ def test_sweep_on_a_cluster_and_again_when_the_notebook_has_changed(cluster, tmp
     assert again[0]["source"] != first[0]["source"]
 
 
-def test_workers_with_several_threads_or_without_the_files_are_refused(
-    cluster, tmp_path, monkeypatch, assert_says_four_things
-):
+def test_workers_with_several_threads_or_without_the_files_are_refused(cluster, tmp_path, monkeypatch):
     asked = (1, cluster.scheduler_address, tmp_path / "not there", tmp_path)
-    with pytest.raises(ConfigError, match="not there") as caught, sweeps._connected(*asked):
+    with pytest.raises(ConfigError, match="not there"), sweeps._connected(*asked):
         pass
-    assert_says_four_things(caught.value)
     monkeypatch.setattr("distributed.Client.nthreads", lambda self: {"tcp://x": 8})
     with pytest.raises(ConfigError, match="8 threads"), sweeps._connected(*asked):
         pass
 
 
 @pytest.mark.parametrize("scheduler", ["tcp://127.0.0.1:1", "nonsense://x", "tcp://no port"])
-def test_scheduler_that_is_none_is_reported(tmp_path, monkeypatch, assert_says_four_things, scheduler):
+def test_scheduler_that_is_none_is_reported(tmp_path, monkeypatch, scheduler):
     monkeypatch.setattr(sweeps, "CONNECT", 1)
     notebook = write_notebook(tmp_path / "lessons" / "01_small.ipynb")
     grid = write_grid(tmp_path / "grid.yaml", "seed: [0]")
-    with pytest.raises(ConfigError, match="scheduler") as caught:
+    with pytest.raises(ConfigError, match="scheduler"):
         sweep(notebook, grid, tmp_path / "out", scheduler=scheduler)
-    assert_says_four_things(caught.value)
 
 
 @pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.9\r\n", b"HTTP/1.0 400 Bad Request\r\n\r\n"])
-def test_port_of_another_program_is_reported(monkeypatch, tmp_path, assert_says_four_things, greeting):
+def test_port_of_another_program_is_reported(monkeypatch, tmp_path, greeting):
     """Without an answer `Client` waits for ever; of another program's greeting it makes exabytes."""
     monkeypatch.setattr(sweeps, "CONNECT", 1)
 
@@ -190,11 +186,10 @@ def test_port_of_another_program_is_reported(monkeypatch, tmp_path, assert_says_
         callers, address = [], f"tcp://127.0.0.1:{server.getsockname()[1]}"
         threading.Thread(target=answer, daemon=True).start()
         with (
-            pytest.raises(ConfigError, match="another program") as caught,
+            pytest.raises(ConfigError, match="another program"),
             sweeps._connected(1, address, tmp_path, tmp_path),
         ):
             pass
-    assert_says_four_things(caught.value)
 
 
 def test_run_that_kills_its_workers_is_given_up_and_the_others_are_not(tmp_path, no_plots):
@@ -235,17 +230,14 @@ def test_ctrl_c_leaves_what_is_finished(tmp_path, no_plots, capsys):
         ({"notebook": "grid.yaml"}, "a notebook"),
     ],
 )
-def test_what_cannot_be_done_is_reported_before_anything_runs(
-    tmp_path, monkeypatch, assert_says_four_things, arguments, words
-):
+def test_what_cannot_be_done_is_reported_before_anything_runs(tmp_path, monkeypatch, arguments, words):
     write_notebook(tmp_path / "lessons" / "01_small.ipynb")
     write_grid(tmp_path / "grid.yaml", "seed: [0]")
     monkeypatch.chdir(tmp_path)
     before = times_of(tmp_path)
     asked = {"notebook": "lessons/01_small.ipynb", "grid": "grid.yaml", "output": "out", **arguments}
-    with pytest.raises(ConfigError, match=words) as error:
+    with pytest.raises(ConfigError, match=words):
         sweep(**asked)
-    assert_says_four_things(error.value)
     assert times_of(tmp_path) == before
 
 
