@@ -6,6 +6,7 @@ by the preprocessors of `nbgrader generate_assignment`.
 
 import copy
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
@@ -68,20 +69,25 @@ def students_version(solution: NotebookNode) -> NotebookNode:
     return notebook
 
 
+def nbgrader_of(cell: NotebookNode) -> Mapping:
+    """Return nbgrader's metadata of a cell; empty if it has none."""
+    return cell.metadata.get("nbgrader", {})
+
+
+def is_test(cell: NotebookNode) -> bool:
+    """Return whether a cell has points, and is no answer."""
+    return bool(nbgrader_of(cell).get("grade") and not nbgrader_of(cell).get("solution"))
+
+
 def graded_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """Return the test cells, which have points, in order."""
-    return [cell for cell in notebook.cells if _kinds(cell) == (True, False)]
+    """Return the test cells, in order."""
+    return [cell for cell in notebook.cells if is_test(cell)]
 
 
 def human_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
     """Return the answers that a person marks, with their place in the notebook."""
-    return [(place, cell) for place, cell in enumerate(notebook.cells) if _kinds(cell) == (True, True)]
-
-
-def _kinds(cell: NotebookNode) -> tuple[bool, bool]:
-    """Return whether a cell has points, and whether it is an answer."""
-    kinds = cell.metadata.get("nbgrader", {})
-    return bool(kinds.get("grade")), bool(kinds.get("solution"))
+    cells = enumerate(notebook.cells)
+    return [(place, cell) for place, cell in cells if nbgrader_of(cell).get("grade") and not is_test(cell)]
 
 
 def title_above(notebook: NotebookNode, place: int) -> str:

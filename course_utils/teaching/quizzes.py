@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_utils.data import check_new, make_folder
+from course_utils.data import check_new
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.lessons import write_file
@@ -39,7 +39,6 @@ def write_quizzes(output: Path, source: Path = QUIZZES_FOLDER) -> list[Path]:
         raise _not_a_quiz(source, "a folder with texts of quizzes: NAME.md", "none")
     for path in files:
         check_new(path, ConfigError, another="folder")
-    make_folder(output, ConfigError)
     for path, content in files.items():
         write_file(path, content, ConfigError)
     return list(files)

@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell
 
 from course_utils.errors import ConfigError
 from course_utils.settings import unknown_name
-from course_utils.teaching.exercises import TEXT_STUB, graded_cells
+from course_utils.teaching.exercises import TEXT_STUB, graded_cells, nbgrader_of
 
 NOTEBOOK_CELLS = 2_000
 FURTHER_TESTS = "# (further tests, which are not shown)"
@@ -38,11 +38,6 @@ class PlacedCells:
     # Answers without nbgrader's metadata, found by their cell id, or only by the cells around them.
     by_id: int = 0
     by_place: int = 0
-
-
-def nbgrader_of(cell: NotebookNode) -> Mapping:
-    """Return nbgrader's metadata of a cell of a solution; empty if it has none."""
-    return cell.metadata.get("nbgrader", {})
 
 
 def read_solutions(folder: Path) -> dict[str, NotebookNode]:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 
 from nbformat import NotebookNode
 
-from course_utils.teaching.exercises import title_above
-from course_utils.teaching.grading.answers import nbgrader_of, split_hidden
+from course_utils.teaching.exercises import is_test, nbgrader_of, title_above
+from course_utils.teaching.grading.answers import split_hidden
 from course_utils.teaching.grading.results import Graded
 
 # Characters of one output, of one picture and of all that is shown.
@@ -126,7 +126,7 @@ def exercises_of(notebook: NotebookNode) -> dict[str, tuple[str, str]]:
     """
     hidden, exercises, hints = _Hidden(notebook.cells), {}, []
     for place, cell in enumerate(notebook.cells):
-        if not _is_test(cell):
+        if not is_test(cell):
             if nbgrader_of(cell).get("locked"):
                 shown = "".join(_joined(one.get("text", "")) for one in cell.get("outputs", []))
                 hints += [line[2:] for line in shown.splitlines() if line.startswith(HINT)]
@@ -155,7 +155,7 @@ def first_error_of_answers(notebook: NotebookNode) -> str:
     """
     hidden = _Hidden(notebook.cells)
     for number, cell in enumerate(notebook.cells, 1):
-        if not _is_test(cell) and (error := first_error(cell)):
+        if not is_test(cell) and (error := first_error(cell)):
             return f"error in cell {number}: {' '.join(_plain(error, hidden).split())[:150]}"
     return ""
 
@@ -164,7 +164,7 @@ class _Hidden:
     """The lines of hidden tests that a notebook was run with, and what stands on the page instead."""
 
     def __init__(self, cells: Iterable[Mapping]):
-        split = [split_hidden(cell.source) for cell in cells if _is_test(cell)]
+        split = [split_hidden(cell.source) for cell in cells if is_test(cell)]
         seen = {line.strip() for shown, _ in split for line in shown.splitlines()}
         lines = {line.strip() for _, lines in split for line in lines} - seen
         # As they are, and as Python and JSON write them inside quotes: In[-1] shows a cell on one line.
@@ -184,8 +184,8 @@ def _cell(cell: NotebookNode, number: int, hidden: _Hidden) -> str:
         own = "<small>your answer</small>" if nbgrader_of(cell).get("solution") else ""
         return f"{own}<div{' class=own' if own else ''}>{_markdown(cell.source)}</div>"
     outputs = cell.get("outputs", [])
-    source = split_hidden(cell.source)[0] if _is_test(cell) else cell.source
-    shown = "".join(_output(output, hidden, of_test=_is_test(cell)) for output in outputs)
+    source = split_hidden(cell.source)[0] if is_test(cell) else cell.source
+    shown = "".join(_output(output, hidden, of_test=is_test(cell)) for output in outputs)
     return f"<small>cell {number}</small><pre><code>{_text(source)}</code></pre>{shown}"
 
 
@@ -222,10 +222,6 @@ def _markdown(source: str) -> str:
         return bleach.clean(made, TAGS, {"a": ["href"]}, protocols=["http", "https", "mailto"], strip=True)
     except Exception:  # nested without end, for example
         return f"<pre>{_text(source)}</pre>"
-
-
-def _is_test(cell: Mapping) -> bool:
-    return bool(nbgrader_of(cell).get("grade") and not nbgrader_of(cell).get("solution"))
 
 
 def _joined(text: object, between: str = "") -> str:

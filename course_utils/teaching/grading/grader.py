@@ -15,12 +15,7 @@ from nbformat import NotebookNode
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import SOLUTIONS_FOLDER, marks
-from course_utils.teaching.grading.answers import (
-    PlacedCells,
-    fill_in,
-    find_lessons,
-    read_solutions,
-)
+from course_utils.teaching.grading.answers import PlacedCells, fill_in, find_lessons, read_solutions
 from course_utils.teaching.grading.engines import find_isolation
 from course_utils.teaching.grading.exports import class_folder
 from course_utils.teaching.grading.feedback import exercises_of, feedback_page, first_error_of_answers

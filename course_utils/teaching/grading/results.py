@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nbformat import NotebookNode
+from pydantic import TypeAdapter
 
 from course_utils.errors import ConfigError
 from course_utils.teaching.grading.engines import Isolation
@@ -152,17 +153,10 @@ def read_results(output: Path) -> list[Graded]:
     marks = output / MARKS
     try:
         read = json.loads((output / PROGRESS).read_text(encoding="utf-8"))
-        rows = [Graded(**row) for row in read["rows"]]
-        for row in rows:
-            row.points = {name: (got, of) for name, (got, of) in row.points.items()}
-            row.exercises = {name: (title, hint) for name, (title, hint) in row.exercises.items()}
-            row.questions = {name: Question(**one) for name, one in row.questions.items()}
-            row.roster = tuple(row.roster) if row.roster else None
+        rows = TypeAdapter(list[Graded]).validate_python(read["rows"])
         # Whoever is ended between the two files leaves the marks as they were.
-        if not marks.exists() or digest(marks.read_bytes()) in (
-            digest(marks_table(rows)),
-            read.get("before"),
-        ):
+        known = digest(marks_table(rows)), read.get("before")
+        if not marks.exists() or digest(marks.read_bytes()) in known:
             return rows
         found, problem = "marks that were changed after they were written", None
     except FileNotFoundError as error:
@@ -170,7 +164,8 @@ def read_results(output: Path) -> list[Graded]:
             return []
         found, problem = f"marks that have no {PROGRESS} beside them", error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        found, problem = f"a {PROGRESS} that cannot be read: {type(error).__name__}: {error}", error
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        found, problem = f"a {PROGRESS} that cannot be read: {told}", error
     raise ConfigError(
         "The marks cannot be written there.",
         where=output,
