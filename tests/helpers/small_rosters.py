@@ -37,3 +37,9 @@ def gradebook(path, *assignments, **how):
 
 def table(content):
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+
+
+def rows_by(column, path):
+    """Return the rows of a table with a header, by what they have in a column."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return {row[column]: row for row in csv.DictReader(file)}

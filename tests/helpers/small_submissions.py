@@ -4,14 +4,15 @@ import copy
 import hashlib
 import json
 import textwrap
+import zipfile
 
 import nbformat
 import psutil
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from small_notebooks import KERNEL
 
 from course_utils.teaching.grading.answers import fill_in, place_cells, read_cells
 
-KERNEL = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
 RIGHT = ("answer = 42", "def double(x):\n    return 2 * x")
 STUB = "# YOUR CODE HERE"
 TITLE = "Question 5 – Is it honest?"
@@ -314,6 +315,15 @@ def write_submission(folder, student, notebook, name="01_small.ipynb"):
     (folder / student).mkdir(parents=True, exist_ok=True)
     text = notebook if isinstance(notebook, str) else json.dumps(notebook)
     (folder / student / name).write_text(text, encoding="utf-8")
+
+
+def zipped(path, members, method=zipfile.ZIP_DEFLATED):
+    """Write a zip file of these contents, by their names; return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
 
 
 def write_solution(folder, solution=None, name="01_small.ipynb"):

@@ -2,10 +2,10 @@
 
 import re
 import shutil
-import subprocess
 
 import nbformat
 import pytest
+from local_remote import git
 
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
@@ -100,12 +100,7 @@ def test_what_cannot_be_a_tag_is_refused_and_changes_nothing(tmp_path, refused, 
 
 
 def test_there_is_no_other_mention_of_an_address():
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=REPOSITORY_FOLDER,
-        capture_output=True,
-        text=True,
-    )
+    listed = git(["ls-files", "-co", "--exclude-standard"], REPOSITORY_FOLDER, check=False)
     if listed.returncode:
         pytest.skip("there is no git here to list the files with")
     allowed = {"course_utils/teaching/address.py", "tests/teaching/test_address.py"}

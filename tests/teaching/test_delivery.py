@@ -1,16 +1,14 @@
 """What a teacher gets: files that Moodle and Canvas take, and marks that a person gives; nothing is lost."""
 
 import copy
-import csv
-import io
 import json
 import re
 import zipfile
 
 import pytest
 from nbformat.v4 import new_output
-from small_rosters import gradebook, table, worksheet
-from small_submissions import RIGHT, TITLE, asking_solution, handed_in, write_solution
+from small_rosters import gradebook, rows_by, table, worksheet, write
+from small_submissions import RIGHT, TITLE, asking_solution, handed_in, write_solution, zipped
 
 from course_utils.__main__ import main
 from course_utils.errors import ConfigError
@@ -31,9 +29,7 @@ class Class:
         write_solution(folder / "solutions", asking_solution())
 
     def hand_in(self, members):
-        with zipfile.ZipFile(self.folder / "class.zip", "w") as archive:
-            for name, content in members.items():
-                archive.writestr(name, content)
+        zipped(self.folder / "class.zip", members)
 
     def grade(self, *marked, platform="csv", roster=None):
         delivery = read_delivery(self.out, platform, roster, marked)
@@ -45,17 +41,19 @@ class Class:
         head, *lines = table((self.out / name).read_bytes())
         for line in lines:
             line[head.index("level")], line[head.index("comment")] = levels.get(line[1], ("", ""))
-        text = io.StringIO(newline="")
-        csv.writer(text, delimiter=";").writerows([head, *lines])
-        path = to or self.out / name
-        path.write_bytes(text.getvalue().encode("utf-8-sig"))
-        return path
+        return write(to or self.out / name, [head, *lines], delimiter=";", bom=True)
 
     def rows(self, name="marks.csv"):
-        return {
-            row["id"]: row
-            for row in csv.DictReader(io.StringIO((self.out / name).read_text("utf-8-sig"), newline=""))
-        }
+        return rows_by("id", self.out / name)
+
+    def grades(self, column="Grade"):
+        """Return what the worksheet for Moodle has in a column."""
+        head, *lines = table((self.out / "marks_moodle.csv").read_bytes())
+        return [line[head.index(column)] for line in lines]
+
+    def command(self, *options):
+        solutions = ["--solutions", str(self.folder / "solutions")]
+        return ["grade", str(self.folder / "class.zip"), "--output", str(self.out), *solutions, *options]
 
 
 @pytest.fixture
@@ -92,12 +90,7 @@ def test_an_unmarked_answer_leaves_a_mark_provisional_and_levels_complete_it(cou
     assert [rows["1001"][name] for name in shown] == ["5", "0", TITLE, "5 to 8", "8", ""]
     assert [rows["1003"][name] for name in shown] == ["", "", "", "", "8", ""]
     assert "4 answers wait for a person" in summary(results)
-    assert [line[4] for line in table((course.out / "marks_moodle.csv").read_bytes())[1:]] == [
-        "",
-        "",
-        "",
-        "5.00",
-    ]
+    assert course.grades() == ["", "", "", "5.00"]
     assert any(text.startswith("no mark yet in marks_moodle.csv: ") for text in told)
 
     waiting = course.rows("to_mark.csv")
@@ -113,8 +106,7 @@ def test_an_unmarked_answer_leaves_a_mark_provisional_and_levels_complete_it(cou
     assert [rows["1001"][name] for name in shown] == ["5", "2", "", "7", "8", "87.5"]
     assert [rows["1004"][name] for name in shown] == ["5", "0", "", "5", "8", "62.5"]
     assert [rows["1009"][name] for name in shown] == ["5", "0", TITLE, "5 to 8", "8", ""]
-    grades = [line[4] for line in table((course.out / "marks_moodle.csv").read_bytes())[1:]]
-    assert grades == ["7", "3", "", "5"]
+    assert course.grades() == ["7", "3", "", "5"]
     page = (course.out / rows["1001"]["feedback"]).read_text("utf-8")
     assert "7 of 8 points" in page and "Näher ran &lt;b&gt;" in page and page.count("<!-- marks -->") == 1
     assert "not marked yet" not in page and "<em>why</em>" in page
@@ -198,9 +190,9 @@ def test_moodle_takes_marks_and_feedback(course):
             {n: ("1", "") for n in ("1001", "1002", "1004", "1009")}, to=course.folder / "m.csv"
         )
         course.grade(marked, platform="moodle", roster=roster)
-        head, *lines = table((course.out / "marks_moodle.csv").read_bytes())
-        assert {"Identifier", "Grade", "Last modified (grade)"} <= set(head)
-        grades = {re.fullmatch(r"Participant (\d+)", line[0])[1]: line[head.index("Grade")] for line in lines}
+        assert course.grades("Last modified (grade)") == ["-"] * 4  # a column without which Moodle takes none
+        people = [re.fullmatch(r"Participant (\d+)", text)[1] for text in course.grades("Identifier")]
+        grades = dict(zip(people, course.grades(), strict=True))
         assert grades == {"1001": "6", "1002": "1", "1003": "", "1004": "6"}
         with zipfile.ZipFile(course.out / "feedback_moodle.zip") as archive:
             found = [as_moodle_reads(name, grades) for name in archive.namelist()]
@@ -244,27 +236,16 @@ def test_canvas_takes_marks_and_feedback(course):
 def test_command_says_what_is_missing_before_anything_runs(course, capsys, monkeypatch):
     monkeypatch.setattr(grader, "run_shut_in", None)
     course.hand_in(moodle_class())
-    command = ["grade", str(course.folder / "class.zip"), "--output", str(course.out)]
-    command += ["--solutions", str(course.folder / "solutions")]
-    assert main([*command, "--format", "moodle"]) == 2
+    assert main(course.command("--format", "moodle")) == 2
     assert "with --roster, the file that they export" in capsys.readouterr().err
-    assert main([*command, "--marked", str(course.folder / "none.csv")]) == 2
+    assert main(course.command("--marked", str(course.folder / "none.csv"))) == 2
     assert not course.out.exists()
 
 
 def test_command_does_all_of_it(course, capsys):
     course.hand_in(moodle_class())
     roster = worksheet(course.folder / "class.csv")
-    command = ["grade", str(course.folder / "class.zip"), "--output", str(course.out)]
-    command += [
-        "--solutions",
-        str(course.folder / "solutions"),
-        "--format",
-        "moodle",
-        "--roster",
-        str(roster),
-    ]
-    assert main(command) == 1  # one has handed in nothing
+    assert main(course.command("--format", "moodle", "--roster", str(roster))) == 1  # one has no notebook
     printed = capsys.readouterr().out
     assert "4 graded, 1 missing" in printed and "Nobody 01_small: it matches nobody in class.csv" in printed
     assert {path.name for path in course.out.iterdir()} == {
@@ -287,8 +268,7 @@ def test_whole_route_from_moodle_and_back(tmp_path, bubblewrap, capsys):
         }
     )
     roster = worksheet(tmp_path / "class.csv", grades=("", "", "", ""), most="8")
-    command = ["grade", str(tmp_path / "class.zip"), "--output", str(course.out), "--engine", "bwrap"]
-    command += ["--solutions", str(tmp_path / "solutions"), "--seconds", "24", "--memory-gb", "1"]
+    command = course.command("--engine", "bwrap", "--seconds", "24", "--memory-gb", "1")
     command += ["--format", "moodle", "--roster", str(roster)]
     assert main(command) == 1
     printed = capsys.readouterr().out
@@ -297,8 +277,7 @@ def test_whole_route_from_moodle_and_back(tmp_path, bubblewrap, capsys):
     marked = course.mark({"1001": ("3", ""), "1002": ("2", "Why not?"), "1004": ("0", "")})
     assert main([*command, "--marked", str(marked)]) == 1
     assert "3 were graded before and are kept" in capsys.readouterr().out
-    head, *lines = table((course.out / "marks_moodle.csv").read_bytes())
-    assert [line[head.index("Grade")] for line in lines] == ["8", "5", "", "3"]
+    assert course.grades() == ["8", "5", "", "3"]
     with zipfile.ZipFile(course.out / "feedback_moodle.zip") as archive:
         page = archive.read("Zoë_1002_assignsubmission_file_/01_small.html").decode()
     assert "5 of 8 points" in page and "answer is a whole number" in page and "Why not?" in page

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError
 
 import nbformat
 import pytest
+from local_remote import git
 
 from course_utils.errors import ConfigError, require_packages
 from course_utils.settings import IMPORTED, REPOSITORY_FOLDER, Settings
@@ -57,10 +58,7 @@ def answers(tmp_path_factory):
     """Take each part away from a copy of the course, all results at once; give what is not fine."""
     copy = tmp_path_factory.mktemp("course")
     files = ["course_utils", "notebooks", "data", "benchmarks/results", "requirements.txt"]
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", *files], cwd=REPOSITORY_FOLDER, capture_output=True, text=True, check=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
+    for name in filter(None, git(["ls-files", "-z", *files], REPOSITORY_FOLDER).stdout.split("\0")):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(REPOSITORY_FOLDER / name, copy / name)
     results = [part for part in PARTS if part.startswith("benchmarks/")]

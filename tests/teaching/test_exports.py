@@ -5,11 +5,10 @@ import stat
 import subprocess
 import sys
 import tempfile
-import warnings
 import zipfile
 
 import pytest
-from small_submissions import RIGHT, handed_in, small_solution
+from small_submissions import RIGHT, handed_in, small_solution, zipped
 
 from course_utils.errors import ConfigError
 from course_utils.teaching.grading import exports
@@ -19,14 +18,6 @@ from course_utils.teaching.grading.workspace import sweep
 
 SOLUTIONS = {"01_small": small_solution()}
 TEXT = json.dumps(handed_in(*RIGHT))
-
-
-def zipped(path, members, method=zipfile.ZIP_DEFLATED):
-    with zipfile.ZipFile(path, "w", method) as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name, content in members:
-            archive.writestr(name, content)
-    return path
 
 
 def found(path):
@@ -56,9 +47,9 @@ CANVAS = {
 
 
 def rows_of(tmp_path, members):
-    inner = zipped(tmp_path / "inner.zip", [("a/01_small.ipynb", TEXT)]).read_bytes()
+    inner = zipped(tmp_path / "inner.zip", {"a/01_small.ipynb": TEXT}).read_bytes()
     members = {name: content or inner for name, content in members.items()}
-    rows = found(zipped(tmp_path / "class.zip", members.items()))
+    rows = found(zipped(tmp_path / "class.zip", members))
     folder = tmp_path / "unpacked" / "class"
     for name, content in members.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -102,15 +93,11 @@ def test_other_names_are_no_export(name):
 def test_nothing_of_a_zip_file_gets_outside_and_nothing_of_it_is_a_link(tmp_path):
     link = zipfile.ZipInfo("eve/02.ipynb")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    members = [
-        *(("../../escaped.ipynb", "x"), ("/etc/absolute.ipynb", "x"), ("C:\\win\\dos.ipynb", "x")),
-        *((link, "/etc/passwd"), ("eve/.hidden/a.ipynb", "x"), ("__MACOSX/eve/._a.ipynb", "x")),
-        *(
-            ("eve/large.ipynb", b" " * 20_000_001),
-            ("eve/data.bin", b"x" * 1000),
-            ("n" * 400 + ".ipynb", TEXT),
-        ),
-    ]
+    members = {
+        **{"../../escaped.ipynb": "x", "/etc/absolute.ipynb": "x", "C:\\win\\dos.ipynb": "x"},
+        **{link: "/etc/passwd", "eve/.hidden/a.ipynb": "x", "__MACOSX/eve/._a.ipynb": "x"},
+        **{"eve/large.ipynb": b" " * 20_000_001, "eve/data.bin": b"x" * 1000, "n" * 400 + ".ipynb": TEXT},
+    }
     path = zipped(tmp_path / "class.zip", members)
     before = sorted(tmp_path.rglob("*"))
     with class_folder(path) as folder:
@@ -157,15 +144,15 @@ def test_class_of_a_grader_that_was_killed_is_removed_by_the_next_and_one_in_use
     "make, words",
     [
         (lambda path: path.write_bytes(b"no zip"), "BadZipFile"),
-        (lambda path: zipped(path, [("a.ipynb", "x")], zipfile.ZIP_LZMA), "uncommon way"),
-        (lambda path: zipped(path, [("a.ipynb", "x"), ("./a.ipynb", "y")]), "FileExistsError"),
+        (lambda path: zipped(path, {"a.ipynb": "x"}, zipfile.ZIP_LZMA), "uncommon way"),
+        (lambda path: zipped(path, {"a.ipynb": "x", "./a.ipynb": "y"}), "FileExistsError"),
         (
             lambda path: path.write_bytes(
-                zipped(path, [("a.ipynb", "12345")], 0).read_bytes().replace(b"12345", b"54321")
+                zipped(path, {"a.ipynb": "12345"}, 0).read_bytes().replace(b"12345", b"54321")
             ),
             "Bad CRC",
         ),
-        (lambda path: zipped(path, [(f"{n}.ipynb", "") for n in range(31)]), "31 files"),
+        (lambda path: zipped(path, {f"{n}.ipynb": "" for n in range(31)}), "31 files"),
     ],
 )
 def test_zip_file_that_cannot_be_read_is_an_error(tmp_path, monkeypatch, make, words):

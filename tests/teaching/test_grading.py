@@ -1,7 +1,6 @@
 """Submissions get the marks that they deserve, whatever else they do, and harm nobody."""
 
 import contextlib
-import csv
 import os
 import shutil
 import socket
@@ -9,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from small_rosters import rows_by
 from small_submissions import (
     RIGHT,
     cheating_answers,
@@ -210,8 +210,7 @@ def test_same_name_twice_is_told(graded):
 
 def test_table_has_a_row_for_each_and_no_formula(graded):
     base, results, _, _ = graded
-    with open(base / "out" / "marks.csv", newline="", encoding="utf-8") as file:
-        rows = {row["student"]: row for row in csv.DictReader(file)}
+    rows = rows_by("student", base / "out" / "marks.csv")
     assert rows.keys() == {name.replace("=edited", "'=edited") for name in results}
     half = rows["half"]
     assert [half[name] for name in (*TESTS, "total", "of", "percent")] == ["2", "0", "2", "5", "40.0"]

@@ -1,7 +1,6 @@
 """nbgrader's own commands take exercises in the course's format, and give the same marks."""
 
 import copy
-import csv
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ import sys
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from small_rosters import rows_by
 
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import EXERCISES_FOLDER, SOLUTIONS_FOLDER
@@ -66,9 +66,8 @@ def prepare(folder):
 
 def marks_of(folder):
     """Return each student's points, and how many there are."""
-    with open(folder / "marks.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {row["student_id"]: (float(row["score"]), float(row["max_score"])) for row in rows}
+    rows = rows_by("student_id", folder / "marks.csv").items()
+    return {student: (float(row["score"]), float(row["max_score"])) for student, row in rows}
 
 
 def member(course, student=None):
@@ -143,6 +142,5 @@ def test_the_course_s_own_command_grades_what_was_collected(shared, bubblewrap, 
     command += ["--lesson", "03", "--output", str(tmp_path / "marks"), "--engine", "bwrap"]
     done = subprocess.run(command, cwd=REPOSITORY_FOLDER, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    with open(tmp_path / "marks" / "marks.csv", newline="") as file:
-        points = {row["student"]: float(row["total"]) for row in csv.DictReader(file)}
-    assert points == {"ada": 6, "ben": 3}
+    rows = rows_by("student", tmp_path / "marks" / "marks.csv")
+    assert {student: float(row["total"]) for student, row in rows.items()} == {"ada": 6, "ben": 3}

@@ -48,12 +48,9 @@ def files_in(folder):
 def test_what_belongs_to_the_course_is_there_and_nothing_for_those_who_teach(course, written):
     parts = ("data", "course_utils", "notebooks", "benchmarks/results", "README.md", "Makefile", "docs/*.md")
     tracked = set(git(["ls-files", *parts], course).stdout.splitlines())
-    kept_back = {
-        f"docs/{name}.md"
-        for name in (
-            *("api", "classroom", "contributing", "exercises", "grading", "index", "instructors", "routes"),
-        )
-    } | {name for name in tracked if name.startswith(("docs/routes/", "docs/quizzes/"))}
+    pages = ("api", "classroom", "contributing", "exercises", "grading", "index", "instructors", "routes")
+    kept_back = {f"docs/{name}.md" for name in pages}
+    kept_back |= {name for name in tracked if name.startswith(("docs/routes/", "docs/quizzes/"))}
     solutions = {name for name in tracked if "/solutions/" in name}
     assert kept_back < tracked and solutions
     names = files_in(written)

@@ -1,7 +1,6 @@
 """Answers come from the student, everything else from the solution."""
 
 import copy
-import io
 import json
 import zipfile
 
@@ -15,9 +14,10 @@ from small_submissions import (
     small_solution,
     write_solution,
     write_submission,
+    zipped,
 )
 
-from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.teaching.exercises import EXERCISES_FOLDER, SOLUTIONS_FOLDER, nbgrader_of
 from course_utils.teaching.grading.answers import (
     UnreadableError,
     fill_in,
@@ -26,8 +26,6 @@ from course_utils.teaching.grading.answers import (
     read_solutions,
 )
 from course_utils.teaching.grading.submissions import find_submissions
-
-EXERCISES = REPOSITORY_FOLDER / "notebooks" / "exercises"
 
 
 def restored(notebook, solution):
@@ -42,9 +40,7 @@ def test_answers_are_the_students_and_tests_the_solutions():
     assert restored(handed_in(*RIGHT), solution) == [set_up, RIGHT[0], first, RIGHT[1], second]
     assert "HIDDEN" in first
     without_answers = handed_in(*RIGHT)
-    without_answers.cells = [
-        cell for cell in without_answers.cells if not cell.metadata.get("nbgrader", {}).get("solution")
-    ]
+    without_answers.cells = [cell for cell in without_answers.cells if not nbgrader_of(cell).get("solution")]
     assert restored(without_answers, solution) == [set_up, "", first, "", second]
 
 
@@ -159,18 +155,18 @@ def test_answer_in_markdown_is_found_where_it_was_written(tmp_path):
 
 @pytest.mark.parametrize("ids", [False, True])
 def test_every_exercise_of_the_course_survives_the_loss_of_its_metadata(tmp_path, ids):
-    solutions = read_solutions(EXERCISES / "solutions")
+    solutions = read_solutions(SOLUTIONS_FOLDER)
     for lesson in solutions:
-        notebook = nbformat.read(EXERCISES / f"{lesson}.ipynb", as_version=4)
-        answers = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+        notebook = nbformat.read(EXERCISES_FOLDER / f"{lesson}.ipynb", as_version=4)
+        answers = [cell for cell in notebook.cells if nbgrader_of(cell).get("solution")]
         for number, cell in enumerate(answers):
             cell.source = f"answer_{number} = 1"
         write_submission(tmp_path, lesson, without(notebook, ids=ids), "mine.ipynb")
     for one in find_submissions(tmp_path, solutions):
         if one.path is not None:
             assert one.lesson == one.student
-            answers = [c for c in one.notebook.cells if c.metadata.get("nbgrader", {}).get("solution")]
-            assert [c.source for c in answers] == [f"answer_{n} = 1" for n in range(len(answers))]
+            answers = [cell.source for cell in one.notebook.cells if nbgrader_of(cell).get("solution")]
+            assert answers == [f"answer_{number} = 1" for number in range(len(answers))]
             assert len(one.notebook.cells) == len(solutions[one.lesson].cells)
 
 
@@ -184,13 +180,6 @@ def test_cells_say_which_lesson_it_is_and_the_name_only_if_they_do_not(tmp_path)
     assert carl.note == ""
     assert anna.note == "it is named 01_small, but has the cells of 02_other: graded as 02_other"
     assert ben.note == "none of its cells is one of the exercise: they were run before it"
-
-
-def zipped(path, members, method=zipfile.ZIP_DEFLATED):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", method) as archive:
-        for name, text in members.items():
-            archive.writestr(name, text)
 
 
 def test_notebooks_in_zip_files_are_found_without_unpacking_them(tmp_path):
@@ -213,10 +202,8 @@ def test_zip_files_that_are_no_submission_say_what_they_are(tmp_path):
     zipped(tmp_path / "many.zip", {f"{number}.ipynb": "{}" for number in range(51)})
     zipped(tmp_path / "odd.zip", {"01_small.ipynb": "{}"}, zipfile.ZIP_LZMA)
     (tmp_path / "text.zip").write_text("no zip")
-    broken = io.BytesIO()
-    with zipfile.ZipFile(broken, "w") as archive:
-        archive.writestr("01_small.ipynb", "{}")
-    (tmp_path / "broken.zip").write_bytes(broken.getvalue().replace(b"{}", b"[]"))
+    broken = zipped(tmp_path / "broken.zip", {"01_small.ipynb": "{}"}, zipfile.ZIP_STORED)
+    broken.write_bytes(broken.read_bytes().replace(b"{}", b"[]"))
     (tmp_path / "link.zip").symlink_to(tmp_path / "bomb.zip")
     told = {one.student: one.problem for one in found(tmp_path) if one.path}
     words = {
