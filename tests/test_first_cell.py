@@ -9,10 +9,9 @@ import sys
 import sysconfig
 import zipfile
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
-from local_remote import commit, git, local_remote
+from local_remote import commit, git, local_remote, remote_folder
 
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
@@ -29,10 +28,6 @@ REQUIREMENTS = "# The lessons\nnumpy>=99\nSmall.Thing>={}\n\n# Teaching\nother-t
 @pytest.fixture(scope="module")
 def remote(tmp_path_factory):
     return local_remote(tmp_path_factory.mktemp("remote"), "jane/lessons")
-
-
-def remote_folder(remote):
-    return Path(remote["GIT_CONFIG_KEY_0"].removeprefix("url.file://").removesuffix("/.insteadOf"))
 
 
 @pytest.fixture

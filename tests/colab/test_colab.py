@@ -19,7 +19,7 @@ import nbformat
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from local_remote import local_remote
+from local_remote import local_remote, remote_folder
 from nbclient import NotebookClient
 
 from course_utils.settings import REPOSITORY_FOLDER
@@ -81,8 +81,8 @@ def run_in_colab(path, folder, colab):
 def test_lesson_runs_by_itself_in_colab(lesson, colab, tmp_path):
     before = versions(colab[0])
     # The notebook as it stands in the repository, with its address, alone in an empty folder.
-    published = Path(colab[1]["GIT_CONFIG_KEY_0"].split("file://")[1].split(".insteadOf")[0]) / NAME
-    executed = run_in_colab(published / "notebooks" / lesson.name, tmp_path, colab)
+    published = remote_folder(colab[1]) / NAME / "notebooks" / lesson.name
+    executed = run_in_colab(published, tmp_path, colab)
     after = versions(colab[0])
     assert {name: after[name] for name in before} == before, "Colab's own packages were changed"
     first, *rest = [cell for cell in executed.cells if cell.cell_type == "code"]

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,11 @@ def local_remote(folder, name):
     commit(copy)
     key = f"url.file://{folder / 'github'}/.insteadOf"
     return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": f"{HOST}/"}
+
+
+def remote_folder(environment):
+    """Return the folder in which a course lies by its name, from what `local_remote` gave."""
+    return Path(environment["GIT_CONFIG_KEY_0"].removeprefix("url.file://").removesuffix("/.insteadOf"))
 
 
 def copy_course(copy):

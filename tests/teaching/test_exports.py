@@ -1,6 +1,7 @@
 """A class's zip file is read wherever it comes from, and nothing of it gets outside of its place."""
 
 import json
+import shutil
 import stat
 import subprocess
 import sys
@@ -28,59 +29,54 @@ def found(path):
         ]
 
 
-MOODLE_FOLDERS = {
-    "Änne Müller_1234567_assignsubmission_file_/01_small.ipynb": TEXT,
-    "Änne Müller_1234567_assignsubmission_onlinetext_/onlinetext.html": "hello",
-    "Jo Lee_7_assignsubmission_file/work.zip": b"",  # newer ones end without a line
-    "Jo Lee_8_assignsubmission_file_/notes.pdf": "x",
-}
-MOODLE_FILES = {
-    "Änne Müller_1234567_assignsubmission_file_01_small.ipynb": TEXT,
-    "Änne Müller_1234567_assignsubmission_file_notes.pdf": "x",
-    "Participant_9_assignsubmission_file_notes.txt": "x",
-}
-CANVAS = {
-    "müllernne_LATE_12_345_01_small-1.ipynb": TEXT,
-    "müllernne_12_346_data.csv": "x",
-    "leejo_13_347_01_small (2).ipynb": TEXT,
+MUELLER = "Änne Müller_1234567_assignsubmission"
+EXPORTS = {
+    "Moodle, with folders": (
+        {
+            f"{MUELLER}_file_/01_small.ipynb": TEXT,
+            f"{MUELLER}_onlinetext_/onlinetext.html": "hello",
+            "Jo Lee_7_assignsubmission_file/work.zip": b"",  # newer ones end without a line
+            "Jo Lee_8_assignsubmission_file_/notes.pdf": "x",
+        },
+        [
+            ("Jo Lee", "7", "01_small", "Jo Lee_7_assignsubmission_file/work.zip: a/01_small.ipynb", True),
+            ("Jo Lee", "8", "01_small", "", False),
+            ("Änne Müller", "1234567", "01_small", f"{MUELLER}_file_/01_small.ipynb", True),
+        ],
+    ),
+    "Moodle, without folders": (
+        {
+            f"{MUELLER}_file_01_small.ipynb": TEXT,
+            f"{MUELLER}_file_notes.pdf": "x",
+            "Participant_9_assignsubmission_file_notes.txt": "x",
+        },
+        [
+            ("Participant", "9", "01_small", "", False),
+            ("Änne Müller", "1234567", "01_small", f"{MUELLER}_file_01_small.ipynb", True),
+        ],
+    ),
+    "Canvas": (
+        {
+            "müllernne_LATE_12_345_01_small-1.ipynb": TEXT,
+            "müllernne_12_346_data.csv": "x",
+            "leejo_13_347_01_small (2).ipynb": TEXT,
+        },
+        [
+            ("leejo", "13", "01_small", "leejo_13_347_01_small (2).ipynb", True),
+            ("müllernne", "12", "01_small", "müllernne_LATE_12_345_01_small-1.ipynb", True),
+        ],
+    ),
 }
 
 
-def rows_of(tmp_path, members):
+@pytest.mark.parametrize("members, rows", EXPORTS.values(), ids=EXPORTS)
+def test_what_a_platform_exports_is_read_packed_and_unpacked(tmp_path, members, rows):
     inner = zipped(tmp_path / "inner.zip", {"a/01_small.ipynb": TEXT}).read_bytes()
-    members = {name: content or inner for name, content in members.items()}
-    rows = found(zipped(tmp_path / "class.zip", members))
-    folder = tmp_path / "unpacked" / "class"
-    for name, content in members.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    path = zipped(tmp_path / "class.zip", {name: content or inner for name, content in members.items()})
+    shutil.unpack_archive(path, tmp_path / "unpacked" / "class")
     (tmp_path / "unpacked" / ".DS_Store").touch()
-    assert found(folder) == found(folder.parent) == rows
-    return rows
-
-
-def test_moodle_with_folders(tmp_path):
-    first = "Änne Müller_1234567_assignsubmission_file_/01_small.ipynb"
-    second = "Jo Lee_7_assignsubmission_file/work.zip: a/01_small.ipynb"
-    assert rows_of(tmp_path, MOODLE_FOLDERS) == [
-        ("Jo Lee", "7", "01_small", second, True),
-        ("Jo Lee", "8", "01_small", "", False),
-        ("Änne Müller", "1234567", "01_small", first, True),
-    ]
-
-
-def test_moodle_without_folders(tmp_path):
-    assert rows_of(tmp_path, MOODLE_FILES) == [
-        ("Participant", "9", "01_small", "", False),
-        ("Änne Müller", "1234567", "01_small", next(iter(MOODLE_FILES)), True),
-    ]
-
-
-def test_canvas(tmp_path):
-    assert [(student, number, lesson) for student, number, lesson, *_ in rows_of(tmp_path, CANVAS)] == [
-        ("leejo", "13", "01_small"),
-        ("müllernne", "12", "01_small"),
-    ]
+    for place in (path, tmp_path / "unpacked", tmp_path / "unpacked" / "class"):
+        assert found(place) == rows
 
 
 @pytest.mark.parametrize(

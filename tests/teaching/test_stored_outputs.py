@@ -56,10 +56,7 @@ def test_outputs_are_stored_without_progress_bars_and_with_warnings(tmp_path, ex
 
 
 def test_texts_that_only_the_data_folder_may_hold_are_not_stored(tmp_path, executed_by_hand):
-    path = write_notebook(tmp_path / "01_one.ipynb", "show()")
-    notebook = nbformat.read(path, as_version=4)
-    notebook.cells[-1].metadata["tags"] = [NOT_STORED]
-    nbformat.write(notebook, path)
+    path = write_notebook(tmp_path / "01_one.ipynb", "show()", tags=[NOT_STORED])
     refresh_outputs([path], tmp_path / "out")
     assert nbformat.read(path, as_version=4).cells[-1].outputs == []
 
