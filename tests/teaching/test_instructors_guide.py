@@ -122,11 +122,6 @@ def test_the_new_dataset_of_the_guide_is_known(copy):
     assert output == f"Everything is there.\n{downloaded}"
 
 
-def test_every_link_of_the_guide_leads_somewhere():
-    for target in re.findall(r"\]\(([^)#:]+)", GUIDE):
-        assert (REPOSITORY_FOLDER / "docs" / target).exists(), target
-
-
 def test_every_mistake_of_the_guide_gets_the_hint_that_it_names():
     rows = re.findall(r"^\| (\d\d) \| .* \| `(\w+)` \| “(.+)” \|$", GUIDE, flags=re.MULTILINE)
     assert {lesson for lesson, *_ in rows} == {f"{number:02d}" for number in range(14)}

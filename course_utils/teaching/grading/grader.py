@@ -111,11 +111,8 @@ def grade(
         sweep()
         isolation = find_isolation(limits.engine, limits.image)
         prints = [fingerprint(one, notebooks.get(one.lesson), limits, isolation) for one in found]
-        rows = [
-            row
-            for row in earlier
-            if row.fingerprint and row.fingerprint in prints and (output / row.feedback).is_file()
-        ]
+        known = {*prints} - {""}  # of those that can be graded
+        rows = [row for row in earlier if row.fingerprint in known and (output / row.feedback).is_file()]
         unchanged = {row.fingerprint for row in rows}
         waiting = [index for index, key in enumerate(prints) if key not in unchanged]
         if lessons:  # those of other lessons, which are not asked for this time
