@@ -129,10 +129,5 @@ def _escaped(text: str) -> str:
 
 
 def _not_a_quiz(where: object, expected: str, found: str) -> ConfigError:
-    return ConfigError(
-        "A quiz cannot be read.",
-        where=where,
-        expected=expected,
-        found=found,
-        do="Mend the text. Those in docs/quizzes show the format; so do the pages of text2qti.",
-    )
+    do = "Mend the text. Those in docs/quizzes show the format; so do the pages of text2qti."
+    return ConfigError("A quiz cannot be read.", where=where, expected=expected, found=found, do=do)

@@ -206,14 +206,13 @@ def test_moodle_takes_marks_and_feedback(course):
 
 
 def test_canvas_takes_marks_and_feedback(course):
-    course.hand_in(
-        {
-            "müllernne_LATE_1001_51_01_small-1.ipynb": notebook("a"),
-            "oneilzo_1002_52_01_small.ipynb": notebook("b", "wrong"),
-            "oneilzo_1002_53_data.csv": "x",
-            "stranger_1009_54_01_small.ipynb": notebook("c"),
-        }
-    )
+    members = {
+        "müllernne_LATE_1001_51_01_small-1.ipynb": notebook("a"),
+        "oneilzo_1002_52_01_small.ipynb": notebook("b", "wrong"),
+        "oneilzo_1002_53_data.csv": "x",
+        "stranger_1009_54_01_small.ipynb": notebook("c"),
+    }
+    course.hand_in(members)
     course.grade()
     marked = course.mark({n: ("3", "") for n in ("1001", "1002", "1009")}, to=course.folder / "mine.csv")
     roster = gradebook(course.folder / "class.csv", ("Lesson 01 – small (77)", "8"), ("Other (78)", "5"))
@@ -257,16 +256,13 @@ def test_command_does_all_of_it(course, capsys):
 @pytest.mark.kernels
 def test_whole_route_from_moodle_and_back(tmp_path, bubblewrap, capsys):
     course = Class(tmp_path)
-    wrong, loops = "answer = 'x'", "while True: pass"
-    course.hand_in(
-        {
-            "Änne Müller_1001_assignsubmission_file_/01_small.ipynb": notebook("It is."),
-            "Zoë_1002_assignsubmission_file_/01_small.ipynb": notebook(
-                "<script>x</script>\n\nIt is **not**.", wrong
-            ),
-            "José_1004_assignsubmission_file_/01_small.ipynb": notebook("?", loops),
-        }
-    )
+    wrong, script = "answer = 'x'", "<script>x</script>\n\nIt is **not**."
+    members = {
+        "Änne Müller_1001_assignsubmission_file_/01_small.ipynb": notebook("It is."),
+        "Zoë_1002_assignsubmission_file_/01_small.ipynb": notebook(script, wrong),
+        "José_1004_assignsubmission_file_/01_small.ipynb": notebook("?", "while True: pass"),
+    }
+    course.hand_in(members)
     roster = worksheet(tmp_path / "class.csv", grades=("", "", "", ""), most="8")
     command = course.command("--engine", "bwrap", "--seconds", "24", "--memory-gb", "1")
     command += ["--format", "moodle", "--roster", str(roster)]

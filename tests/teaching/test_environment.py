@@ -63,13 +63,9 @@ def answers(tmp_path_factory):
         os.link(REPOSITORY_FOLDER / name, copy / name)
     results = [part for part in PARTS if part.startswith("benchmarks/")]
     groups = [*([part] for part in PARTS if part not in results), results]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", REMOVE_EACH, json.dumps(groups)],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy)},
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-W", "ignore", "-c", REMOVE_EACH, json.dumps(groups)]
+    own = {**os.environ, "PYTHONPATH": str(copy)}
+    done = subprocess.run(command, cwd=copy, env=own, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

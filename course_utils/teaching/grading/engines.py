@@ -118,15 +118,9 @@ def _try_out(isolation: Isolation) -> str:
         return f"no image is named, by --image or {IMAGE_VARIABLE}"
     with make_workspace() as space:
         command = [*shut_in(space, isolation, Limits(), []), isolation.python, "-c", code]
+        how = {"env": engine_environment(space, isolation), "cwd": space.own / "work", "timeout": 60}
         try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                timeout=60,
-                text=True,
-                env=engine_environment(space, isolation),
-                cwd=space.own / "work",
-            )
+            done = subprocess.run(command, capture_output=True, text=True, **how)
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{type(error).__name__}: {error}"
     return "" if done.returncode == 0 else done.stderr.strip()[-500:] or f"exit {done.returncode}"

@@ -93,10 +93,5 @@ def apply_levels(rows: Iterable[Graded], marked: dict[str, tuple[int | None, str
 
 
 def _wrong_level(found: str, expected: str) -> ConfigError:
-    return ConfigError(
-        "A level is not valid.",
-        where="--marked",
-        expected=expected,
-        found=found,
-        do="Correct it in that file, and give the same command again: nothing was changed.",
-    )
+    do = "Correct it in that file, and give the same command again: nothing was changed."
+    return ConfigError("A level is not valid.", where="--marked", expected=expected, found=found, do=do)
