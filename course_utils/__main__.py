@@ -71,9 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     quiz = command("quiz", _quiz, "write the lessons' quizzes for a learning platform: QTI and Moodle's GIFT")
     quiz.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     grade = command("grade", _grade, "run and grade what students handed in")
-    grade.add_argument(
-        "submissions", type=Path, metavar="SUBMISSIONS", help="one folder a student, or one zip"
-    )
+    text = "one folder a student, or one zip"
+    grade.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help=text)
     grade.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     grade.add_argument("--solutions", type=Path, metavar="FOLDER", help="default: those of the course")
     chosen = {"nargs": "+", "default": [], "metavar": "LESSON"}

@@ -36,9 +36,8 @@ LESSONS = sorted((REPOSITORY_FOLDER / "notebooks").glob("*.ipynb"))
 
 def versions(python):
     """Return what is installed: {name in lower case: version}."""
-    listed = subprocess.run(
-        [python, "-m", "pip", "list", "--format", "json"], check=True, capture_output=True, text=True
-    )
+    command = [python, "-m", "pip", "list", "--format", "json"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True)
     return {one["name"].lower(): one["version"] for one in json.loads(listed.stdout)}
 
 

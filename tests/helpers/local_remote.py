@@ -48,7 +48,6 @@ def commit(folder):
 
 
 def git(arguments, folder, check=True):
-    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
-    return subprocess.run(
-        ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=check
-    )
+    own = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=check)

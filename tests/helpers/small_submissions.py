@@ -107,11 +107,9 @@ def running(word, users=()):
     """Return the commands of running processes that have a word, or belong to one of these users."""
     left = []
     for process in psutil.process_iter(["cmdline", "status", "uids"]):
-        command = " ".join(process.info["cmdline"] or [])
-        uids = process.info["uids"]
-        if process.info["status"] != psutil.STATUS_ZOMBIE and (
-            word in command or (uids and uids.real in users)
-        ):
+        command, uids = " ".join(process.info["cmdline"] or []), process.info["uids"]
+        is_meant = word in command or (uids and uids.real in users)
+        if is_meant and process.info["status"] != psutil.STATUS_ZOMBIE:
             left.append(command)
     return left
 

@@ -41,9 +41,8 @@ def wheels(tmp_path):
 
 
 def contents_of(folder):
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_bundle_has_course_wheels_and_sums_and_the_same_bytes_again(tmp_path, wheels):
@@ -135,9 +134,8 @@ def test_images_and_weights_are_put_in_place_from_a_zip_file_and_from_a_folder(t
     for number, source in enumerate(("a.zip", "by hand")):
         for state in ("unpacked", "sound"):
             rows = put_in_place(tmp_path / source, tmp_path / f"class {number}")
-            assert [(row.what, row.bytes, row.state) for row in rows] == [
-                *(("data/a.txt", 6, state), ("data/downloads/c.pth", 5000, state))
-            ]
+            found = [(row.what, row.bytes, row.state) for row in rows]
+            assert found == [("data/a.txt", 6, state), ("data/downloads/c.pth", 5000, state)]
             assert all(row.where.read_bytes() == FILES[row.what] for row in rows)
         assert sorted(contents_of(tmp_path / f"class {number}")) == ["data/a.txt", "shared/c.pth"]
 
@@ -238,8 +236,7 @@ def test_disk_that_fills_up_leaves_whole_files_only_and_the_rest_follows(small_d
     with monkeypatch.context() as patch, pytest.raises(DataError, match="No space left"):
         patch.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "free")(2**30))
         unpack(path, disk / "data", tmp_path)
-    assert {name: len(content) for name, content in contents_of(disk / "data").items()} == {
-        **{"a": 300_000, "b": 300_000}
-    }
+    sizes = {name: len(content) for name, content in contents_of(disk / "data").items()}
+    assert sizes == {"a": 300_000, "b": 300_000}
     (disk / "filler").unlink()
     assert [row.state for row in unpack(path, disk / "data", tmp_path)] == ["sound", "sound", "unpacked"]

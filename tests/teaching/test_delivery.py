@@ -94,9 +94,8 @@ def test_an_unmarked_answer_leaves_a_mark_provisional_and_levels_complete_it(cou
     assert any(text.startswith("no mark yet in marks_moodle.csv: ") for text in told)
 
     waiting = course.rows("to_mark.csv")
-    assert [waiting[number]["answer"] for number in ("1001", "1002", "1004", "1009")] == [
-        *("'=WEBSERVICE(1) is *why*", "Because.", "", "Me, too.")
-    ]
+    answers = [waiting[number]["answer"] for number in ("1001", "1002", "1004", "1009")]
+    assert answers == ["'=WEBSERVICE(1) is *why*", "Because.", "", "Me, too."]
     assert {row["level"] + row["comment"] for row in waiting.values()} == {""}
     assert {row["question"] for row in waiting.values()} == {f"{TITLE}: 0 to 3"}
 
@@ -186,9 +185,8 @@ def test_moodle_takes_marks_and_feedback(course):
     for members in (moodle_class(), files):
         course.hand_in(members)
         course.grade()
-        marked = course.mark(
-            {n: ("1", "") for n in ("1001", "1002", "1004", "1009")}, to=course.folder / "m.csv"
-        )
+        levels = dict.fromkeys(("1001", "1002", "1004", "1009"), ("1", ""))
+        marked = course.mark(levels, to=course.folder / "m.csv")
         course.grade(marked, platform="moodle", roster=roster)
         assert course.grades("Last modified (grade)") == ["-"] * 4  # a column without which Moodle takes none
         people = [re.fullmatch(r"Participant (\d+)", text)[1] for text in course.grades("Identifier")]
@@ -196,9 +194,8 @@ def test_moodle_takes_marks_and_feedback(course):
         assert grades == {"1001": "6", "1002": "1", "1003": "", "1004": "6"}
         with zipfile.ZipFile(course.out / "feedback_moodle.zip") as archive:
             found = [as_moodle_reads(name, grades) for name in archive.namelist()]
-            assert {name.split("/")[0] for name in archive.namelist()} < {
-                name.split("/")[0] for name in moodle_class()
-            }
+            folders = {name.split("/")[0] for name in archive.namelist()}
+            assert folders < {name.split("/")[0] for name in moodle_class()}
             assert "6 of 8 points" in archive.read(archive.namelist()[0]).decode()
         expected = [(number, "assignsubmission_file", "01_small.html") for number in ("1001", "1002", "1004")]
         assert sorted(found) == expected

@@ -112,9 +112,8 @@ def executed(request, tmp_path_factory):
     that the course needs twice, which takes longer than most exercises.
     """
     folder = tmp_path_factory.mktemp("solution")
-    blank, solution = (
-        nbformat.read(path, as_version=4) for path in (EXERCISES_FOLDER / request.param.name, request.param)
-    )
+    paths = EXERCISES_FOLDER / request.param.name, request.param
+    blank, solution = (nbformat.read(path, as_version=4) for path in paths)
     both = new_notebook(metadata=solution.metadata)
     # A solution leaves its files elsewhere, and finds none of the names that the blank has left.
     both.cells = [*blank.cells, new_code_cell(f"%reset -f -s\n%cd -q {folder}"), *solution.cells]

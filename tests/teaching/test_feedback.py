@@ -135,9 +135,8 @@ def test_each_exercise_has_its_title_and_the_hint_of_its_check():
     assert told("✓ Good.", hidden) == (title, "A test that is not shown failed.")
     assert told("", error("no")) == (title, "ValueError: no")
     assert told("", ran=False) == (title, "not reached")
-    row = Graded(
-        "anna", "01", "", "graded", points={"test": (0, 2)}, exercises={"test": told("→ <b>", failed)}
-    )
+    exercises = {"test": told("→ <b>", failed)}
+    row = Graded("anna", "01", "", "graded", points={"test": (0, 2)}, exercises=exercises)
     made = feedback_page(row, None, "nothing")
     assert f"<td>{title}</td><td>0 of 2</td><td>&lt;b&gt;</td>" in made
     assert with_marks(made, row) == made

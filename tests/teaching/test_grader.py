@@ -207,9 +207,8 @@ def test_wrong_folders_are_errors_before_anything_runs(tmp_path, monkeypatch):
     ],
 )
 def test_summary_says_how_to_give_more_time(happened, told):
-    text = summary(
-        [Graded("a", "01", "a.ipynb", "stopped", happened), Graded("b", "01", "b.ipynb", "graded")]
-    )
+    stopped = Graded("a", "01", "a.ipynb", "stopped", happened)
+    text = summary([stopped, Graded("b", "01", "b.ipynb", "graded")])
     assert text == ("1 graded, 1 stopped" + f"\n1 met a limit of time: a 01. {told}." * bool(told))
 
 

@@ -75,9 +75,8 @@ def test_grid_that_is_no_text_or_not_there_is_reported(tmp_path):
 def test_every_combination_is_a_run_and_the_last_name_varies_fastest(small):
     plan = small("parameters: {epochs: 2}\ngrid: {lr: [0.1, 0.2], seed: [0, 1]}")
     assert plan.varied == ["lr", "seed"]
-    assert [tuple(run.values()) for run in plan.runs.values()] == [
-        *((2, 0.1, 0), (2, 0.1, 1), (2, 0.2, 0), (2, 0.2, 1))
-    ]
+    values = [tuple(run.values()) for run in plan.runs.values()]
+    assert values == [(2, 0.1, 0), (2, 0.1, 1), (2, 0.2, 0), (2, 0.2, 1)]
 
 
 def test_names_are_safe_and_different():

@@ -38,9 +38,8 @@ def handed_in(released, answers):
     """Return a released notebook with the solution's first answers; the others are left blank."""
     notebook, left = copy.deepcopy(released), answers
     solution = nbformat.read(SOLUTIONS_FOLDER / EXERCISE, as_version=4)
-    solved = {
-        cell.metadata.nbgrader.grade_id: cell.source for cell in solution.cells if "nbgrader" in cell.metadata
-    }
+    cells = [cell for cell in solution.cells if "nbgrader" in cell.metadata]
+    solved = {cell.metadata.nbgrader.grade_id: cell.source for cell in cells}
     for cell in notebook.cells:
         if left and cell.metadata.get("nbgrader", {}).get("solution"):
             cell.source, left = solved[cell.metadata.nbgrader.grade_id], left - 1

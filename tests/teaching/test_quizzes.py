@@ -134,9 +134,9 @@ def test_gift_reads_back_as_it_was_written(path):
 def test_what_means_something_to_gift_is_escaped(written):
     marks = r"a \n {b: c} = ~d # e"
     text = SOUND.replace("So.", marks).replace("Wrong.", marks).replace("Why?", f"Why?\n\n   {marks}")
-    assert read_gift(gift(read_quiz(written(text)))) == [
-        ("A quiz, question 1", f"Why?\n\n{marks}", [(True, marks, "Right."), (False, "Not so.", marks)])
-    ]
+    choices = [(True, marks, "Right."), (False, "Not so.", marks)]
+    question = ("A quiz, question 1", f"Why?\n\n{marks}", choices)
+    assert read_gift(gift(read_quiz(written(text)))) == [question]
 
 
 @pytest.mark.parametrize(
@@ -185,14 +185,14 @@ def test_without_text2qti_it_says_how_to_get_it(monkeypatch):
 
 def test_command_writes_two_files_a_lesson_and_replaces_none(tmp_path, capsys):
     assert main(["quiz", "--output", str(tmp_path / "out")]) == 0
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == sorted(path.stem + ending for path in TEXTS for ending in (".zip", ".gift.txt"))
-    assert capsys.readouterr().out.split() == [
-        str(tmp_path / "out" / f"{path.stem}{ending}") for path in TEXTS for ending in (".zip", ".gift.txt")
-    ]
-    for name in names[1:]:
-        (tmp_path / "out" / name).unlink()
-    (tmp_path / "out" / names[0]).write_text("mine")
+    names = [path.stem + ending for path in TEXTS for ending in (".zip", ".gift.txt")]
+    written = [tmp_path / "out" / name for name in names]
+    assert sorted((tmp_path / "out").iterdir()) == sorted(written)
+    assert capsys.readouterr().out.split() == list(map(str, written))
+    mine, *others = sorted(written)  # not the first to be written
+    for path in others:
+        path.unlink()
+    mine.write_text("mine")
     assert main(["quiz", "--output", str(tmp_path / "out")]) == 2
     assert "would be overwritten" in capsys.readouterr().err
     assert [path.read_text() for path in (tmp_path / "out").iterdir()] == ["mine"]

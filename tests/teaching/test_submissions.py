@@ -129,10 +129,8 @@ def test_answers_without_metadata_are_found_and_it_is_told(tmp_path, ids, told):
 def test_answer_in_markdown_is_found_where_it_was_written(tmp_path):
     solutions = {"01_small": asking_solution()}
     own = [nbformat.v4.new_markdown_cell(text) for text in ("Before.", "Behind.")]
-    notebooks = [
-        handed_in(*RIGHT, text, solution=asking_solution()) for text in ("Mine.", "YOUR ANSWER HERE")
-    ]
-    for name, one in zip(("anna", "ben"), notebooks, strict=True):
+    for name, text in (("anna", "Mine."), ("ben", "YOUR ANSWER HERE")):
+        one = handed_in(*RIGHT, text, solution=asking_solution())
         one.cells[-1:] = [own[0], one.cells[-1], own[1]]
         write_submission(tmp_path, name, one)
     lost = without(handed_in(*RIGHT, "Mine.", solution=asking_solution()), ids=True)
@@ -227,9 +225,8 @@ def test_what_was_handed_in_instead_of_a_notebook_is_named(tmp_path):
     told = {one.student: one.problem for one in found(tmp_path, "01_small") if one.problem}
     assert told["anna"] == "no notebook was handed in, but 01_small.py"
     assert told["carl"] == "nothing was handed in"
-    assert [(one.lesson, one.problem) for one in found(tmp_path) if one.student == "ben"] == [
-        ("01_small", "it is not a notebook but a .py file")
-    ]
+    (ben,) = [one for one in found(tmp_path) if one.student == "ben"]
+    assert (ben.lesson, ben.problem) == ("01_small", "it is not a notebook but a .py file")
 
 
 def test_lesson_of_one_student_is_not_missing_for_the_others(tmp_path):

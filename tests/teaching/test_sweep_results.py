@@ -21,9 +21,7 @@ def test_means_are_taken_over_seeds_with_an_interval_from_three_runs_on(swept):
     assert list(means.runs) == [1, 2, 3]
     assert means.low.isna().tolist() == means.high.isna().tolist() == [True, True, False]
     half = 4.30265 * 0.05 / 3**0.5
-    assert means.low.iloc[2] == pytest.approx(0.95 - half) and means.high.iloc[2] == pytest.approx(
-        0.95 + half
-    )
+    assert [means.low.iloc[2], means.high.iloc[2]] == pytest.approx([0.95 - half, 0.95 + half])
     assert list(means_over_seeds(swept, "accuracy", ["seed"]).index) == ["all runs"]
 
 
@@ -37,10 +35,8 @@ def test_picture_of_two_seeds_shows_the_runs_and_no_accuracy_below_0_or_above_1(
     assert low >= 0 and high <= 1
     assert axes.lines[-1].get_xdata().tolist() == pytest.approx([0.25, 0.5, 0.7, 0.9, 0.95, 1.0])
     assert "at least 3 runs" in axes.get_xlabel() and "at least 3 runs" in figure.description
-    assert (
-        "lr None: 0.25 (1 run); lr 0.1: 0.6 (2 runs); lr 0.2: 0.95 (0.8258 to 1, 3 runs)"
-        in figure.description
-    )
+    settings = "lr None: 0.25 (1 run); lr 0.1: 0.6 (2 runs); lr 0.2: 0.95 (0.8258 to 1, 3 runs)"
+    assert settings in figure.description
 
 
 def test_only_the_highest_of_very_many_settings_are_drawn():

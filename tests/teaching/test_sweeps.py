@@ -60,9 +60,8 @@ def swept(tmp_path_factory):
 
 def test_no_run_is_lost_when_its_worker_is_killed(swept):
     folder, results, times = swept
-    assert [(r["parameters"]["seed"], r["status"], r["tries"]) for r in results] == [
-        *((0, "ok", 1), (1, "ok", 1), (2, "failed", 2))
-    ]
+    ended = [(r["parameters"]["seed"], r["status"], r["tries"]) for r in results]
+    assert ended == [(0, "ok", 1), (1, "ok", 1), (2, "failed", 2)]
     assert results[2]["error"] == "RuntimeError: too fast"
     assert times == [1, 2, 2]
     for result in results:
@@ -70,9 +69,8 @@ def test_no_run_is_lost_when_its_worker_is_killed(swept):
         assert result["parameters"]["epochs"] == 2
         executed = nbformat.read(folder / "out" / "runs" / f"{result['name']}.ipynb", as_version=4)
         outputs = [out for cell in executed.cells for out in cell.get("outputs", [])]
-        assert [out.evalue for out in outputs if out.output_type == "error"] == ["too fast"] * (
-            result["status"] == "failed"
-        )
+        errors = [out.evalue for out in outputs if out.output_type == "error"]
+        assert errors == ["too fast"] * (result["status"] == "failed")
     assert [r["metrics"]["val_accuracy"] for r in results[:2]] == pytest.approx([0.51, 0.52])
     assert [r["metrics"]["threads"] for r in results[:2]] == [1, 1]
     assert not list((folder / "out" / "runs").glob(".*"))
@@ -86,9 +84,7 @@ def test_kernel_does_not_outlive_its_worker(swept):
 
 def test_table_has_a_row_for_each_run(swept):
     table = pd.read_csv(swept[0] / "out" / "results.csv")
-    assert list(table.columns) == [
-        *("name", "status", "tries", "seconds", "lr", "seed", "epochs", "threads", "val_accuracy", "error")
-    ]
+    assert " ".join(table) == "name status tries seconds lr seed epochs threads val_accuracy error"
     assert list(table.status) == ["ok", "ok", "failed"]
     assert list(table.seed) == [0, 1, 2]
 

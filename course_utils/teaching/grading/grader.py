@@ -133,9 +133,8 @@ def grade(
             try:
                 return run_shut_in(notebook, limits, isolation, hide=hide, cancelled=cancelled)
             except Exception as error:  # a full disk, for example: the others are graded all the same
-                return ExecutedNotebook(
-                    notebook, "failed", f"it could not be run: {type(error).__name__}: {error}"
-                )
+                problem = f"it could not be run: {type(error).__name__}: {error}"
+                return ExecutedNotebook(notebook, "failed", problem)
 
         write_results(output, rows)
         with ThreadPoolExecutor(workers) as pool:

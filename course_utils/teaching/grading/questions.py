@@ -28,9 +28,8 @@ def questions_of(
     questions = {}
     for number, cell in human_cells(notebook):
         name = cell.metadata.nbgrader["grade_id"]
-        one = questions[name] = Question(
-            title_above(notebook, number), float(cell.metadata.nbgrader["points"])
-        )
+        title, points = title_above(notebook, number), float(cell.metadata.nbgrader["points"])
+        one = questions[name] = Question(title, points)
         if answered:
             one.answer = cell.source.strip()
             key = json.dumps([*student, name, one.answer]).encode()
