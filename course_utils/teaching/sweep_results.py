@@ -126,10 +126,8 @@ def draw_means(means: pd.DataFrame, metric: str) -> DescribedFigure:
         words.append(f"{setting}: {row['mean']:.4g} ({interval}{runs})")
     left = f" The {len(shown)} highest of {len(means)} settings are drawn." if len(shown) < len(means) else ""
     interval = f"95 % interval where there are at least {FEWEST} runs"
-    description = (
-        f"Means of {metric} over the seeds, with the {interval}, and each run as a grey point.{left} "
-        f"{'; '.join(words)}."
-    )
+    description = f"Means of {metric} over the seeds, with the {interval}, and each run as a grey point."
+    description += f"{left} {'; '.join(words)}."
     label = f"{metric}: each run (grey), mean over seeds,\n{interval}"
     figure = interval_plot(shown.rename(columns={"mean": "accuracy"}), description, label=label)
     points = shown.explode("each")

@@ -32,10 +32,8 @@ def test_bundle_is_installed_without_a_network(tmp_path, monkeypatch):
     commands = re.findall(r"^    (.*(?:-m venv|--no-index).*)$", told, re.MULTILINE)
     assert len(commands) == 2
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
-    own |= {
-        "PIP_CONFIG_FILE": os.devnull,
-        "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{own['PATH']}",
-    }
+    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{own['PATH']}"
+    own |= {"PIP_CONFIG_FILE": os.devnull, "PATH": path}
     own |= {"HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
     code = "import seqeval, torch, course_utils; print(course_utils.__path__[0])"
     for command in [*(one.split() for one in commands), [".venv/bin/python", "-W", "ignore", "-c", code]]:

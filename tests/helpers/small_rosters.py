@@ -28,10 +28,8 @@ def gradebook(path, *assignments, **how):
     columns = [*CANVAS, *(name for name, _ in assignments), "Current Score"]
     muted = ["", "", "", "", "", *("Manual Posting" for _ in assignments), ""]
     points = ["    Points Possible", "", "", "", "", *(most for _, most in assignments), "(read only)"]
-    people = [
-        [name, str(n), f"00{n}", f"u{n}", "A, B", *("" for _ in assignments), "0"]
-        for n, name in enumerate(NAMES, 1001)
-    ]
+    left = [""] * len(assignments)
+    people = [[name, str(n), f"00{n}", f"u{n}", "A, B", *left, "0"] for n, name in enumerate(NAMES, 1001)]
     return write(path, [columns, muted, points, *people], **how)
 
 

@@ -20,11 +20,8 @@ from course_utils.teaching.address import (
     set_repository,
 )
 
-NOTEBOOKS = sorted(
-    path
-    for path in (REPOSITORY_FOLDER / "notebooks").rglob("*.ipynb")
-    if ".ipynb_checkpoints" not in path.parts
-)
+FOUND = (REPOSITORY_FOLDER / "notebooks").rglob("*.ipynb")
+NOTEBOOKS = sorted(path for path in FOUND if ".ipynb_checkpoints" not in path.parts)
 # Links that lead to a notebook or a repository of somebody's on these hosts.
 ADDRESS = re.compile(r"(?:colab\.research\.google\.com/github|mybinder\.org/v2/gh|git clone)[/ ]\S+")
 

@@ -47,10 +47,8 @@ def contents_of(folder):
 
 def test_bundle_has_course_wheels_and_sums_and_the_same_bytes_again(tmp_path, wheels):
     names = bundle("quick", tmp_path / "course.zip", wheels)
-    assert names == [
-        *("README.md", "README.txt", SUMS, "docs/setup.md"),
-        "wheelhouse/small_thing-2.0-py3-none-any.whl",
-    ]
+    wheel = "wheelhouse/small_thing-2.0-py3-none-any.whl"
+    assert names == ["README.md", "README.txt", SUMS, "docs/setup.md", wheel]
     shutil.unpack_archive(tmp_path / "course.zip", tmp_path / "class")
     found = contents_of(tmp_path / "class")
     assert sorted(found) == names and found["README.md"] == b"the course"

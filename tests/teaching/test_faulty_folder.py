@@ -11,10 +11,8 @@ from course_utils.teaching import write_faulty_folder
 @pytest.fixture
 def planted(tmp_path):
     random = np.random.default_rng(0)
-    pictures = [
-        (Image.fromarray(random.integers(0, 256, (300, 280, 3), dtype=np.uint8)), label)
-        for label in (0, 1, 2, 0, 1)
-    ]
+    noise = random.integers(0, 256, (5, 300, 280, 3), dtype=np.uint8)
+    pictures = zip(map(Image.fromarray, noise), (0, 1, 2, 0, 1), strict=True)
     return tmp_path / "mine", write_faulty_folder(tmp_path / "mine", pictures, ["cats/dogs", "birds", "fish"])
 
 

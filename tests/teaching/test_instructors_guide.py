@@ -22,10 +22,8 @@ GUIDE, CONTRIBUTING, CLASSROOM = (
 )
 TEXTS = GUIDE + CONTRIBUTING + CLASSROOM
 BLOCKS = re.findall(r"^```(\w+) tested\n(.*?)^```$", TEXTS, flags=re.MULTILINE | re.DOTALL)
-TRIED = [
-    *REPOSITORY_FOLDER.glob("tests/helpers/wrong_answers*.py"),
-    *REPOSITORY_FOLDER.glob("tests/checks/*.py"),
-]
+TESTS = REPOSITORY_FOLDER / "tests"
+TRIED = [*TESTS.glob("helpers/wrong_answers*.py"), *TESTS.glob("checks/*.py")]
 LEFT_OUT = shutil.ignore_patterns(
     *(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"),
     *("build", "runs", "downloads", "features"),

@@ -253,13 +253,10 @@ def test_lessons_are_found_in_order_and_can_be_chosen(tmp_path, monkeypatch):
 
 
 def test_table_of_results_shows_accuracies_and_what_failed():
-    table = lessons.results_table(
-        [
-            LessonRun("04", "04_train.ipynb", seconds=12.34, metrics={"val_accuracy": 0.875, "loss": 3.0}),
-            LessonRun("05", "05_test.ipynb", status="failed", cell=7, error="ValueError: no"),
-        ]
-    ).splitlines()
-    assert [line.split() for line in table] == [
+    fine = LessonRun("04", "04_train.ipynb", seconds=12.34, metrics={"val_accuracy": 0.875, "loss": 3.0})
+    failed = LessonRun("05", "05_test.ipynb", status="failed", cell=7, error="ValueError: no")
+    lines = lessons.results_table([fine, failed]).splitlines()
+    assert [line.split() for line in lines] == [
         ["lesson", "status", "seconds", "accuracy"],
         ["04_train", "ok", "12.3", "val", "0.875"],
         ["05_test", "failed", "0.0", "-"],

@@ -55,11 +55,8 @@ def test_what_belongs_to_the_course_is_there_and_nothing_for_those_who_teach(cou
     assert kept_back < tracked and solutions
     names = files_in(written)
     assert tracked - kept_back - solutions <= names
-    assert not {
-        name
-        for name in names
-        if re.search(r"^tests/|^\.ci/|/solutions/|/quizzes/|/_static/|benchmarks/\w+\.py", name)
-    }
+    for_teachers = re.compile(r"^tests/|^\.ci/|/solutions/|/quizzes/|/_static/|benchmarks/\w+\.py")
+    assert not [name for name in names if for_teachers.search(name)]
     texts = [(written / name).read_text("utf-8") for name in names if name.endswith(".ipynb")]
     assert texts and not [text for text in texts if "BEGIN SOLUTION" in text or "HIDDEN TESTS" in text]
 
@@ -137,12 +134,9 @@ def objects(folder):
 def test_no_object_of_the_students_repository_holds_a_solution(course, repository):
     (all_of_it, _), (text, count) = objects(course), objects(repository)
     assert count > 100 and "YOUR CODE HERE" in text
-    cells = [
-        cell.source
-        for path in (course / "notebooks" / "exercises" / "solutions").glob("*.ipynb")
-        for cell in nbformat.read(path, as_version=4).cells
-        if "### BEGIN SOLUTION" in cell.source
-    ]
+    paths = (course / "notebooks" / "exercises" / "solutions").glob("*.ipynb")
+    cells = [cell.source for path in paths for cell in nbformat.read(path, as_version=4).cells]
+    cells = [cell for cell in cells if "### BEGIN SOLUTION" in cell]
     assert len(cells) > 40
     for cell in cells:
         solution = re.search(r"### BEGIN SOLUTION\n(.*)\n### END SOLUTION", cell, re.DOTALL)[1].strip()
