@@ -102,11 +102,7 @@ def test_large_pictures_of_your_own_have_as_much_time_as_the_full_profile(
 @pytest.fixture
 def lesson(tmp_path, monkeypatch):
     """Make one lesson, 01, the whole series of the command line, with no way to run it."""
-
-    def refuse(*arguments, **options):
-        raise AssertionError("a kernel was started")
-
-    monkeypatch.setattr(papermill, "execute_notebook", refuse)
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: pytest.fail("a kernel was started"))
     monkeypatch.setattr(lessons, "NOTEBOOKS_FOLDER", tmp_path / "notebooks")
     monkeypatch.setattr(lessons, "REPOSITORY_FOLDER", tmp_path / "repository")
     return write_notebook(tmp_path / "notebooks" / "01_one.ipynb", "1 + 1")
