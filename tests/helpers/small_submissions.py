@@ -316,10 +316,10 @@ def write_submission(folder, student, notebook, name="01_small.ipynb"):
 
 
 def zipped(path, members, method=zipfile.ZIP_DEFLATED):
-    """Write a zip file of these contents, by their names; return its path."""
+    """Write a zip file of pairs, or a dictionary, of names and contents; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", method) as archive:
-        for name, content in members.items():
+        for name, content in dict(members).items():
             archive.writestr(name, content)
     return path
 
