@@ -106,11 +106,6 @@ def pets(tmp_path, write_class_folders):
     return write_class_folders(tmp_path / "pets", {"cat": 12, "dog": 12})
 
 
-@pytest.fixture
-def assert_says_four_things():
-    return says_four_things
-
-
 @pytest.fixture(autouse=True, scope="session")
 def every_error_says_four_things():
     """Look at each error of the course when it is made, so that no test has to ask."""
