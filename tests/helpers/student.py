@@ -109,11 +109,12 @@ class Student:
         """Start JupyterLab, go through the folders of its file browser, and open a notebook."""
         self.file = self.jupyterlab.folder / path
         self.page.goto(self.jupyterlab.page())
-        for name in Path(path).parts:
-            entry = self.page.locator(".jp-DirListing-item").filter(
-                has=self.page.get_by_text(name, exact=True)
-            )
-            entry.first.dblclick()
+        *folders, file = Path(path).parts
+        for name in folders:
+            self._entry(name).dblclick()
+            # Until it is gone the list is the old one, in which an exercise's lesson has the same name.
+            self._entry(name).wait_for(state="detached")
+        self._entry(file).dblclick()
         self.page.locator(".jp-NotebookPanel").wait_for()
         self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=60_000)
         # JupyterLab draws the cells one after the other; the kernel may be there before the last of them.
@@ -121,6 +122,10 @@ class Student:
         code = sum(cell.cell_type == "code" for cell in cells)
         drawn = f"code => document.querySelectorAll('{PROMPTS}, {FOLDED}').length === code"
         self.page.wait_for_function(drawn, arg=code, timeout=60_000)
+
+    def _entry(self, name: str):
+        entries = self.page.locator(".jp-DirListing-item")
+        return entries.filter(has=self.page.get_by_text(name, exact=True)).first
 
     def choose(self, menu: str, *entries: str) -> None:
         """Choose an entry of a menu, or of the menu in a menu, by the words with which it begins."""
