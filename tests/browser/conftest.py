@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -142,9 +143,12 @@ def jupyterlab(browser, tmp_path_factory):
     for name in ("TQDM_MININTERVAL", "COURSE_FEATURES_GB", "PYTEST_CURRENT_TEST"):
         environment.pop(name, None)
     token, log = secrets.token_hex(16), place / "log.txt"
+    with socket.socket() as free:  # not a fixed one: two servers that start at once would both find it free
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-        *("--ServerApp.ip=127.0.0.1", "--ServerApp.port=18888", "--ServerApp.port_retries=200"),
+        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
         *(f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}"),
         *("--LabApp.extension_manager=readonly", "--LabApp.news_url=None"),
     ]
