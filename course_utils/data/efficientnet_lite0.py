@@ -41,6 +41,7 @@ class EfficientNet_Lite0_Weights(FileWeights):  # noqa: N801 (torchvision's way 
             "backbone": LITE0,
             "categories": models.ResNet18_Weights.DEFAULT.meta["categories"],
             "num_params": 4652008,
+            "min_size": (1, 1),
             "sha256": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         },
     )

@@ -43,6 +43,7 @@ class ResNet18_64px_Weights(FileWeights):  # noqa: N801 (torchvision's way to na
             "backbone": "resnet18",
             "categories": models.ResNet18_Weights.DEFAULT.meta["categories"],
             "num_params": 11689512,
+            "min_size": (1, 1),
             "sha256": "9eefedc2beac89a586155dd049b65bde3dd9e044c820aa6838bd6afa978e8ed5",
         },
     )
