@@ -165,7 +165,7 @@ def _memory(processes: list[psutil.Process], limit: int) -> int:
             try:
                 used += process.memory_full_info().pss or _resident(process)
             except psutil.AccessDenied:
-                used += process.memory_info().rss
+                used += _resident(process)
     return used
 
 
