@@ -70,7 +70,7 @@ html_theme_options = {
     "home_page_in_toc": True,
     "use_fullscreen_button": False,
     "navbar_persistent": [],  # the side bar has the search already
-    "footer_content_items": ["extra-footer"],
+    "footer_content_items": [],
 }
 if repository():
     html_theme_options |= {
@@ -83,11 +83,6 @@ if repository():
             "notebook_interface": "jupyterlab",
         },
     }
-else:
-    html_theme_options["extra_footer"] = (
-        "<p>This copy of the course has no address yet, so its lessons have no buttons for Colab and Binder: "
-        "<code>python -m course_utils set-repository OWNER/NAME</code> brings them.</p>"
-    )
 
 
 def setup(app):

@@ -76,7 +76,10 @@ def test_the_cell_does_nothing_elsewhere(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("address", "answer"),
-    [("", "no address yet"), ("jane/other", "could not be cloned from https://github.com/jane/other")],
+    [
+        ("", "Expected OWNER/NAME of the course in REPOSITORY"),
+        ("jane/other", "could not be cloned from https://github.com/jane/other"),
+    ],
 )
 def test_the_cell_says_what_is_wrong(run, address, answer):
     done = run(address)

@@ -36,7 +36,7 @@ REF = "{ref}"  # the tag that your class stays on; "": the newest
 
 if "google.colab" in sys.modules and importlib.util.find_spec("course_utils") is None:
     if not REPOSITORY:
-        raise RuntimeError("This copy of the course has no address yet: see set-repository in its README.")
+        raise RuntimeError("Expected OWNER/NAME of the course in REPOSITORY, got none. Try writing it above.")
     tag = ["--branch", REF] if REF else []
     clone = ["git", "clone", "--quiet", "--depth", "1", *tag, f"https://github.com/{{REPOSITORY}}", "course"]
     cloned = subprocess.run(clone, capture_output=True, text=True)
@@ -130,28 +130,24 @@ def write_address(notebook: nbformat.NotebookNode, name: str, path: str, ref: st
     parts = [part for part in first.source.split("\n\n") if not part.startswith(OPEN_IT)]
     # A lesson says last what to know first; an exercise ends with how to work on it.
     place = next((n for n, part in enumerate(parts) if part.startswith("**Know first:**")), len(parts))
-    first.source = "\n\n".join([*parts[:place], OPEN_IT + launch_links(name, path, ref), *parts[place:]])
+    links = [OPEN_IT + launch_links(name, path, ref)] if name else []
+    first.source = "\n\n".join([*parts[:place], *links, *parts[place:]])
     if second.get("id") == "get-the-course":
         second.source = FIRST_CELL.format(repository=name, ref=ref)
         second.metadata.update(COLLAPSED)
 
 
 def launch_links(name: str, path: str, ref: str = "") -> str:
-    """Return the links that open a notebook in Colab and Binder, or say that there are none yet."""
-    if not name:
-        return (
-            "this copy of the course has no address yet, so there are no links to Colab and Binder here. "
-            "`python -m course_utils set-repository OWNER/NAME` writes them."
-        )
+    """Return the links that open a notebook in Colab and Binder."""
     at = ref or "HEAD"
     colab = f"https://colab.research.google.com/github/{name}/blob/{at}/{path}"
     return f"[Colab]({colab}) · [Binder](https://mybinder.org/v2/gh/{name}/{at}?urlpath=lab/tree/{path})"
 
 
 def readme_part(name: str, ref: str = "") -> str:
-    """Return what README says about where the course is."""
-    links = launch_links(name, "notebooks/00_start_here.ipynb", ref)
+    """Return what README says about where the course is; "" without an address."""
     if not name:
-        return f"In a browser, without installing anything: {links}"
+        return ""
+    links = launch_links(name, "notebooks/00_start_here.ipynb", ref)
     clone = f"git clone {f'--branch {ref} ' * bool(ref)}{HOST}/{name}\ncd {name.split('/')[1]}"
     return f"```\n{clone}\n```\n\nOr in a browser, without installing anything: {links}"

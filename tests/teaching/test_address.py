@@ -41,13 +41,18 @@ def texts(folder):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_notebook_begins_with_links_and_the_cell_for_colab(path):
+def test_every_notebook_begins_with_its_address_and_the_cell_for_colab(path):
     text, code = nbformat.read(path, as_version=4).cells[:2]
     assert code.source == FIRST_CELL.format(repository=repository(), ref=repository_ref())
     assert code.metadata["cellView"] == "form" and code.metadata["jupyter"]["source_hidden"]
-    assert text.source.count(OPEN_IT) == 1
+    assert text.source.count(OPEN_IT) == bool(repository())
     if not repository():
-        assert "no address yet" in text.source and not ADDRESS.search(text.source)
+        assert not ADDRESS.search(text.source)
+
+
+def test_nothing_for_readers_speaks_of_a_missing_address():
+    pages = [REPOSITORY_FOLDER / "README.md", *REPOSITORY_FOLDER.glob("docs/*.*"), *NOTEBOOKS]
+    assert not [path for path in pages if "no address yet" in path.read_text("utf-8")]
 
 
 def test_readme_says_where_the_course_is():
