@@ -4,15 +4,18 @@ Corruptions of five kinds in three strengths, after Hendrycks and Dietterich (20
 pictures of the same classes in another style; and three ways to train that may differ in what they keep.
 """
 
+import io
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
 from course_utils.data import FolderOfClasses, ImageClassification, Splits, backbone_weights, crop_of
 from course_utils.errors import DataError
@@ -46,7 +49,7 @@ def corruptions(own: ImageClassification) -> dict[str, list[Callable]]:
         "noise": [v2.GaussianNoise(sigma=sigma) for sigma in (0.05, 0.1, 0.2)],
         "blur": [_blur(scale * sigma) for sigma in (0.7, 1.2, 2.0)],
         "contrast": [v2.ColorJitter(contrast=(factor, factor)) for factor in (0.6, 0.35, 0.15)],
-        "JPEG": [_jpeg(quality) for quality in (40, 15, 5)],
+        "JPEG": [JPEG(quality) for quality in (40, 15, 5)],
         "colour": [v2.ColorJitter(saturation=(factor, factor)) for factor in (0.5, 0.2, 0.0)],
     }
 
@@ -55,10 +58,21 @@ def _blur(sigma: float) -> v2.Transform:
     return v2.GaussianBlur(2 * round(2 * sigma) + 1, (sigma, sigma))
 
 
-def _jpeg(quality: int) -> v2.Compose:
-    """Save as a JPEG file of this quality (1 to 100), and read it again."""
-    to_bytes, back = v2.ToDtype(torch.uint8, scale=True), v2.ToDtype(torch.float32, scale=True)
-    return v2.Compose([to_bytes, v2.JPEG((quality, quality)), back])
+class JPEG(v2.Transform):
+    """Save an image as a JPEG file of this quality (1 to 100), and read it back.
+
+    By Pillow, because torchvision 0.29 deprecates `v2.JPEG` and its own encoder. The pixels are the same.
+    """
+
+    def __init__(self, quality: int):
+        super().__init__()
+        self.quality = quality
+
+    def transform(self, image: torch.Tensor, params: dict) -> torch.Tensor:
+        """Take and return float32, [3, height, width], 0 to 1."""
+        file = io.BytesIO()
+        F.to_pil_image(F.to_dtype(image, torch.uint8, scale=True)).save(file, "JPEG", quality=self.quality)
+        return F.to_dtype(F.pil_to_tensor(Image.open(file)), torch.float32, scale=True)
 
 
 def corrupted(own: ImageClassification, corruption: Callable) -> v2.Compose:
