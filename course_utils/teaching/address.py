@@ -25,7 +25,7 @@ OPEN_IT = "**Open it elsewhere:** "
 
 # The first code cell of every notebook. In Colab there is nothing else yet, so it cannot import any of this.
 FIRST_CELL = """\
-# @title Get the course (in Colab; anywhere else this cell does nothing)
+# @title Get the course (in Colab; elsewhere this cell only checks that it is installed)
 import importlib.util
 import runpy
 import subprocess
@@ -34,7 +34,12 @@ import sys
 REPOSITORY = "{repository}"  # OWNER/NAME on GitHub; `python -m course_utils set-repository` writes it
 REF = "{ref}"  # the tag that your class stays on; "": the newest
 
-if "google.colab" in sys.modules and importlib.util.find_spec("course_utils") is None:
+if importlib.util.find_spec("course_utils") is None:
+    if "google.colab" not in sys.modules:
+        raise ModuleNotFoundError(
+            f"Expected a kernel with the course installed, got {{sys.executable}}. Try, in VS Code, "
+            "Select Kernel > Python Environments > .venv. Or start JupyterLab from there: `make lab`."
+        )
     if not REPOSITORY:
         raise RuntimeError("Expected OWNER/NAME of the course in REPOSITORY, got none. Try writing it above.")
     tag = ["--branch", REF] if REF else []
