@@ -93,7 +93,8 @@ class Settings(BaseModel):
     """The number of images in one training step."""
     grad_accum_steps: int = Field(1, ge=1, le=4096)
     """The number of parts in which a batch goes through the network, one after the other, before the step.
-    More parts need less memory and more time. Except for rounding and BatchNorm, the step is the same."""
+    More parts need less memory and more time. Except for rounding, dropout and BatchNorm, the step is the
+    same, also if its images do not divide equally."""
     lr: float = Field(0.01, gt=0, le=10)
     """The learning rate of Adam in the first step. 0.01 suits a new head on a frozen backbone; a backbone
     that is trained too needs a tenth of it or less."""

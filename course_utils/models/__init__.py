@@ -13,6 +13,7 @@ from course_utils.models.adapting import (
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import (
     STAGE_CONTAINERS,
+    batchnorm_layers,
     check_head,
     check_trainable,
     choose_device,
@@ -39,6 +40,7 @@ from course_utils.models.saving import (
 
 __all__ = [
     "STAGE_CONTAINERS",
+    "batchnorm_layers",
     "check_head",
     "check_trainable",
     "choose_device",

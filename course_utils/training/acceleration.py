@@ -11,7 +11,7 @@ of them its share of every batch, and adds up their gradients.
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from torch import nn
 
 from course_utils.data import preserve_rng_state
 from course_utils.errors import ConfigError, CourseError
+from course_utils.models import batchnorm_layers
 from course_utils.settings import set_seed
 
 Result = TypeVar("Result")
@@ -58,9 +59,9 @@ def fast_inference(device: torch.device) -> Iterator[None]:
 def make_accelerator(device: torch.device, grad_accum_steps: int = 1):
     """Return an `accelerate.Accelerator` for training in `fastest_dtype`, on all processes.
 
-    `grad_accum_steps` backward passes make one step of the optimizer. In float16 a gradient below 6e-8
-    becomes 0, so accelerate multiplies the loss by a large number before the backward pass and divides the
-    gradients by it before the step (Micikevicius et al., 2017, section 3.2).
+    accelerate divides every loss by `grad_accum_steps`, the number of parts of a step. In float16 a gradient
+    below 6e-8 becomes 0, so accelerate multiplies the loss by a large number before the backward pass and
+    divides the gradients by it before the step (Micikevicius et al., 2017, section 3.2).
 
     Raises:
         ConfigError: If the launcher asks for sharded weights (FSDP), which the course does not train.
@@ -110,6 +111,19 @@ def check_batch_size(batch_size: int, grad_accum_steps: int) -> None:
             found=str(batch_size),
             do="Change batch_size, which counts the images of all processes together, or grad_accum_steps.",
         )
+
+
+def in_parts(parts: int, network: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> Iterable[tuple]:
+    """Split a batch into nearly equal parts for gradient accumulation.
+
+    There are fewer than `parts` if the batch has too few images: at least one in each part, or two where
+    BatchNorm in train mode needs them for a variance.
+    """
+    if parts == 1:
+        return [(inputs, labels)]
+    smallest = 2 if any(layer.training for layer in batchnorm_layers(network)) else 1
+    parts = max(1, min(parts, len(labels) // smallest))
+    return zip(inputs.tensor_split(parts), labels.tensor_split(parts), strict=True)
 
 
 def process_state(device: torch.device | None = None):

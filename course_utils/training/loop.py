@@ -9,7 +9,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -39,6 +39,7 @@ from course_utils.models import (
 from course_utils.settings import Settings
 from course_utils.training.acceleration import (
     check_batch_size,
+    in_parts,
     make_accelerator,
     num_processes,
     process_random_numbers,
@@ -106,15 +107,20 @@ def fit(
             val = get_features(model, val, num_workers=workers, label="validation features")
             train.classes = classes
             # The head is so small that each process trains the whole of it, on the same features.
-            return _train(model, model.get_submodule(find_head(model)), train, val, settings, checkpoint)
-        check_batch_size(settings.batch_size, settings.grad_accum_steps)
-        train, val = in_memory(train, workers), in_memory(val, workers)
-        with process_random_numbers(settings.seed):
-            return _train(model, model, train, val, settings, checkpoint)
+            head = model.get_submodule(find_head(model))
+            history = _train(model, head, train, val, settings, checkpoint)
+        else:
+            check_batch_size(settings.batch_size, settings.grad_accum_steps)
+            train, val = in_memory(train, workers), in_memory(val, workers)
+            with process_random_numbers(settings.seed):
+                history = _train(model, model, train, val, settings, checkpoint)
     except KeyboardInterrupt:  # before the first epoch
-        return History(interrupted=True)
+        history = History(interrupted=True)
     finally:
         model.eval()
+    if history.interrupted:
+        print(f"Training was stopped by you after {len(history.epochs)} of {settings.epochs} epochs.")
+    return history
 
 
 def _train(
@@ -130,17 +136,16 @@ def _train(
     if network is model:
         parts, processes = settings.grad_accum_steps, num_processes()
         accelerator = make_accelerator(next(model.parameters()).device, parts)
-    batch_size = settings.batch_size // parts  # of all processes together
     # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode. Of
     # several processes accelerate fills the last batch up.
     smallest = 1 if only_head_trainable(model) or processes > 1 else 2
     order = {"shuffle": True, "seed": settings.seed, "smallest_batch": smallest}
-    loader = make_loader(train, batch_size, **order, num_workers=settings.num_workers)
-    val_batch = max(batch_size, VAL_BATCH // processes * processes)
+    loader = make_loader(train, settings.batch_size, **order, num_workers=settings.num_workers)
+    val_batch = max(settings.batch_size // parts, VAL_BATCH // processes * processes)
     val_loader = make_loader(val, val_batch, num_workers=settings.num_workers)
     groups = parameter_groups(model, settings.lr, settings.layer_lr_decay)
     optimizer = torch.optim.Adam(groups, fused=True)  # all parameters in one step of compiled code
-    steps = -(-len(loader) // parts)  # of an epoch
+    steps = len(loader)  # of an epoch
     schedule = cosine_schedule(optimizer, settings.epochs * steps, round(settings.warmup_epochs * steps))
     criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
     same_weights(network)
@@ -197,6 +202,9 @@ def train_one_epoch(
 ) -> tuple[float, float]:
     """Go once over the training data, with one step of the optimizer and of the schedule for each batch.
 
+    With gradient accumulation a batch goes through the network in parts. Each part's mean loss counts by its
+    share of the batch's images, so that the gradients add up to those of the whole batch.
+
     Args:
         network: From images to logits, [batch, classes].
         loader: Batches of images and labels.
@@ -216,24 +224,28 @@ def train_one_epoch(
     """
     criterion = criterion or nn.CrossEntropyLoss()
     device = next(network.parameters()).device
+    parts = accelerator.gradient_accumulation_steps if accelerator else 1
     set_train_mode(network)
+    optimizer.zero_grad()  # a step that was interrupted has left its gradients
     total_loss, correct, samples = 0.0, 0, 0
     for batch, (inputs, labels) in enumerate(batches_of(loader), start=1):
-        with accelerator.accumulate(network) if accelerator else nullcontext():
+        for images, truth in in_parts(parts, network, inputs, labels):
             with _one_image_reported(f"batch {batch}"):
-                outputs = network(inputs.to(device))
-            check_batch_labels(labels, outputs.shape[1], f"batch {batch}")
-            labels = labels.to(device)
-            loss = criterion(outputs, labels)
+                outputs = network(images.to(device))
+            check_batch_labels(truth, outputs.shape[1], f"batch {batch}")
+            truth = truth.to(device)
+            loss = criterion(outputs, truth)
             _check_finite(loss.item(), f"batch {batch}", optimizer, total_loss / samples if samples else None)
-            accelerator.backward(loss) if accelerator else loss.backward()
-            optimizer.step()
-            if schedule is not None:
-                schedule.step()
-            optimizer.zero_grad()
-        total_loss += loss.item() * len(labels)
-        correct += (outputs.argmax(dim=1) == labels).sum().item()
-        samples += len(labels)
+            share = loss * (len(truth) / len(labels))
+            # accelerate divides by the number of parts, as if all were equal.
+            accelerator.backward(share * parts) if accelerator else share.backward()
+            total_loss += loss.item() * len(truth)
+            correct += (outputs.argmax(dim=1) == truth).sum().item()
+            samples += len(truth)
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+        optimizer.zero_grad()
     if accelerator is not None and accelerator.num_processes > 1:
         sums = torch.tensor([total_loss, correct, samples], dtype=torch.float64, device=accelerator.device)
         total_loss, correct, samples = accelerator.reduce(sums, "sum").tolist()

@@ -250,10 +250,11 @@ def interrupt_at(read_to_stop):
     return change
 
 
-def test_interrupted_run_keeps_the_finished_epochs_and_the_best_weights(model, weights_of_epochs):
+def test_interrupted_run_keeps_the_finished_epochs_and_the_best_weights(model, weights_of_epochs, capsys):
     train = Pictures(24, change=interrupt_at(24 + 20))
     history = fit(model, train, Pictures(9, seed=2), some_settings(epochs=5))
     assert history.interrupted
+    assert capsys.readouterr().out == "Training was stopped by you after 1 of 5 epochs.\n"
     assert [epoch.epoch for epoch in history.epochs] == [1]
     assert same(state(model), weights_of_epochs[0])
     assert not model.training
@@ -264,6 +265,17 @@ def test_run_interrupted_in_its_first_epoch_leaves_the_network_as_it_was(model):
     history = fit(model, Pictures(24, change=interrupt_at(20)), Pictures(9, seed=2), some_settings())
     assert history.interrupted and history.epochs == [] and len(history.to_frame()) == 0
     assert same(state(model), before)
+
+
+def test_fit_ignores_gradients_that_an_interrupted_step_has_left():
+    found = []
+    for left in (0.0, 100.0):
+        model = seeded_net()
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, left)
+        fit(model, Pictures(24), Pictures(9, seed=2), some_settings(epochs=1))
+        found.append(state(model))
+    assert same(*found)
 
 
 def nan_from(first_bad_read):
