@@ -2,17 +2,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# What is installed: the newest that requirements.txt allows; with LOCKED=1 what was tested, each file with its
-# hash; with FLOORS=1 the lowest that requirements.txt allows.
+# What is installed: the newest that pyproject.toml allows, for `make run` and `make lab` only what students need;
+# with LOCKED=1 what was tested, each file with its hash; with FLOORS=1 the lowest that pyproject.toml allows.
 LOCK := .devcontainer/requirements.lock
 FLOORS_LIST := .ci/floors.txt
-KIND := $(if $(LOCKED),locked,$(if $(FLOORS),floors,installed))
+ALL := .venv/$(if $(LOCKED),locked,$(if $(FLOORS),floors,installed))
+LESSONS := $(if $(LOCKED)$(FLOORS),$(ALL),.venv/lessons)
 # Begun anew if there is another kind.
-VENV = $(PYTHON) -m venv $(if $(filter-out .venv/$(KIND),$(wildcard .venv/installed .venv/locked .venv/floors)),--clear) .venv
+OTHERS := $(filter-out $(ALL) $(LESSONS),.venv/lessons .venv/installed .venv/locked .venv/floors)
+VENV = $(PYTHON) -m venv $(if $(wildcard $(OTHERS)),--clear) .venv
 
-.PHONY: run test test-slow site test-browser test-bundle test-colab soak install lock clean
+.PHONY: lab run test test-slow site test-browser test-bundle test-colab soak install lock clean
 
-run: install
+lab: $(LESSONS)
+	$(BIN)/python -m course_utils lab
+
+run: $(LESSONS)
 	$(BIN)/python -m course_utils run
 
 test: install
@@ -30,8 +35,8 @@ site: .venv/site
 	rm -rf build/site docs/api
 	$(BIN)/sphinx-build -W --keep-going -q -E -c docs -d build/doctrees . build/site
 
-.venv/site: .venv/$(KIND)
-	$(if $(LOCKED),,$(BIN)/python -m pip install --quiet -e ".[site]")
+.venv/site: $(ALL)
+	$(if $(LOCKED),,$(BIN)/python -m pip install -e ".[site]")
 	touch .venv/site
 
 # The lessons in JupyterLab, and the site, by two real browsers. Without a Chromium all of it is skipped, and says so.
@@ -39,7 +44,7 @@ test-browser: .venv/browser site
 	$(BIN)/pytest -ra -n 2 --dist=worksteal tests/browser
 
 .venv/browser: .venv/site
-	$(if $(LOCKED),,$(BIN)/python -m pip install --quiet -e ".[browser]")
+	$(if $(LOCKED),,$(BIN)/python -m pip install -e ".[browser]")
 	touch .venv/browser
 
 # A bundle for a classroom without a network, packed and installed: fetches about 500 MB, and takes some minutes.
@@ -54,29 +59,34 @@ test-colab: install
 soak: install
 	$(BIN)/python benchmarks/soak.py
 
-install: .venv/$(KIND)
+install: $(ALL)
 
 # Installed again when a list of packages changes, and only then.
+.venv/lessons: pyproject.toml
+	$(VENV)
+	$(BIN)/python -m pip install -e .
+	touch .venv/lessons
+
 .venv/installed: requirements.txt pyproject.toml
 	$(VENV)
-	$(BIN)/python -m pip install --quiet -r requirements.txt
-	touch .venv/installed
+	$(BIN)/python -m pip install -r requirements.txt
+	touch .venv/lessons .venv/installed
 
 .venv/locked: $(LOCK)
 	$(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCK)
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --require-hashes -r $(LOCK)
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	touch .venv/locked
 
 .venv/floors: $(FLOORS_LIST)
 	$(VENV)
-	$(BIN)/python -m pip install --quiet -r $(FLOORS_LIST)
-	$(BIN)/python -m pip install --quiet --no-deps -e .
+	$(BIN)/python -m pip install -r $(FLOORS_LIST)
+	$(BIN)/python -m pip install --no-deps -e .
 	touch .venv/floors
 
-# For maintainers, after a change of requirements.txt: what is installed here becomes the lock.
+# For maintainers, after a change of pyproject.toml: what is installed here becomes the lock.
 lock: install
-	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m pip install uv
 	$(BIN)/python .ci/lock.py $(LOCK) $(FLOORS_LIST)
 
 clean:

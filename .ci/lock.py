@@ -1,4 +1,4 @@
-"""Write the lock of all packages, and the list of the lowest versions that requirements.txt allows.
+"""Write the lock of all packages, and the list of the lowest versions that pyproject.toml allows.
 
     make lock
 
@@ -17,7 +17,8 @@ LOCK, FLOORS = map(Path, sys.argv[1:])
 COMPILE = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
 # No address, no path of this machine, and not the course itself, which is installed from its folder.
 PLAIN = ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-package", "course-utils"]
-ALL = ["pyproject.toml", "requirements.txt", "--extra", "site", "--extra", "browser"]
+TESTED = ["pyproject.toml", "--extra", "teach", "--extra", "test"]
+ALL = [*TESTED, "--extra", "site", "--extra", "browser"]
 
 
 def compile_list(head: str, path: Path, *arguments: str) -> None:
@@ -41,5 +42,5 @@ with tempfile.TemporaryDirectory() as folder:
     constraints.write_text("".join(held), encoding="utf-8")
     head = "# All packages of the course, its site and its tests, as they were tested: `make lock` writes it."
     compile_list(head, LOCK, *ALL, "--generate-hashes", "--constraint", str(constraints))
-head = "# The lowest versions that requirements.txt allows, and what goes with them: `make lock` writes it."
-compile_list(head, FLOORS, "requirements.txt", "--resolution", "lowest-direct")
+head = "# The lowest versions that pyproject.toml allows, and what goes with them: `make lock` writes it."
+compile_list(head, FLOORS, *TESTED, "--resolution", "lowest-direct")

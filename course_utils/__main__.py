@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         place.add_argument("--name", help="the name of that folder in runs/, instead of the time")
     features = command("features", _features, "show the features that are kept between runs")
     features.add_argument("--clear", action="store_true", help="remove them")
+    lab = command("lab", _lab, "copy the notebooks to my_course and open them in JupyterLab")
+    lab.add_argument("options", nargs="*", metavar="OPTION", help="JupyterLab's own, after --")
     command("exercises", _exercises, "make the students' exercises from the solutions (for maintainers)")
     quiz = command("quiz", _quiz, "write the lessons' quizzes for a learning platform: QTI and Moodle's GIFT")
     quiz.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
@@ -213,6 +215,12 @@ def _features(options: argparse.Namespace) -> None:
     kept = list_cache()
     size = sum(file.size for file in kept) / 1e6
     print(f"{cache_folder()}: {len(kept)} files, {size:.1f} MB of {limit / 1e6:.0f} MB")
+
+
+def _lab(options: argparse.Namespace) -> None:
+    from course_utils.lab import start_lab
+
+    start_lab(options.options)
 
 
 def _exercises(options: argparse.Namespace) -> None:

@@ -110,7 +110,7 @@ def require_packages(packages: Mapping[str, str]) -> None:
         raise ConfigError(
             "Packages that every lesson needs are not installed.",
             where=sys.executable,
-            expected="the packages of requirements.txt, in this Python",
+            expected="the packages of pyproject.toml, in this Python",
             found=f"no {', '.join(missing)}",
             do=f"pip install {names} (in a notebook: %pip install {names}), and restart the kernel.",
         )

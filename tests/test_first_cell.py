@@ -22,7 +22,10 @@ IN_COLAB = 'import sys, types; sys.modules["google.colab"] = types.ModuleType("g
 AND_THEN = "\nimport course_utils; print(course_utils.__path__[0])"
 COURSES_OWN = f"import sys; sys.path.insert(0, {str(REPOSITORY_FOLDER)!r})\n"
 COLAB = REPOSITORY_FOLDER / "notebooks" / "colab.py"
-REQUIREMENTS = "# The lessons\nnumpy>=99\nSmall.Thing>={}\n\n# Teaching\nother-thing>=1\n"
+PYPROJECT = """[project]
+dependencies = ["numpy>=99", "Small.Thing>={}", "papermill>=99"]
+optional-dependencies.teach = ["other-thing>=1"]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +115,7 @@ def wheels(tmp_path, monkeypatch):
 
 
 def test_what_is_missing_is_installed_and_what_is_old_is_left_alone(wheels, capsys):
-    missing = missing_packages(REQUIREMENTS.format("1.5"))
+    missing = missing_packages(PYPROJECT.format("1.5"))
     assert missing == ["Small.Thing>=1.5"]
     install(missing)
     assert (wheels / "small_thing.py").exists() and not (wheels / "numpy").exists()
@@ -124,7 +127,7 @@ def test_what_cannot_be_installed_is_an_error(wheels):
         install(["small-thing>=3"])
 
 
-def test_students_need_the_first_part_of_the_requirements():
+def test_package_floors_are_those_of_the_lessons():
     floors = package_floors()
     assert {"torch", "torchvision", "captum", "ipywidgets"} <= set(floors)
     assert not {"jupyterlab", "papermill", "pytest", "nbgrader"} & set(floors)

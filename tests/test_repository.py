@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from small_notebooks import text_of
 
 ROOT = Path(__file__).resolve().parents[1]
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+VERSION = PROJECT["version"]
 LOCK = ROOT / ".devcontainer" / "requirements.lock"
 FLOORS = ROOT / ".ci" / "floors.txt"
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
@@ -32,9 +36,9 @@ def tracked():
 
 
 def floors():
-    """Return the lowest versions that requirements.txt allows."""
-    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    return specifiers(line for line in lines if line and not line.startswith(("#", "-")))
+    """Return the lowest versions of what students, instructors and tests need."""
+    extras = PROJECT["optional-dependencies"]
+    return specifiers([*PROJECT["dependencies"], *extras["teach"], *extras["test"]])
 
 
 def specifiers(lines):
@@ -107,12 +111,26 @@ def test_the_lock_has_every_package_with_hashes_and_no_address():
         assert not PIN.fullmatch(line) or HASH.fullmatch(following), f"{line} has no hash"
 
 
-def test_requirements_are_floors_and_the_package_itself():
+def test_requirements_are_floors_listed_once():
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    assert [line for line in lines if line.startswith("-")] == ["-e ."]
-    assert {"torch", "torchvision", "pydantic"} <= set(floors())
-    for name, specifier in floors().items():
+    assert [line for line in lines if line and not line.startswith("#")] == ["-e .[teach,test]"]
+    listed = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
+    assert {"torch", "jupyterlab", "papermill"} <= set(specifiers(PROJECT["dependencies"]))
+    assert [line for line, times in Counter(listed).items() if times > 1] == ["timm>=1.0"]
+    for name, specifier in specifiers(listed).items():
         assert [part.operator for part in specifier] == [">="], f"{name} is no floor"
+
+
+def test_students_are_not_asked_for_what_instructors_and_tests_need():
+    """All that a lesson or an exercise imports of the course, where the extras are not installed."""
+    blocked = ["nbgrader", "text2qti", "distributed", "dask", "pytest", "hypothesis", "nbval", "ruff"]
+    notebooks = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
+    sources = "\n".join(text_of(path, "code") for path in notebooks)
+    imports = sorted(set(re.findall(r"^from course_utils[\w.]* import \w.*$", sources, re.MULTILINE)))
+    assert len(imports) > 100
+    code = "\n".join([f"import sys; sys.modules |= dict.fromkeys({blocked})", *imports])
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_requirements_and_conda_environment_agree():

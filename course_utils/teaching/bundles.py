@@ -41,14 +41,14 @@ In the folder of this file, on a machine with the operating system, the processo
 that the packages in `wheelhouse` are for ({python}):
 
     python -m venv .venv
-    .venv/bin/python -m pip install --no-index --find-links wheelhouse -r requirements.txt
-    .venv/bin/jupyter lab notebooks/00_start_here.ipynb
+    .venv/bin/python -m pip install --no-index --find-links wheelhouse -e .
+    .venv/bin/python -m course_utils lab
 
 (On Windows: .venv\\Scripts\\python instead of .venv/bin/python.)
 
 For another kind of machine, fill a folder of its own on one of them that has a network:
 
-    python -m pip wheel "setuptools>={setuptools}" -r requirements.txt -w wheelhouse
+    python -m pip wheel "setuptools>={setuptools}" -w wheelhouse .
 
 If you have the course already, take only the images and weights, from the zip file or from a folder that it
 was unpacked to. Every hash is compared first, and no file is overwritten:

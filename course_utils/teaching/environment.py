@@ -21,7 +21,7 @@ from course_utils.settings import (
 )
 from course_utils.teaching.exercises import EXERCISES_FOLDER
 from course_utils.teaching.lessons import NOTEBOOKS_FOLDER
-from course_utils.teaching.packages import REQUIREMENTS, package_floors
+from course_utils.teaching.packages import PYPROJECT, package_floors
 from course_utils.text import encoder_source
 
 SHIPPED = ("fashion_mnist_sample", "clipart", "text")
@@ -43,7 +43,7 @@ def describe_machine(settings: Settings) -> pd.DataFrame:
         `found` says how to get it.
     """
     rows = {}
-    floors = package_floors() if REQUIREMENTS.is_file() else {}
+    floors = package_floors() if PYPROJECT.is_file() else {}
     for name, floor in {"Python": "3.11", **floors}.items():
         rows[name] = (f"{floor} or newer", *_find_version(name, floor))
     advice = gpu_advice(settings)
@@ -107,4 +107,4 @@ def _parts_that_ship() -> list[str]:
     places = [folder.relative_to(NOTEBOOKS_FOLDER.parent).as_posix() for folder in folders]
     notebooks = [f"{place}/{name}" for place in places for name in names]
     results = [f"benchmarks/results/{name}" for name in RESULTS]
-    return ["requirements.txt", "data/clipart/drawings.csv", *notebooks, *results]
+    return ["pyproject.toml", "data/clipart/drawings.csv", *notebooks, *results]

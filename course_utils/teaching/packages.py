@@ -6,31 +6,35 @@ In Colab, notebooks/colab.py runs this file by itself: it imports nothing that m
 import subprocess
 import sys
 import tempfile
+import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
 
 from course_utils.errors import ConfigError
 
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
-# The part of requirements.txt that students need; what is below its next heading is for those who teach.
-LESSONS = "# The lessons"
+PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
+LAB = {"jupyterlab", "papermill"}  # Colab has its own in their place
 BUILDS = "70.1"  # the first setuptools that builds the course's package by itself, without `wheel`
 
 
-def package_floors(requirements: str | None = None) -> dict[str, str]:
-    """Return the names and the lowest versions of the packages that the lessons need.
+def package_floors(pyproject: str | None = None) -> dict[str, str]:
+    """Return the names and the lowest versions of the packages that the lessons need, in Colab too.
 
     Args:
-        requirements: The text of a requirements.txt; None for the course's own.
+        pyproject: The text of a pyproject.toml; None for the course's own.
     """
-    text = REQUIREMENTS.read_text(encoding="utf-8") if requirements is None else requirements
-    lines = text.split(LESSONS)[1].split("\n#")[0].splitlines()
-    return dict(line.split(">=") for line in lines if ">=" in line)
+    floors = dict(line.split(">=") for line in _dependencies(pyproject))
+    return {name: floor for name, floor in floors.items() if name not in LAB}
 
 
-def missing_packages(requirements: str | None = None) -> list[str]:
+def _dependencies(pyproject: str | None = None) -> list[str]:
+    text = PYPROJECT.read_text(encoding="utf-8") if pyproject is None else pyproject
+    return tomllib.loads(text)["project"]["dependencies"]
+
+
+def missing_packages(pyproject: str | None = None) -> list[str]:
     """Return the requirements of the lessons, such as "captum>=0.8", whose packages this Python lacks."""
-    floors = package_floors(requirements).items()
+    floors = package_floors(pyproject).items()
     return [f"{name}>={floor}" for name, floor in floors if not any(distributions(name=name))]
 
 
@@ -50,7 +54,7 @@ def install(missing: list[str]) -> None:
 
 
 def fill_wheelhouse(folder: Path) -> Path:
-    """Fill a folder with wheels of all packages of requirements.txt, in the versions installed here.
+    """Fill a folder with wheels of all packages that students need, in the versions installed here.
 
     Whoever installs from it needs no network: what has only a source archive is built to a wheel now. They
     come from where pip's own settings lead; PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu gets the
@@ -65,12 +69,10 @@ def fill_wheelhouse(folder: Path) -> Path:
     Raises:
         ConfigError: If pip cannot get or build one.
     """
-    lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
-    asked = [line for line in lines if line.strip() and not line.startswith(("#", "-"))]
     held = {one.name: one.version.split("+")[0] for one in distributions() if one.name}
     for own in ("setuptools", "course-utils"):  # a setuptools that builds the course may have to be newer
         held.pop(own, None)
-    command = ["wheel", "--quiet", "--wheel-dir", str(folder), f"setuptools>={BUILDS}", *asked]
+    command = ["wheel", "--quiet", "--wheel-dir", str(folder), f"setuptools>={BUILDS}", *_dependencies()]
     _pip(command, held, "Read what pip says, and try again with a network.")
     return folder
 

@@ -32,7 +32,7 @@ PARTS = {
     "notebooks/05_evaluate.ipynb": "other files",
     "notebooks/exercises/05_evaluate.ipynb": "other files",
     "notebooks/exercises": "other files",
-    "requirements.txt": "other files",
+    "pyproject.toml": "other files",
     **{f"benchmarks/results/{name}": "other files" for name in RESULTS},
 }
 
@@ -57,7 +57,7 @@ print(json.dumps(answers))
 def answers(tmp_path_factory):
     """Take each part away from a copy of the course, all results at once; give what is not fine."""
     copy = tmp_path_factory.mktemp("course")
-    files = ["course_utils", "notebooks", "data", "benchmarks/results", "requirements.txt"]
+    files = ["course_utils", "notebooks", "data", "benchmarks/results", "pyproject.toml"]
     for name in filter(None, git(["ls-files", "-z", *files], REPOSITORY_FOLDER).stdout.split("\0")):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(REPOSITORY_FOLDER / name, copy / name)

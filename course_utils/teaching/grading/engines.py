@@ -222,7 +222,7 @@ def _parents(paths: Iterable[Path]) -> list[str]:
 
 
 def _course_paths() -> list[Path]:
-    names = ("course_utils", "data", "benchmarks/results", "requirements.txt")
+    names = ("course_utils", "data", "benchmarks/results", "pyproject.toml")
     return [REPOSITORY_FOLDER / name for name in names]
 
 

@@ -1,0 +1,81 @@
+"""Your own copies of the lessons and exercises, and JupyterLab that opens them: `make lab`."""
+
+import os
+from pathlib import Path
+
+import nbformat
+
+from course_utils.errors import ConfigError
+from course_utils.settings import REPOSITORY_FOLDER
+
+COPIES = "my_course"
+# Beside notebooks/, so that relative links lead to the same places.
+UPLOAD_BYTES = 2**28  # for the upload button; tornado's 10 MB would drop a photograph of 16 MB
+
+
+def copy_notebooks(course: Path = REPOSITORY_FOLDER) -> list[Path]:
+    """Copy the lessons, without their outputs, and the exercises to my_course; never change a copy.
+
+    Args:
+        course: The course's own folder.
+
+    Returns:
+        The paths of the new copies.
+
+    Raises:
+        ConfigError: If there are no notebooks, or a copy cannot be written.
+    """
+    source, copies = course / "notebooks", course / COPIES
+    found = sorted([*source.glob("[0-9]*.ipynb"), *source.glob("exercises/[0-9]*.ipynb")])
+    if not found:
+        raise ConfigError(
+            "There is nothing to open.",
+            where=source,
+            expected="the lessons of the course",
+            found="no notebook",
+            do="Clone or download the whole course, and run this in its folder after `pip install -e .`.",
+        )
+    new = {path: copies / path.relative_to(source) for path in found}
+    new = {path: copy for path, copy in new.items() if not copy.exists()}
+    for path, copy in new.items():
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        try:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            part = copy.with_suffix(".part")
+            nbformat.write(notebook, part)
+            part.replace(copy)
+        except OSError as error:
+            raise ConfigError(
+                "A lesson cannot be copied.",
+                where=copy,
+                expected="a folder that you may write in, and room on the disk",
+                found=str(error),
+                do="Put the course into a folder of your own.",
+            ) from error
+    return list(new.values())
+
+
+def lab_arguments(course: Path = REPOSITORY_FOLDER) -> list[str]:
+    """Return what JupyterLab is started with: the course as its root, lesson 00 open, large uploads."""
+    return [
+        f"--ServerApp.root_dir={course}",
+        f"--LabApp.default_url=/lab/tree/{COPIES}/00_start_here.ipynb",
+        f"--ServerApp.tornado_settings={{'websocket_max_message_size': {UPLOAD_BYTES}}}",
+    ]
+
+
+def start_lab(options: list[str]) -> None:
+    """Copy what is not copied yet, and start JupyterLab here; it ends with Ctrl-C.
+
+    Args:
+        options: More options of JupyterLab, such as --no-browser.
+    """
+    new = copy_notebooks()
+    print(f"Your notebooks: {REPOSITORY_FOLDER / COPIES} ({len(new)} new; no other was changed)")
+    from jupyterlab.labapp import LabApp  # a second to import
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to others
+    LabApp.launch_instance([*lab_arguments(), *options])
