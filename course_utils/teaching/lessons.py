@@ -73,7 +73,7 @@ def read_value(text: str) -> object:
     """Read a value from the command line: a number, True, False, None or, failing these, a text."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # "{[]}" is a TypeError
         return text
 
 

@@ -112,7 +112,7 @@ def test_what_is_not_bounded_is_reported():
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman"])
-@pytest.mark.parametrize("user", [None, 61_234])
+@pytest.mark.parametrize("user", [None, FIRST_USER])
 def test_container_is_started_with_everything_closed(engine, user, monkeypatch):
     monkeypatch.setenv("API_TOKEN", "secret")
     space = Workspace(Path("/tmp/grading-x"), user)

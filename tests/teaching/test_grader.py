@@ -174,9 +174,26 @@ def test_command_hands_over_lessons_and_limits(place, capsys):
     assert main([*command, "--lesson", "01"]) == 0
     assert "3 graded" in capsys.readouterr().out
     assert main([*command, "--lesson", "77"]) == 2
-    for limit in ("--seconds", "--memory-gb", "--workers"):
-        assert main([*command, limit, "0"]) == 2
-        assert "a number greater than 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option, value, most",
+    [
+        ("--seconds", "0", "from 10 to 86,400"),
+        ("--seconds", "inf", "from 10 to 86,400"),
+        ("--seconds", "nan", "from 10 to 86,400"),
+        ("--memory-gb", "1e-10", "from 0.5 to 10,000"),
+        ("--memory-gb", "inf", "from 0.5 to 10,000"),
+        ("--workers", "0", "from 1 to 1,000"),
+    ],
+)
+def test_limit_out_of_range_is_an_error_before_anything_runs(place, capsys, option, value, most):
+    assert (
+        main(["grade", str(place.folder / "in"), "--output", str(place.folder / "out"), option, value]) == 2
+    )
+    told = capsys.readouterr().err
+    assert option in told and f"a number {most}" in told
+    assert not (place.folder / "out").exists()
 
 
 def test_wrong_folders_are_errors_before_anything_runs(tmp_path, monkeypatch):

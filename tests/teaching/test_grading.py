@@ -193,8 +193,8 @@ def test_nothing_outside_of_a_submission_is_changed(graded):
 
 
 def test_no_process_of_a_submission_is_left(graded):
-    first = FIRST_USER + os.getpid() * 16 % USERS
-    assert running("sleep 98765") + running(str(graded[0]), users=range(first, first + 64)) == []
+    users = range(FIRST_USER, FIRST_USER + USERS)
+    assert running("sleep 98765") + running(str(graded[0]), users=users) == []
 
 
 def test_no_submission_reaches_the_network(graded):

@@ -231,6 +231,7 @@ def test_paths_among_the_parameters_are_made_absolute_and_names_are_not(tmp_path
     [
         *(("3", 3), ("-1", -1), ("1e-3", 0.001), ("True", True), ("None", None), ("'3'", "3")),
         *((text, text) for text in ("cifar10", "folder:my pets", "__import__('os').getcwd()", "false")),
+        *((text, text) for text in ("{[]}", "(" * 1_000)),
     ],
 )
 def test_values_of_the_command_line_are_read_and_never_run(text, value):

@@ -21,7 +21,14 @@ from course_utils.teaching.grading.answers import read_solutions
 from course_utils.teaching.grading.engines import find_isolation
 from course_utils.teaching.grading.executor import IMPORTS_OF_CHECKS
 from course_utils.teaching.grading.sandbox import run_shut_in
-from course_utils.teaching.grading.workspace import Limits, sweep
+from course_utils.teaching.grading.workspace import (
+    FIRST_USER,
+    USERS,
+    Limits,
+    make_workspace,
+    private_folder,
+    remove_stale_workspaces,
+)
 
 SOLUTIONS = read_solutions(SOLUTIONS_FOLDER)
 IMPORT = "from course_utils import checks as check"
@@ -39,15 +46,91 @@ print(run_shut_in(filled_in(RIGHT[0], sys.argv[2]), limits, find_isolation("bwra
 """
 
 
-def test_folders_of_graders_that_were_killed_are_swept(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for name in ("grading-left", "grading-in-use", "grading-by-somebody-else", "mine"):
-        (tmp_path / name / "own").mkdir(parents=True)
-    (tmp_path / "grading-left" / "lock").touch()
-    with FileLock(tmp_path / "grading-in-use" / "lock"):
-        sweep()
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"grading-in-use", "grading-by-somebody-else", "mine"}
+@pytest.fixture
+def private(tmp_path, monkeypatch):
+    """The private folder of a temporary folder in which anybody may write."""
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "shared"))
+    return private_folder()
+
+
+def test_remove_stale_workspaces_leaves_the_workspace_in_use(private):
+    for name in ("left", "in-use", "begun"):
+        (private / name / "own").mkdir(parents=True)
+    (private / "left" / "lock").touch()
+    with FileLock(private / "in-use" / "lock"):
+        remove_stale_workspaces()
+    assert {path.name for path in private.iterdir()} == {"in-use", "begun"}
+
+
+def test_remove_stale_workspaces_touches_no_folder_of_others_and_follows_no_link(private, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    planted = private.parent / "grading-planted"
+    for folder in (tmp_path / "linked", planted):
+        folder.mkdir()
+        (folder / "lock").touch()
+    (private / "link").symlink_to(tmp_path / "linked")
+    (private / "lock-link").mkdir()
+    (private / "lock-link" / "lock").symlink_to(tmp_path / "mine.txt")
+    remove_stale_workspaces()
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert (tmp_path / "linked" / "lock").exists() and (planted / "lock").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "folder of another user"])
+def test_private_folder_that_belongs_to_somebody_else_is_an_error(private, tmp_path, kind):
+    private.rmdir()
+    if kind == "link":
+        private.symlink_to(tmp_path)
+    elif kind == "file":
+        private.touch()
+    elif os.geteuid():
+        pytest.skip("only root can give a folder to another user")
+    else:
+        private.mkdir()
+        os.chown(private, FIRST_USER, FIRST_USER)
+    with pytest.raises(ConfigError, match="set TMPDIR"), make_workspace():
+        pass
+
+
+def test_workspace_can_be_entered_by_nobody_else(private):
+    with make_workspace() as space:
+        assert space.folder.parent == private
+        assert [path.stat().st_mode & 0o066 for path in (private, space.folder)] == [0, 0]
+
+
+def test_users_of_submissions_are_nobody_elses():
+    numbers = range(FIRST_USER, FIRST_USER + USERS)
+    assert numbers[0] > 60_705, "people, systemd-homed and greeters"
+    assert numbers[-1] < 61_184, "dynamic users of systemd"
+
+
+CLOSED = """
+import os, sys
+from pathlib import Path
+from course_utils.teaching.grading.workspace import remove
+if os.geteuid() == 0:  # whom no permission stops
+    os.setgroups([])
+    os.setgid(int(sys.argv[3]))
+    os.setuid(int(sys.argv[3]))
+work = Path(sys.argv[1]) / "own" / "work"
+(work / "deep").mkdir(parents=True)
+(work / "deep" / "file").touch()
+(work / "link").symlink_to(sys.argv[2])
+for path in (work / "deep", work, work.parent):
+    path.chmod(0)
+remove(Path(sys.argv[1]))
+"""
+
+
+def test_workspace_without_permissions_is_removed_by_an_ordinary_user():
+    # Not below pytest's own folder, which is shut to other users.
+    with tempfile.TemporaryDirectory(prefix="tl-") as name:
+        Path(name).chmod(0o777)
+        space, outside = Path(name) / "space", Path(name) / "outside"
+        outside.mkdir(mode=0o500)
+        subprocess.run([sys.executable, "-c", CLOSED, str(space), str(outside), str(FIRST_USER)], check=True)
+        assert not space.exists() and outside.stat().st_mode & 0o777 == 0o500
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
@@ -93,7 +176,7 @@ def grader_of(answer):
         command = [sys.executable, "-c", GRADER, name, f"open('started', 'w')\n{answer}"]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as grader:
             try:
-                wait_for(lambda: list(Path(name).glob("grading-*/own/work/started")))
+                wait_for(lambda: list(Path(name).glob("grading-*/grading-*/own/work/started")))
                 yield grader, Path(name), psutil.Process(grader.pid).children(recursive=True)
             finally:
                 grader.kill()
@@ -128,4 +211,4 @@ def test_nothing_stays_when_the_grader_is_killed(bubblewrap):
         assert len(started) > 2
         grader.kill()
         wait_for(lambda: not any(map(is_running, started)))
-        wait_for(lambda: not list(folder.glob("grading-*")))
+        wait_for(lambda: not list(folder.glob("grading-*/grading-*")))

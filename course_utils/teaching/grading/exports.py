@@ -4,18 +4,17 @@ What is unpacked lies in a temporary folder, as plain files: no link, nothing ou
 are neither notebooks nor zip files only their names.
 """
 
+import os
 import re
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
 from course_utils.errors import ConfigError
+from course_utils.teaching.grading.workspace import locked_folder
 
 NOTEBOOK_BYTES, ZIP_BYTES = 20_000_000, 100_000_000  # of one file
 CLASS_BYTES, CLASS_FILES = 4_000_000_000, 20_000
@@ -47,9 +46,8 @@ def class_folder(submissions: Path) -> Iterator[Path]:
     if not submissions.is_file():
         yield _export_within(submissions)
         return
-    # With a name and a lock by which `sweep` knows what a grader has left that was killed.
-    with tempfile.TemporaryDirectory(prefix="grading-") as name, FileLock(Path(name) / "lock"):
-        place = Path(name) / "class"
+    with locked_folder() as folder:
+        place = folder / "class"
         place.mkdir()
         try:
             _unpack(submissions, place)
@@ -84,14 +82,17 @@ def _unpack(path: Path, place: Path) -> None:
         total = sum(min(member.file_size, most) for member, most in kept)
         if len(members) > CLASS_FILES or total > CLASS_BYTES:
             raise ValueError(f"{len(members):,} files, {total / 1e9:.1f} GB")
+        folders = {(): place}
         for member, most in kept:
             # Neither absolute nor .., nor what a system takes for more than a name.
-            parts = [_plain(part) for part in re.split(r"[/\\]", member.filename) if part.strip(". ")]
-            if not parts or any(map(is_ignored, parts)):
+            parts = [part for part in re.split(r"[/\\]", member.filename) if part.strip(". ")]
+            if not parts or any(map(is_ignored, map(_plain, parts))):
                 continue
-            target = place.joinpath(*parts)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with open(target, "xb") as file:
+            for depth in range(1, len(parts)):
+                if (inner := tuple(parts[:depth])) not in folders:
+                    folders[inner] = _free_path(folders[inner[:-1]], inner[-1])
+                    folders[inner].mkdir()
+            with open(_free_path(folders[tuple(parts[:-1])], parts[-1]), "xb") as file:
                 if member.file_size > most:  # it will be refused for its size, or is not read at all
                     file.truncate(min(member.file_size, 10 * ZIP_BYTES) if most else 0)
                 elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -104,6 +105,15 @@ def _unpack(path: Path, place: Path) -> None:
 def _most(name: str) -> int:
     """Return how many bytes of a file are unpacked at most: none of what is not read, anyway."""
     return {".ipynb": NOTEBOOK_BYTES, ".zip": ZIP_BYTES}.get(Path(name).suffix.lower(), 0)
+
+
+def _free_path(folder: Path, part: str) -> Path:
+    """Return a path in a folder that nothing has yet: two names may become the same, and one is numbered."""
+    plain = path = folder / _plain(part)
+    number = 2
+    while os.path.lexists(path):
+        path, number = plain.with_stem(f"{plain.stem}-{number}"), number + 1
+    return path
 
 
 def _plain(part: str) -> str:

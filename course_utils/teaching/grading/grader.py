@@ -24,7 +24,7 @@ from course_utils.teaching.grading.results import Graded, fingerprint, read_resu
 from course_utils.teaching.grading.review import cells_to_review
 from course_utils.teaching.grading.sandbox import ExecutedNotebook, run_shut_in
 from course_utils.teaching.grading.submissions import Submission, find_submissions
-from course_utils.teaching.grading.workspace import Limits, sweep
+from course_utils.teaching.grading.workspace import Limits, remove_stale_workspaces
 from course_utils.teaching.lessons import write_file
 
 # What has the answers, besides the solutions.
@@ -43,23 +43,23 @@ def limits_of(
         image: For docker and podman, see `Limits`.
 
     Raises:
-        ConfigError: If one of the numbers is not above 0.
+        ConfigError: If one of the numbers is out of range.
     """
-    _above_zero(seconds=seconds, memory_gb=memory_gb)
+    _in_range("--seconds", seconds, 10, 86_400)
+    _in_range("--memory-gb", memory_gb, 0.5, 10_000)
     limits = {"seconds": seconds, "cell_seconds": seconds / 4, "memory": int(memory_gb * 1e9)}
     return Limits(**limits, engine=engine, image=image)
 
 
-def _above_zero(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if not value > 0:
-            raise ConfigError(
-                "A limit is out of range.",
-                where=f"--{name.replace('_', '-')}",
-                expected="a number greater than 0",
-                found=repr(value),
-                do="Leave it out for the default.",
-            )
+def _in_range(option: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # NaN is not, either
+        raise ConfigError(
+            "A limit is out of range.",
+            where=option,
+            expected=f"a number from {low:g} to {high:,g}",
+            found=repr(value),
+            do="Leave it out for the default.",
+        )
 
 
 def grade(
@@ -95,7 +95,7 @@ def grade(
     """
     submissions, output = Path(submissions).resolve(), Path(output).resolve()
     limits, solutions = limits or limits_of(300, 4), Path(solutions).resolve()
-    _above_zero(workers=workers)
+    _in_range("--workers", workers, 1, 1_000)
     if output == submissions or submissions in output.parents:
         raise ConfigError(
             "The marks cannot be written there.",
@@ -108,7 +108,7 @@ def grade(
     lessons = find_lessons(lessons, notebooks)
     with class_folder(submissions) as folder:
         found = find_submissions(folder, notebooks, lessons)
-        sweep()
+        remove_stale_workspaces()
         isolation = find_isolation(limits.engine, limits.image)
         prints = [fingerprint(one, notebooks.get(one.lesson), limits, isolation) for one in found]
         known = {*prints} - {""}  # of those that can be graded

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 
-# Numbers of users that are neither people's nor the system's: root gives one to each submission.
-FIRST_USER, USERS = 61_000, 4_000
+# User ids that root gives to submissions. useradd stops at 60,000, and systemd leaves 60,706 to 61,183 free:
+# its dynamic users begin at 61,184. They fit into a container with 65,536 ids.
+FIRST_USER, USERS = 60_706, 478
 _users = itertools.cycle(FIRST_USER + (os.getpid() * 16 + step) % USERS for step in range(USERS))
 
 
@@ -54,33 +57,79 @@ class Workspace:
 
 @contextlib.contextmanager
 def make_workspace() -> Iterator[Workspace]:
-    """Make a submission's folders, and remove them at the end; they are locked meanwhile: see `sweep`."""
+    """Make a submission's folders, and remove them at the end."""
     from matplotlib import get_cachedir
 
-    root = os.name == "posix" and os.geteuid() == 0
-    space = Workspace(Path(tempfile.mkdtemp(prefix="grading-")).resolve(), next(_users) if root else None)
+    with locked_folder() as folder:
+        space = Workspace(folder, next(_users) if _is_root() else None)
+        space.private.mkdir(mode=0o700)
+        for path in (space.own, *(space.own / name for name in ("work", "tmp", "home/matplotlib"))):
+            path.mkdir(parents=True)
+        for path in Path(get_cachedir()).glob("fontlist-*.json"):  # takes seconds to be made anew
+            shutil.copy(path, space.own / "home" / "matplotlib")
+        if space.user is not None:
+            space.folder.chmod(0o711)  # to be walked through, not read
+            for path in (space.own, *space.own.rglob("*")):
+                os.chown(path, space.user, space.user)
+        space.own.chmod(0o700)
+        yield space
+
+
+@contextlib.contextmanager
+def locked_folder() -> Iterator[Path]:
+    """Make a folder in the private one, locked until it is removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="grading-", dir=private_folder()))
     try:
-        with FileLock(space.folder / "lock"):
-            space.private.mkdir(mode=0o700)
-            for path in (space.own, *(space.own / name for name in ("work", "tmp", "home/matplotlib"))):
-                path.mkdir(parents=True)
-            for path in Path(get_cachedir()).glob("fontlist-*.json"):  # takes seconds to be made anew
-                shutil.copy(path, space.own / "home" / "matplotlib")
-            if root:
-                space.folder.chmod(0o711)  # to be walked through, not read
-                for path in (space.own, *space.own.rglob("*")):
-                    os.chown(path, space.user, space.user)
-            space.own.chmod(0o700)
-            yield space
+        with FileLock(folder / "lock"):
+            yield folder
     finally:
-        shutil.rmtree(space.folder, ignore_errors=True)
+        remove(folder)
 
 
-def sweep() -> None:
-    """Remove the folders that graders left when they were killed."""
-    for lock in Path(tempfile.gettempdir()).glob("grading-*/lock"):
-        with contextlib.suppress(OSError, Timeout), FileLock(lock, timeout=0):
-            shutil.rmtree(lock.parent, ignore_errors=True)
+def private_folder() -> Path:
+    """Return the folder of all workspaces, in which only the one who grades can write; make it if needed.
+
+    Raise a ConfigError if something else has its name.
+    """
+    folder = Path(tempfile.gettempdir()).resolve() / (
+        f"grading-{os.getuid()}" if os.name == "posix" else "grading"
+    )
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or (os.name == "posix" and status.st_uid != os.getuid()):
+        raise ConfigError(
+            "The folder for grading cannot be used.",
+            where=folder,
+            expected="a folder that belongs to you",
+            found="a link or a file" if not stat.S_ISDIR(status.st_mode) else "a folder of another user",
+            do="Remove it, or set TMPDIR to another folder.",
+        )
+    folder.chmod(0o711 if _is_root() else 0o700)  # root's is walked through by the submissions' users
+    return folder
+
+
+def remove_stale_workspaces() -> None:
+    """Remove the folders that graders left when they were killed; links are not followed."""
+    for folder in private_folder().iterdir():
+        lock = folder / "lock"
+        if not folder.is_symlink() and not lock.is_symlink() and lock.is_file():
+            with contextlib.suppress(OSError, Timeout), FileLock(lock, timeout=0):
+                remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, whatever permissions a submission has left in it."""
+    folder.chmod(0o700)
+    for place, names, _ in os.walk(folder):  # which looks into a folder after its permissions are back
+        for path in (Path(place, name) for name in names):
+            if not path.is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_root() -> bool:
+    return os.name == "posix" and os.geteuid() == 0
 
 
 def torch_home() -> str:
