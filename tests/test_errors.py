@@ -41,7 +41,9 @@ def shown(tmp_path_factory):
     """Run four cells in a kernel; return the traceback that each of them shows, without colours."""
     cells = [new_code_cell(source) for source in (RAISES, 'look("pets")', "%tb", FROM_THE_PACKAGE)]
     place = {"metadata": {"path": str(tmp_path_factory.mktemp("cells"))}}
-    client = NotebookClient(new_notebook(cells=cells), allow_errors=True, timeout=120, resources=place)
+    client = NotebookClient(
+        new_notebook(cells=cells), allow_errors=True, startup_timeout=600, resources=place
+    )
     client.execute()
     errors = [[out for out in cell.outputs if out.output_type == "error"] for cell in cells]
     return [re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(one[0].traceback)) if one else "" for one in errors]
