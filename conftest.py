@@ -16,11 +16,8 @@ os.environ["COURSE_FEATURES_GB"] = "0"
 
 
 def pytest_configure(config):
-    """Give cells longer on a slow machine, and no cell a network. xdist's processes are handed both."""
+    """Give no cell a network. xdist's processes are handed that."""
     if config.getoption("nbval", False) and not hasattr(config, "workerinput"):
-        from course_utils.teaching.speed import slowness
-
-        config.option.nbval_cell_timeout = float(config.option.nbval_cell_timeout) * slowness()
         file, os.environ["COURSE_CONNECTIONS"] = tempfile.mkstemp()
         os.close(file)
         config.add_cleanup(Path(os.environ["COURSE_CONNECTIONS"]).unlink)
@@ -42,10 +39,6 @@ def refused_connections(config):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say what to do about a cell that ran out of time, and which connections were refused."""
+    """Say which connections were refused."""
     if refused := refused_connections(terminalreporter.config):
         terminalreporter.write_line(f"A lesson has asked for the network, which none needs:\n{refused}")
-    if any("seconds exceeded" in failed.longreprtext for failed in terminalreporter.getreports("failed")):
-        from course_utils.teaching.speed import longer
-
-        terminalreporter.write_line(longer(terminalreporter.config.option.nbval_cell_timeout))

@@ -25,7 +25,7 @@ from torch import nn
 
 from course_utils.data import load_splits
 from course_utils.settings import REPOSITORY_FOLDER, Settings
-from course_utils.teaching import CELL_TIMEOUT, lesson_notebooks, plan_parameters, run_lesson
+from course_utils.teaching import lesson_notebooks, plan_parameters, run_lesson
 
 DOCS = REPOSITORY_FOLDER / "docs" / "setup.md"
 CLASSES, PICTURES_PER_CLASS = 5, 30
@@ -108,7 +108,6 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", default=list(BACKBONES), choices=BACKBONES, metavar="NAME")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the executed notebooks")
     options = parser.parse_args()
-    CELL_TIMEOUT["quick"] = CELL_TIMEOUT["full"]  # a vision transformer takes its time on a CPU
     with tempfile.TemporaryDirectory() as temporary:
         dataset = write_pictures(Path(temporary) / "pictures")
         for backbone, lesson in itertools.product(options.backbones, options.only):

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         0 if all went well, 1 if a lesson, a run or a submission failed, 2 if a command cannot be carried out
-        as it is given, 130 if training was interrupted.
+        as it is given, 130 at Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     except CourseError as error:
         _print_error(error)
         return 2
+    except KeyboardInterrupt as stopped:
+        print(f"\n{str(stopped) or 'Interrupted.'}", file=sys.stderr)
+        return 130  # as a shell reports Ctrl-C
 
 
 def _print_error(error: CourseError) -> None:
@@ -44,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     run = command("run", _run, "execute the lessons and gather their results")
+    text = "end a cell that takes longer; default: no limit"
+    run.add_argument("--seconds-per-cell", type=int, metavar="N", help=text)
     fetch = command("fetch", _fetch, "have the images and weights of a profile here, and verify them")
     fetch.add_argument("--from", dest="bundle", type=Path, metavar="PATH", help="unpack a bundle instead")
     refresh = command("refresh", _refresh, "run the lessons and store their outputs (for maintainers)")
@@ -117,7 +122,8 @@ def _run(options: argparse.Namespace) -> int:
 
     _settings(options)  # which says what is wrong with a value before a lesson is looked at
     notebooks, output = _lessons_and_folder(options, options.profile)
-    return _report(run_lessons(notebooks, _parameters(options), output), output)
+    runs = run_lessons(notebooks, _parameters(options), output, options.seconds_per_cell)
+    return _report(runs, output)
 
 
 def _refresh(options: argparse.Namespace) -> int:

@@ -11,7 +11,6 @@ from course_utils.teaching.exercises import generate_exercises
 from course_utils.teaching.faulty_folder import write_faulty_folder
 from course_utils.teaching.grading import deliver, grade, limits_of, read_delivery, summary
 from course_utils.teaching.lessons import (
-    CELL_TIMEOUT,
     lesson_notebooks,
     new_output_folder,
     plan_parameters,
@@ -31,7 +30,6 @@ from course_utils.teaching.sweeps import sweep, sweep_folder
 from course_utils.teaching.uploads import upload_button
 
 __all__ = [
-    "CELL_TIMEOUT",
     "bundle",
     "deliver",
     "describe_machine",

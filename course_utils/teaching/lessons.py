@@ -6,13 +6,11 @@ Results that a lesson hands to `record` become an output of one of its cells.
 
 import ast
 import json
-import os
 import re
 import secrets
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,16 +20,17 @@ import nbformat
 from course_utils.data import make_folder, write_atomically
 from course_utils.errors import CheckpointError, ConfigError, CourseError
 from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unknown_name
-from course_utils.teaching.speed import longer, slowness
+from course_utils.teaching.progress import Progress
 
 # papermill is imported where it is used: a lesson, which calls `record`, needs none of it.
 NOTEBOOKS_FOLDER = REPOSITORY_FOLDER / "notebooks"
 METRICS_TYPE = "application/vnd.transfer-learning-course.metrics+json"
 
-# Seconds. `full` downloads, and may train on a CPU for hours; so may a folder of large photographs. A kernel
-# that hangs is ended all the same. A slow machine is given more.
-CELL_TIMEOUT = {"quick": 300, "full": 6 * 3600}
-START_TIMEOUT = 120
+# Until a kernel has started, or its last output has arrived, on a machine that is busy with other things.
+ANSWER_SECONDS = 600
+DIED = (
+    "the kernel died, most likely because memory ran out. Close other programs, or try a smaller batch_size."
+)
 
 
 @dataclass
@@ -60,9 +59,17 @@ def lesson_notebooks(only: Sequence[str] = ()) -> list[Path]:
     """Return the notebooks of the lessons in order, or of those whose numbers are in `only`.
 
     Raises:
-        ConfigError: If there is no lesson with such a number.
+        ConfigError: If there is no lesson with such a number, or no lesson at all.
     """
     found = {path.name[:2]: path for path in sorted(NOTEBOOKS_FOLDER.glob("[0-9][0-9]_*.ipynb"))}
+    if not found:
+        raise ConfigError(
+            "The lessons are not here.",
+            where=NOTEBOOKS_FOLDER,
+            expected="notebooks such as 00_start_here.ipynb",
+            found="none: the package alone is installed",
+            do="Get the whole course, as README says, and `pip install -r requirements.txt` in its folder.",
+        )
     for number in only:
         if number not in found:
             raise unknown_name("lesson", number, found)
@@ -128,18 +135,25 @@ def _absolute(name: str, value: object) -> object:
     return value
 
 
-def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], output: Path) -> list[LessonRun]:
+def run_lessons(
+    notebooks: Iterable[Path],
+    parameters: Mapping[str, object],
+    output: Path,
+    seconds_per_cell: int | None = None,
+) -> list[LessonRun]:
     """Execute notebooks in order; a failing one does not keep the others from running.
 
     Args:
         notebooks: Their paths.
         parameters: Given to every notebook that has them.
         output: The folder for the executed notebooks and `results.json`, a list of what `LessonRun` has.
+        seconds_per_cell: A cell that takes longer fails. None: a cell may take as long as it needs.
 
     Raises:
         ConfigError: If a parameter is wrong, the executed notebooks would overwrite their sources, or the
             folder cannot be written to.
         CheckpointError: After the last lesson, if `results.json` could not be written. They are printed then.
+        KeyboardInterrupt: At Ctrl-C. It says what is kept.
     """
     output = Path(output).resolve()
     plan = plan_parameters(notebooks, parameters)
@@ -155,9 +169,17 @@ def run_lessons(notebooks: Iterable[Path], parameters: Mapping[str, object], out
     make_folder(output, ConfigError)
     runs, unwritten = [], None
     for notebook, own_parameters in plan.items():
-        print(f"{notebook.stem} ...", end=" ", flush=True)
-        run = run_lesson(notebook, own_parameters, output / notebook.name)
-        print(f"{run.status} in {run.seconds:.0f} s", flush=True)
+        progress = Progress(notebook.stem, len(_cells_of(notebook)) + bool(own_parameters))
+        options = {"seconds_per_cell": seconds_per_cell, "on_cell_start": progress.start_cell}
+        try:
+            with progress.shown():
+                run = run_lesson(notebook, own_parameters, output / notebook.name, **options)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"Interrupted in {notebook.stem} ({progress}). "
+                f"Kept in {output}: this notebook up to there, and the {len(runs)} before it."
+            ) from None
+        progress.end(f"{run.status} in {run.seconds:.0f} s")
         runs.append(run)
         text = json.dumps([asdict(run) for run in runs], indent=2) + "\n"
         try:
@@ -180,7 +202,15 @@ def write_file(path: Path, content: str | bytes, error: type[CourseError] = Chec
     write_atomically(path, write, error)
 
 
-def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None = None) -> LessonRun:
+def run_lesson(
+    notebook: Path,
+    parameters: dict,
+    output: Path,
+    cwd: Path | None = None,
+    *,
+    seconds_per_cell: int | None = None,
+    on_cell_start: Callable | None = None,
+) -> LessonRun:
     """Execute one notebook. If it fails, so its status says; nothing is raised.
 
     Args:
@@ -189,50 +219,43 @@ def run_lesson(notebook: Path, parameters: dict, output: Path, cwd: Path | None 
         output: The path of the executed notebook. Messages of the kernel outside of cells go to kernels.log
             beside it.
         cwd: The folder in which it runs. None: its own.
+        seconds_per_cell: A cell that takes longer fails. None: a cell may take as long as it needs.
+        on_cell_start: Called with `cell` and `cell_index` before each cell.
     """
     import papermill
 
+    from course_utils.teaching.kernels import OwnKernel, kernel_messages_in
+
     run = LessonRun(notebook.stem[:2], notebook.name, parameters=parameters)
-    own_pictures = str(parameters.get("dataset")).startswith("folder:")  # how large and many is not known
-    limit = CELL_TIMEOUT["full" if own_pictures else parameters.get("profile", "quick")]
-    limit = round(limit * slowness())
     started = time.perf_counter()
     try:
-        with _kernel_messages_in(output.parent / "kernels.log"):
+        with kernel_messages_in(output.parent / "kernels.log"):
             papermill.execute_notebook(
                 _without_fields(notebook),
                 _without_fields(output),
                 parameters=parameters,
                 cwd=cwd or notebook.parent,
                 progress_bar=False,
-                execution_timeout=limit,
-                start_timeout=START_TIMEOUT,
+                kernel_name="python3",
+                kernel_manager_class=OwnKernel,
+                execution_timeout=seconds_per_cell,
+                start_timeout=ANSWER_SECONDS,
+                iopub_timeout=ANSWER_SECONDS,
+                on_cell_start=on_cell_start,
             )
     except Exception as error:  # an error in a cell, a dead kernel, a timeout, a full disk
         name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
+        if name == "DeadKernelError":
+            text = DIED
+        elif name == "CellTimeoutError" and seconds_per_cell:
+            text = f"the cell took longer than the {seconds_per_cell} s of --seconds-per-cell."
         # The cell's number in papermill's own error is from before it added cells.
         run.status, run.error, run.cell = "failed", f"{name}: {text}", _last_started_cell(output)
-        if name == "CellTimeoutError":
-            run.error = f"{longer(limit)} {run.error}"
     run.seconds = round(time.perf_counter() - started, 1)
     if run.status == "failed" and not _cells_of(output):
         output.unlink(missing_ok=True)  # half a notebook, for which the disk had no room
     run.metrics = read_metrics(output)
     return run
-
-
-@contextmanager
-def _kernel_messages_in(log: Path) -> Iterator[None]:
-    """Send the error stream of this process, which a kernel inherits, to a file."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with log.open("ab") as file:
-        os.dup2(file.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 def _last_started_cell(notebook: Path) -> int | None:
