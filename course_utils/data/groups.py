@@ -4,8 +4,12 @@ Images of one group resemble each other in more than their class. If a group lie
 network that recognises the group looks better than it is.
 """
 
+import os
 import re
 import warnings
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,12 @@ import pandas as pd
 from torch.utils.data import Dataset
 
 from course_utils.errors import ConfigError, DataError
+
+MAX_JOINED = 10
+"""Of so many folds all unions are compared, about a thousand; of more only single folds."""
+
+NEAR = 0.05
+"""By how much the share that is held out may miss the one that was asked for, without a word."""
 
 
 def image_groups(dataset: Dataset, root: Path, groups: str) -> np.ndarray:
@@ -90,9 +100,10 @@ def grouped_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split `indices` in two so that no group is in both; return both sorted.
 
-    scikit-learn's `StratifiedGroupKFold` makes 1 / `fraction` folds, but no more than there are groups. The
-    one in which the classes come nearest to `fraction`, on average, is held out. Groups are whole, so the
-    fraction is only approximate.
+    scikit-learn's `StratifiedGroupKFold` makes folds, but no more than there are groups. Of all ways to hold
+    out some of them, the one is taken in which the shares of the classes come nearest to `fraction`, on
+    average. Groups are whole, so the fraction is only approximate. If it is missed by more than `NEAR`, that
+    is printed.
 
     Args:
         labels, groups: Of all images, [images].
@@ -101,25 +112,22 @@ def grouped_split(
         seed: Decides between folds that are equally good.
 
     Raises:
-        DataError: If no fold leaves every class on both sides.
+        DataError: If no choice of folds leaves every class on both sides.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # slow to import: only where it is needed
-
-    own, total = labels[indices], np.bincount(labels[indices])
-    present, best, smallest = total > 0, None, np.inf
-    distinct = len(set(groups[indices]))
-    number = max(2, min(round(1 / fraction), distinct))
-    if number <= min(distinct, total.max()):
-        folds = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of a class smaller than the number of folds
-            for _, held_out in folds.split(indices, own, groups[indices]):
-                counts = np.bincount(own[held_out], minlength=len(total))[present]
-                distance = np.abs(counts / total[present] - fraction).mean()
-                if (counts > 0).all() and (counts < total[present]).all() and distance < smallest:
-                    best, smallest = held_out, distance
+    own, own_groups = np.unique(labels[indices], return_inverse=True)[1], groups[indices]
+    best, smallest = None, np.inf
+    for number in _numbers_of_folds(fraction):
+        folds = _folds(own, own_groups, number, seed)
+        counts = np.array([np.bincount(own[fold], minlength=own.max() + 1) for fold in folds])
+        for chosen in _choices(len(folds)):
+            shares = counts[chosen].sum(axis=0) / counts.sum(axis=0)
+            distance = np.abs(shares - fraction).mean()
+            if (shares > 0).all() and (shares < 1).all() and distance < smallest:
+                best, smallest = np.concatenate([folds[fold] for fold in chosen]), distance
+        if best is not None and _misses(best, indices, fraction) <= NEAR:
+            break
     if best is None:
-        in_class = [len(set(groups[indices][own == label])) for label in np.unique(own)]
+        in_class = [len(set(own_groups[own == label])) for label in np.unique(own)]
         raise DataError(
             f"These groups cannot be split with a fraction of {fraction}.",
             where="groups",
@@ -127,7 +135,42 @@ def grouped_split(
             found=f"groups of each class: {in_class}",
             do="Use smaller groups, or another fraction.",
         )
+    if _misses(best, indices, fraction) > NEAR and os.environ.get("RANK", "0") == "0":
+        share = f"{len(best) / len(indices):.0%} ({len(best)} of {len(indices)} images)"
+        print(f"The groups are too few or too large to hold out {fraction:.0%}: {share} are held out.")
     return np.sort(np.delete(indices, best)), np.sort(indices[best])
+
+
+def _misses(held_out: np.ndarray, indices: np.ndarray, fraction: float) -> float:
+    return round(abs(len(held_out) / len(indices) - fraction), 6)
+
+
+def _numbers_of_folds(fraction: float) -> tuple[int, int]:
+    """Return how many folds are made at first, and how many if these come not near enough."""
+    smaller = min(fraction, 1 - fraction)
+    number = round(1 / smaller)  # one fold is held out, or one is left
+    if number <= MAX_JOINED:
+        number = Fraction(smaller).limit_denominator(MAX_JOINED).denominator
+    return number, MAX_JOINED
+
+
+def _choices(folds: int) -> Iterator[list[int]]:
+    """Yield the ways to choose some of the folds, but not all."""
+    for size in range(1, folds) if folds <= MAX_JOINED else (1, folds - 1):
+        yield from map(list, combinations(range(folds), size))
+
+
+def _folds(labels: np.ndarray, groups: np.ndarray, number: int, seed: int) -> list[np.ndarray]:
+    """Return the images of each of so many folds, or of fewer if there are not enough groups."""
+    from sklearn.model_selection import StratifiedGroupKFold  # slow to import: only where it is needed
+
+    number = min(number, len(set(groups)), np.bincount(labels).max())
+    if number < 2:
+        return []
+    folds = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a class smaller than the number of folds
+        return [fold for _, fold in folds.split(labels, labels, groups)]
 
 
 def check_groups_apart(train: np.ndarray, other: np.ndarray, split: str) -> None:

@@ -109,7 +109,7 @@ def load_splits(
     else:  # divided before they are limited: a few images of each class have too few groups to choose from
         left, val = divide("val", left, settings.val_fraction)
         if count is not None:
-            of_val = max(1, math.ceil(count * settings.val_fraction)) if len(val) else 0
+            of_val = max(1, _share(count, settings.val_fraction)) if len(val) else 0
             left = limit_per_class(train, left, count - of_val, seed)
             val = limit_per_class(train, val, of_val, seed)
     return Splits(
@@ -128,11 +128,11 @@ def groups_of(dataset: Dataset, settings: Settings) -> np.ndarray | None:
         DataError, ConfigError: As `load_splits` does, if there are no such groups.
     """
     source, indices = source_and_indices(dataset)
-    if settings.dataset == "clipart" and settings.groups is None:
-        root = shipped_data_folder() / "clipart"
-        return image_groups(source, root, f"{root / 'drawings.csv'}:group")[indices]
-    root = image_folder(settings.dataset) if settings.dataset.startswith("folder:") else Path()
-    return None if settings.groups is None else image_groups(source, root, settings.groups)[indices]
+    groups, is_own = settings.groups, settings.dataset.startswith("folder:")
+    root = image_folder(settings.dataset) if is_own else shipped_data_folder() / settings.dataset
+    if settings.dataset == "clipart" and groups is None:
+        groups = f"{root / 'drawings.csv'}:group"
+    return None if groups is None else image_groups(source, root, groups)[indices]
 
 
 def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]]:
@@ -220,7 +220,7 @@ def stratified_split(
     from sklearn.model_selection import train_test_split
 
     labels = labels_of(dataset)[indices]
-    size = max(math.ceil(round(len(labels) * fraction, 6)), len(set(labels)))
+    size = max(_share(len(labels), fraction), len(set(labels)))
     try:
         _, held_out = train_test_split(indices, test_size=size, stratify=labels, random_state=seed)
     except ValueError as error:
@@ -240,6 +240,11 @@ def stratified_split(
             one = random.choice(own)
             drawn[one] = not drawn[one]
     return np.sort(indices[~drawn]), np.sort(indices[drawn])
+
+
+def _share(count: int, fraction: float) -> int:
+    """Return `fraction` of a number of images, rounded up: 7 for 0.14 of 50, which is 7.000000000000001."""
+    return math.ceil(round(count * fraction, 6))
 
 
 def limit_per_class(dataset: Dataset, indices: np.ndarray, count: int | None, seed: int) -> np.ndarray:

@@ -49,6 +49,15 @@ def test_no_group_is_in_two_splits(photographs, count):
     assert sizes == ([[18, 18], [6, 6], [6, 6]] if count is None else [[8, 8], [2, 2], [6, 6]])
 
 
+@pytest.mark.parametrize("count, fraction, size", [(50, 0.14, 7), (13, 0.2, 3)])
+def test_limited_grouped_validation_images_are_rounded_up_as_others_are(
+    count, fraction, size, tmp_path, write_class_folders
+):
+    root = write_class_folders(tmp_path, {"cat": 80, "dog": 80})
+    splits = load(root, groups=r"(\w+/\d+)", images_per_class=count, val_fraction=fraction)
+    assert np.bincount(labels_of(splits.val)).tolist() == [size, size]
+
+
 def test_without_groups_the_same_people_are_on_both_sides(photographs):
     splits = load(photographs)
     assert people_of(splits.train) & people_of(splits.test)
@@ -152,3 +161,44 @@ def test_the_drawings_that_ship_are_split_by_author():
         root = str(shipped_data_folder() / "clipart") + "/"
         train, val, test = ({table[file.removeprefix(root)] for file in paths(part)} for part in splits[:3])
         assert not train & val and not train & test and not val & test
+
+
+def test_grouped_drawings_can_be_grouped_by_their_names():
+    splits = load_splits(Settings(dataset="clipart", groups=r"([^/]+)$"), transform=nn.Identity())
+    assert len(splits.val) == pytest.approx(0.2 * 389, abs=1)
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.14, 0.25, 0.3, 0.4, 0.6, 0.75, 0.9])
+def test_grouped_split_holds_out_the_share_that_is_asked_for(fraction, capsys):
+    groups = np.repeat(np.arange(40), 5)
+    labels = np.arange(200) % 2
+    left, held_out = grouped_split(labels, groups, np.arange(200), fraction, seed=0)
+    assert not set(groups[left]) & set(groups[held_out])
+    assert len(held_out) / 200 == pytest.approx(fraction, abs=0.03)
+    assert np.bincount(labels[held_out]) / 100 == pytest.approx([fraction] * 2, abs=0.05)
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "sizes, fraction, share", [([40, 10, 10], 0.4, "33%"), ([30, 30], 0.2, "50%"), ([6] * 10, 0.75, None)]
+)
+def test_grouped_split_prints_a_share_that_the_groups_cannot_give(sizes, fraction, share, capsys):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    grouped_split(np.arange(60) % 2, groups, np.arange(60), fraction, seed=0)
+    told = capsys.readouterr().out
+    assert (f"hold out {fraction:.0%}: {share}" in told) if share else not told
+
+
+def test_grouped_split_compares_the_share_of_each_class():
+    """Two groups are a quarter of all images, but not of each class; the others are a fifth and a third."""
+    of_each_class = {"a": (9, 1), "b": (1, 9), "c": (6, 6), "d": (4, 4)}
+    groups = np.repeat(list(of_each_class), [sum(counts) for counts in of_each_class.values()])
+    labels = np.concatenate([np.repeat([0, 1], counts) for counts in of_each_class.values()])
+    _, held_out = grouped_split(labels, groups, np.arange(40), 0.25, seed=0)
+    assert set(groups[held_out]) in ({"c"}, {"d"})
+
+
+def test_grouped_split_follows_the_seed():
+    groups, labels = np.repeat(np.arange(30), 2), np.arange(60) % 2
+    drawn = [grouped_split(labels, groups, np.arange(60), 0.2, seed)[1].tolist() for seed in (0, 1, 0)]
+    assert drawn[0] == drawn[2] != drawn[1]

@@ -31,12 +31,17 @@ def with_palette():
         (Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "a.jpg", [WHITE] * 8),
         (Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "a.jpg", [BLACK] * 8),
         (row(range(0, 65536, 1285), "uint16"), "a.png", [(grey,) * 3 for grey in range(0, 256, 5)]),
+        (
+            row([128, 129, 385, 386, 65406, 65407], "uint16"),
+            "a.png",
+            [(grey,) * 3 for grey in (0, 1, 1, 2, 254, 255)],
+        ),
         (row([0, 771, 65535], "uint16"), "a.tif", [BLACK, (3, 3, 3), WHITE]),
         (row([0, 771, 65535], "int32"), "a.tif", [BLACK, (3, 3, 3), WHITE]),
     ],
     ids=[
         *("transparent", "half transparent", "palette", "grey", "grey with alpha", "no ink", "all ink"),
-        *("16-bit PNG", "16-bit TIFF", "32-bit TIFF"),
+        *("16-bit PNG", "16-bit PNG, rounded", "16-bit TIFF", "32-bit TIFF"),
     ],
 )
 def test_pixels_of_every_mode(image, name, expected, tmp_path):

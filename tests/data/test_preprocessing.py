@@ -54,7 +54,7 @@ def one_by_one(dataset):
     return torch.stack([image for image, _ in dataset]), torch.tensor([label for _, label in dataset])
 
 
-@pytest.mark.parametrize("size, resize", [(64, 64), (64, 72), (224, 232), (28, 40), (32, 48)])
+@pytest.mark.parametrize("size, resize", [(64, 64), (64, 72), (224, 232), (28, 40), (32, 48), (16, 18)])
 @pytest.mark.parametrize("kind", ["grey", "coloured"])
 def test_pictures_in_memory_differ_from_torchvisions_by_a_shade_or_two(kind, size, resize):
     transform = usual(size, resize)

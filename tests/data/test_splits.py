@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch.utils.data import Subset
 
+from course_utils.data.folders import FolderOfClasses
 from course_utils.data.loaders import labels_of
-from course_utils.data.splits import check_class_sizes, load_splits
+from course_utils.data.splits import check_class_sizes, load_splits, stratified_split
 from course_utils.data.weights import ResNet18_64px_Weights
 from course_utils.errors import DataError
 from course_utils.settings import Settings, shipped_data_folder
@@ -153,6 +154,20 @@ def test_two_images_are_enough_where_a_folder_has_test_images(tmp_path, write_cl
         write_class_folders(tmp_path / part, {"cat": 2, "dog": 60})
     splits = load_splits(Settings(dataset=f"folder:{tmp_path}"), plain)
     assert [counts(part)[0] for part in splits[:3]] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("count, fraction, size", [(25, 0.14, 7), (13, 0.2, 6), (10, 0.2, 4)])
+def test_shares_are_rounded_up(count, fraction, size, tmp_path, write_class_folders):
+    root = write_class_folders(tmp_path, dict.fromkeys(("cat", "dog"), count))
+    dataset = FolderOfClasses(root)
+    assert len(stratified_split(dataset, np.arange(2 * count), fraction, seed=0)[1]) == size
+
+
+def test_stratified_split_leaves_an_image_of_a_class_that_would_be_held_out(tmp_path, write_class_folders):
+    dataset = FolderOfClasses(write_class_folders(tmp_path, {"cat": 3, "dog": 60}))
+    left, held_out = stratified_split(dataset, np.arange(63), 0.95, seed=0)
+    labels = labels_of(dataset)
+    assert np.bincount(labels[left])[0] and np.bincount(labels[held_out])[0]
 
 
 @pytest.mark.parametrize(
