@@ -9,6 +9,7 @@ import difflib
 import math
 import os
 import random
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -202,6 +203,9 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> ConfigError:
     )
 
 
+LIKE_A_PARAMETER = re.compile(rf"^({'|'.join(Settings.model_fields)})\b *:", re.MULTILINE)
+
+
 def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
     """Return the values of a notebook's parameters cell as `Settings`, checked.
 
@@ -213,18 +217,28 @@ def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
         namespace: The notebook's `globals()`. In them, IPython lists the executed cells under the name `In`.
 
     Raises:
-        ConfigError: If a name is unknown, or a value has the wrong type or is out of range.
+        ConfigError: If the parameters cell has not run to its end, a name is unknown, or a value has the
+            wrong type or is out of range.
     """
     known: set[str] = set()
-    latest, injected = set(namespace.get("__annotations__", ())), set()
+    latest, injected, parameters = set(namespace.get("__annotations__", ())), set(), ""
     for cell in namespace.get("In", ()):
         if cell.startswith(PAPERMILL):
             injected = _assigned_names(cell, ast.Assign)
         elif _assigned_names(cell, ast.AnnAssign) & Settings.model_fields.keys():
             latest = _assigned_names(cell, ast.Assign, ast.AnnAssign)  # a later one corrects an earlier one
             known |= latest & Settings.model_fields.keys()
+            parameters = cell
+        elif LIKE_A_PARAMETER.search(cell) and not _is_python(cell):
+            parameters = cell
     for name in sorted(injected - known):
         raise unknown_name("parameter", name, known)
+    if not latest:
+        raise _has_not_run("no such cell")
+    try:  # whether it ended in an error: then names still have the values from before
+        exec(parameters, dict(namespace))
+    except Exception as error:
+        raise _has_not_run(f"{type(error).__name__}: {error}") from error
     try:
         settings = Settings(**{name: namespace[name] for name in known | latest if name in namespace})
     except ConfigError as error:
@@ -235,6 +249,24 @@ def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
     if advice := gpu_advice(settings):
         print(advice)
     return settings
+
+
+def _has_not_run(found: str) -> ConfigError:
+    return ConfigError(
+        "The parameters cell has not run to its end.",
+        where="the cell with lines such as `seed: int = 0`",
+        expected="a value for each of its names",
+        found=found,
+        do="Run that cell without an error, and then this one again.",
+    )
+
+
+def _is_python(cell: str) -> bool:
+    try:
+        ast.parse(cell)
+    except SyntaxError:
+        return False
+    return True
 
 
 def _assigned_names(cell: str, *kinds: type[ast.stmt]) -> set[str]:

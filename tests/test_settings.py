@@ -148,7 +148,7 @@ def run_cells(*sources, **names):
     """Return what a notebook's kernel has in `globals()` after these cells."""
     namespace = {"In": ["", *sources], **names}
     for source in sources:
-        with suppress(SyntaxError):
+        with suppress(SyntaxError, NameError):
             exec(source, namespace)
     return namespace
 
@@ -207,6 +207,22 @@ def test_advice_fits_the_place_where_a_parameter_was_set(cells, by_papermill):
         settings_from_notebook(run_cells(*cells))
     assert ("-p" in caught.value.do) == by_papermill
     assert ("parameters cell" in caught.value.do) != by_papermill
+
+
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        ([], "no such cell"),
+        (["import sys"], "no such cell"),
+        (["epochs: int = five\nlr: float = 0.1"], "NameError: name 'five'"),
+        ([PARAMETERS, PARAMETERS.replace("5", "five")], "NameError: name 'five'"),
+        ([PARAMETERS, PARAMETERS.replace("5", "= 5")], "SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_parameters_cell_that_did_not_run_to_its_end_is_noticed(cells, found):
+    with pytest.raises(ConfigError, match="parameters cell has not run") as caught:
+        settings_from_notebook(run_cells(*cells))
+    assert caught.value.found.startswith(found)
 
 
 def test_a_thousand_names_are_not_all_listed():
