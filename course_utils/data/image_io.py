@@ -16,6 +16,13 @@ MAX_ASPECT_RATIO = 100
 """When the shorter side of a longer picture is resized to what a network wants, the longer side becomes
 gigabytes."""
 
+HEIC = "a HEIC picture, as iPhones take them"
+HEIC_ADVICE = (
+    f"It is {HEIC}. Export it as JPEG in a picture viewer. Or %pip install pillow-heif, and run: import "
+    "pillow_heif; pillow_heif.register_heif_opener()"
+)
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"heif", b"mif1", b"msf1"}
+
 
 class Decoded(NamedTuple):
     """Result of decoding a picture: why it failed ("" if it did not), and what Python warned of."""
@@ -46,7 +53,7 @@ def decoding_problem(error: DataError) -> str:
     """Return in a few words, without the path, why `load_rgb` could not decode a picture."""
     cause = error.__cause__
     if isinstance(cause, UnidentifiedImageError):
-        return "not a picture, or empty"
+        return HEIC if error.found == HEIC else "not a picture, or empty"
     return f"{type(cause).__name__}: {getattr(cause, 'strerror', None) or cause}"
 
 
@@ -70,18 +77,29 @@ def load_rgb(picture: str | Path | BinaryIO | Image.Image, *, warn: bool = True)
                 animated, rgb = is_animated(image), _as_rgb(image)
         except Exception as error:  # Pillow raises whatever a damaged file leads it to
             kind = "a PIL picture" if is_pil else "the bytes of a picture"
+            found = f"{type(error).__name__}: {error}"
+            do = "Open it in a picture viewer; save it again, or choose another picture."
+            if isinstance(error, FileNotFoundError):
+                do = "Check the path."
+            elif isinstance(error, UnidentifiedImageError) and _is_heic(picture):
+                found, do = HEIC, HEIC_ADVICE
             raise DataError(
                 "A picture could not be read.",
                 where=Path(picture).resolve() if isinstance(picture, (str, Path)) else kind,
                 expected="a picture that can be decoded to its end (PNG, JPEG, WebP, ...)",
-                found=f"{type(error).__name__}: {error}",
-                do="Check the path."
-                if isinstance(error, FileNotFoundError)
-                else "Open it in a picture viewer; save it again, or choose another picture.",
+                found=found,
+                do=do,
             ) from error
         if animated:  # without its path, so that Python shows the warning once
             warnings.warn("Only the first frame of an animated picture is read.", stacklevel=2)
     return rgb
+
+
+def _is_heic(picture: str | Path | BinaryIO) -> bool:
+    with open(picture, "rb") if isinstance(picture, (str, Path)) else nullcontext(picture) as file:
+        file.seek(0)
+        head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS
 
 
 def is_animated(image: Image.Image) -> bool:

@@ -10,6 +10,10 @@ import ipywidgets
 from course_utils.errors import CourseError
 from course_utils.figures import DescribedFigure
 
+LARGEST = "10 MB"
+"""What the browser may send to the kernel at once. The kernel sees nothing of a larger file, and the button
+does nothing more, so it says so before."""
+
 
 def upload_button(tell: Callable[[io.BytesIO], DescribedFigure]) -> ipywidgets.VBox:
     """Return a button that opens a picture from the reader's own machine, and a place for the answer.
@@ -22,7 +26,7 @@ def upload_button(tell: Callable[[io.BytesIO], DescribedFigure]) -> ipywidgets.V
         The button and the place below it, as the last line of a cell. In a notebook that nobody watches it
         does nothing.
     """
-    button = ipywidgets.FileUpload(accept="image/*", description="Choose a picture")
+    button = ipywidgets.FileUpload(accept="image/*", description=f"Choose a picture (up to {LARGEST})")
     button.layout.width = "auto"
     answer = ipywidgets.HTML("No picture has been chosen yet.")
 
@@ -31,7 +35,8 @@ def upload_button(tell: Callable[[io.BytesIO], DescribedFigure]) -> ipywidgets.V
         if not files:
             return
         # ipywidgets 8 gives a tuple of files, ipywidgets 7 (Colab) a dictionary.
-        file = files[-1] if isinstance(files, tuple) else list(files.values())[-1]
+        name, file = (files[-1]["name"], files[-1]) if isinstance(files, tuple) else list(files.items())[-1]
+        answer.value = escape(f"Looking at {name} …")
         try:
             answer.value = _as_html(tell(io.BytesIO(bytes(file["content"]))))
         except CourseError as error:

@@ -53,6 +53,22 @@ def test_a_chosen_picture_is_shown_with_the_answer(asked):
 
 
 @with_tuples
+def test_while_a_picture_is_looked_at_no_older_answer_is_shown():
+    shown, picture = [], image_grid([Image.new("RGB", (8, 8))], [""], "a picture")
+    button, answer = upload_button(lambda file: shown.append(answer.value) or picture).children
+    answer.value = "an older answer"
+    button.set_trait("value", chosen(PICTURE.read_bytes()))
+    assert shown == ["Looking at x.png …"]
+
+
+@with_tuples
+def test_a_picture_of_an_iphone_is_known_by_its_content_and_gets_a_remedy(asked):
+    button, answer, _ = asked
+    button.set_trait("value", chosen(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(500)))
+    assert "HEIC" in answer.value and "Export it as JPEG" in answer.value and "pillow-heif" in answer.value
+
+
+@with_tuples
 def test_what_is_no_picture_is_refused_in_words_without_a_traceback(asked):
     button, answer, _ = asked
     button.set_trait("value", chosen(b"no picture"))
@@ -69,3 +85,7 @@ def test_the_dictionary_of_ipywidgets_7_is_understood(asked):
 def test_the_button_takes_one_picture(asked):
     assert isinstance(asked[0], ipywidgets.FileUpload)
     assert asked[0].accept == "image/*" and not asked[0].multiple
+
+
+def test_the_button_names_the_largest_file_that_the_kernel_would_see(asked):
+    assert asked[0].description == "Choose a picture (up to 10 MB)"
