@@ -41,6 +41,7 @@ PROFILES = {
 DATASETS = ("fashion_mnist_sample", "clipart", "fashion_mnist", "cifar10")
 REPOSITORY_FOLDER = Path(__file__).resolve().parent.parent
 MOST_NAMES = 100  # that an error lists
+NEAR = 0.7  # difflib's ratio: a typo or two, but no other word
 PAPERMILL = "# Parameters\n"  # the first line of the cell that papermill puts in
 
 
@@ -188,9 +189,9 @@ def _config_error(problem: Mapping, values: Mapping[str, object]) -> ConfigError
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> ConfigError:
-    """Return the error for a name that does not exist, with the nearest one that does."""
+    """Return the error for a name that does not exist, with the nearest one that does, if one is near."""
     valid = sorted(valid)
-    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=NEAR)
     if len(valid) > MOST_NAMES:  # timm has more than a thousand networks
         nearest = difflib.get_close_matches(name, valid, n=10, cutoff=0)
         valid = [*nearest, f"{len(valid) - len(nearest):,} others"]

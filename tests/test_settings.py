@@ -208,6 +208,13 @@ def test_advice_fits_the_place_where_a_parameter_was_set(cells, by_papermill):
     assert ("-p" in caught.value.do) == by_papermill
     assert ("parameters cell" in caught.value.do) != by_papermill
 
+def test_unknown_name_suggests_only_what_is_near():
+    names = ["alexnet", "senet154", "resnet18", "swin_t"]
+    for typo, near in (("resnet81", "resnet18"), ("senet145", "senet154"), ("alexnett", "alexnet")):
+        assert unknown_name("network", typo, names).do == f"Did you mean {near!r}?"
+    for word in ("nonsense", "switch", "banana"):
+        assert unknown_name("network", word, names).do == "Choose one of the names above."
+
 
 @pytest.mark.parametrize(
     ("cells", "found"),

@@ -92,14 +92,14 @@ def backbone_weights(settings: Settings) -> WeightsEnum:
     # What `pretrained=True` meant. torchvision's DEFAULT may be a later one, which knows ImageNet better, but
     # whose frozen features need not be better for other pictures (Kornblith et al., 2021, arXiv:2010.16402).
     usual = published.__members__.get("IMAGENET1K_V1", published.DEFAULT)
+    shipped = settings.profile == "quick" and name == "resnet18"
+    default = ResNet18_64px_Weights.DEFAULT if shipped else usual
     described = {"backbone": name, "categories": usual.meta["categories"]}
-    if wanted == "none":
-        entry = Weights("", usual.transforms, described)
+    if wanted == "none":  # random weights get the images that the default ones would get
+        entry = Weights("", default.transforms, described)
         return RandomWeights("RandomWeights", {"NONE": entry}).NONE
-    if wanted == "default" and settings.profile == "quick" and name == "resnet18":
-        return ResNet18_64px_Weights.DEFAULT
     if wanted == "default":
-        return usual
+        return default
     if wanted in published.__members__:
         return published[wanted]
     if name == "resnet18" and wanted in ResNet18_64px_Weights.__members__:

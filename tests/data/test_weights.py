@@ -70,6 +70,12 @@ def test_default_is_what_the_old_spelling_meant(name, monkeypatch):
     assert meant == [backbone_weights(Settings(profile="full", backbone=name))]
 
 
+@pytest.mark.parametrize("values", [{}, {"profile": "full"}, {"backbone": "swin_t"}], ids=str)
+def test_random_weights_keep_the_preprocessing_of_the_default(values):
+    default, random = (backbone_weights(Settings(**values, weights=name)) for name in ("default", "none"))
+    assert str(random.transforms()) == str(default.transforms())
+
+
 def test_random_and_local_weights_are_given_the_pictures_that_the_default_is_given(tmp_path):
     local = tmp_path / "own.safetensors"
     local.write_bytes(b"")
