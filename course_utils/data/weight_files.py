@@ -16,6 +16,8 @@ from course_utils.data.downloads import KnownFile, difference, download, quarant
 from course_utils.errors import WeightsError
 from course_utils.settings import REPOSITORY_FOLDER, how_to_restore
 
+PICKLES = (".pth", ".pt", ".bin")  # what torch.save writes
+
 
 class FileWeights(WeightsEnum):
     """Weights in a .safetensors file on this machine, checked against their SHA-256 at every load.
@@ -140,4 +142,18 @@ def missing_file(path: Path, do: str = "") -> WeightsError:
         expected=f"a {path.suffix} file",
         found="a folder" if path.is_dir() else "nothing that can be read",
         do=do or f"Check the path; one that does not begin with / starts from the folder {Path.cwd()}.",
+    )
+
+
+def pickled_file(path: Path) -> WeightsError:
+    """Return the error for a file that torch.save wrote, with the lines that convert it."""
+    return WeightsError(
+        f"Weights are not read from a {path.suffix} file, which may hold code that runs when it is read.",
+        where=path,
+        expected="a .safetensors file, which holds numbers only",
+        found=f"a {path.suffix} file",
+        do="Convert it once, and name the new file:\n"
+        f"    state = torch.load({str(path)!r}, map_location='cpu', weights_only=True)\n"
+        "    state = {name: tensor.contiguous().clone() for name, tensor in state.items()}\n"
+        f"    safetensors.torch.save_file(state, {str(path.with_suffix('.safetensors'))!r})",
     )

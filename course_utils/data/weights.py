@@ -6,6 +6,7 @@ trained with (`.transforms()`), the names of its classes (`.meta["categories"]`)
 (``.get_state_dict()``). The weights that ship with the course are described in the same way.
 """
 
+import re
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -25,12 +26,21 @@ from course_utils.data.efficientnet_lite0 import (
     check_installed,
 )
 from course_utils.data.preprocessing import ImageClassification
-from course_utils.data.weight_files import FileWeights, hub_file, missing_file, read_hub
+from course_utils.data.weight_files import (
+    PICKLES,
+    FileWeights,
+    hub_file,
+    missing_file,
+    pickled_file,
+    read_hub,
+)
 from course_utils.errors import WeightsError
 from course_utils.settings import Settings, unknown_name
 
 # Extra heads in the middle of GoogLeNet and Inception, which only training from scratch uses.
 AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
+# In DenseNet's published files norm1 is still called norm.1, and conv2 conv.2.
+OLD_DENSENET = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.(?=\d\.)")
 
 
 class ResNet18_64px_Weights(FileWeights):  # noqa: N801 (torchvision's way to name weights)
@@ -77,7 +87,7 @@ def backbone_weights(settings: Settings) -> WeightsEnum:
 
     Raises:
         ConfigError: If the backbone or the weights are unknown.
-        WeightsError: If a file is named that is not there, or a package is not installed.
+        WeightsError: If a file is named that is not there or is a pickle, or a package is not installed.
     """
     name, wanted = settings.backbone, settings.weights
     if name.startswith("timm/"):
@@ -105,6 +115,8 @@ def backbone_weights(settings: Settings) -> WeightsEnum:
     if name == "resnet18" and wanted in ResNet18_64px_Weights.__members__:
         return ResNet18_64px_Weights[wanted]
     path = Path(wanted).expanduser()
+    if path.suffix in PICKLES:
+        raise pickled_file(path.resolve())
     if path.suffix != ".safetensors":
         valid = ["default", "none", *published.__members__, "the path of a .safetensors file"]
         raise unknown_name(f"weights entry of {name}", wanted, valid)
@@ -137,7 +149,11 @@ def read_weights(weights: WeightsEnum) -> dict[str, torch.Tensor]:
     """
     own = isinstance(weights, FileWeights | TimmWeights | RandomWeights)
     state = weights.get_state_dict() if own else read_hub(weights)
-    return {name: tensor for name, tensor in state.items() if not name.startswith(AUXILIARY_HEADS)}
+    return {
+        OLD_DENSENET.sub(r"\1", name): tensor
+        for name, tensor in state.items()
+        if not name.startswith(AUXILIARY_HEADS)
+    }
 
 
 def fetch_weights(settings: Settings) -> list[FileStatus]:

@@ -14,6 +14,7 @@ from torch import nn
 
 from course_utils.data import check_finite, write_atomically
 from course_utils.errors import CheckpointError, CourseError
+from course_utils.models.backbones import fill
 from course_utils.models.freezing import batchnorm_layers, check_trainable
 from course_utils.models.saving import hash_tensors
 
@@ -110,7 +111,7 @@ def load_trained(model: nn.Module, path: str | Path) -> None:
             found=f"{found[:12]}…",
             do="Load the weights that it was trained with first. On any others its numbers mean nothing.",
         )
-    model.load_state_dict(entries, strict=False)
+    fill(model, entries, strict=False)
 
 
 def _hash_of_others(model: nn.Module, entries: dict[str, torch.Tensor]) -> str:

@@ -1,5 +1,6 @@
 """Pretrained networks, filled with weights that fit them, and the device on which they run."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
     try:
         if head in state:
             replace_head(model, state[head].shape[0])  # a local file may know other classes
-        model.load_state_dict(state)
+        fill(model, state)
     except (RuntimeError, IndexError, ConfigError) as error:
         raise WeightsError(
             f"The weights do not belong to a {name}.",
@@ -44,6 +45,16 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
     return model
 
 
+def fill(model: nn.Module, state: Mapping[str, torch.Tensor], strict: bool = True) -> None:
+    """Load entries into a network as `load_state_dict` does, which refuses an MNASNet that came from a file.
+
+    It wants to know the version of the network. A state dict carries it along, a .safetensors file does not.
+    """
+    state = OrderedDict(state)
+    state._metadata = {"": {"version": model._version}}
+    model.load_state_dict(state, strict=strict)
+
+
 def _check_compatible(state: Mapping[str, torch.Tensor], network: nn.Module, where: Path | str) -> None:
     """Raise `WeightsError` for entries that `load_state_dict` misreports, or takes without a word.
 
@@ -51,9 +62,8 @@ def _check_compatible(state: Mapping[str, torch.Tensor], network: nn.Module, whe
     the network has decimals. Anything else that does not fit is left to `load_state_dict`.
     """
     expected = network.state_dict()
-    first = next(iter(expected))
-    prefix = next((name.removesuffix(first) for name in state if name.endswith(f".{first}")), "")
-    if prefix and all(name.startswith(prefix) for name in state):
+    if prefix := _wrapper_prefix(state, expected):
+        first = next(name for name in expected if f"{prefix}{name}" in state)
         raise WeightsError(
             f"The names of all weights begin with {prefix!r}.",
             where=where,
@@ -71,3 +81,14 @@ def _check_compatible(state: Mapping[str, torch.Tensor], network: nn.Module, whe
                 found=str(tensor.dtype),
                 do="Save them as float32. Weights that were quantized to whole numbers cannot be used.",
             )
+
+
+def _wrapper_prefix(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
+    """Return what a wrapper has put before every name, for example "module."; "" for nothing."""
+    for name in state:
+        parts = name.split(".")
+        for length in range(len(parts)):  # the longest name of the network's first
+            if ".".join(parts[length:]) in expected:
+                prefix = name.removesuffix(".".join(parts[length:]))
+                return prefix if all(other.startswith(prefix) for other in state) else ""
+    return ""

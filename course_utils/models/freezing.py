@@ -29,11 +29,14 @@ def find_head(model: nn.Module) -> str:
     Raises:
         ConfigError: If the network does not end in a linear layer that this course knows to find.
     """
+    found = f"the parts {', '.join(name for name, _ in model.named_children())}"
     if hasattr(model, "get_classifier"):  # timm's own way to ask
         classifier = model.get_classifier()
         for name, module in model.named_modules():
             if module is classifier and isinstance(module, nn.Linear):
                 return name
+            if module is classifier:
+                found = f"{name}, which is a {type(module).__name__}"
     else:
         for name in HEAD_NAMES:
             module = getattr(model, name, None)
@@ -47,7 +50,7 @@ def find_head(model: nn.Module) -> str:
         where=type(model).__name__,
         expected="a last layer of type nn.Linear, alone or at the end of an nn.Sequential, "
         f"with one of the names {', '.join(HEAD_NAMES)}",
-        found=f"the parts {', '.join(name for name, _ in model.named_children())}",
+        found=found,
         do="Choose another backbone, for example resnet18, vgg16, efficientnet_b0 or vit_b_16.",
     )
 
@@ -55,7 +58,8 @@ def find_head(model: nn.Module) -> str:
 def replace_head(model: nn.Module, num_classes: int) -> nn.Linear:
     """Put a new, random linear layer in the place of the network's last layer, and return it.
 
-    The network is changed in place. The new head takes as many features as the old one did.
+    The network is changed in place. The new head takes as many features as the old one did, and has a bias
+    if the old one had.
 
     Raises:
         ConfigError: If the head is not known, or `num_classes` is less than 2.
@@ -70,7 +74,8 @@ def replace_head(model: nn.Module, num_classes: int) -> nn.Linear:
         )
     name = find_head(model)
     old = model.get_submodule(name)
-    new = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
+    kind = {"bias": old.bias is not None, "device": old.weight.device, "dtype": old.weight.dtype}
+    new = nn.Linear(old.in_features, num_classes, **kind)
     model.set_submodule(name, new)
     return new
 

@@ -18,6 +18,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from course_utils.data import ImageClassification, build_backbone, check_finite, write_atomically
 from course_utils.errors import CheckpointError, CourseError
+from course_utils.models.backbones import fill
 from course_utils.models.freezing import replace_head
 
 
@@ -59,11 +60,10 @@ def save_model(
 
 
 def _check_readable(path: Path, state: dict[str, torch.Tensor], card: dict) -> None:
-    """Build what `load_model` will build, without filling any memory, and compare the shapes."""
+    """Build what `load_model` will build, and compare the shapes."""
     found, cause = "", None
     try:
-        with torch.device("meta"):
-            wanted = {name: list(tensor.shape) for name, tensor in _build(card).state_dict().items()}
+        wanted = {name: list(tensor.shape) for name, tensor in _build_shapes(card).state_dict().items()}
         given = {name: list(tensor.shape) for name, tensor in state.items()}
         for name in [*given, *wanted]:
             if given.get(name) != wanted.get(name):
@@ -87,6 +87,16 @@ def _build(card: dict) -> nn.Module:
     return model
 
 
+def _build_shapes(card: dict) -> nn.Module:
+    """Build the network without filling any memory, except for a RegNet, which cannot be built like that."""
+    try:
+        with torch.device("meta"):
+            return _build(card)
+    except NotImplementedError:
+        with torch.random.fork_rng(devices=[]):
+            return _build(card)
+
+
 def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     """Read a network that `save_model` wrote.
 
@@ -107,7 +117,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
             raise ValueError(f"something was altered: its SHA-256 is no longer {expected}")
         check_finite(state, path)
         model = _build(card)
-        model.load_state_dict(state)
+        fill(model, state)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, CourseError) as error:
         backbone = f", with the weights of a {card['backbone']}" if "backbone" in card else ""
         raise CheckpointError(

@@ -7,9 +7,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from damaged_files import DAMAGES, MakesAFolder
 from safetensors.torch import save_file
+from small_networks import same
 from torchvision import models
 
 from course_utils.data import backbone_weights, build_backbone, fetch_weights, read_weights
@@ -144,6 +146,23 @@ def test_local_weights_that_do_not_fit_are_refused_by_name(
         pytest.skip(f"this safetensors writes no {error}")
     error = refused_weights(weights, path, match)
     assert found in error.found and advice in error.do
+
+
+def test_pickled_weights_are_refused_with_the_lines_that_convert_them(tmp_path, monkeypatch, refused_weights):
+    state = build_backbone(NAME).state_dict()
+    path, settings = tmp_path / "own.pth", Settings(backbone=NAME, weights=str(tmp_path / "own.pth"))
+    state["fc.weight"] = state["fc.weight"].T.contiguous().T  # as no .safetensors file can hold it
+    state["fc.bias"] = state["fc.weight"][:, 0]
+    torch.save(state, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", lambda *_, **__: pytest.fail("the file was read"))
+        error = refused_weights(settings, path, ".pth", load=backbone_weights)
+    lines = "\n".join(line.strip() for line in error.do.splitlines()[1:])
+    exec(lines, {"torch": torch, "safetensors": safetensors})
+    loaded = load_backbone(
+        backbone_weights(Settings(backbone=NAME, weights=str(path.with_suffix(".safetensors"))))
+    )
+    assert same(loaded.state_dict(), state)
 
 
 def test_machine_tells_of_weights_with_nan(local):

@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 from small_networks import Pictures, same, seeded_net, some_settings, state
 from torch import nn
 
+from course_utils.data import build_backbone
 from course_utils.errors import CheckpointError, ConfigError
 from course_utils.models import (
     freeze,
@@ -51,6 +52,14 @@ def test_all_that_training_changed_is_in_the_file_and_nothing_else_is(prepare, t
     received = seeded_net(is_frozen=True)
     load_trained(received, tmp_path / "trained.safetensors")
     assert same(received.state_dict(), model.state_dict())
+
+
+def test_trained_head_of_an_mnasnet_loads_again(tmp_path):
+    """It asks for the version of the network, which no .safetensors file holds."""
+    model = build_backbone("mnasnet0_5")
+    freeze(model)
+    save_trained(model, tmp_path / "trained.safetensors")
+    load_trained(model, tmp_path / "trained.safetensors")
 
 
 def test_running_statistics_of_a_thawed_batchnorm_are_entries_and_of_a_frozen_one_are_not():

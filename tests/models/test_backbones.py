@@ -1,11 +1,21 @@
 """Pretrained networks and the device on which they run. Files of weights: see data/test_weight_files.py."""
 
+import copy
+import re
+from collections import OrderedDict
+
 import pytest
 import torch
+from small_networks import build_shapes, same
+from torch import nn
 from torchvision import models
+from torchvision.models import WeightsEnum
 
-from course_utils.errors import ConfigError
-from course_utils.models import choose_device, load_backbone, load_model, save_model
+from course_utils.data import backbone_weights
+from course_utils.data.weights import classifier_names
+from course_utils.errors import CheckpointError, ConfigError, WeightsError
+from course_utils.models import backbones, choose_device, load_backbone, load_model, save_model
+from course_utils.settings import Settings
 
 
 @pytest.mark.kernels
@@ -27,6 +37,80 @@ def test_saved_googlenet_answers_as_before(tmp_path, monkeypatch):
         expected = published.eval()(images)
         torch.testing.assert_close(model(images), expected)
         torch.testing.assert_close(again(images), expected)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_prefix_of_a_wrapper_is_recognised_in_every_order_of_the_names(prefix):
+    model = build_shapes("resnet18")  # layer1.0.conv1.weight ends as conv1.weight does
+    state = {f"{prefix}{name}": tensor for name, tensor in model.state_dict().items()}
+    for first in state:
+        with pytest.raises(WeightsError, match=f"begin with '{prefix}'"):
+            backbones._check_compatible({first: state[first], **state}, model, "a file")
+    backbones._check_compatible(model.state_dict(), model, "a file")
+
+
+LARGE = ("alexnet", "convnext_tiny", "vgg11", "vit_b_16")
+SMALLEST = [
+    *(
+        "densenet121",
+        "efficientnet_b0",
+        "googlenet",
+        "inception_v3",
+        "maxvit_t",
+        "mnasnet0_5",
+        "mobilenet_v2",
+    ),
+    *("mobilenet_v3_small", "regnet_y_400mf", "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t"),
+]
+NAMES_ON_THE_WEB = {
+    "densenet121": (r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2"),
+    "vit_b_16": (r"\.mlp\.([03])\.", lambda found: ".mlp.linear_1." if found[1] == "0" else ".mlp.linear_2."),
+}
+
+
+def published(name):
+    """Return a state dict as torchvision's file on the web has it, with the names that its code translates.
+
+    No file is younger than `num_batches_tracked`; MNASNet's has the version of the network.
+    """
+    auxiliary = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    model, state = models.get_model(name, **auxiliary), OrderedDict()
+    for entry, tensor in model.state_dict().items():
+        if not entry.endswith("num_batches_tracked"):
+            published_name = re.sub(*NAMES_ON_THE_WEB.get(name, ("", "")), entry)
+            state[published_name] = torch.rand_like(tensor) if tensor.is_floating_point() else tensor
+    if name.startswith("mnasnet"):
+        state._metadata = {"": {"version": 2}}
+    return state
+
+
+def test_every_family_of_torchvision_is_tried():
+    module = {name: models.get_model_builder(name).__module__ for name in classifier_names()}
+    assert {module[name] for name in (*SMALLEST, *LARGE)} == set(module.values())
+
+
+@pytest.mark.parametrize(
+    "name", [*SMALLEST, *(pytest.param(name, marks=pytest.mark.kernels) for name in LARGE)]
+)
+def test_published_weights_of_every_family_load_are_saved_and_load_again(name, tmp_path, monkeypatch):
+    for init in ("trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "normal_", "xavier_uniform_"):
+        monkeypatch.setattr(nn.init, init, lambda tensor, *_, **__: tensor)  # which is slow
+    state, entry = published(name), models.get_model_weights(name).DEFAULT
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: copy.copy(state))
+    theirs = models.get_model(name, weights=entry).state_dict()
+    monkeypatch.setattr("course_utils.data.weights.read_hub", lambda weights: state)
+    model = load_backbone(entry)
+    ours = model.state_dict()
+    assert ours and all(torch.equal(tensor, theirs[own]) for own, tensor in ours.items())
+    card = {"backbone": name, "classes": ["x"] * 1000, "image_size": None, "transform": None}
+    if name.startswith("squeezenet"):
+        with pytest.raises(CheckpointError, match="head of this network"):
+            save_model(model, tmp_path / "a.safetensors", **card)
+        return
+    save_model(model, tmp_path / "a.safetensors", **card)
+    assert same(load_model(tmp_path / "a.safetensors")[0].state_dict(), ours)
+    local = backbone_weights(Settings(backbone=name, weights=str(tmp_path / "a.safetensors")))
+    assert same(load_backbone(local).state_dict(), ours)
 
 
 @pytest.mark.parametrize("mps", [False, True])

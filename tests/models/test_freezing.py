@@ -190,6 +190,7 @@ def test_eval_mode_gives_every_module_its_own_mode_back():
         ("convnext_tiny", "classifier.2", 768, 64),
         ("vit_b_16", "heads.head", 768, 224),
         ("swin_t", "head", 768, 64),
+        ("maxvit_t", "classifier.5", 512, 224),  # without a bias
         ("regnet_y_400mf", "fc", 440, 64),
         ("shufflenet_v2_x0_5", "fc", 1024, 64),
         ("googlenet", "fc", 1024, 64),
@@ -203,6 +204,7 @@ def test_head_of_every_family_is_found_replaced_taken_off_and_left_trainable(nam
     model = build_shapes(name).eval()
     pictures = torch.empty(2, 3, size, size, device="meta")
     assert find_head(model) == head
+    parts = [own for own, _ in model.named_parameters() if own.startswith(f"{head}.")]
     new = replace_head(model, num_classes=7)
     assert model.get_submodule(head) is new
     assert (new.in_features, new.out_features) == (features, 7)
@@ -212,7 +214,7 @@ def test_head_of_every_family_is_found_replaced_taken_off_and_left_trainable(nam
     assert model(pictures).shape == (2, 7)
     freeze(model)
     trainable = [own for own, parameter in model.named_parameters() if parameter.requires_grad]
-    assert trainable == [f"{head}.weight", f"{head}.bias"]
+    assert trainable == parts
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "timm/convnext_atto"])
@@ -248,6 +250,11 @@ def test_new_head_is_trainable_random_and_of_the_same_kind():
 def test_network_whose_head_is_not_known_is_refused(name, use):
     with pytest.raises(ConfigError, match="head of this network"):
         use(build_shapes(name))
+
+
+def test_a_head_that_is_a_convolution_is_named():
+    with pytest.raises(ConfigError, match=r"head\.fc, which is a Conv2d"):
+        find_head(build_shapes("timm/resnetv2_50"))
 
 
 @pytest.mark.parametrize("count", [0, 1, -3, True, "10", 10.0, None])
