@@ -13,7 +13,8 @@ def log_me(features: torch.Tensor, labels: torch.Tensor) -> float:
 
     For each class, a linear model of its one-hot labels: weights drawn from a normal distribution of
     precision alpha, noise from one of precision beta. The evidence, which is the probability of the labels
-    with the weights integrated out, is as high as a fixed-point iteration over alpha / beta makes it.
+    with the weights integrated out, is that of the best alpha and beta. For each alpha / beta the best beta
+    has a formula, so only alpha / beta is searched.
 
     Args:
         features: float, [images, features], from a frozen network; there may be fewer images than features.
@@ -39,19 +40,20 @@ def log_me(features: torch.Tensor, labels: torch.Tensor) -> float:
         )
     targets, images = one_hot(own_class).double(), len(labels)  # [images, classes]
     axes, spread, _ = torch.linalg.svd(features.double(), full_matrices=False)
-    strength = spread.square()[:, None]  # [axes, 1]
+    strength = spread.square()[:, None] / spread[0].square().clamp(min=1e-300)  # [axes, 1], of any scale
     along = (axes.T @ targets).square()  # [axes, classes]: how much of the labels lies along each axis
     beside = (targets.square().sum(dim=0) - along.sum(dim=0)).clamp(min=0)  # [classes]
-    ratio = torch.ones(len(beside), dtype=torch.float64)  # alpha / beta, of each class
-    for _ in range(100):
-        kept = strength / (strength + ratio)
-        weights = (along * kept / (strength + ratio)).sum(dim=0)  # squared length of the mean weights
-        residual = (along * (1 - kept).square()).sum(dim=0) + beside
-        alpha = (kept.sum(dim=0) / weights.clamp(min=1e-12)).clamp(min=1e-12)
-        beta = (images - kept.sum(dim=0)) / residual.clamp(min=1e-12)
-        before, ratio = ratio, alpha / beta
-        if torch.allclose(before, ratio, rtol=1e-6, atol=0):
-            break
-    evidence = len(spread) * alpha.log() + images * (beta / (2 * math.pi)).log()
-    evidence -= (alpha + beta * strength).log().sum(dim=0) + beta * residual + alpha * weights
-    return float((evidence / (2 * images)).mean())
+
+    def evidence(log_ratio: torch.Tensor) -> torch.Tensor:
+        shrunk = log_ratio.exp() / (
+            strength + log_ratio.exp()
+        )  # [axes, classes]: what is lost along each axis
+        beta = images / ((along * shrunk).sum(dim=0) + beside).clamp(min=1e-12)
+        return (shrunk.log().sum(dim=0) + images * ((beta / (2 * math.pi)).log() - 1)) / (2 * images)
+
+    best, width = torch.zeros_like(beside), 30.0  # log(alpha / beta) of each class
+    for _ in range(6):
+        tried = best + width * torch.linspace(-1, 1, 61, dtype=torch.float64)[:, None]  # [61, classes]
+        best = tried.gather(0, torch.stack([evidence(one) for one in tried]).argmax(dim=0, keepdim=True))[0]
+        width /= 15  # the neighbours of the best are within
+    return float(evidence(best).mean())

@@ -35,7 +35,9 @@ def highest_evidence(features, labels):
     return np.mean(found)
 
 
-@pytest.mark.parametrize(("images", "width", "noise"), [(45, 4, 1), (30, 30, 1), (30, 50, 0.5)], ids=str)
+@pytest.mark.parametrize(
+    ("images", "width", "noise"), [(45, 4, 1), (30, 30, 1), (30, 50, 0.5), (50, 512, 5)], ids=str
+)
 def test_evidence_is_as_high_as_it_can_be(images, width, noise):
     features, labels = some_features(images, width, noise)
     wanted = highest_evidence(features, labels)
@@ -51,12 +53,20 @@ def test_the_less_noise_the_higher_and_features_of_other_images_are_low():
     assert found[0] > mixed + 1
 
 
-def test_scale_order_and_numbering_of_classes_do_not_matter():
+def test_order_and_numbering_of_classes_do_not_matter():
     features, labels = some_features(60, 10, 1)
     order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
     found = log_me(features, labels)
-    assert log_me(1000 * features, labels) == pytest.approx(found, abs=1e-4)
     assert log_me(features[order], 7 * labels[order] + 2) == pytest.approx(found, abs=1e-6)
+
+
+def test_scale_does_not_matter_where_features_say_little():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(50, 512, generator=generator).relu() + 3
+    labels = torch.randint(3, (50,), generator=generator)
+    found = log_me(features, labels)
+    assert found == pytest.approx(highest_evidence(features, labels), abs=1e-6)
+    assert log_me(1000 * features, labels) == pytest.approx(found, abs=1e-6)
 
 
 @pytest.mark.parametrize("features", [torch.zeros(12, 5), torch.eye(12)], ids=["all the same", "one each"])
