@@ -208,6 +208,7 @@ def test_advice_fits_the_place_where_a_parameter_was_set(cells, by_papermill):
     assert ("-p" in caught.value.do) == by_papermill
     assert ("parameters cell" in caught.value.do) != by_papermill
 
+
 def test_unknown_name_suggests_only_what_is_near():
     names = ["alexnet", "senet154", "resnet18", "swin_t"]
     for typo, near in (("resnet81", "resnet18"), ("senet145", "senet154"), ("alexnett", "alexnet")):
