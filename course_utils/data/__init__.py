@@ -6,6 +6,7 @@ how a file is downloaded and verified; and which weights there are, since they s
 
 from course_utils.data.archives import FileStatus, dataset_files, files_table
 from course_utils.data.backbone_inputs import backbone_transform, build_backbone
+from course_utils.data.contents import copies_of, run_contents
 from course_utils.data.downloads import KnownFile, download
 from course_utils.data.files import (
     check_new,
@@ -17,7 +18,7 @@ from course_utils.data.files import (
 )
 from course_utils.data.folder_report import check_images
 from course_utils.data.folders import FolderOfClasses
-from course_utils.data.image_io import load_rgb
+from course_utils.data.image_io import file_hash, load_rgb
 from course_utils.data.loaders import (
     batches_of,
     check_batch_labels,
@@ -86,11 +87,13 @@ __all__ = [
     "check_sums",
     "classes_of",
     "collate",
+    "copies_of",
     "crop_of",
     "dataset_files",
     "download",
     "fetch_images",
     "fetch_weights",
+    "file_hash",
     "files_table",
     "groups_of",
     "image_batches",
@@ -109,6 +112,7 @@ __all__ = [
     "progress_bar",
     "read_weights",
     "remove_leftovers",
+    "run_contents",
     "send",
     "source_and_indices",
     "stratified_split",

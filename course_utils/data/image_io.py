@@ -1,5 +1,6 @@
 """Image files: one way to read a picture of any kind, from a folder, a path or an upload."""
 
+import hashlib
 import os
 import warnings
 from contextlib import nullcontext
@@ -29,29 +30,67 @@ class Decoded(NamedTuple):
 
     error: str
     warnings: tuple[str, ...]
+    picture: str
+    """A hash of its size and of its pixels, reduced to 64 x 64: copies have the same."""
+
+
+_hashes: dict[tuple, str] = {}
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file. One that has not changed since is not read again.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    try:
+        version = _version(path)
+        if version not in _hashes:
+            with path.open("rb") as file:
+                _hashes[version] = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            "A file cannot be read.",
+            where=path.resolve(),
+            expected="a file that you may read",
+            found=f"{type(error).__name__}: {error}",
+            do="Look whether it was moved or deleted meanwhile, and start again.",
+        ) from error
+    return _hashes[version]
 
 
 def try_to_decode(path: Path) -> Decoded:
     """Decode a picture and forget it. A file that has not changed since is not decoded again."""
+    return _try_to_decode(*_version(path))
+
+
+def _version(path: Path) -> tuple[Path, int, int, int]:
+    """Return what changes with a file: its path, its size, and when it and its description were changed."""
     status = path.stat()
-    return _try_to_decode(path, status.st_size, status.st_mtime_ns)
+    return path, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-@cache  # size and time are there to notice that the file has changed
-def _try_to_decode(path: Path, size: int, time: int) -> Decoded:
-    error = ""
+@cache
+def _try_to_decode(*version: object) -> Decoded:
+    error, picture = "", ""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
-            load_rgb(path)
+            with version[0].open("rb") as file:
+                _hashes[version] = hashlib.file_digest(file, "sha256").hexdigest()
+                file.seek(0)
+                image = load_rgb(file)
+            small = image.resize((64, 64), Image.Resampling.BOX).tobytes()
+            picture = hashlib.sha256(f"{image.size}".encode() + small).hexdigest()
         except DataError as caught:
+            error = decoding_problem(caught.__cause__)
+        except OSError as caught:
             error = decoding_problem(caught)
-    return Decoded(error, tuple(dict.fromkeys(str(warning.message) for warning in warned)))
+    return Decoded(error, tuple(dict.fromkeys(str(warning.message) for warning in warned)), picture)
 
 
-def decoding_problem(error: DataError) -> str:
-    """Return in a few words, without the path, why `load_rgb` could not decode a picture."""
-    cause = error.__cause__
+def decoding_problem(cause: Exception) -> str:
+    """Return in a few words, without the path, why a picture could not be decoded."""
     if isinstance(cause, UnidentifiedImageError):
         return HEIC if error.found == HEIC else "not a picture, or empty"
     return f"{type(cause).__name__}: {getattr(cause, 'strerror', None) or cause}"

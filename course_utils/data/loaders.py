@@ -84,13 +84,17 @@ def _describe(image: object) -> str:
     return str(list(image.shape)) if isinstance(image, torch.Tensor) else type(image).__name__
 
 
+class OneSize(Subset):
+    """A `Subset` whose images are known to have one size, so that no batch need be tried."""
+
+
 def probe(dataset: Dataset, batch_size: int) -> None:
     """Make a batch of pictures from all over a dataset of folders, where pictures have all sizes.
 
     So an error comes before anything is learned. The random numbers are left as they were.
     """
     source, _ = source_and_indices(dataset)
-    if isinstance(source, DatasetFolder):
+    if isinstance(source, DatasetFolder) and not isinstance(dataset, OneSize):
         count = min(batch_size, PROBED, len(dataset))
         with preserve_rng_state():
             indices = torch.linspace(0, len(dataset) - 1, count).round().long().tolist()

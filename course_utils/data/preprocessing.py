@@ -13,11 +13,18 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 from torchvision import datasets, models
 from torchvision.transforms import v2
 
-from course_utils.data.loaders import classes_of, labels_of, make_loader, progress_bar, source_and_indices
+from course_utils.data.loaders import (
+    OneSize,
+    classes_of,
+    labels_of,
+    make_loader,
+    progress_bar,
+    source_and_indices,
+)
 
 # What torchvision's weights do to a picture. Their `transforms()` is public, the module of its class is not.
 ImageClassification = type(models.ResNet18_Weights.IMAGENET1K_V1.transforms())
@@ -173,7 +180,7 @@ def as_bytes(dataset: Dataset, preset: ImageClassification) -> Dataset:
     source, indices = source_and_indices(dataset)
     source = copy.copy(source)
     source.transform = in_eight_bits(preset)
-    return Subset(source, indices.tolist())
+    return OneSize(source, indices.tolist())
 
 
 def in_eight_bits(preset: ImageClassification) -> v2.Compose:

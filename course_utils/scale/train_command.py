@@ -19,12 +19,14 @@ from course_utils.data import (
     backbone_transform,
     backbone_weights,
     check_room,
+    copies_of,
     load_splits,
     not_written,
+    run_contents,
     write_atomically,
 )
-from course_utils.errors import ConfigError, CourseError, TrainingError
-from course_utils.evaluation import accuracy_interval, evaluate
+from course_utils.errors import ConfigError, CourseError, TrainingError, printable
+from course_utils.evaluation import Evaluation, accuracy_interval, evaluate, per_class
 from course_utils.models import (
     describe_preprocessing,
     freeze,
@@ -88,7 +90,8 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
     replace_head(model, len(splits.classes))
     choose_part(model, part)
     with _own_folder(output):
-        if finished := from_main_process(lambda: _finished(output, settings, part)):
+        contents = run_contents(settings, train=splits.train, val=splits.val, test=splits.test)
+        if finished := from_main_process(lambda: _finished(output, settings, part, contents)):
             return finished
         from_main_process(lambda: check_room(output, _more_bytes(output, model, part)))
         history = fit(model, splits.train, splits.val, settings, checkpoint=output / STATE)
@@ -97,10 +100,10 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
             raise KeyboardInterrupt(f"Interrupted: {done}, and nothing was tested.")
         fitted = time.perf_counter()
         result = evaluate(model, splits.test, num_workers=settings.num_workers)
-        interval = accuracy_interval(result.correct, len(result.labels))
         device = next(model.parameters()).device
         facts = {
             "settings": settings.model_dump(),
+            "contents": contents,
             "trained": part,
             "processes": num_processes(),
             "threads": torch.get_num_threads(),
@@ -109,12 +112,28 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
             "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
             "epochs": [asdict(epoch) for epoch in history.epochs],
             "best_epoch": history.best.epoch,
-            "test": {"correct": result.correct, "accuracy": result.accuracy, "interval_95": [*interval]},
+            "test": {**_tested(result), "copies": copies_of([splits.train, splits.val], splits.test)},
             "seconds": {"fit": fitted - started, "evaluate": time.perf_counter() - fitted},
         }
         names = {"backbone": settings.backbone, "classes": splits.classes, "image_size": settings.image_size}
         from_main_process(lambda: _write(output, model, facts, transform=transform, **names))
     return facts
+
+
+def _tested(result: Evaluation) -> dict:
+    """Return what `results.json` says of the test; the recall of a class without a test image is None."""
+    images, recall = result.labels.bincount(minlength=len(result.classes)).tolist(), per_class(result).recall
+    largest = max(range(len(images)), key=images.__getitem__)
+    return {
+        "correct": result.correct,
+        "accuracy": result.accuracy,
+        "interval_95": [*accuracy_interval(result.correct, len(result.labels))],
+        "baseline": {"class": result.classes[largest], "accuracy": images[largest] / sum(images)},
+        "recall": {
+            name: float(share) if count else None
+            for name, share, count in zip(result.classes, recall, images, strict=True)
+        },
+    }
 
 
 @contextmanager
@@ -142,15 +161,16 @@ def _take(lock: FileLock, output: Path) -> None:
         raise not_written(output, error) from error
 
 
-def _finished(output: Path, settings: Settings, part: str) -> dict | None:
+def _finished(output: Path, settings: Settings, part: str, contents: dict[str, str]) -> dict | None:
     """Return the results of the same run if they are here already; refuse to go on over those of another."""
     there = [name for name in (MODEL, RESULTS) if (output / name).exists()]
     if not there:
         return None
-    wanted, saved = {**settings.model_dump(exclude={"device", "num_workers"}), "part": part}, {}
+    wanted = {**settings.model_dump(exclude={"device", "num_workers"}), "part": part, **contents}
+    saved = {}
     try:
         facts = json.loads((output / RESULTS).read_text(encoding="utf-8"))
-        saved = {**facts["settings"], "part": facts["trained"]}
+        saved = {**facts["settings"], "part": facts["trained"], **facts["contents"]}
         different = [name for name in wanted if saved.get(name) != wanted[name]]
         if len(there) == 2 and not different and summary(facts):
             print("This run was finished before, and is left as it is:")
@@ -162,7 +182,10 @@ def _finished(output: Path, settings: Settings, part: str) -> dict | None:
     raise _not_here(output, "a new folder, or that of an unfinished run with the same settings", found)
 
 
-AWAY = "Choose another folder with --output; or move these files away, and an unfinished run goes on."
+AWAY = (
+    "Choose another folder with --output. Or move all files of this folder away to train anew, or all but "
+    f"{STATE} if these were written by something else than the same run."
+)
 
 
 def _not_here(output: Path, expected: str, found: str, do: str = AWAY) -> ConfigError:
@@ -205,13 +228,23 @@ def _write(output: Path, model: nn.Module, facts: dict, **card: object) -> None:
 
 
 def summary(facts: dict) -> str:
-    """Return the results of a run in two lines."""
+    """Return the results of a run in a few lines: with the baseline, and the recall of each class."""
     test, images = facts["test"], facts["images"]["test"]
     low, high = test["interval_95"]
     by = f"{facts['processes']} process(es), {facts['device']}, {facts['precision']}"
-    return (
+    recall = [f"{name} {share:.3f}" for name, share in test["recall"].items() if share is not None]
+    lines = [
         f"{facts['trained']} trained on {facts['images']['train']} images by {by}: "
-        f"{sum(facts['seconds'].values()):.1f} s\n"
+        f"{sum(facts['seconds'].values()):.1f} s",
         f"test accuracy {test['accuracy']:.3f} ({low:.3f} to {high:.3f}): "
-        f"{test['correct']} of {images} images"
-    )
+        f"{test['correct']} of {images} images",
+        f"baseline {test['baseline']['accuracy']:.3f}: always the largest class, {test['baseline']['class']}",
+        f"recall of each class: {', '.join(recall)}",
+    ]
+    if copies := test["copies"]:
+        more = f" and {len(copies) - 3} others" if copies[3:] else ""
+        lines.append(
+            f"WARNING: {len(copies)} test images are copies of training or validation images, so the "
+            f"accuracy is too good: {', '.join(copies[:3])}{more}"
+        )
+    return printable("\n".join(lines))

@@ -49,6 +49,7 @@ from course_utils.training.feature_cache import cached_features
 from course_utils.training.features import extract_features, is_deterministic
 from course_utils.training.history import EpochMetrics, History
 from course_utils.training.resuming import (
+    Checkpoint,
     TrainingState,
     load_training_state,
     run_identity,
@@ -101,6 +102,8 @@ def fit(
     model.to(choose_device(settings.device), memory_format=torch.channels_last)
     workers = settings.num_workers
     try:
+        if checkpoint is not None:
+            checkpoint = Checkpoint(Path(checkpoint), run_identity(model, train, val, settings))
         if only_head_trainable(model) and is_deterministic(train):
             get_features = cached_features if cache_features else extract_features
             train = get_features(model, train, num_workers=workers, label="training features")
@@ -129,7 +132,7 @@ def _train(
     train: Dataset,
     val: Dataset,
     settings: Settings,
-    checkpoint: str | Path | None,
+    checkpoint: Checkpoint | None,
 ) -> History:
     """Train `network`, which is `model` or its head."""
     parts, processes, accelerator = 1, 1, None
@@ -159,8 +162,7 @@ def _train(
         )
     try:
         if checkpoint is not None:
-            identity = run_identity(network, train, settings)
-            load_training_state(Path(checkpoint), state, identity)
+            load_training_state(checkpoint.path, state, checkpoint.identity)
         for epoch in progress_bar(range(len(state.epochs) + 1, settings.epochs + 1), desc="epochs"):
             started = time.perf_counter()
             try:
@@ -177,7 +179,7 @@ def _train(
             state.epochs.append(finished)
             state.best_weights = best_weights
             if checkpoint is not None:
-                save_training_state(Path(checkpoint), state, identity)
+                save_training_state(checkpoint.path, state, checkpoint.identity)
     except KeyboardInterrupt:
         return History(state.epochs, interrupted=True)
     except CourseError as error:

@@ -9,6 +9,7 @@ import random
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset
 
-from course_utils.data import classes_of, write_atomically
+from course_utils.data import classes_of, run_contents, write_atomically
 from course_utils.errors import CheckpointError
 from course_utils.models import trainable_parameters
 from course_utils.settings import Settings
@@ -39,14 +40,22 @@ class TrainingState:
     epochs: list[EpochMetrics] = field(default_factory=list)
 
 
-def run_identity(network: nn.Module, train: Dataset, settings: Settings) -> dict:
+class Checkpoint(NamedTuple):
+    """A file for the training state of a run, and what `run_identity` returns for that run."""
+
+    path: Path
+    identity: dict
+
+
+def run_identity(model: nn.Module, train: Dataset, val: Dataset, settings: Settings) -> dict:
     """Return what a run must have in common with a saved one to go on from it."""
-    trained = sum(parameter.numel() for parameter in trainable_parameters(network))
+    trained = sum(parameter.numel() for parameter in trainable_parameters(model))
     return {
         **settings.model_dump(exclude={"device", "num_workers"}),
         "classes": classes_of(train),
         "train_images": len(train),
         "trained": f"{trained:,} parameters",
+        **run_contents(settings, train=train, val=val),
     }
 
 
@@ -138,7 +147,8 @@ def _read(path: Path, identity: dict) -> dict | None:
             where=path.resolve(),
             expected=", ".join(f"{name}={identity.get(name)!r}" for name in different),
             found=", ".join(f"{name}={found.get(name)!r}" for name in different),
-            do="Go back to the settings that it was made with, or choose another file.",
+            do="Go back to the settings and files that it was made with; or move this file away, or choose "
+            "another, to start again from the first epoch.",
         )
     return saved
 

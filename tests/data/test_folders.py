@@ -4,6 +4,7 @@ import os
 import shutil
 import unicodedata
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from small_pictures import UNDECODABLE, animation, paths
 from torch import nn
 from torchvision.transforms import v2
 
+from course_utils.data import image_io
 from course_utils.data.folder_report import check_images
 from course_utils.data.folders import FolderOfClasses
+from course_utils.data.image_io import load_rgb
 from course_utils.data.splits import load_splits
 from course_utils.data.weights import backbone_weights
 from course_utils.errors import DataError
@@ -226,14 +229,32 @@ class TestBadPictures:
             pictures[pictures.samples.index((str(bad), 1))]
 
     def test_every_picture_is_decoded_once(self, pets, monkeypatch):
-        opened = []
-        monkeypatch.setattr("course_utils.data.image_io.load_rgb", lambda path: opened.append(path))
+        decoded = []
+        monkeypatch.setattr(image_io, "load_rgb", lambda file: decoded.append(file) or load_rgb(file))
         for _ in range(2):
             split_folder(pets)
-        assert len(opened) == len(set(opened)) == 24
+        assert len(decoded) == 24
 
 
 # Training on them
+
+
+def test_fit_opens_each_picture_once_and_not_at_all_when_features_are_on_disk(pets, feature_store):
+    settings = Settings(dataset=f"folder:{pets}", epochs=1, image_size=32, device="cpu")
+    splits, opened = load_splits(settings), Counter()
+    for sources in {split.dataset for split in splits[:3]}:
+        load = sources.loader
+        sources.loader = lambda path, load=load: opened.update([path]) or load(path)
+    model = load_backbone(backbone_weights(settings))
+    replace_head(model, num_classes=2)
+    freeze(model)
+    for _ in range(2):
+        fit(model, splits.train, splits.val, settings)
+        assert opened == Counter({*paths(splits.train), *paths(splits.val)})
+    model.fc.requires_grad_(False)
+    model.layer4.requires_grad_(True)
+    fit(model, splits.train, splits.val, settings)
+    assert set(opened.values()) == {2}
 
 
 def test_pictures_of_three_pixels_and_a_warning_that_features_on_disk_do_not_hide(

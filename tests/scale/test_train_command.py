@@ -12,6 +12,7 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
+from safetensors.torch import save_file
 from torchvision.models import get_model
 
 from course_utils.__main__ import main
@@ -20,6 +21,7 @@ from course_utils.data.splits import load_splits
 from course_utils.data.weights import backbone_weights
 from course_utils.errors import CheckpointError, ConfigError, TrainingError
 from course_utils.evaluation.metrics import evaluate
+from course_utils.models.backbones import load_backbone
 from course_utils.models.saving import load_model, model_transform
 from course_utils.scale import train_command
 from course_utils.scale.launching import launch
@@ -113,6 +115,56 @@ def test_a_finished_run_is_left_as_it_is(pets, tmp_path, capsys):
     assert times_of(tmp_path / "run") == before
 
 
+def press_ctrl_c_after_an_epoch(monkeypatch):
+    real = training.save_training_state
+
+    def press_ctrl_c(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "save_training_state", press_ctrl_c)
+
+
+@pytest.mark.parametrize("is_finished", [True, False], ids=["finished", "unfinished"])
+@pytest.mark.parametrize("change", ["added", "changed", "weights"])
+def test_train_refuses_a_run_on_other_pictures_or_weights(
+    change, is_finished, pets, tmp_path, write_image, capsys, monkeypatch
+):
+    weights = tmp_path / "own.safetensors"
+    state = load_backbone(backbone_weights(Settings())).state_dict()
+    save_file(state, weights)
+    command = arguments(pets, tmp_path / "run", "-p", "weights", str(weights))
+    with monkeypatch.context() as patch:
+        if not is_finished:
+            press_ctrl_c_after_an_epoch(patch)
+        assert main(command) == (0 if is_finished else 130)
+    if change == "weights":
+        state["conv1.weight"][0, 0, 0, 0] += 1
+        save_file(state, weights)
+    else:
+        write_image(pets / "train" / "cat" / f"{0 if change == 'changed' else 'new'}.png", seed=77)
+    before = times_of(tmp_path / "run")
+    capsys.readouterr()
+    assert main(command) == 2
+    told = capsys.readouterr()
+    assert ("contents of weights" if change == "weights" else "contents of train") in told.err
+    assert "11 pictures" in told.err or change != "added"
+    assert "finished before" not in told.out and times_of(tmp_path / "run") == before
+
+
+def test_train_prints_and_stores_the_baseline_the_recall_and_copies(pets, tmp_path, capsys):
+    copy = pets / "test" / "dog" / "copy.bmp"
+    Image.open(pets / "train" / "cat" / "0.png").save(copy)
+    assert main(arguments(pets, tmp_path / "run")) == 0
+    test, told = results(tmp_path / "run")["test"], capsys.readouterr().out
+    assert test["baseline"] == {"class": "dog", "accuracy": 5 / 8}
+    assert "baseline 0.625: always the largest class, dog" in told
+    assert list(test["recall"]) == ["cat", "dog"]
+    assert 3 * test["recall"]["cat"] + 5 * test["recall"]["dog"] == pytest.approx(test["correct"])
+    assert f"recall of each class: cat {test['recall']['cat']:.3f}, dog {test['recall']['dog']:.3f}" in told
+    assert test["copies"] == [str(copy)] and "WARNING: 1 test images are copies" in told
+
+
 def test_results_that_have_no_room_leave_no_model_that_would_be_taken_for_anothers(
     pets, tmp_path, capsys, monkeypatch
 ):
@@ -137,14 +189,8 @@ def test_a_second_run_in_the_same_folder_is_refused(pets, tmp_path, capsys):
 
 
 def test_a_run_that_was_interrupted_says_so_and_goes_on(pets, tmp_path, capsys, monkeypatch):
-    real = training.save_training_state
-
-    def press_ctrl_c(*arguments):
-        real(*arguments)
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(training, "save_training_state", press_ctrl_c)
+        press_ctrl_c_after_an_epoch(patch)
         assert main(arguments(pets, tmp_path / "run")) == 130
     told = capsys.readouterr()
     assert "nterrupted" in told.err and "1 of 2 epochs" in told.err and "test accuracy" not in told.out
