@@ -5,6 +5,7 @@ Nothing in a folder is ever changed. `check_images` reports what is odd in it.
 """
 
 import os
+import sys
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -21,7 +22,12 @@ from course_utils.errors import DataError, printable
 # Two of these beside each other are no classes. The course reads the first three as splits.
 SPLIT_NAMES = {"train", "test", "val", "training", "testing", "valid", "validation"}
 
+READ_TYPES = (*datasets.folder.IMG_EXTENSIONS, ".jfif", ".jpe")
+"""torchvision's, and two more names of JPEG files."""
+
 UNREAD_TYPE = "not a type of picture that is read"
+LINK_TO_FOLDER = "a link to a folder"
+LINK_OUT = "a link out of the folder"
 
 HIDDEN = ("a hidden folder", "a hidden file", "a companion file of macOS")
 
@@ -65,7 +71,7 @@ class FolderOfClasses(datasets.ImageFolder):
         found = pictures_by_class(root, self._pictures)
         empty = [root / name for name in class_to_idx if not found[name]]
         if empty and self._classes is None:
-            raise _unusable_folder(root, {}, empty, [])
+            raise _unusable_folder(root, {}, empty, list_entries(root))
         return [(str(path), label) for name, label in class_to_idx.items() for path in found[name]]
 
 
@@ -118,6 +124,16 @@ def split_folders(root: Path) -> dict[str, Path]:
             found=", ".join(sorted(names)),
             do="Name the parts train, test and val, and move other folders away; or name one part alone.",
         )
+    if len(names) == 1 and names <= {"val", "test"}:
+        (name,) = names
+        raise DataError(
+            "The folder of images has no folder train.",
+            where=root,
+            expected=f"the folder train beside {name}, or one folder for each class",
+            found=f"{name} and no other folder",
+            do=f"Add the folder train. Or name the folder that has the class folders, folder:{root / name}: "
+            "then test and validation images are drawn from them.",
+        )
     return {"train": root}
 
 
@@ -129,20 +145,33 @@ def list_entries(root: Path, depth: int = 1) -> list[tuple[Path, str]]:
     `depth` folders below `root`: 1, or 2 if train and test lie between.
     """
     entries, files, read = [], [], set()
-    for parent, folders, names in os.walk(root):
-        for path in [Path(parent, name) for name in sorted(folders)]:
-            if path.is_symlink():
-                entries.append((path, "a link to a folder"))
-            elif _is_hidden(path.name):
-                entries.append((path, HIDDEN[0]))
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
-        files += [Path(parent, name) for name in sorted(names)]
-    for path in sorted(files, key=Path.is_symlink):  # links last: a file is read at its own place
-        ignored = _why_ignored(path, root, depth, read)
-        entries.append((path, ignored))
-        if not ignored:
-            read.add(os.path.realpath(path))
+    try:
+        for parent, folders, names in os.walk(root, onerror=_raise):
+            for path in [Path(parent, name) for name in sorted(folders)]:
+                if path.is_symlink():
+                    entries.append((path, LINK_TO_FOLDER))
+                elif _is_hidden(path.name):
+                    entries.append((path, HIDDEN[0]))
+            folders[:] = sorted(name for name in folders if not _is_hidden(name))
+            files += [Path(parent, name) for name in sorted(names)]
+        for path in sorted(files, key=Path.is_symlink):  # links last: a file is read at its own place
+            ignored = _why_ignored(path, root, depth, read)
+            entries.append((path, ignored))
+            if not ignored:
+                read.add(os.path.realpath(path))
+    except OSError as error:
+        raise DataError(
+            "A folder in the folder of images cannot be read.",
+            where=error.filename,
+            expected="folders that you may read and enter, so that no picture is left out unnoticed",
+            found=f"{type(error).__name__}: {error.strerror}",
+            do="Change its permissions, or move it out of the folder of images.",
+        ) from error
     return entries
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_hidden(name: str) -> bool:
@@ -153,7 +182,7 @@ def _why_ignored(path: Path, root: Path, depth: int, read: set[str]) -> str:
     is_link, file = path.is_symlink(), os.path.realpath(path)
     if path.name.startswith("."):
         return HIDDEN[2] if path.name.startswith("._") else HIDDEN[1]
-    if not path.name.lower().endswith(datasets.folder.IMG_EXTENSIONS):
+    if not path.name.lower().endswith(READ_TYPES):
         return UNREAD_TYPE
     if not is_link and not path.is_file():
         return "not a regular file"  # a pipe, for example: reading from it would wait for ever
@@ -162,7 +191,7 @@ def _why_ignored(path: Path, root: Path, depth: int, read: set[str]) -> str:
     if is_link and not os.path.isfile(file):
         return "a link that leads nowhere"
     if is_link and not Path(file).is_relative_to(os.path.realpath(root)):
-        return "a link out of the folder"
+        return LINK_OUT
     return "a link to a picture that is read already" if is_link and file in read else ""
 
 
@@ -191,12 +220,16 @@ def class_folders(root: Path) -> list[Path]:
         ) from error
     for folder in folders:
         if printable(folder.name) != folder.name or "\n" in folder.name:
+            encoding = sys.getfilesystemencoding()
             raise DataError(
                 "The name of a class folder cannot be printed.",
                 where=folder,
                 expected="a name that can be printed, since it is the name of the class",
                 found=f"the bytes {os.fsencode(folder.name)!r}",
-                do="Rename the folder.",
+                do="Rename the folder."
+                if encoding == "utf-8"
+                else f"Set the environment variable PYTHONUTF8=1 and start again: this Python reads names of "
+                f"files as {encoding}. Or rename the folder.",
             )
     return sorted(folders, key=lambda folder: _nfc(folder.name))
 
@@ -228,11 +261,8 @@ def _report(
 
     Warnings are printed here and not when a picture is used: that depends on whether its features are cached.
     """
-    counts = Counter(ignored for _, ignored in entries if ignored and ignored not in HIDDEN)
-    types = {UNREAD_TYPE: _file_types(path for path, ignored in entries if ignored == UNREAD_TYPE)}
-    if counts:
-        not_read = [f"{why} ({types.get(why, count)})" for why, count in sorted(counts.items())]
-        print(printable(f"not read: {'; '.join(not_read)}"))
+    if not_read := _not_read(entries):
+        print(printable(f"not read: {not_read}"))
     bad = sum(bool(result.error) for result in decoded.values())
     if bad or empty:
         names = ", ".join(str(folder.relative_to(root)) for folder in empty) or "none"
@@ -246,6 +276,14 @@ def _report(
         print(printable(f"{message.rstrip('.')}: {first.parent.name}/{first.name}{more}"))
 
 
+def _not_read(entries: Iterable[tuple[Path, str]]) -> str:
+    """Return why files are not read, each reason with their number or types; "" if none is worth a word."""
+    reasons = [(path, why) for path, why in entries if why and why not in HIDDEN]
+    counts = Counter(why for _, why in reasons)
+    types = {UNREAD_TYPE: _file_types(path for path, why in reasons if why == UNREAD_TYPE)}
+    return "; ".join(f"{why} ({types.get(why, count)})" for why, count in sorted(counts.items()))
+
+
 def _file_types(files: Iterable[Path]) -> str:
     types = Counter(path.suffix.lower() or "no suffix" for path in files)
     return ", ".join(f"{suffix}: {count}" for suffix, count in sorted(types.items()))
@@ -256,13 +294,19 @@ def _unusable_folder(
 ) -> DataError:
     problems = [f"{path.relative_to(root)}: {error}" for path, error in errors.items()]
     for folder in empty:
-        unread = [path for path, why in entries if why == UNREAD_TYPE and path.is_relative_to(folder)]
-        why = f" of a type that is read ({_file_types(unread)})" if unread else ""
-        problems.append(f"{folder.relative_to(root)}: no picture{why} in this class")
+        own = [(path, why) for path, why in entries if path.is_relative_to(folder)]
+        unread = [path for path, why in own if why == UNREAD_TYPE]
+        kind = f" of a type that is read ({_file_types(unread)})" if unread else ""
+        others = _not_read(entry for entry in own if entry[1] != UNREAD_TYPE)
+        more = f"; not read: {others}" if others else ""
+        problems.append(f"{folder.relative_to(root)}: no picture{kind} in this class{more}")
+    links = any(why in (LINK_TO_FOLDER, LINK_OUT) for _, why in entries)
+    copy = " Links out of the folder are not followed: copy what they lead to into it." if links else ""
     return DataError(
         "A folder of images cannot be used as it is.",
         where=root,
         expected="pictures that can be decoded to their end, and at least one in each class",
         found="\n            ".join(problems),
-        do="Repair or move them, or leave them out with skip_bad_images=True. check_images describes each.",
+        do="Repair or move them, or leave them out with skip_bad_images=True. check_images describes each."
+        + copy,
     )

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import unicodedata
 import warnings
 from collections import Counter
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_pictures import UNDECODABLE, animation, paths
+from small_pictures import UNDECODABLE, animation, paths, photograph
 from torch import nn
 from torchvision.transforms import v2
 
@@ -22,7 +24,7 @@ from course_utils.data.splits import load_splits
 from course_utils.data.weights import backbone_weights
 from course_utils.errors import DataError
 from course_utils.models import freeze, load_backbone, replace_head
-from course_utils.settings import Settings
+from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.training import fit
 
 
@@ -132,6 +134,65 @@ def test_folder_that_may_not_be_read_is_a_data_error(
     with ordinary_user():
         refused_folder(root, "cannot be read")
     root.chmod(0o755)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+@pytest.mark.parametrize("place", ["dog", "dog/more"])
+def test_unreadable_folder_of_pictures_is_a_data_error_that_names_it(
+    place, mode, folder_for_all, write_class_folders, write_image, ordinary_user, refused
+):
+    root = write_class_folders(folder_for_all / "pets", {"cat": 3, "dog": 3})
+    write_image(root / "dog" / "more" / "0.png")
+    (root / place).chmod(mode)
+    with ordinary_user(), refused(DataError, match="cannot be read") as caught:
+        split_folder(root, skip_bad_images=True)
+    (root / place).chmod(0o755)
+    assert caught.value.where.startswith(str(root / place)) and "PermissionError" in caught.value.found
+
+
+def test_folder_of_test_images_alone_says_that_training_images_are_missing(
+    tmp_path, write_class_folders, refused_folder
+):
+    write_class_folders(tmp_path / "test", {"cat": 2, "dog": 2})
+    error = refused_folder(tmp_path, "no folder train")
+    assert f"folder:{tmp_path / 'test'}" in error.do
+
+
+def test_class_of_links_out_of_the_folder_is_named_with_the_reason(
+    pets, tmp_path, write_image, refused_folder
+):
+    write_image(tmp_path / "elsewhere" / "0.png", seed=99)
+    (pets / "emu").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (pets / "fox").mkdir()
+    (pets / "fox" / "0.png").symlink_to(tmp_path / "elsewhere" / "0.png")
+    error = refused_folder(pets, "cannot be used")
+    assert "emu: no picture in this class; not read: a link to a folder (1)" in error.found
+    assert "fox: no picture in this class; not read: a link out of the folder (1)" in error.found
+    assert "copy what they lead to" in error.do
+    with pytest.raises(DataError, match="a link to a folder"):
+        FolderOfClasses(pets)
+
+
+def test_other_names_of_jpeg_files_are_read(pets):
+    for kind in ("jfif", "JPE"):
+        photograph().save(pets / "cat" / f"photograph.{kind}", format="JPEG")
+    assert len(FolderOfClasses(pets)) == 26
+
+
+def test_class_folder_outside_ascii_in_a_python_that_reads_ascii_says_what_to_set(
+    tmp_path, write_class_folders
+):
+    write_class_folders(tmp_path, {"hündin": 3, "kater": 3})
+    code = "from pathlib import Path; from course_utils.data.folders import split_folders as split\n"
+    code += (
+        f"try: print(ascii(sorted(split(Path({str(tmp_path)!r})))))\nexcept Exception as error: print(error)"
+    )
+    told = []
+    for utf8 in "01":
+        own = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": utf8, "PYTHONPATH": str(REPOSITORY_FOLDER)}
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=own, capture_output=True)
+        told.append(done.stdout.decode())
+    assert "PYTHONUTF8=1" in told[0] and told[1] == "['train']\n"
 
 
 @pytest.mark.parametrize("place", ["", "train"])
