@@ -51,7 +51,7 @@ def check_images(folder: str | Path) -> pd.DataFrame:
         try:
             picture = load_rgb(path, warn=False)
         except DataError as error:
-            rows.append((path, "cannot be decoded", decoding_problem(error.__cause__), "left out"))
+            rows.append((path, "cannot be decoded", decoding_problem(error), "left out"))
             continue
         readable.append(path)
         rows += [(path, *oddity) for oddity in _oddities(path)]

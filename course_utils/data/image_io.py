@@ -83,14 +83,15 @@ def _try_to_decode(*version: object) -> Decoded:
             small = image.resize((64, 64), Image.Resampling.BOX).tobytes()
             picture = hashlib.sha256(f"{image.size}".encode() + small).hexdigest()
         except DataError as caught:
-            error = decoding_problem(caught.__cause__)
-        except OSError as caught:
             error = decoding_problem(caught)
+        except OSError as caught:
+            error = f"{type(caught).__name__}: {caught.strerror}"
     return Decoded(error, tuple(dict.fromkeys(str(warning.message) for warning in warned)), picture)
 
 
-def decoding_problem(cause: Exception) -> str:
-    """Return in a few words, without the path, why a picture could not be decoded."""
+def decoding_problem(error: DataError) -> str:
+    """Return in a few words, without the path, why `load_rgb` could not decode a picture."""
+    cause = error.__cause__
     if isinstance(cause, UnidentifiedImageError):
         return HEIC if error.found == HEIC else "not a picture, or empty"
     return f"{type(cause).__name__}: {getattr(cause, 'strerror', None) or cause}"
