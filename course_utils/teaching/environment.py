@@ -7,7 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 import pandas as pd
 from packaging.version import Version
 
-from course_utils.data import DOWNLOADED, FileWeights, backbone_weights, check_sums, dataset_files
+from course_utils.data import (
+    DOWNLOADED,
+    FileWeights,
+    backbone_weights,
+    check_sums,
+    dataset_files,
+    progress_bar,
+)
 from course_utils.errors import CourseError
 from course_utils.models import choose_device
 from course_utils.settings import (
@@ -48,13 +55,17 @@ def describe_machine(settings: Settings) -> pd.DataFrame:
         rows[name] = (f"{floor} or newer", *_find_version(name, floor))
     advice = gpu_advice(settings)
     rows["device"] = ("a GPU" if advice else "any", advice or str(choose_device(settings.device)), not advice)
-    rows["images"] = (settings.dataset, *_whole(lambda: _find_dataset(settings)))
-    rows["weights"] = (f"for {settings.backbone}", *_whole(lambda: _find_weights(settings)))
-    for name in SHIPPED:
-        rows[f"data/{name}"] = ("whole", *_whole(lambda name=name: check_sums(shipped_data_folder() / name)))
-    rows["data/weights"] = ("whole", *_whole(lambda: _find_weights(Settings())))
+    data = shipped_data_folder()
+    checks = {
+        "images": (settings.dataset, lambda: _find_dataset(settings)),
+        "weights": (f"for {settings.backbone}", lambda: _find_weights(settings)),
+        **{f"data/{name}": ("whole", lambda name=name: check_sums(data / name)) for name in SHIPPED},
+        "data/weights": ("whole", lambda: _find_weights(Settings())),
+    }
     if floors:  # else it is not known whether the package that brings it along is wanted
-        rows["text encoder"] = ("whole", *_whole(lambda: encoder_source(Settings()) and None))
+        checks["text encoder"] = ("whole", lambda: encoder_source(Settings()) and None)
+    for name, (wanted, look) in progress_bar(checks.items(), desc="checks", leave=False):
+        rows[name] = (wanted, *_whole(look))
     absent = [part for part in _parts_that_ship() if not (REPOSITORY_FOLDER / part).exists()]
     found = f"missing: {', '.join(absent)}. {how_to_restore(' '.join(absent))}" if absent else "whole"
     rows["other files"] = ("whole", found, not absent)

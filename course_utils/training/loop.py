@@ -163,7 +163,8 @@ def _train(
     try:
         if checkpoint is not None:
             load_training_state(checkpoint.path, state, checkpoint.identity)
-        for epoch in progress_bar(range(len(state.epochs) + 1, settings.epochs + 1), desc="epochs"):
+        rest = range(len(state.epochs) + 1, settings.epochs + 1)
+        for epoch in progress_bar(rest, desc="epochs", leave=None):  # a loop over runs has a bar of its own
             started = time.perf_counter()
             try:
                 trained = train_one_epoch(learner, loader, optimizer, schedule, criterion, accelerator)

@@ -96,11 +96,12 @@ def test_package_that_is_missing_or_too_old_is_named_with_pip(monkeypatch):
     assert missing == {"captum": "missing: pip install captum", "seqeval": "0.1: pip install -U seqeval"}
 
 
-def test_missing_weights_of_the_text_encoder_are_found(monkeypatch, tmp_path):
+def test_missing_weights_of_the_text_encoder_are_found(monkeypatch, capsys):
     monkeypatch.setattr("course_utils.text.encoders.importlib.util.find_spec", lambda name: None)
     machine = describe_machine(Settings())
     assert machine[~machine.fine].index.tolist() == ["text encoder"]
     assert "pip install" in machine.found["text encoder"]
+    assert "checks: " in capsys.readouterr().err  # a bar, since it takes seconds
 
 
 def test_packages_without_which_nothing_runs_are_named_at_once_as_pip_names_them(monkeypatch, refused):
