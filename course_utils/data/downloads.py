@@ -12,6 +12,7 @@ import hashlib
 import math
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -157,9 +158,9 @@ def fetch(file: KnownFile, path: Path) -> None:
     """Download `file` to `path`, whatever lies there. The caller holds its `file_lock`."""
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        # What downloads that were cut have left: the largest piece is resumed.
+        # What your downloads that were cut have left: the largest piece is resumed.
         pieces = [Path(name) for name in glob.glob(f"{glob.escape(str(path))}.????????.part")]
-        pieces = sorted((piece for piece in pieces if not piece.is_symlink()), key=_size)
+        pieces = sorted(filter(_is_own_file, pieces), key=_size)
         if pieces:
             os.replace(pieces.pop(), part)
         for piece in pieces:
@@ -299,6 +300,12 @@ def _description(file: KnownFile) -> str:
     size = "a file" if file.size is None else f"{file.size:,} bytes"
     hashes = {"SHA-256 hash": file.sha256, "MD5 hash": file.md5}
     return f"{size} with the " + ", ".join(f"{name} {value}" for name, value in hashes.items() if value)
+
+
+def _is_own_file(path: Path) -> bool:
+    """Return whether a file is no link, and yours: another user may change theirs at any time."""
+    status = path.lstat()
+    return stat.S_ISREG(status.st_mode) and (not hasattr(os, "geteuid") or status.st_uid == os.geteuid())
 
 
 def _size(path: Path) -> int:

@@ -231,6 +231,23 @@ def test_piece_that_does_not_fit_is_thrown_away(piece, whole_files_only, new_mir
     assert files_in(tmp_path) == ["data.bin"]
 
 
+def test_piece_of_another_user_is_neither_resumed_nor_removed(new_mirror, tmp_path, monkeypatch):
+    piece, mirror = tmp_path / "data.bin.0123abcd.part", new_mirror()
+    piece.write_bytes(CONTENT[:200_000])
+    monkeypatch.setattr(downloads.os, "geteuid", lambda: piece.stat().st_uid + 1)
+    assert download(known(mirror.url), tmp_path).read_bytes() == CONTENT
+    assert mirror.requests == [("/data.bin", None)] and piece.read_bytes() == CONTENT[:200_000]
+
+
+def test_lock_that_is_a_link_is_refused_and_its_target_is_left_as_it_is(new_mirror, tmp_path, refused):
+    target = tmp_path / "thesis.txt"
+    target.write_text("mine")
+    (tmp_path / "data.bin.lock").symlink_to(target)
+    with refused(DataError, match="cannot be written") as caught:
+        download(known(new_mirror().url), tmp_path)
+    assert "data.bin.lock" in caught.value.found and target.read_text() == "mine"
+
+
 # Mirrors that are alive and of no use
 
 
