@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     except CourseError as error:
         _print_error(error)
         return 2
+    except ModuleNotFoundError as error:
+        _print_error(_missing_package(error))
+        return 2
     except KeyboardInterrupt as stopped:
         print(f"\n{str(stopped) or 'Interrupted.'}", file=sys.stderr)
         return 130  # as a shell reports Ctrl-C
@@ -35,6 +38,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _print_error(error: CourseError) -> None:
     print(f"{type(error).__name__}: {error}", file=sys.stderr)
+
+
+def _missing_package(error: ModuleNotFoundError) -> ConfigError:
+    return ConfigError(
+        "A package that this command needs is not installed.",
+        where=sys.executable,
+        expected="the packages of requirements.txt, in this Python",
+        found=error,
+        do="Run `pip install -r requirements.txt` in the folder of the course.",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
