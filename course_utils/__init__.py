@@ -3,5 +3,11 @@
 errors, settings -> data -> models -> training -> evaluation -> text, scale -> figures -> checks, teaching
 
 docs/contributing.md says what is in each of them. A part's `__init__.py` lists what notebooks import from it.
-Nothing is imported here, so that `import course_utils` costs nothing.
+Nothing large is imported here, so that `import course_utils` costs nothing.
 """
+
+import os
+
+# OpenMP reads this when torch is imported. By default its idle threads spin, and on a busy machine they take
+# the cores from those that compute (benchmarks/waiting.py).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -59,3 +59,13 @@ def test_no_part_imports_a_higher_one(tmp_path, line):
     done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True)
     assert done.returncode == bool(line), done.stdout + done.stderr
     assert not line or "course_utils.models.freezing -> course_utils.training" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other OpenMP libraries print this in their own way")
+@pytest.mark.parametrize("given, sleep", [({}, True), ({"OMP_WAIT_POLICY": "ACTIVE"}, False)])
+def test_threads_of_torch_sleep_while_they_wait_unless_the_environment_decides(given, sleep):
+    own = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    own |= {"OMP_DISPLAY_ENV": "verbose", **given}  # what OpenMP itself has read
+    code = "import course_utils.settings\nimport torch"  # as each lesson begins
+    done = subprocess.run([sys.executable, "-c", code], env=own, check=True, capture_output=True, text=True)
+    assert ("GOMP_SPINCOUNT = '0'" in done.stderr) == sleep
