@@ -2,6 +2,7 @@
 
 `from course_utils import checks as check` gives every check of every lesson. Each takes the answer first,
 prints what it finds and returns a `Verdict`. `verdict.py` says how one is written; a new one is listed here.
+`points` and `total` count what has passed.
 """
 
 from course_utils.checks.adapting import lora_layer, lora_parameters, merged_layer, what_to_hand_over
@@ -39,6 +40,7 @@ from course_utils.checks.networks import (
     task_layer,
 )
 from course_utils.checks.own_images import held_out_probabilities, left_out_files, suspicious_labels
+from course_utils.checks.points import points, total
 from course_utils.checks.preprocessing import fault_found, paired_interval, rgb_restored, way_of_fault
 from course_utils.checks.scale import gradient_together, images_for_one, shards_left, slowest_step
 from course_utils.checks.text import aligned_labels, counted_names, padding_mask, pooled_by_hand
@@ -80,6 +82,7 @@ __all__ = [
     "padding_mask",
     "paired_interval",
     "parameter_count",
+    "points",
     "pooled_by_hand",
     "precision_and_recall",
     "reused_or_learned",
@@ -97,6 +100,7 @@ __all__ = [
     "three_rates",
     "threshold_for_share",
     "told_apart",
+    "total",
     "unfair_differences",
     "way_of_fault",
     "weakest_class",

@@ -72,23 +72,33 @@ def lora_layer(answer):
         raise Wrong(
             f"For 7 inputs, 3 outputs and rank 2 you train {count} numbers; A and B have {2 * (7 + 3)}."
         )
-    output = ask_value(layer, inputs)
-    if not torch.is_tensor(output) or output.shape != target.shape:
-        raise Wrong(f"The output should be a tensor {list(target.shape)}; it is {describe(output)}.")
-    if not torch.allclose(output, target, atol=1e-6):
+    for some, wanted in ((inputs, target), (inputs[0], target[0])):
+        output = ask_value(layer, some)
+        if not torch.is_tensor(output) or output.shape != wanted.shape:
+            raise Wrong(f"The output should be a tensor {list(wanted.shape)}; it is {describe(output)}.")
+    if not torch.allclose(output, wanted, atol=1e-6):
         raise Wrong(
             "Before any training the output is not that of the old layer. One of the two matrices must "
             "begin at zero, and the old layer goes with its bias."
         )
     if all(not one.any() for one in trained.values()):
         raise Wrong("Both matrices are zero. Then neither has a gradient, and nothing is ever learned.")
+    if any(torch.equal(one[0], one[1]) for one in _as_a_and_b(trained) if one.any() and len(one) == 2):
+        raise Wrong("The rows of a matrix begin alike, and so learn alike: draw random numbers.")
     _check_change(layer, trained, inputs, target)
     if not torch.equal(linear.weight, old.weight):
         raise Wrong("You change the weight of the old layer. The change stays beside it.")
-    if (output := layer(inputs)).requires_grad:
+    if not torch.allclose(layer.eval()(inputs), layer.train()(inputs), atol=1e-5):
+        raise Wrong("In eval mode it gives another output. The change belongs to both modes.")
+    if (output := layer(inputs.requires_grad_())).requires_grad:
         output.sum().backward()
+    if any(one.grad is not None for one in linear.parameters()):
+        raise Wrong("The old layer gets gradients: freeze it, and keep it as an attribute and not in a list.")
     if still := [name for name, one in trained.items() if one.grad is None or not one.grad.any()]:
         raise Wrong(f"No gradient reaches {' and '.join(still)}: is there `data`, `detach` or `no_grad`?")
+    a, b = _as_a_and_b(trained)
+    if not torch.allclose(inputs.grad[0, 0], (old.weight + 2.5 * b @ a).sum(dim=0), atol=1e-4):
+        raise Wrong("The gradient of the inputs is wrong: layers below would not learn. Is there a `detach`?")
     yield Right("It begins as no change, learns, and leaves the old layer as it was.")
 
 
@@ -144,6 +154,8 @@ def merged_layer(answer):
             "The layer that you were given has changed. Whoever calls you twice adds the adapter twice: "
             "make a copy first."
         )
+    if not linear.weight.requires_grad:
+        raise Wrong("The layer that you were given is frozen now. Leave it as it is.")
     weight, bias = before["weight"], before["bias"]
     if describe(merged.weight.data) != describe(weight):
         raise Wrong(f"The weight should be {describe(weight)} as before, not {describe(merged.weight.data)}.")
@@ -165,6 +177,9 @@ def merged_layer(answer):
     if not torch.allclose(change, 1.5 * (b @ a), atol=1e-5):
         hint = known_mistake(change, mistakes, lambda one, other: torch.allclose(one, other, atol=1e-5))
         raise Wrong(hint or "The new weight is not the old one plus scale times B A.")
+    own = {tensor.data_ptr() for tensor in linear.parameters()}
+    if any(tensor.data_ptr() in own for tensor in merged.parameters()):
+        raise Wrong("Both layers share a tensor: whoever trains one changes the other. Copy it.")
     with torch.no_grad():
         same = torch.allclose(merged(inputs), linear(inputs) + 1.5 * (inputs @ a.T) @ b.T, atol=1e-5)
     if not same:
@@ -210,7 +225,10 @@ _CASES = {
 )
 def what_to_hand_over(answer):
     """Lesson 13: from paired intervals and sizes of files, what to hand over in four cases."""
-    answer = {str(case).lower(): way for case, way in dict(answer).items()}
+    cases = [str(case).strip().lower() for case in dict(answer)]
+    if twice := [case for case in cases if cases.count(case) > 1]:
+        raise Wrong(f"{twice[0]} is in your dictionary twice.")
+    answer = dict(zip(cases, answer.values(), strict=True))
     hints = []
     for case, (right, mistakes) in _CASES.items():
         if case not in answer:

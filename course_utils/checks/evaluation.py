@@ -237,11 +237,9 @@ def half_the_width(answer):
         number = as_number(value)
         if number is None:
             raise Wrong(f"You give {value}: give one number of images.")
-        if number != int(number) or number < 1:
-            raise Wrong(
-                f"You give {number:g}. Images come whole, and one at least: give a whole number of them."
-            )
-        before, after = (_width(correct / images, count) for count in (images, int(number)))
+        if number < 1:
+            raise Wrong(f"You give {number:g}. One image is the least.")
+        before, after = (_width(correct / images, count) for count in (images, number))
         found = (
             f"With {correct} of {images} right the interval is {before:.3f} wide; with {number:,.0f} images "
             f"of the same accuracy it is {after:.3f}, which is {after / before:.2f} times as wide. "

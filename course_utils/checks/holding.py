@@ -1,9 +1,12 @@
 """Checks of lesson 12: by what to split, how much surer than right, and what a threshold lets through."""
 
+from collections.abc import Callable
+from statistics import NormalDist
+
 import numpy as np
 import torch
 
-from course_utils.checks.values import as_number, close, describe, known_mistake
+from course_utils.checks.values import as_names, as_number, close, describe, known_mistake, listed
 from course_utils.checks.verdict import Right, Wrong, ask_value, check
 
 _PROJECTS = {
@@ -41,27 +44,38 @@ _PROJECTS = {
 )
 def split_columns(answer):
     """Lesson 12: by which column each of four collections must be split, as a dictionary."""
+    if missing := [project for project in _PROJECTS if project not in answer]:
+        raise Wrong(f"{missing[0]} is missing from your dictionary.")
+    if extra := [name for name in answer if name not in _PROJECTS]:
+        raise Wrong(f"There is no collection {extra[0]!r:.40}: {listed(_PROJECTS)} are all.")
+    right = True
     for project, (column, mistakes) in _PROJECTS.items():
-        if project not in answer:
-            raise Wrong(f"{project} is missing from your dictionary.")
-        given = answer[project]
+        names = as_names(answer[project])
+        given = str(next(iter(names), "")).strip().lower()
+        if len(names) != 1:
+            raise Wrong(f"{project}: name one column, and not {describe(answer[project])}.")
         if given == column:
             continue
+        right = False
         if given in ("diagnosis", "animal", "stars", "country"):
             raise Wrong(
                 f"{project}: {given} is the label. A class that is on one side only cannot be learned, or is "
                 "never tested."
             )
         yield f"{project}: {mistakes.get(given, f'there is no column {given!r:.40} in its table.')}"
-    if all(answer[project] == column for project, (column, _) in _PROJECTS.items()):
+    if right:
         yield Right("Each is split by what will be new; where nothing is shared, rows are groups.")
 
 
 def _patients() -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and patients of 240 images in random order: sixty patients with one to seven images."""
+    """Return labels and patients of 240 images in random order: sixty patients with one to seven images.
+
+    Only seven patients have label 2: groups that are drawn whatever their class often leave it out.
+    """
     random = np.random.default_rng(3)
     patients = np.repeat(np.arange(60), random.permutation(np.tile(np.arange(1, 8), 9))[:60])[:240]
     labels = (patients % 5 < 2).astype(int)  # two of five patients are ill, in all of their images
+    labels[np.isin(patients, np.flatnonzero(np.bincount(patients) == 4)[:7])] = 2
     order = random.permutation(len(patients))
     return labels[order], np.array([f"patient {number:02}" for number in patients[order]])
 
@@ -73,7 +87,30 @@ def _patients() -> tuple[np.ndarray, np.ndarray]:
 def split_by_group(answer):
     """Lesson 12: training and test images, without a group on both sides and with every class on both."""
     labels, groups = _patients()
-    parts = list(ask_value(answer, labels.copy(), groups.copy(), 0))
+    _, test = _check_groups(answer, labels, groups, 0)
+    if not 0.1 < len(test) / len(labels) < 0.3:
+        raise Wrong(
+            f"{len(test)} of {len(labels)} images are for testing. It should be a fifth, or nearly so."
+        )
+    ill = (labels[test] == 1).mean(), (labels == 1).mean()
+    if not 0.7 < ill[0] / ill[1] < 1.4:
+        raise Wrong(
+            f"{ill[0]:.0%} of the test images have label 1, and {ill[1]:.0%} of all: keep the classes in "
+            "proportion, too."
+        )
+    splits = [_check_groups(answer, labels, groups, seed)[1] for seed in range(6)]
+    if sorted(splits[0]) != sorted(test):
+        raise Wrong("The same seed gives another split the second time. The draw must follow from the seed.")
+    if all(sorted(other) == sorted(test) for other in splits):
+        raise Wrong("Another seed gives the same split. Is `seed` used, and are the folds shuffled?")
+    yield Right(f"{len(test)} of {len(labels)} images are for testing, and no patient is on both sides.")
+
+
+def _check_groups(
+    answer: Callable, labels: np.ndarray, groups: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of a split in which no group is on both sides, and every class is."""
+    parts = list(ask_value(answer, labels.copy(), groups.copy(), seed))
     if len(parts) != 2:
         raise Wrong(f"You give {len(parts)} things, not the indices of training and those of test images.")
     train, test = (np.asarray(part) for part in parts)
@@ -93,25 +130,10 @@ def split_by_group(answer):
             "rows. Their other images help to recognise them: split by groups."
         )
     for part, name in ((train, "training"), (test, "test")):
-        missing = {0, 1} - set(labels[part])
+        missing = {0, 1, 2} - set(labels[part])
         if missing:
             raise Wrong(f"No {name} image has label {min(missing)}. Groups have to be drawn for each class.")
-    share = labels[test].mean() / labels.mean()
-    if not 0.1 < len(test) / len(labels) < 0.3:
-        raise Wrong(
-            f"{len(test)} of {len(labels)} images are for testing. It should be a fifth, or nearly so."
-        )
-    if not 0.7 < share < 1.4:
-        raise Wrong(
-            f"{labels[test].mean():.0%} of the test images have label 1, and {labels.mean():.0%} of all: "
-            "keep the classes in proportion, too."
-        )
-    again, other = ([sorted(part) for part in ask_value(answer, labels, groups, seed)] for seed in (0, 1))
-    if again != [sorted(train), sorted(test)]:
-        raise Wrong("The same seed gives another split the second time. The draw must follow from the seed.")
-    if other == again:
-        raise Wrong("Another seed gives the same split. Is `seed` used, and are the folds shuffled?")
-    yield Right(f"{len(test)} of {len(labels)} images are for testing, and no patient is on both sides.")
+    return train, test
 
 
 def _check_division(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> None:
@@ -129,9 +151,9 @@ def _check_division(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> 
 )
 def overconfidence(answer):
     """Lesson 12: mean confidence less accuracy, from probabilities and labels."""
-    for sharpness in (4, 0.7):  # too sure, then not sure enough
+    for images, sharpness in ((60, 4), (45, 0.7)):  # too sure, then not sure enough
         random = torch.Generator().manual_seed(1)
-        logits = torch.randn(60, 4, generator=random)
+        logits = torch.randn(images, 4, generator=random)
         labels = torch.multinomial((1.5 * logits).softmax(dim=1), 1, generator=random).flatten()
         table = (sharpness * logits).softmax(dim=1)
         sure, right = table.max(dim=1).values, (table.argmax(dim=1) == labels).float()
@@ -139,7 +161,7 @@ def overconfidence(answer):
         value = _one_number(ask_value(answer, table.clone(), labels.clone()))
         if close(value, truth, 1e-3):
             continue
-        of_label = table[torch.arange(60), labels].mean() - right.mean()
+        of_label = table[torch.arange(images), labels].mean() - right.mean()
         of_right, by_image = sure[right == 1].mean() - right.mean(), (sure - right).abs().mean()
         mistakes = {
             # The first case has a difference above 0: there, only a sign that is turned round gives this.
@@ -153,7 +175,9 @@ def overconfidence(answer):
             "That is the distance image by image, which is never 0, however well calibrated it is.": by_image,
         }
         hint = known_mistake(value, mistakes, lambda one, other: close(one, other, 1e-3))
-        raise Wrong(f"For 60 images you give {value:.3f}, and {truth:.3f} is right. {hint or ''}".strip())
+        raise Wrong(
+            f"For {images} images you give {value:.3f}, and {truth:.3f} is right. {hint or ''}".strip()
+        )
     yield Right("Above 0 it is surer than right, below 0 less sure.")
 
 
@@ -171,7 +195,7 @@ def _one_number(value: object) -> float:
 def threshold_for_share(choose, let_through):
     """Lesson 12: a threshold that keeps a share of the validation images, and what it lets through."""
     random = np.random.default_rng(8)
-    known, unknown = random.normal(3, 1, 200), random.normal(1.5, 1, 120)
+    known, unknown = 4 - random.gamma(2, 1, 200), random.normal(1.5, 1, 120).round(1)
     for share in (0.95, 0.8):
         threshold = _one_number(ask_value(choose, known.copy(), share))
         kept = float((known >= threshold).mean())
@@ -182,6 +206,9 @@ def threshold_for_share(choose, let_through):
             f"It keeps {1 - share:.0%} of them. Which end of the order do you cut off?": other_end,
             "That is two standard deviations below the mean, whatever the share, and it fits only some "
             "distributions.": known.mean() - 2 * known.std(),
+            "That fits scores with a normal distribution, and these have none. Sort them instead.": (
+                known.mean() - NormalDist().inv_cdf(share) * known.std()
+            ),
             "That keeps them all. How many may be refused?": known.min(),
             "That is a share, not a score.": share,
             "You treat the share as per cent. It is a number from 0 to 1.": as_per_cent,
@@ -190,14 +217,19 @@ def threshold_for_share(choose, let_through):
         raise Wrong(
             f"For a share of {share:g} your threshold {threshold:.3f} keeps {kept:.1%}. {hint or ''}".strip()
         )
-    wanted = float((unknown >= 2.0).mean())
-    value = _one_number(ask_value(let_through, 2.0, unknown.copy()))
-    if not close(value, wanted, 1e-3):
+    for threshold, scores in ((2.0, unknown), (1.2, unknown[:70])):  # rounded: some lie on the threshold
+        wanted = float((scores >= threshold).mean())
+        value = _one_number(ask_value(let_through, threshold, scores.copy()))
+        if close(value, wanted, 1e-3):
+            continue
         mistakes = {
+            "A score that equals the threshold is not below it: it gets through.": (
+                (scores > threshold).mean()
+            ),
             "That is the share that is refused.": 1 - wanted,
-            "That is how many. A share is from 0 to 1.": wanted * len(unknown),
+            "That is how many. A share is from 0 to 1.": wanted * len(scores),
             "In per cent it is right; give it as a share, from 0 to 1.": 100 * wanted,
         }
         hint = known_mistake(value, mistakes) or "What is not below it?"
-        raise Wrong(f"At a threshold of 2 you say that {value:.3g} gets through. {hint}")
+        raise Wrong(f"At a threshold of {threshold:g} you say that {value:.3g} gets through. {hint}")
     yield Right("The known images decide on the threshold, and the unknown ones show what it is worth.")

@@ -161,8 +161,12 @@ def set_sizes(answer, images_per_class=25, val_fraction=0.2):
 def own_transform(answer, weights, seed=0):
     """Lesson 01: a transform that gives the numbers that the weights were trained with."""
     random, right_transform = np.random.default_rng(seed), backbone_transform(weights)
-    for mode, shape in (("L", (28, 28)), ("RGB", (48, 48, 3))):
-        picture = Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).resize((28, 28))
+    for mode, shape, end in (  # the last one is wider than high
+        ("L", (28, 28), (28, 28)),
+        ("RGB", (48, 48, 3), (28, 28)),
+        ("RGB", (48, 48, 3), (42, 28)),
+    ):
+        picture = Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).resize(end)
         wanted = right_transform(picture)
         with patch.object(type(weights.transforms()), "forward", return_value=wanted) as own:
             given = ask(answer, picture.copy())
@@ -180,8 +184,8 @@ def own_transform(answer, weights, seed=0):
             raise Wrong(f"The shape is {size}: the network wants the channels first.")
         if size != [3, height, width]:
             raise Wrong(
-                f"The shape is {size}; these weights were made for {height} by {width} pixels and three "
-                "channels."
+                f"The shape is {size} for a picture of {end[0]} by {end[1]} pixels; these weights were made "
+                f"for {height} by {width} pixels and three channels."
             )
         if given.dtype != torch.float32:
             raise Wrong(f"The numbers are of the type {given.dtype}; the network wants torch.float32.")
@@ -193,9 +197,14 @@ def own_transform(answer, weights, seed=0):
             raise Wrong(f"The numbers go {reach}: bring them to a scale from 0 to 1 before you normalise.")
         if low >= 0:
             raise Wrong(f"The numbers go {reach}: they have not been normalised.")
+        if (given - wanted).abs().max() > 0.1 and end[0] != end[1]:
+            raise Wrong(
+                "Square pictures are right, and one that is wider than high is not: do not squeeze it into a "
+                "square. Make its shorter side fit, and cut off what is too long, as much on both sides."
+            )
         if (given - wanted).abs().max() > 0.1:
             raise Wrong(f"A picture of the mode {mode} has numbers {reach}. {_pixel_mistake(given, wanted)}")
-        yield Right(f"A picture of the mode {mode} becomes {size}, {reach}.")
+        yield Right(f"A picture of the mode {mode}, {end[0]} by {end[1]}, becomes {size}, {reach}.")
 
 
 def _pixel_mistake(given: torch.Tensor, wanted: torch.Tensor) -> str:

@@ -253,7 +253,10 @@ def _faulty_network(faults: set[str], num_classes: int) -> tuple[nn.Module, torc
     """Return a small network with a head `fc` that has these faults, and its optimizer."""
     model = models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=1000).eval()
     if "outputs" in faults:
-        model.classifier = nn.Linear(model.fc.in_features, num_classes).requires_grad_(False)
+        head, model.fc = model.fc, None  # so that the head's parameters are still the last
+        model.classifier = nn.Linear(head.in_features, num_classes).requires_grad_(False)
+        del model.fc
+        model.fc = head
     else:
         replace_head(model, num_classes)
     freeze(model)

@@ -15,7 +15,7 @@ MEAN, STD = (0.49, 0.48, 0.41), (0.23, 0.22, 0.25)
 SIZE = 32
 
 _WHERE_IT_BEGINS = {
-    "right": "All three agree. No format is wrong by itself.",
+    "right": "All three agree. No format is wrong by itself. Compare them by `==`, not by `is`.",
     "used only": "The head was trained as the backbone was pretrained. Where does the difference begin?",
     "trained and used": "Training and use agree with each other. What about the pretraining?",
     "trained only": "The use agrees with the pretraining. Which of the three stands alone?",
@@ -37,7 +37,9 @@ def way_of_fault(answer):
         ("0 to 1", "0 to 1", "0 to 255", "used only"),
     ):
         case = f"Pretrained with {pretrained}, head trained with {trained}, used with {used}"
-        value = ask_value(answer, pretrained, trained, used, none=f"{NO_RETURN} {case}: there is no answer.")
+        # Equal texts that are not one object, for whoever compares them by `is`
+        formats = ("".join(list(text)) for text in (pretrained, trained, used))
+        value = ask_value(answer, *formats, none=f"{NO_RETURN} {case}: there is no answer.")
         if value not in set(_WHERE_IT_BEGINS):
             raise Wrong(f"{value!r:.50} is none of {', '.join(sorted(_WHERE_IT_BEGINS))}.")
         if value != wanted:
@@ -51,18 +53,15 @@ def way_of_fault(answer):
 )
 def rgb_restored(answer):
     """Lesson 08: normalised images whose red and blue were exchanged before, repaired."""
-    pixels = torch.rand(2, 3, 6, 5)
+    pixels = torch.randint(256, (2, 3, 6, 5)) / 255  # as pictures have them: an answer may round to 8 bits
     wanted, swapped = normalize(pixels, MEAN, STD), normalize(pixels.flip(1), MEAN, STD)
-    images = swapped.clone()
-    repaired = ask_value(answer, images, list(MEAN), list(STD))
+    repaired = ask_value(answer, swapped.clone(), list(MEAN), list(STD))
     if not isinstance(repaired, torch.Tensor) or repaired.shape != wanted.shape:
         raise Wrong(
             f"A tensor {list(wanted.shape)} goes in, and what comes out is {describe(repaired)}: it must "
             "keep its shape, and stay a tensor."
         )
     repaired = repaired.float()
-    if not torch.equal(images, swapped):
-        raise Wrong("The images that were given are changed: work on a copy. Others may still need them.")
     agrees = partial(torch.allclose, atol=1e-4)
     if agrees(repaired, wanted):
         yield Right("Undone, exchanged, normalised again: the images are as if they had been read as RGB.")
@@ -89,7 +88,7 @@ def rgb_restored(answer):
 FAULTS = {
     "right": "A right batch may have numbers below 0 and above 1, and need not have both. Look at the "
     "smallest and the largest together.",
-    "another size": "Compare the last two numbers of the shape with the size.",
+    "another size": "Compare the last two numbers of the shape with the size, each of them: they may differ.",
     "0 to 255": "How large can a number be that was from 0 to 1 and then normalised?",
     "not normalised": "What do the smallest and the largest number say together? Dark pictures need not "
     "reach 1.",
@@ -115,21 +114,31 @@ def fault_found(answer):
             if value != fault:
                 numbers = f"{shape}, from {images.min():.1f} to {images.max():.1f}"
                 hint = f"A batch {numbers}, is '{fault}', and you call it '{value}'. {FAULTS[fault]}"
+                if (fault, value) == ("right", "grey"):
+                    hint = (
+                        "A batch is 'grey' if all of its pictures are, and all of their three channels equal."
+                    )
                 mistaken.setdefault(fault, hint)
     yield from mistaken.values()
     if not mistaken:
-        yield Right("Fifteen batches, bright and dark: each fault has left its mark in the numbers.")
+        yield Right("Bright and dark batches: each fault has left its mark in the numbers.")
 
 
 def _prepared(darkest: float, brightest: float) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield each fault and a batch of pictures that was prepared with it."""
     size = (4, 3, SIZE, SIZE)
-    pixels = darkest + (brightest - darkest) * torch.rand(size)
-    yield "right", normalize(pixels, MEAN, STD)
-    yield "another size", normalize(pixels[..., : SIZE // 2, : SIZE // 2], MEAN, STD)
-    yield "0 to 255", normalize((255 * pixels).round(), MEAN, STD)
+    numbers = (255 * (darkest + (brightest - darkest) * torch.rand(size))).round()
+    pixels, grey = numbers / 255, (numbers[:, :1] / 255).expand(size)
+    one_is_grey = torch.cat([grey[:1], pixels[1:]])
+    two_are_equal = [torch.where(torch.eye(3)[odd].view(3, 1, 1) == 1, 1 - grey, grey) for odd in range(3)]
+    for coloured in (pixels, one_is_grey, *two_are_equal):
+        yield "right", normalize(coloured, MEAN, STD)
+    for height, width in ((0.5, 0.5), (1, 0.5), (0.5, 1), (2, 2), (1, 2), (2, 1)):
+        whole = pixels.repeat(1, 1, 2, 2)[..., : int(SIZE * height), : int(SIZE * width)]
+        yield "another size", normalize(whole, MEAN, STD)
+    yield "0 to 255", normalize(numbers, MEAN, STD)
     yield "not normalised", pixels
-    yield "grey", normalize(pixels.mean(dim=1, keepdim=True).expand(size), MEAN, STD)
+    yield "grey", normalize(grey, MEAN, STD)
 
 
 @check(
@@ -164,6 +173,10 @@ def paired_interval(answer):
             )
         if width < 1e-9:
             raise Wrong(found + "It has no width: were images drawn with replacement, each draw anew?")
+        if any(close(width, paired * math.sqrt(images / of), 1e-4) for of in (images, images - 1)):
+            raise Wrong(
+                f"{found}That is 1.96 standard errors to either side. Draw images, without a formula."
+            )
         if math.isclose(width, separate, rel_tol=0.15):
             raise Wrong(
                 f"{found}It is {width:.3f} wide, as if each head had met its own images. Draw the same "
@@ -175,3 +188,10 @@ def paired_interval(answer):
                 f"{found}Its width, {width:.3f}, is too {size}. How many images do you draw, and which 95 %?"
             )
         yield Right(found + f"Two separate intervals would have made it {separate:.3f} wide.")
+    # One image of eight differs: it is drawn none to three times, and once at most without replacement
+    _, low, high = as_numbers(ask(answer, np.arange(8) >= 0, np.arange(8) > 0), 3)
+    if high - low < 0.3:
+        raise Wrong(
+            f"With one image of eight named differently the interval is {low:.3f} to {high:.3f}, too narrow. "
+            "Draw as many images as there are, with replacement: one image may come several times."
+        )

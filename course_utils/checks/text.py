@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import torch
 
 from course_utils.checks.values import describe, first_difference, known_mistake
@@ -20,10 +21,8 @@ def padding_mask(answer):
     # As BERT numbers its tokens, and as RoBERTa does: there 0 begins a text, and 1 is the padding
     for pad, first in ((0, 101), (1, 0)):
         ids = torch.where(IDS == 0, pad, torch.where(IDS == 101, first, IDS))
-        given = ids.clone()
-        value = ask_value(answer, given, pad)
-        if not torch.equal(given, ids):
-            raise Wrong("You write into `ids`, which the network still has to read: make a new tensor.")
+        value = ask_value(answer, ids.clone(), pad)
+        value = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
         if not isinstance(value, torch.Tensor) or value.shape != ids.shape:
             raise Wrong(f"Give a tensor of the shape {list(ids.shape)}; this is {describe(value)}.")
         own, wanted = value.float(), (ids != pad).float()
@@ -56,6 +55,7 @@ def _mask_mistake(own: torch.Tensor, wanted: torch.Tensor, ids: torch.Tensor, pa
 def pooled_by_hand(answer):
     """Lesson 10: the mean of the hidden states of the tokens that count."""
     hidden = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
+    hidden[:, 1] = hidden[0, 2, 3] = 0  # a hidden state may be 0, and its token counts all the same
     agrees = partial(torch.allclose, atol=1e-5)
     other_mask = torch.tensor([[0, 1, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0]])
     for mask in ((IDS != 0).long(), other_mask):
@@ -76,6 +76,12 @@ def pooled_by_hand(answer):
             "You divide by the root of how many tokens count. Divide by how many.": total / count.sqrt(),
             "You divide by the tokens of the whole batch. Each text has its own number.": total / count.sum(),
             "That is the largest number of each column, not the mean.": weighted.amax(dim=1),
+            "A hidden state of zeros is not padding: only the mask says which tokens count.": (
+                total / weighted.any(dim=2).sum(dim=1, keepdim=True)
+            ),
+            "A 0 in a hidden state is a number like any other: count tokens by the mask.": (
+                total / (weighted != 0).sum(dim=1)
+            ),
         }
         if not agrees(value.float(), total / count):
             other = (
@@ -99,14 +105,21 @@ def aligned_labels(answer):
         ([4, 4], [None, 0, 1, None]),
         ([0, 3, 0, 5], [None, 0, 1, 1, 1, 2, 3, None, None, None]),
         ([3], [0, 0]),  # a tokenizer without [CLS] and [SEP]
+        ([2, 6], [None, 0, 0, None, 0, 1, None]),  # a token of no word inside a word
     ):
         value = ask_value(answer, list(labels), list(word_ids))
         own = [label.item() if hasattr(label, "item") else label for label in value]
         every = [IGNORED if word is None else labels[word] for word in word_ids]
-        if own != _where_changed(every, word_ids, [None, *word_ids]):
+        if own != _on_first_tokens(every, word_ids):
             hint = _alignment_mistake(own, every, word_ids)
             raise Wrong(f"Words of the tokens {word_ids}, labels {labels}: you give {own}. {hint}")
     yield Right("One label for each word, on its first token; none on [CLS], [SEP] and padding.")
+
+
+def _on_first_tokens(every: list, word_ids: list) -> list:
+    """Return the labels of all tokens, but IGNORED where a word has had its label."""
+    pairs = enumerate(zip(every, word_ids, strict=True))
+    return [label if word not in word_ids[:place] else IGNORED for place, (label, word) in pairs]
 
 
 def _where_changed(labels: list, own: list, neighbours: list) -> list:
@@ -126,16 +139,20 @@ def _alignment_mistake(own: list, every: list, word_ids: list) -> str:
         return "Every token has its word's label, so that long words count more often than short ones."
     if own == _where_changed(every, word_ids, [*word_ids[1:], None]):
         return "That is the last token of each word; take the first."
-    wanted = _where_changed(every, word_ids, [None, *word_ids])
+    wanted = _on_first_tokens(every, word_ids)
     if any(
         mine == 0 != its and right == IGNORED for mine, its, right in zip(own, every, wanted, strict=True)
     ):
         return f"0 is a label: it means no name. A token that has none gets {IGNORED}."
+    if own == _where_changed(every, word_ids, [None, *word_ids]):
+        return "A word that goes on after a token of no word (None) has had its label: remember it."
     if own == _where_changed(wanted, wanted, [None, *wanted]):
         return "Two neighbours may have the same label and still be two words: compare words, not labels."
     place = first_difference(own, wanted) - 1
     if wanted[place] == IGNORED:
-        return f"The token at word_ids[{place}] belongs to the word before it, and gets {IGNORED}."
+        return (
+            f"The token at word_ids[{place}] is not the first of word {word_ids[place]}, and gets {IGNORED}."
+        )
     return f"The token at word_ids[{place}] begins word {word_ids[place]}, whose label is {wanted[place]}."
 
 
@@ -152,6 +169,7 @@ NAMES = (
     ("A name that was missed", "B-PER O B-LOC O", "O O B-LOC O", [1, 1, 2]),
     ("A name where there is none", "O O O", "O B-ORG O", [0, 1, 0]),
     ("A name at the end of the sentence", "O B-LOC I-LOC", "O B-LOC I-LOC", [1, 1, 1]),
+    ("A name whose labels name two types", "B-ORG I-ORG O", "B-LOC I-ORG O", [0, 1, 1]),
 )
 # What a usual mistake counts in a case, and its hint
 _HINTS = {
@@ -165,6 +183,7 @@ _HINTS = {
         [0, 2, 1],
         "A name ends where no I- follows, whatever comes next.",
     ),
+    "A name whose labels name two types": ([1, 1, 1], "The type of a name is that of its B-, the first."),
     "A name at the end of the sentence": ([0, 0, 0], "Nothing comes after the last word to end the name."),
 }
 

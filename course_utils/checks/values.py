@@ -6,8 +6,13 @@ import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+import pandas as pd
 import torch
+from PIL import Image
 from torch import nn
+
+DATA = (torch.Tensor, np.ndarray, pd.DataFrame, Image.Image, list, tuple, dict, set)
 
 
 def as_number(value: object) -> float | None:
@@ -46,6 +51,23 @@ def first_difference(given: Sequence, wanted: Sequence) -> int:
 def known_mistake(value: object, mistakes: dict[str, object], agrees: Callable = close) -> str | None:
     """Return the first hint whose result agrees with the value; `mistakes` has a result for each hint."""
     return next((hint for hint, result in mistakes.items() if agrees(value, result)), None)
+
+
+def unchanged(before: object, now: object) -> bool:
+    """Say whether data are still equal to a copy from before; whatever is no data counts as unchanged."""
+    if type(before) is not type(now):
+        return False
+    if isinstance(before, torch.Tensor):
+        return torch.equal(before, now)
+    if isinstance(before, np.ndarray):
+        return np.array_equal(before, now)
+    if isinstance(before, pd.DataFrame):
+        return before.equals(now)
+    if isinstance(before, dict):
+        return before.keys() == now.keys() and all(unchanged(before[key], now[key]) for key in before)
+    if isinstance(before, list | tuple):
+        return len(before) == len(now) and all(map(unchanged, before, now))
+    return not isinstance(before, Image.Image | set | str | int | float) or before == now
 
 
 def describe(value: object) -> str:

@@ -26,7 +26,7 @@ from types import CodeType, FunctionType
 
 from torch import nn
 
-from course_utils.checks.values import as_number, describe, in_words
+from course_utils.checks.values import DATA, as_number, describe, in_words, unchanged
 from course_utils.data import preserve_rng_state
 from course_utils.settings import set_seed
 
@@ -149,14 +149,37 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
     return found
 
 
+# What PyTorch and numpy say of a student's usual slips, and what it means
+_SLIPS = {
+    "leaf Variable that requires grad": "a weight is changed in place, which `torch.no_grad()` must allow",
+    "numpy boolean subtract": "True and False cannot be subtracted: make numbers of them, `.astype(float)`",
+    "Subtraction, the `-` operator, with a bool": "True and False cannot be subtracted: take `.float()`",
+    "shapes cannot be multiplied": "two matrices do not fit. Which of them comes first, or is turned round?",
+    "must match the size of tensor": "two shapes do not fit. Print both: which dimension has other sizes?",
+    "could not be broadcast together": "two shapes do not fit. Print both: which dimension has other sizes?",
+}
+
+
 def ask(function: Callable, *arguments: object) -> object:
     """Call a function that a student wrote.
 
     Raises:
-        Wrong: If it is no function, or stops with an error; the text is a hint that names the line.
+        Wrong: If it is no function, stops with an error, or changes the data that it is given; the text is a
+            hint, and names the line.
     """
     if not callable(function):
         raise Wrong(f"The answer should be a function, and this is {describe(function)}.")
+    before = [copy.deepcopy(one) if isinstance(one, DATA) else one for one in arguments]
+    value = _call(function, arguments)
+    if changed := [old for old, one in zip(before, arguments, strict=True) if not unchanged(old, one)]:
+        raise Wrong(
+            f"Your function changes its input, {describe(changed[0])}. The caller may still need it: work on "
+            "a copy."
+        )
+    return value
+
+
+def _call(function: Callable, arguments: tuple) -> object:
     try:
         return function(*arguments)
     except (Exception, SystemExit) as error:
@@ -165,7 +188,8 @@ def ask(function: Callable, *arguments: object) -> object:
         lines = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
         where = f" in line {lines[-1]} of its cell" if lines else ""
         name = getattr(function, "__name__", type(function).__name__)
-        raise Wrong(f"Your {name} stops{where} with {in_words(error)}.") from error
+        slip = next((f" That is, {slip}" for words, slip in _SLIPS.items() if words in str(error)), "")
+        raise Wrong(f"Your {name} stops{where} with {in_words(error)}.{slip}") from error
 
 
 def ask_value(function: Callable, *arguments: object, none: str = NO_RETURN) -> object:

@@ -1,8 +1,10 @@
 """Wrong answers to the exercises of lesson 12, and words of the hint that each must get; and right ones."""
 
+from statistics import NormalDist
+
 import numpy as np
 import torch
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
 COLUMNS = {"x-rays": "patient", "wildlife": "camera", "reviews": "product", "stamps": "file"}
 
@@ -32,6 +34,15 @@ def without_a_seed(labels, groups, seed):
     return folds(labels, groups, np.random.randint(1000))
 
 
+def whatever_their_class(labels, groups, seed):
+    return next(GroupShuffleSplit(1, test_size=0.2, random_state=seed).split(labels, labels, groups))
+
+
+def sorted_in_place(labels, groups, seed):
+    labels.sort()
+    return folds(labels, groups, seed)
+
+
 def in_place_of_indices(labels, parts):
     """Return a mask of True and False for each part."""
     return [np.isin(np.arange(len(labels)), part) for part in parts]
@@ -59,7 +70,12 @@ def let_through(threshold, scores):
 
 
 RIGHT = {
-    "split_columns": [COLUMNS],
+    "split_columns": [
+        COLUMNS,
+        {project: f" {column.title()} " for project, column in COLUMNS.items()},
+        {project: [column] for project, column in COLUMNS.items()},
+        {project: (column.upper(),) for project, column in COLUMNS.items()},
+    ],
     "split_by_group": [
         lambda labels, groups, seed: folds(labels, groups, seed),
         lambda labels, groups, seed: [part.tolist() for part in folds(labels, groups, seed)],
@@ -87,7 +103,11 @@ WRONG = {
         (COLUMNS | {"reviews": "writer"}, "the product that is new"),
         (COLUMNS | {"stamps": "year"}, "from the same years"),
         ({"x-rays": "patient"}, "missing from your dictionary"),
-        (COLUMNS | {"x-rays": "Patient"}, "there is no column 'Patient'"),
+        (COLUMNS | {"x-rays": "person"}, "there is no column 'person'"),
+        (COLUMNS | {"x-rays": ["patient", "view"]}, "x-rays: name one column"),
+        (COLUMNS | {"stamps": ["year", "file"]}, "stamps: name one column"),
+        (COLUMNS | {"x-rays": []}, "x-rays: name one column"),
+        (COLUMNS | {"weather": "day"}, "There is no collection 'weather'"),
         (COLUMNS | {"x-rays": "view"}, "in the same views"),
         (COLUMNS | {"x-rays": "diagnosis"}, "is the label"),
         (COLUMNS | {"wildlife": "hour"}, "sees the same hours"),
@@ -98,6 +118,8 @@ WRONG = {
     ],
     "split_by_group": [
         (by_rows, "You split rows"),
+        (whatever_their_class, "No test image has label 2. Groups have to be drawn for each class"),
+        (sorted_in_place, "Your function changes its input, array([1"),
         (lambda labels, groups, seed: by_rows(labels, groups, seed, stratify=False), "You split rows"),
         (names_of_groups, "not indices"),
         (lambda labels, groups, seed: folds(labels, groups, 0), "Another seed gives the same split"),
@@ -156,12 +178,22 @@ WRONG = {
         ),
         (lambda table, labels: str(confidence(table) - accuracy(table, labels)), "should give one number"),
         (lambda table, labels: accuracy(table, labels), "is right"),
+        (
+            lambda table, labels: confidence(table) - (table.argmax(dim=1) == labels).sum() / 60,
+            "For 45 images you give",
+        ),
         (lambda table, labels: 0.0, "For 60 images you give 0.000"),
     ],
     "threshold_for_share": [
         ((lambda scores, share: np.quantile(scores, share), let_through), "Which end"),
         ((lambda scores, share: scores.mean() - 2 * scores.std(), let_through), "two standard deviations"),
         ((lambda scores, share: scores.min(), let_through), "keeps them all"),
+        (
+            (lambda scores, share: scores.mean() - NormalDist().inv_cdf(share) * scores.std(), let_through),
+            "normal distribution",
+        ),
+        ((choose, lambda threshold, scores: (scores > threshold).mean()), "equals the threshold"),
+        ((choose, lambda threshold, scores: (scores >= 2).mean()), "At a threshold of 1.2"),
         ((lambda scores, share: share, let_through), "a share, not a score"),
         ((choose, lambda threshold, scores: (scores < threshold).mean()), "the share that is refused"),
         ((choose, lambda threshold, scores: (scores >= threshold).sum()), "A share is from 0 to 1"),

@@ -133,6 +133,24 @@ def with_factor(factor):
     return make
 
 
+class InAList(Layer):
+    """The same with the old layer where PyTorch does not find it."""
+
+    def __init__(self, linear, rank, alpha, freeze=False):
+        super().__init__(linear, rank, alpha)
+        del self.linear
+        self.layers = [linear.requires_grad_(not freeze)]
+
+    def forward(self, x):
+        return self.layers[0](x) + self.factor * (x @ self.A.T @ self.B.T)
+
+
+def of_equal_rows(linear, rank, alpha):
+    layer = Layer(linear, rank, alpha)
+    nn.init.ones_(layer.A)
+    return layer
+
+
 def thawed(linear, rank, alpha):
     layer = Layer(linear, rank, alpha)
     linear.requires_grad_(True)
@@ -226,6 +244,26 @@ def in_place(linear, a, b, scale):
     return linear
 
 
+def shares_the_bias(linear, a, b, scale):
+    merged = by_hand(linear, a, b, scale)
+    merged.bias = linear.bias
+    return merged
+
+
+def freezes_the_old(linear, a, b, scale):
+    return merge(linear.requires_grad_(False), a, b, scale)
+
+
+def without_no_grad(linear, a, b, scale):
+    merged = copy.deepcopy(linear)
+    merged.weight += scale * b @ a
+    return merged
+
+
+def scaled_in_place(linear, a, b, scale):
+    return merge(linear, a, b.mul_(scale), 1)
+
+
 def loses_the_bias(linear, a, b, scale):
     merged = nn.Linear(linear.in_features, linear.out_features, bias=False)
     merged.weight.data = linear.weight.data + scale * b @ a
@@ -294,6 +332,17 @@ WRONG = {
     ],
     "lora_layer": [
         (thawed, "must be frozen"),
+        (InAList, "not in a list"),
+        (of_equal_rows, "begin alike"),
+        (beside(lambda layer, x: torch.einsum("nti,oi->nto", x, layer.linear.weight)), "stops"),
+        (
+            beside(lambda layer, x: Layer.forward(layer, x) if layer.training else layer.linear(x)),
+            "belongs to both modes",
+        ),
+        (
+            beside(lambda layer, x: layer.linear(x) + layer.factor * (x.detach() @ layer.A.T @ layer.B.T)),
+            "The gradient of the inputs",
+        ),
         (not_parameters, "and not in a list"),
         (lambda linear, rank, alpha: Layer(linear, rank, alpha, torch.ones), "Before any training"),
         (without_bias, "goes with its bias"),
@@ -336,6 +385,11 @@ WRONG = {
     ],
     "merged_layer": [
         (in_place, "adds the adapter twice"),
+        (shares_the_bias, "share a tensor"),
+        (freezes_the_old, "is frozen now"),
+        (scaled_in_place, "Your function changes its input, a tensor [3, 2]"),
+        (without_no_grad, "which `torch.no_grad()` must allow"),
+        (lambda linear, a, b, scale: merge(linear, b, a, scale), "two matrices do not fit"),
         (loses_the_bias, "The bias is not that of the old layer"),
         (merged_by(lambda weight, a, b, scale: weight + b @ a), "Where is the scale?"),
         (merged_by(lambda weight, a, b, scale: weight), "Nothing was added"),
@@ -374,6 +428,8 @@ WRONG = {
         (CASES | {"shop": []}, "name one of head"),
         (CASES | {"shop": None}, "name one of head"),
         (CASES | {"shop": 4}, "name one of head"),
+        (CASES | {"Clinic": "head"}, "clinic is in your dictionary twice"),
+        ({"CLINIC": "head"} | CASES, "clinic is in your dictionary twice"),
         (list(CASES.values()), "a dictionary"),
         (set(CASES), "a dictionary"),
     ],

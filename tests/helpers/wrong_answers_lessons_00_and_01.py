@@ -52,7 +52,8 @@ def transform(*changes, size=64, mean=MEAN, std=STD):
     """Return the right transform, with some of its steps left out or others put in their places."""
     steps = {
         "rgb": v2.RGB(),
-        "resize": v2.Resize((size, size)),
+        "resize": v2.Resize(size),
+        "crop": v2.CenterCrop(size),
         "image": v2.ToImage(),
         "scale": v2.ToDtype(torch.float32, scale=True),
         "normalise": v2.Normalize(mean=mean, std=std),
@@ -61,7 +62,7 @@ def transform(*changes, size=64, mean=MEAN, std=STD):
 
 
 def resized(step):
-    return v2.Compose([v2.RGB(), step, transform("rgb", "resize")])
+    return v2.Compose([v2.RGB(), step, transform("rgb", "resize", "crop")])
 
 
 def swapped_colours(pixels):
@@ -108,7 +109,7 @@ RIGHT = {
         transform(),
         lambda picture: transform()(picture),
         v2.Compose([v2.ToImage(), transform("image")]),
-        v2.Compose([v2.RGB(), v2.Resize(64), v2.CenterCrop(64), transform("rgb", "resize")]),
+        lambda picture: transform()(picture.convert("RGB")),
     ],
     "shared_pictures": [
         shared,
@@ -174,7 +175,9 @@ WRONG = {
         (transform("normalise"), "not been normalised"),
         (v2.Compose([transform("scale", "normalise"), v2.ToDtype(torch.float32)]), "to a scale from 0 to 1"),
         (transform("rgb", "normalise"), "three channels"),
-        (transform("resize"), "64 by 64"),
+        (transform("resize", "crop"), "64 by 64"),
+        (transform("crop"), "[3, 64, 96] for a picture of 42 by 28 pixels"),
+        (resized(v2.Resize((64, 64))), "do not squeeze it"),
         (transform(size=32), "64 by 64"),
         (transform("scale", "normalise"), "torch.uint8"),
         (transform(mean=[0.5] * 3, std=[0.5] * 3), "Take the mean and the standard deviation"),
@@ -184,6 +187,8 @@ WRONG = {
         (lambda picture: transform()(picture).permute(1, 2, 0), "channels first"),
         (ResNet18_64px_Weights.DISTILLED_V1.transforms(), "the weights' own transform"),
         (backbone_transform(ResNet18_64px_Weights.DISTILLED_V1), "the weights' own transform"),
+        (resized(v2.Compose([v2.Resize(64), v2.RandomCrop(64)])), "second time"),
+        (resized(v2.Compose([v2.Resize(64), lambda image: image.crop((0, 0, 64, 64))])), "on both sides"),
         (resized(v2.Resize((64, 64), interpolation=v2.InterpolationMode.NEAREST)), "usual interpolation"),
         (resized(v2.Resize((64, 64), interpolation=v2.InterpolationMode.BICUBIC)), "usual interpolation"),
         (resized(v2.Compose([v2.Resize(80), v2.CenterCrop(64)])), "or cut"),

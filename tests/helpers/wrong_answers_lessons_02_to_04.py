@@ -101,6 +101,12 @@ def count_held(model, optimizer, classes):
     return others + ["optimizer"] * (held != 2)
 
 
+def frozen_but_the_last_two(model, optimizer, classes):
+    """Make a list of the generator of parameters: the head's are the last two."""
+    others = faults("outputs", "optimizer")(model, optimizer, classes)
+    return others + ["frozen"] * any(p.requires_grad for p in list(model.parameters())[:-2])
+
+
 def outputs_by_attribute(model, optimizer, classes):
     others = faults("frozen", "optimizer")(model, optimizer, classes)
     return others + ["outputs"] * hasattr(model, "classifier")
@@ -191,6 +197,7 @@ RIGHT = {
     "diagnosis": [
         faults("outputs", "frozen", "optimizer"),
         lambda *given: (fault for fault in faults("outputs", "frozen", "optimizer")(*given)),
+        frozen_but_the_last_two,
     ],
     "optimizer_holds": [
         adam_of(learning),

@@ -1,6 +1,7 @@
 """Wrong answers to the exercises of lessons 05 and 06, and words of the hint that each must get."""
 
 import functools
+from fractions import Fraction
 from statistics import NormalDist
 
 import numpy as np
@@ -41,6 +42,21 @@ def wrong_batches(batches):
 
 def mean_of_batches(batches):
     return float(np.mean([right / images for right, images in zip(*wrong_batches(batches), strict=True)]))
+
+
+def used_up(batches):
+    """Take the batches off the list."""
+    images = right = 0
+    while batches:
+        answers, labels = batches.pop()
+        right, images = right + int((answers == labels).sum()), images + len(labels)
+    return right / images
+
+
+def overwritten(probabilities, labels, count):
+    found = surest(probabilities, labels, count)
+    probabilities[found] = 0
+    return found
 
 
 def share(one, of):
@@ -155,7 +171,13 @@ RIGHT = {
         lambda c, n: torch.tensor(true_interval(c, n)),
         own_function_of_that_name(),
     ],
-    "half_the_width": [lambda c, n: 4 * n, lambda c, n: 4.0 * n, lambda c, n: torch.tensor(round(4.1 * n))],
+    "half_the_width": [
+        lambda c, n: 4 * n,
+        lambda c, n: 4.0 * n,
+        lambda c, n: torch.tensor(round(4.1 * n)),
+        lambda c, n: 3.99 * n,
+        lambda c, n: Fraction(8 * n + 1, 2),
+    ],
     "learning_parts": [
         lambda m: list(parts(any)(m)),
         lambda m: {n.split(".")[0] for n, p in m.named_parameters() if p.requires_grad},
@@ -175,6 +197,7 @@ RIGHT = {
 WRONG = {
     "accuracy_over_samples": [
         (mean_of_batches, "mean of the three batches"),
+        (used_up, "Your function changes its input, [(tensor("),
         (lambda b: sum(wrong_batches(b)[0]) / (len(b) * wrong_batches(b)[1][0]), "there are 18"),
         (lambda b: sum(wrong_batches(b)[0]), "divide by to get a share"),
         (lambda b: 100 * sum(wrong_batches(b)[0]) / sum(wrong_batches(b)[1]), "per cent"),
@@ -192,6 +215,7 @@ WRONG = {
         (lambda m, n: (m[n, n] / m.sum(), m[n, n] / m.sum()), "all 30 images"),
         (lambda m, n: (m[n, n] / m[:, n].sum(), m[n, n] / m[n].sum()), "never named, so"),
         (without_recall_of_nothing, "has no image"),
+        (lambda m, n: shares_of(number_of_both, column, row)(m.clamp_(max=8), n), "Your function changes"),
         (
             lambda m, n: (m[n - 1, n - 1] / m[:, n - 1].sum(), m[n - 1, n - 1] / m[n - 1].sum()),
             "numbered from 0",
@@ -210,6 +234,7 @@ WRONG = {
     ],
     "surest_mistakes": [
         (lambda p, _, count: p.max(dim=1).values.argsort(descending=True)[:count], "named right"),
+        (overwritten, "Your function changes its input, a tensor [40, 4]"),
         (mistakes_only, "At place 3 of them, counted from 0, is image 3"),
         (least_sure_mistakes, "least sure"),
         (lambda p, y, count: p[torch.arange(len(y)), y].argsort()[:count], "right class was"),
@@ -253,13 +278,14 @@ WRONG = {
         (lambda c, n: 16 * n, "more than enough"),
         (lambda c, n: round(4.5 * n), "more than enough"),
         (lambda c, n: round(3.6 * n), "not half"),
-        (lambda c, n: 1.5 * n + 0.5, "whole number"),
+        (lambda c, n: 1.5 * n + 0.5, "not half"),
+        (lambda c, n: 0.5, "One image is the least"),
         (lambda c, n: int(2**0.5 * n), "not half"),
         (lambda c, n: 4 * c, "not half"),
         (lambda c, n: n // 4, "not half"),
         (lambda c, n: 800, "With 60 of 100 right"),
         (lambda c, n: (4 * c, 4 * n), "one number of images"),
-        (lambda c, n: np.diff(true_interval(c, n)) / 2, "Images come whole"),
+        (lambda c, n: np.diff(true_interval(c, n)) / 2, "One image is the least"),
         (lambda c, n: print(4 * n), "`return`"),
     ],
     "learning_parts": [

@@ -97,6 +97,19 @@ def mend(images, mean, std, dtype=torch.float32):
     return ((images * std + mean).flip(1) - mean) / std
 
 
+def mend_in_8_bits(images, mean, std):
+    """Undo the normalisation, and round to the 256 steps of a picture."""
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
+    pixels = (255 * (images * std + mean)).round().clamp(0, 255) / 255
+    return (pixels.flip(1) - mean) / std
+
+
+def by_identity(pretrained, trained, used):
+    if trained is used:
+        return "right" if trained is pretrained else "trained and used"
+    return "used only" if trained is pretrained else "trained only"
+
+
 def without_normalising(images, mean, std):
     mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
     return (images * std + mean).flip(1)
@@ -108,6 +121,19 @@ def bootstrap(first, second, paired=True, draws=2000, ends=(0.025, 0.975)):
     other = drawn if paired else random.integers(images, size=(draws, images))
     means = first[drawn].mean(axis=1) - second[other].mean(axis=1)
     return first.mean() - second.mean(), *np.quantile(means, ends)
+
+
+def of_half(first, second):
+    """Draw half of the images, each once, again and again."""
+    random, difference = np.random.default_rng(0), first.astype(float) - second
+    means = [random.permutation(difference)[: len(difference) // 2].mean() for _ in range(2000)]
+    return difference.mean(), *np.quantile(means, (0.025, 0.975))
+
+
+def by_formula(first, second, ddof=0):
+    difference = first.astype(float) - second
+    reach = 1.96 * difference.std(ddof=ddof) / np.sqrt(len(difference))
+    return difference.mean(), difference.mean() - reach, difference.mean() + reach
 
 
 def as_result(right):
@@ -123,13 +149,34 @@ def fault_without(images, mean, std, size, leave_out=()):
     """Find a fault as the solution does, but for the steps that are left out."""
     mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
     pixels = images if "undo" in leave_out else images * std + mean
-    if images.shape[-1] != size and "size" not in leave_out:
+    sides = images.shape[-2:] if "width" not in leave_out else images.shape[-2:-1]
+    if (max(sides) > size and "larger" not in leave_out) or (min(sides) < size and "size" not in leave_out):
         return "another size"
     if images.max() > (1 if "large" in leave_out else 20):
         return "0 to 255"
     if (images.min() >= 0 and images.max() <= 1) if "range" not in leave_out else images.max() <= 1:
         return "not normalised"
-    return "grey" if (pixels - pixels[:, :1]).abs().max() < 1e-3 else "right"
+    looked_at = (
+        pixels[:1] if "other images" in leave_out else pixels[:, :2] if "blue" in leave_out else pixels
+    )
+    return "grey" if (looked_at - looked_at[:, :1]).abs().max() < 1e-3 else "right"
+
+
+def by_steps(images, mean, std, size):
+    """Find a fault by where the numbers lie: those of pictures are multiples of 1/255."""
+    pixels = images * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
+
+    def in_steps(numbers):
+        steps = 255 * numbers
+        return bool((steps - steps.round()).abs().max() < 1e-2 and -0.1 < steps.min() <= steps.max() < 255.1)
+
+    if tuple(images.shape[-2:]) != (size, size):
+        return "another size"
+    if in_steps(images):
+        return "not normalised"
+    if not in_steps(pixels):
+        return "0 to 255"
+    return "grey" if torch.allclose(pixels, pixels.roll(1, 1), atol=1e-3) else "right"
 
 
 def save(model, path, backbone, classes, transform):
@@ -227,10 +274,11 @@ RIGHT = {
         mend,
         lambda images, mean, std: mend(images.double(), mean, std, torch.float64),
         lambda images, mean, std: mend(images, mean, std).requires_grad_(),
+        mend_in_8_bits,
         lambda images, mean, std: torch.stack([mend(image[None], mean, std)[0] for image in images]),
     ],
     "paired_interval": [lambda a, b: list(bootstrap(a, b)), lambda a, b: np.array(bootstrap(a, b))],
-    "fault_found": [fault_without],
+    "fault_found": [fault_without, by_steps],
     "left_out_files": [
         lambda folder: set(check_images(folder).query("action == 'left out'").path),
         lambda folder: check_images(folder).query("action == 'left out'").path,
@@ -354,13 +402,14 @@ WRONG = {
         (lambda p, t, u: print(way(p, t, u)), "`return`"),
         (lambda p, t, u: t == u, "is none of"),
         (lambda p, t, u: "right" if p == t == u else None, "there is no answer"),
+        (by_identity, "not by `is`"),
     ],
     "rgb_restored": [
         (lambda images, mean, std: images.flip(1), "numbers that are normalised"),
         (without_normalising, "no longer normalised"),
         (lambda images, mean, std: images, "Nothing has changed"),
         (lambda images, mean, std: images.flip(3), "mirrored"),
-        (lambda images, mean, std: images.mul_(2), "work on a copy"),
+        (lambda images, mean, std: images.mul_(2), "Your function changes its input, a tensor [2, 3, 6, 5]"),
         (lambda images, mean, std: images[:, :1], "keep its shape"),
         (lambda images, mean, std: mend(images, mean, std).numpy(), "stay a tensor"),
         (lambda images, mean, std: mend(images, mean, std)[0], "stay a tensor"),
@@ -385,10 +434,18 @@ WRONG = {
         (lambda a, b: (a.mean(), *bootstrap(a, b)[1:]), "the share that the first named right less"),
         (lambda a, b: (bootstrap(a, b)[0], *bootstrap(b, a)[1:]), "outside its own interval"),
         (by_the_package, "`paired_difference` does it for you"),
+        (of_half, "with replacement"),
+        (by_formula, "1.96 standard errors"),
+        (partial(by_formula, ddof=1), "1.96 standard errors"),
+        (lambda a, b: bootstrap(a - b, b), "True and False cannot be subtracted"),
     ],
     "fault_found": [
         (partial(fault_without, leave_out=["undo"]), "undo it first"),
         (partial(fault_without, leave_out=["size"]), "last two numbers of the shape"),
+        (partial(fault_without, leave_out=["width"]), "last two numbers of the shape"),
+        (partial(fault_without, leave_out=["larger"]), "last two numbers of the shape"),
+        (partial(fault_without, leave_out=["other images"]), "if all of its pictures are"),
+        (partial(fault_without, leave_out=["blue"]), "all of their three channels"),
         (partial(fault_without, leave_out=["large"]), "need not have both"),
         (partial(fault_without, leave_out=["range"]), "need not have both"),
         (lambda images, *_: "not normalised" if images.min() >= 0 else "right", "need not have both"),

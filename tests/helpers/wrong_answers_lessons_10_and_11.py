@@ -27,6 +27,12 @@ def written_into(ids, pad):
     return ids
 
 
+def zeroed(hidden, mask):
+    """Write the zeros of the padding into the hidden states."""
+    hidden *= mask.unsqueeze(2)
+    return hidden.sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+
 def up_to_first(token):
     """Return an answer for which a text ends at the first [SEP]."""
     return lambda ids, pad: ((ids == token).cumsum(dim=1) - (ids == token).long() < 1) & (ids != pad)
@@ -52,6 +58,20 @@ def seen(labels, word_ids):
     return torch.tensor(aligned)
 
 
+def after_another(labels, word_ids):
+    """Give a label where the word is another than that of the token before."""
+    pairs = zip(word_ids, [None, *word_ids], strict=False)
+    return [-100 if word is None or word == before else labels[word] for word, before in pairs]
+
+
+def used_up(labels, word_ids):
+    """Take each label off the list."""
+    return [
+        labels.pop(0) if word is not None and word not in word_ids[:place] else -100
+        for place, word in enumerate(word_ids)
+    ]
+
+
 def by_label(labels, word_ids):
     """Give a label where it is another one than that of the token before."""
     every = [-100 if word is None else labels[word] for word in word_ids]
@@ -66,11 +86,11 @@ def aligned(skip, skipped=-100, special=-100):
     ]
 
 
-def names_of(labels, ends=True, glued=False):
+def names_of(labels, ends=True, glued=False, last_type=False):
     names, start = set(), None
     for place, label in enumerate([*labels, "O"] if ends else labels):
         if start is not None and (label == "O" or (label.startswith("B-") and not glued)):
-            names.add((labels[start][2:], start, place - 1))
+            names.add((labels[place - 1 if last_type else start][2:], start, place - 1))
             start = None
         if label.startswith("B-") and start is None:
             start = place
@@ -178,6 +198,7 @@ RIGHT = {
         lambda ids, pad: torch.where(ids == pad, 0.0, 1.0).double(),
         lambda ids, pad: torch.tensor([[int(token != pad) for token in text] for text in ids.tolist()]),
         lambda ids, pad: torch.sign((ids - pad).abs()),
+        lambda ids, pad: (ids.numpy() != pad).astype(int),
     ],
     "pooled_by_hand": [
         lambda hidden, mask: of_real_tokens(hidden, mask, lambda own: own.mean(dim=0)),
@@ -225,7 +246,7 @@ WRONG = {
         (up_to_first(102), "For the tokens [101, 4, 102, 3, 6, 102]"),
         (of_so_many, "the padding on the left"),
         (lambda ids, pad: (ids != 0) & (ids != pad), "0 is a token like any other"),
-        (written_into, "You write into `ids`"),
+        (written_into, "Your function changes its input, a tensor [3, 6] of int64"),
         (lambda ids, pad: (ids == pad) * -1e9, "your mask is [-0.0"),
         (lambda ids, pad: (ids != pad).tolist(), "Give a tensor of the shape [3, 6]"),
         (lambda ids, pad: (ids != pad)[..., None], "Give a tensor of the shape [3, 6]"),
@@ -239,6 +260,17 @@ WRONG = {
         (mean_with(lambda weights: weights.shape[1]), "set to 0 and yet counted"),
         (mean_with(lambda weights: 1), "That is the sum"),
         (mean_with(lambda weights: weights.sum()), "the whole batch"),
+        (zeroed, "Your function changes its input, a tensor [3, 6, 4]"),
+        (
+            lambda hidden, mask: hidden.mul(mask[..., None]).sum(1) / (hidden * mask[..., None] != 0).sum(1),
+            "A 0 in a hidden state",
+        ),
+        (
+            lambda hidden, mask: (
+                hidden.mul(mask[..., None]).sum(1) / hidden.mul(mask[..., None]).any(2).sum(1)[:, None]
+            ),
+            "is not padding",
+        ),
         (lambda hidden, mask: hidden[:, 0], "the first token alone"),
         (lambda hidden, mask: hidden[mask == 1].mean(dim=0), "give a tensor [3, 4]"),
         (mean_with(lambda weights: weights.sum(dim=1).sqrt()), "the root"),
@@ -261,6 +293,8 @@ WRONG = {
         (aligned(lambda ids, n: False), "long words count more often"),
         (aligned(lambda ids, n: ids[n] == ids[n + 1]), "take the first"),
         (by_label, "compare words, not labels"),
+        (after_another, "after a token of no word"),
+        (used_up, "Your function changes its input, [1, 2, 0]"),
         (aligned(lambda ids, n: False, special=0), "A token of no word (None) has no label"),
         (aligned(lambda ids, n: ids[n] == ids[n - 1], skipped=0), "0 is a label"),
         (lambda labels, word_ids: labels, "for each of the 7 tokens"),
@@ -284,6 +318,7 @@ WRONG = {
         (counted(alike=lambda name: name[:2]), "Half of a name is not found"),
         (counted(alike=lambda name: name[1:]), "the type is not"),
         (counted(turn=True), "swapped"),
+        (counted(lambda labels: names_of(labels, last_type=True)), "that of its B-"),
         (counted(lambda labels: names_of(labels, glued=True)), "A second B begins"),
         (counted(lambda labels: names_of(labels, ends=False)), "Nothing comes after"),
         (counted(lambda labels: {name[0] for name in names_of(labels)}), "Two names of one type"),

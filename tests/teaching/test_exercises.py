@@ -31,6 +31,12 @@ def printed(cell):
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
+def totals(notebook):
+    """Return the points that an executed notebook says it has so far."""
+    found = (re.search(r"(\d+) of \d+ points so far", printed(c)) for c in notebook.cells if "outputs" in c)
+    return [int(one[1]) for one in found if one]
+
+
 def test_every_lesson_has_exercises():
     assert [path.name for path in SOLUTIONS] == [path.name for path in lesson_notebooks()]
 
@@ -62,6 +68,7 @@ def test_every_exercise_has_its_five_cells(path):
     cells = nbformat.read(path, as_version=4).cells
     heads = [n for n, cell in enumerate(cells) if cell.source.startswith("## Exercise ")]
     assert 2 <= len(heads) <= 4
+    tests = graded_cells(nbformat.read(path, as_version=4))
     for number, start in enumerate(heads, start=1):
         question, answer, check, test = cells[start : start + 4]
         found = re.match(rf"## Exercise {number} – .+ \((recall|try|investigate)\)\n", question.source)
@@ -73,7 +80,9 @@ def test_every_exercise_has_its_five_cells(path):
         assert test.metadata.nbgrader.grade_id == f"{lesson}-test-{number}"
         assert test.metadata.nbgrader.points == POINTS[found[1]]
         visible, _, hidden = test.source.partition("### BEGIN HIDDEN TESTS")
-        assert "assert check." in visible and "assert" in hidden
+        assert visible.startswith("check.points(") and f"exercise={number}" in visible and "assert" in hidden
+        assert f"of={test.metadata.nbgrader.points}" in visible
+    assert cells[start + 4].source == f"check.total({sum(int(c.metadata.nbgrader.points) for c in tests)})"
 
 
 @each_solution
@@ -131,6 +140,7 @@ def test_the_solution_gets_full_marks(executed):
     _, solution = executed
     found = marks(solution)
     assert found and all(got == of for got, of in found.values())
+    assert totals(solution) == [sum(of for _, of in found.values())]
     for cell in solution.cells:
         assert not [output for output in cell.get("outputs", []) if output.get("name") == "stderr"]
         if "-check-" in cell.metadata.get("nbgrader", {}).get("grade_id", ""):
@@ -146,7 +156,11 @@ def test_a_blank_runs_to_its_end_with_hints_and_without_marks(executed):
     for cell in checks:
         assert "Nothing here yet: " in printed(cell)
     for cell in graded_cells(blank):
-        assert [output.ename for output in cell.outputs] == ["AssertionError"]
+        (output,) = cell.outputs
+        of = int(cell.metadata.nbgrader.points)
+        line = f"Not answered yet: 0 of {of} points. See the check above."
+        assert (output.ename, output.traceback) == ("NotYet", [line])  # and no traceback in red
+    assert totals(blank) == [0]
 
 
 def test_marks_count_tests_that_ran_without_an_error():
