@@ -195,3 +195,4 @@ def paired_interval(answer):
             f"With one image of eight named differently the interval is {low:.3f} to {high:.3f}, too narrow. "
             "Draw as many images as there are, with replacement: one image may come several times."
         )
+    yield Right(f"One image of eight differs: {low:.3f} to {high:.3f}, since it may come several times.")
