@@ -1,8 +1,9 @@
 """Lead from the first use of a term in a lesson to the glossary, and from there to the lesson.
 
-The glossary is a table, for those who read it on GitHub. A lesson links the terms that it or an earlier
-lesson introduces; before that, a word such as "point" or "recall" may stand for something else. A term in the
-table may end with a part in brackets, which a lesson need not repeat: "cosine (schedule)".
+Over the link, the lesson shows what the term means. The glossary is a table, for those who read it on GitHub.
+A lesson links the terms that it or an earlier lesson introduces; before that, a word such as "point" or
+"recall" may stand for something else. A term in the table may end with a part in brackets, which a lesson
+need not repeat: "cosine (schedule)".
 """
 
 import re
@@ -17,7 +18,8 @@ from sphinx.util import logging
 
 PAGE = "docs/glossary"
 LESSON = re.compile(r"notebooks/(\d\d)_")
-ROW = re.compile(r"^\| (.+?) \| .+ \| (\d\d)[\d, ]* \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (.+?) \| (.+) \| (\d\d)[\d, ]* \|$", re.MULTILINE)
+ALSO_CALLED = re.compile(r"\. Also called: (.+)$")
 # Where a link would be in the way, or where nobody reads a sentence; a code cell is a container.
 LEFT_ALONE = (nodes.title, nodes.literal, nodes.reference, nodes.container, addnodes.pending_xref)
 
@@ -26,7 +28,20 @@ logger = logging.getLogger(__name__)
 
 def read_terms(table: str) -> dict[str, int]:
     """Return each term of the glossary, with the number of the lesson that introduces it."""
-    return {term: int(lesson) for term, lesson in ROW.findall(table)}
+    return {term: int(lesson) for term, _, lesson in ROW.findall(table)}
+
+
+def read_meanings(table: str) -> dict[str, str]:
+    """Return each term of the glossary, with what it means, in plain words."""
+    return {
+        term: re.sub(r"[*`]", "", ALSO_CALLED.sub("", meaning)) for term, meaning, _ in ROW.findall(table)
+    }
+
+
+def other_names(meaning: str) -> list[str]:
+    """Return what else a term is called, without what stands in brackets."""
+    found = ALSO_CALLED.search(meaning)
+    return [name.split(" (")[0] for name in found[1].split(", ")] if found else []
 
 
 def uses(terms: list[str]) -> re.Pattern[str]:
@@ -59,7 +74,8 @@ def link_first_uses(app: Sphinx, document: nodes.document) -> None:
         return
     table = Path(app.env.doc2path(PAGE))
     app.env.note_dependency(str(table))
-    introduced = read_terms(table.read_text(encoding="utf-8"))
+    rows = table.read_text(encoding="utf-8")
+    introduced, meanings = read_terms(rows), read_meanings(rows)
     terms = longest_first(term for term, first in introduced.items() if first <= int(lesson[1]))
     pattern, linked = uses(terms), set()
     for text in sentences(document):
@@ -68,19 +84,26 @@ def link_first_uses(app: Sphinx, document: nodes.document) -> None:
             term = terms[found.lastindex - 1]
             if term not in linked:
                 linked.add(term)
-                parts += [nodes.Text(text[end : found.start()]), link(term, found[0])]
+                parts += [nodes.Text(text[end : found.start()]), link(term, found[0], meanings[term])]
                 end = found.end()
         if parts:
             text.parent.replace(text, [*parts, nodes.Text(text[end:])])
     app.env.metadata[app.env.docname]["linked_terms"] = sorted(linked)
 
 
-def link(term: str, shown: str) -> addnodes.pending_xref:
+def link(term: str, shown: str, meaning: str) -> addnodes.pending_xref:
     """Return a link to a term, which Sphinx resolves when it has read all pages."""
-    inner = nodes.inline("", shown, classes=["term"])
+    inner = nodes.inline("", shown, classes=["term"], meaning=meaning)
     return addnodes.pending_xref(
         "", inner, refdomain="std", reftype="term", reftarget=term, refexplicit=True, refwarn=True
     )
+
+
+def show_meanings(app: Sphinx, document: nodes.document, page: str) -> None:
+    """Let each link to a term show what it means when the mouse is over it."""
+    for inner in document.findall(nodes.inline):
+        if "meaning" in inner and isinstance(inner.parent, nodes.reference):
+            inner.parent["reftitle"] = inner["meaning"]
 
 
 def anchor_terms(app: Sphinx, document: nodes.document) -> None:
@@ -93,7 +116,9 @@ def anchor_terms(app: Sphinx, document: nodes.document) -> None:
             term, anchor = row[0].astext(), "term-" + nodes.make_id(row[0].astext())
             row["ids"].append(anchor)
             app.env.domains["std"].note_object("term", term, anchor, location=row)
-            row[0][0].insert(0, addnodes.index(entries=[("single", term, anchor, "main", None)]))
+            names = [term, *other_names(row[1].astext())]
+            entries = [("single", name, anchor, "main", None) for name in names]
+            row[0][0].insert(0, addnodes.index(entries=entries))
             cell = row[2][0]
             numbers = re.split(r"(, )", cell.astext())
             cell.children = []
@@ -120,5 +145,6 @@ def warn_of_unlinked(app: Sphinx, env: BuildEnvironment) -> None:
 def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", link_first_uses)
     app.connect("doctree-read", anchor_terms)
+    app.connect("doctree-resolved", show_meanings)
     app.connect("env-check-consistency", warn_of_unlinked)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

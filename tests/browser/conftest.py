@@ -1,20 +1,18 @@
 """What the browser tests share: Chromium, a JupyterLab of their own, and a place for screenshots."""
 
-import contextlib
 import json
-import os
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from servers import own_environment, where_it_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -70,19 +68,6 @@ def pytest_terminal_summary(terminalreporter):
         (folder / f"{name}.txt").write_text("\n".join([*sorted(lines), ""]), encoding="utf-8")
 
 
-# What stands in place of JupyterLab's own defaults. All cells are in the page, so that a test sees them all;
-# each cell keeps when it ran, so that a stored output is not taken for a new one; nothing asks the network.
-OVERRIDES = {
-    "@jupyterlab/notebook-extension:tracker": {
-        "windowingMode": "none",
-        "recordTiming": True,
-        "scrollPastEnd": False,
-    },
-    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
-    "@jupyterlab/extensionmanager-extension:plugin": {"enabled": False},
-}
-
-
 @dataclass
 class JupyterLab:
     """A JupyterLab that runs, with copies of the notebooks in its folder."""
@@ -109,54 +94,28 @@ class JupyterLab:
             self.ask(f"sessions/{session['id']}", "DELETE")
 
 
-def where_it_answers(runtime: Path, process: subprocess.Popen, log: Path, seconds: float = 120) -> str:
-    """Wait until a server has written its address down, and give it."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        for file in runtime.glob("jpserver-*.json"):
-            with contextlib.suppress(ValueError):  # written to at this moment
-                return json.loads(file.read_text())["url"]
-        time.sleep(0.1)
-    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()}")
-
-
 @pytest.fixture(scope="session")
 def jupyterlab(browser, tmp_path_factory):
     """Start a real JupyterLab on loopback, which neither reads nor changes anything of its user's."""
     place = tmp_path_factory.mktemp("jupyterlab")
     folder = place / "notebooks"
     shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    (place / "config" / "labconfig").mkdir(parents=True)
-    (place / "config" / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(OVERRIDES))
-    environment = {
-        **os.environ,
-        "JUPYTER_CONFIG_DIR": str(place / "config"),
-        "JUPYTER_DATA_DIR": str(place / "data"),
-        "JUPYTER_RUNTIME_DIR": str(place / "runtime"),
-        "JUPYTERLAB_SETTINGS_DIR": str(place / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(place / "workspaces"),
-        "IPYTHONDIR": str(place / "ipython"),
-        "COURSE_FEATURES": str(place / "features"),
-    }
-    # Bars are drawn and features kept as they are for a student: see the conftest.py of the repository. Under
-    # the last name a kernel does not show what compiled code writes to stderr, which a student would see.
-    for name in ("TQDM_MININTERVAL", "COURSE_FEATURES_GB", "PYTEST_CURRENT_TEST"):
-        environment.pop(name, None)
-    token, log = secrets.token_hex(16), place / "log.txt"
+    environment = own_environment(place)
+    log = place / "log.txt"
     with socket.socket() as free:  # not a fixed one: two servers that start at once would both find it free
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
-        *(f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}"),
+        *(f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={secrets.token_hex(16)}"),
         *("--LabApp.extension_manager=readonly", "--LabApp.news_url=None"),
     ]
     with open(log, "wb") as written:
         process = subprocess.Popen(command, cwd=place, env=environment, stdout=written, stderr=written)
     try:
-        address = where_it_answers(place / "runtime", process, log)
-        yield JupyterLab(folder, address, token)
+        server = where_it_answers(place / "runtime", process, log)
+        yield JupyterLab(folder, server["url"], server["token"])
     finally:
         process.terminate()  # which ends the kernels, too
         try:

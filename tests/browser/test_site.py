@@ -15,6 +15,7 @@ from visitor import (
     dead_links,
     links,
     loads_from_elsewhere,
+    look,
     places,
     read,
     visit,
@@ -115,6 +116,53 @@ def test_lessons_come_in_their_order():
 
 
 @needs_site
+def test_each_lesson_lists_its_exercises_and_quiz_below_it():
+    for page in LESSONS:
+        (entry,) = read(SITE, "index.html").select(f"nav.bd-links a[href='{page}']")
+        below = [link["href"] for link in entry.find_parent("li").select("ul a[href]")]
+        name = Path(page).name
+        assert below == [f"notebooks/exercises/{name}", f"docs/quizzes/{name}"]
+
+
+@needs_site
+def test_an_output_that_answers_a_prediction_is_folded(opened, address):
+    folded = {page: len(read(SITE, page).select("details.hide.below-input")) for page in LESSONS}
+    assert sum(folded.values()) > 60
+    shown, _ = opened
+    shown.goto(address + LESSONS[2], wait_until="load")
+    answer = shown.locator("details.hide").first
+    assert not answer.locator(".cell_output").is_visible()
+    answer.locator("summary").click()
+    assert answer.locator(".cell_output").is_visible()
+
+
+@needs_site
+def test_a_link_to_a_term_shows_what_it_means():
+    (link,) = read(SITE, LESSONS[0]).select("a[href$='glossary.html#term-backbone']")
+    assert link["title"] == "the part of a network that turns a picture into features"
+
+
+@needs_site
+def test_no_word_of_a_table_head_breaks(opened, address):
+    """Each word of a head is as high as one line, also on a phone."""
+    shown, _ = opened
+    shown.set_viewport_size({"width": 390, "height": 844})
+    for page in ("index.html", "docs/setup.html", "docs/measurements.html", "docs/exercises.html"):
+        shown.goto(address + page, wait_until="load")
+        assert shown.evaluate(BROKEN_WORDS) == []
+
+
+@needs_site
+def test_pages_load_no_script_for_icons(opened, address):
+    assert not [page for page in PAGES if "fontawesome.js" in str(read(SITE, page))]
+    shown, faults = opened
+    shown.goto(f"{address}index.html", wait_until="load")
+    icon = shown.locator(".search-button-field i, .search-button i").first
+    assert icon.evaluate("e => getComputedStyle(e, '::before').content") not in ("none", "normal")
+    assert not faults
+
+
+@needs_site
 def test_mathematics_is_drawn_by_the_browser_itself():
     formulas = sum(len(read(SITE, page).find_all("math")) for page in LESSONS)
     assert formulas >= 4
@@ -133,16 +181,44 @@ def test_a_page_turns_dark_with_its_reader(opened, address):
 
 
 @needs_site
-def test_search_finds_a_term_and_leads_to_it(opened, address):
+@pytest.mark.parametrize(
+    ("word", "term"),
+    [
+        *(("backbone", "backbone"), ("overfitting", "over-fitting"), ("finetuning", "fine-tune")),
+        *(("hyperparameter", "setting"), ("color", "channel"), ("layer", "layer")),
+    ],
+)
+def test_search_finds_a_term_and_leads_to_it(opened, address, word, term):
     shown, faults = opened
-    shown.goto(f"{address}search.html?q=backbone", wait_until="load")
-    term = shown.locator("#search-results a[href*='docs/glossary.html#term-backbone']").first
-    term.wait_for(timeout=10_000)
-    term.click()
+    shown.goto(f"{address}search.html?q={word}", wait_until="load")
+    found = shown.locator(f"#search-results a[href*='docs/glossary.html#term-{term}']").first
+    found.wait_for(timeout=10_000)
+    found.click()
     shown.wait_for_url("**/docs/glossary.html*")
-    assert shown.locator("tr#term-backbone").is_visible()
+    assert shown.locator(f"tr#term-{term}").is_visible()
     assert not faults, "\n".join(faults)
 
+
+@needs_site
+def test_search_results_can_be_read_in_the_dark(opened, address):
+    shown, faults = opened
+    shown.goto(f"{address}search.html?q=backbone", wait_until="load")
+    shown.locator("#search-results .highlighted").first.wait_for(timeout=10_000)
+    faults += look(shown).faults
+    assert not faults, "\n".join(faults)
+
+
+BROKEN_WORDS = """[...document.querySelectorAll('th')].flatMap(head => {
+  const texts = document.createTreeWalker(head, NodeFilter.SHOW_TEXT), broken = [];
+  while (texts.nextNode())
+    for (const word of texts.currentNode.data.matchAll(/[\\w]+/g)) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, word.index);
+      range.setEnd(texts.currentNode, word.index + word[0].length);
+      if (range.getClientRects().length > 1) broken.push(word[0]);
+    }
+  return broken;
+})"""
 
 SOUND = (
     "<!doctype html><html lang='en'><head><title>A page</title><link rel='icon' href='data:,'></head>"

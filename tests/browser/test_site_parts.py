@@ -1,11 +1,13 @@
 """What the site needs beyond Sphinx: glossary links, mathematics, texts of pictures, folders, quizzes."""
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -13,7 +15,9 @@ pytest.importorskip("sphinx", reason="no part of the site was tested: its packag
 sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
 
 import glossary_links  # noqa: E402
+import lesson_contents  # noqa: E402
 import notebook_pictures  # noqa: E402
+import predictions  # noqa: E402
 import quiz_pages  # noqa: E402
 import repository_links  # noqa: E402
 from docutils import nodes  # noqa: E402
@@ -23,13 +27,22 @@ TABLE = """
 |---|---|---|
 | confidence | how sure | 05 |
 | confidence interval | how far | 05 |
-| cosine (schedule) | how fast | 04, 06 |
+| cosine (schedule) | how *fast*. Also called: *half a wave, wave (of rates)* | 04, 06 |
 """
 
 
 def test_terms_are_read_with_the_lesson_that_introduces_them():
     terms = glossary_links.read_terms(TABLE)
     assert terms == {"confidence": 5, "confidence interval": 5, "cosine (schedule)": 4}
+
+
+def test_read_meanings_leaves_out_the_other_names():
+    assert glossary_links.read_meanings(TABLE)["cosine (schedule)"] == "how fast"
+    assert glossary_links.other_names("how fast. Also called: half a wave, wave (of rates)") == [
+        "half a wave",
+        "wave",
+    ]
+    assert glossary_links.other_names("how fast") == []
 
 
 @pytest.mark.parametrize(
@@ -125,3 +138,37 @@ def test_a_quiz_is_a_page_that_folds_its_answers(tmp_path):
     assert "## Question 1\n\nWhy?\n\nx = 1\n\n- **a)** So.\n- **b)** Not so.\n\n" in shown
     assert "Right" not in shown and "Fine" not in shown
     assert "\n\n- **a)** **Right.** Fine.\n- **b)** Wrong. Look again.\n\n</details>\n" in folded
+
+
+def test_predictions_fold_the_first_output_before_any_other_text():
+    outputs = [new_output("stream", text="5")]
+    answer, other = new_code_cell("a", outputs=outputs), new_code_cell("b", outputs=outputs)
+    cells = [
+        new_code_cell("before", outputs=outputs),
+        new_markdown_cell("**Predict:** how many?"),
+        new_code_cell("def f(): pass"),
+        *(answer, other),
+        new_markdown_cell("**What do you expect** of yours?"),
+        new_markdown_cell("So much for that."),
+        new_code_cell("after", outputs=outputs),
+    ]
+    folded = predictions.fold_answers(new_notebook(cells=cells))
+    tags = {cell.source: cell.metadata.get("tags") for cell in folded.cells if cell.cell_type == "code"}
+    assert tags == {"before": None, "def f(): pass": None, "a": ["hide-output"], "b": None, "after": None}
+
+
+def test_lesson_contents_lists_the_pages_of_a_lesson_that_exist():
+    found = {"notebooks/exercises/00_a", "docs/quizzes/00_a", "docs/quizzes/01_b"}
+    app = SimpleNamespace(env=SimpleNamespace(found_docs=found))
+    listed = {}
+    for page in ("notebooks/00_a", "notebooks/01_b", "notebooks/exercises/00_a"):
+        source = [nbformat.writes(new_notebook())]
+        lesson_contents.add_contents(app, page, source)
+        listed[page] = re.findall(
+            r"^/(.+)$", "".join(c.source for c in nbformat.reads(source[0], 4).cells), re.M
+        )
+    assert listed == {
+        "notebooks/00_a": ["notebooks/exercises/00_a", "docs/quizzes/00_a"],
+        "notebooks/01_b": ["docs/quizzes/01_b"],
+        "notebooks/exercises/00_a": [],
+    }

@@ -1,0 +1,92 @@
+"""`make lab`, as README has it: the student's copy opens, its links lead on, large photographs get in."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from local_remote import copy_course
+from nbformat.v4 import new_code_cell, new_notebook
+from servers import own_environment, where_it_answers
+
+from course_utils.settings import REPOSITORY_FOLDER
+
+PHOTOGRAPH = 16_000_000  # bytes; tornado drops the connection at 10 MB unless it is told otherwise
+UPLOAD = """\
+import ipywidgets
+from IPython.display import display
+
+button, answer = ipywidgets.FileUpload(), ipywidgets.HTML("nothing yet")
+button.observe(lambda change: setattr(answer, "value", f"{button.value[0].size} bytes"), "value")
+display(button, answer)"""
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory):
+    """Start JupyterLab in a copy of the course by README's command, where the packages are installed."""
+    if not shutil.which("make"):
+        pytest.skip("`make lab` was not tried: there is no make")
+    place = tmp_path_factory.mktemp("lab")
+    course = copy_course(place / "course")
+    (course / ".venv" / "bin").mkdir(parents=True)
+    python = course / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (course / ".venv" / "lessons").touch()
+    environment = own_environment(place) | {"PYTHONPATH": str(course)}
+    # What a student's machine has and this one may lack: a user who is not root, and a browser to open.
+    settings = {"ServerApp": {"allow_root": True, "open_browser": False}}
+    (place / "config" / "jupyter_server_config.json").write_text(json.dumps(settings))
+    (command,) = re.findall(
+        r"^(make lab)\b", (REPOSITORY_FOLDER / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    log = place / "log.txt"
+    with open(log, "wb") as written:
+        outlets = {"stdout": written, "stderr": written, "start_new_session": True}
+        process = subprocess.Popen(shlex.split(command), cwd=course, env=environment, **outlets)
+    try:
+        server = where_it_answers(place / "runtime", process, log)
+        yield course, f"{server['url']}{{}}?token={server['token']}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_make_lab_opens_lesson_00_without_outputs_and_its_links_lead_on(lab, browser):
+    _, address = lab
+    page = browser.new_page()
+    page.goto(address.format(""))
+    page.wait_for_url("**/lab/tree/my_course/00_start_here.ipynb*")
+    page.locator(".jp-NotebookPanel .jp-MarkdownCell a", has_text="five words of PyTorch").click(
+        timeout=60_000
+    )
+    page.locator(".jp-MarkdownViewer h1", has_text="Five words of PyTorch").wait_for(timeout=30_000)
+    assert page.locator(".jp-OutputArea-output").count() == 0
+    page.close()
+
+
+def test_make_lab_takes_a_photograph_of_16_mb(lab, browser, tmp_path):
+    course, address = lab
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = new_notebook(cells=[new_code_cell(UPLOAD)], metadata=metadata)
+    nbformat.write(notebook, course / "my_course" / "upload.ipynb")
+    (tmp_path / "photograph.png").write_bytes(bytes(PHOTOGRAPH))
+    page = browser.new_page()
+    page.goto(address.format("lab/tree/my_course/upload.ipynb"))
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=120_000)
+    page.locator(".jp-Cell .cm-content").first.click()
+    page.keyboard.press("Shift+Enter")
+    with page.expect_file_chooser(timeout=60_000) as chooser:
+        page.locator(".jp-OutputArea button.widget-upload").click(timeout=60_000)
+    chooser.value.set_files(tmp_path / "photograph.png")
+    page.locator(".widget-html-content", has_text=f"{PHOTOGRAPH} bytes").wait_for(timeout=60_000)
+    page.close()
