@@ -52,7 +52,7 @@ def lab(browser, tmp_path_factory):
         process = subprocess.Popen(shlex.split(command), cwd=course, env=environment, **outlets)
     try:
         server = where_it_answers(place / "runtime", process, log)
-        yield course, f"{server['url']}{{}}?token={server['token']}"
+        yield course, f"{server['url']}{{}}?token={server['token']}&reset"
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
@@ -64,12 +64,11 @@ def lab(browser, tmp_path_factory):
 def test_make_lab_opens_lesson_00_without_outputs_and_its_links_lead_on(lab, browser):
     _, address = lab
     page = browser.new_page()
+    page.set_default_timeout(300_000)  # for a busy machine
     page.goto(address.format(""))
     page.wait_for_url("**/lab/tree/my_course/00_start_here.ipynb*")
-    page.locator(".jp-NotebookPanel .jp-MarkdownCell a", has_text="five words of PyTorch").click(
-        timeout=60_000
-    )
-    page.locator(".jp-MarkdownViewer h1", has_text="Five words of PyTorch").wait_for(timeout=30_000)
+    page.locator(".jp-NotebookPanel .jp-MarkdownCell a", has_text="five words of PyTorch").click()
+    page.locator(".jp-MarkdownViewer h1", has_text="Five words of PyTorch").wait_for()
     assert page.locator(".jp-OutputArea-output").count() == 0
     page.close()
 
@@ -81,12 +80,14 @@ def test_make_lab_takes_a_photograph_of_16_mb(lab, browser, tmp_path):
     nbformat.write(notebook, course / "my_course" / "upload.ipynb")
     (tmp_path / "photograph.png").write_bytes(bytes(PHOTOGRAPH))
     page = browser.new_page()
+    page.set_default_timeout(300_000)  # for a busy machine
     page.goto(address.format("lab/tree/my_course/upload.ipynb"))
-    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=120_000)
+    ready = page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    ready.first.wait_for(state="attached")
     page.locator(".jp-Cell .cm-content").first.click()
     page.keyboard.press("Shift+Enter")
-    with page.expect_file_chooser(timeout=60_000) as chooser:
-        page.locator(".jp-OutputArea button.widget-upload").click(timeout=60_000)
+    with page.expect_file_chooser() as chooser:
+        page.locator(".jp-OutputArea button.widget-upload").click()
     chooser.value.set_files(tmp_path / "photograph.png")
-    page.locator(".widget-html-content", has_text=f"{PHOTOGRAPH} bytes").wait_for(timeout=60_000)
+    page.locator(".widget-html-content", has_text=f"{PHOTOGRAPH} bytes").wait_for()
     page.close()
