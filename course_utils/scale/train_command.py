@@ -101,6 +101,8 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
         fitted = time.perf_counter()
         result = evaluate(model, splits.test, num_workers=settings.num_workers)
         device = next(model.parameters()).device
+        is_own = settings.dataset.startswith("folder:")  # what ships has no copies
+        copies = copies_of([splits.train, splits.val], splits.test) if is_own else []
         facts = {
             "settings": settings.model_dump(),
             "contents": contents,
@@ -112,7 +114,7 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
             "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
             "epochs": [asdict(epoch) for epoch in history.epochs],
             "best_epoch": history.best.epoch,
-            "test": {**_tested(result), "copies": copies_of([splits.train, splits.val], splits.test)},
+            "test": {**_tested(result), "copies": copies},
             "seconds": {"fit": fitted - started, "evaluate": time.perf_counter() - fitted},
         }
         names = {"backbone": settings.backbone, "classes": splits.classes, "image_size": settings.image_size}
