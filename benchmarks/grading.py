@@ -31,9 +31,8 @@ from small_submissions import (
     write_submission,
 )
 
-from course_utils.teaching import grade, limits_of, summary
-from course_utils.teaching.grading.engines import find_isolation
-from course_utils.teaching.grading.workspace import FIRST_USER, USERS
+from course_utils.teaching import grade, make_limits, summary
+from course_utils.teaching.grading.sandbox import FIRST_USER, USERS, find_isolation
 
 RESULTS = Path(__file__).parent / "results" / "grading.csv"
 HOSTILE = ("loops", "eats_memory", "removes_files", "exits", "prints")
@@ -88,14 +87,14 @@ def main() -> int:
         results = grade(
             base / "submissions",
             base / "out",
-            limits=limits_of(options.seconds, options.memory_gb),
+            limits=make_limits(options.seconds, options.memory_gb),
             workers=options.workers,
             solutions=solutions,
         )
         seconds = time.perf_counter() - started
         unchanged = sum(fingerprint(base / part) == print_ for part, print_ in before.items())
     right = sum(one.total == earned[one.student] for one in results)
-    left = running("grading-", users=range(FIRST_USER, FIRST_USER + USERS))
+    left = running("runner.py", users=range(FIRST_USER, FIRST_USER + USERS))
     hostile = [one for one in results if not one.student.endswith("known")]
     rows = [
         ("submissions with the marks that they had earned", right, len(earned)),

@@ -264,7 +264,14 @@ def _slides(options: argparse.Namespace) -> None:
 
 
 def _grade(options: argparse.Namespace) -> int:
-    from course_utils.teaching import deliver, grade, limits_of, new_output_folder, read_delivery, summary
+    from course_utils.teaching import (
+        grade,
+        make_limits,
+        new_output_folder,
+        read_delivery,
+        summary,
+        write_marks,
+    )
     from course_utils.teaching.exercises import SOLUTIONS_FOLDER
 
     sys.stdout.reconfigure(errors="replace")  # names that this terminal may not be able to show
@@ -273,12 +280,12 @@ def _grade(options: argparse.Namespace) -> int:
     grade(
         options.submissions,
         output,
-        limits=limits_of(options.seconds, options.memory_gb, options.engine, options.image),
+        limits=make_limits(options.seconds, options.memory_gb, options.engine, options.image),
         workers=options.workers,
         solutions=options.solutions or SOLUTIONS_FOLDER,
         lessons=options.lessons,
     )
-    results, told = deliver(output, delivery)
+    results, told = write_marks(output, delivery)
     print(summary(results), *told, sep="\n")
     return 0 if all(result.status == "graded" for result in results) else 1
 

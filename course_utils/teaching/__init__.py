@@ -9,7 +9,7 @@ from course_utils.teaching.bundles import bundle, unpack
 from course_utils.teaching.environment import describe_machine
 from course_utils.teaching.exercises import generate_exercises
 from course_utils.teaching.faulty_folder import write_faulty_folder
-from course_utils.teaching.grading import deliver, grade, limits_of, read_delivery, summary
+from course_utils.teaching.grading import grade, make_limits, read_delivery, summary, write_marks
 from course_utils.teaching.lessons import (
     lesson_notebooks,
     new_output_folder,
@@ -31,13 +31,12 @@ from course_utils.teaching.uploads import upload_button
 
 __all__ = [
     "bundle",
-    "deliver",
     "describe_machine",
     "draw_means",
     "generate_exercises",
     "grade",
     "lesson_notebooks",
-    "limits_of",
+    "make_limits",
     "means_over_seeds",
     "new_output_folder",
     "plan_parameters",
@@ -58,6 +57,7 @@ __all__ = [
     "upload_button",
     "write_faulty_folder",
     "write_front_picture",
+    "write_marks",
     "write_quizzes",
     "write_slides",
 ]

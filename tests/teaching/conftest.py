@@ -3,7 +3,7 @@
 import pytest
 
 from course_utils.errors import ConfigError
-from course_utils.teaching.grading.engines import find_isolation
+from course_utils.teaching.grading.sandbox import find_isolation
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from small_submissions import RIGHT, TITLE, asking_solution, handed_in, write_so
 
 from course_utils.__main__ import main
 from course_utils.errors import ConfigError
-from course_utils.teaching.grading import deliver, grade, grader, read_delivery, summary
+from course_utils.teaching.grading import grade, grader, read_delivery, summary, write_marks
 from course_utils.teaching.grading.engines import Isolation
 from course_utils.teaching.grading.sandbox import ExecutedNotebook
 
@@ -34,7 +34,7 @@ class Class:
     def grade(self, *marked, platform="csv", roster=None):
         delivery = read_delivery(self.out, platform, roster, marked)
         grade(self.folder / "class.zip", self.out, solutions=self.folder / "solutions", workers=1)
-        return deliver(self.out, delivery)
+        return write_marks(self.out, delivery)
 
     def mark(self, levels, name="to_mark.csv", to=None):
         """Write levels by the student's id, as a spreadsheet saves them."""
@@ -67,7 +67,7 @@ def course(tmp_path, monkeypatch):
                     cell.outputs = [new_output("error", ename="AssertionError", evalue="no", traceback=[])]
         return ExecutedNotebook(executed, "graded", "", 1.0)
 
-    monkeypatch.setattr(grader, "run_shut_in", run)
+    monkeypatch.setattr(grader, "run_in_sandbox", run)
     monkeypatch.setattr(grader, "find_isolation", lambda *named: Isolation("none", separate_user=False))
     return Class(tmp_path)
 
@@ -230,7 +230,7 @@ def test_canvas_takes_marks_and_feedback(course):
 
 
 def test_command_says_what_is_missing_before_anything_runs(course, capsys, monkeypatch):
-    monkeypatch.setattr(grader, "run_shut_in", None)
+    monkeypatch.setattr(grader, "run_in_sandbox", None)
     course.hand_in(moodle_class())
     assert main(course.command("--format", "moodle")) == 2
     assert "with --roster, the file that they export" in capsys.readouterr().err

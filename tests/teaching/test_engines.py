@@ -4,20 +4,20 @@ import ast
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from small_submissions import RIGHT, filled_in, hostile_answers, running
 
 from course_utils.errors import ConfigError
+from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import marks
-from course_utils.teaching.grading import engines
-from course_utils.teaching.grading.engines import Isolation, find_isolation, shut_in
-from course_utils.teaching.grading.sandbox import run_shut_in
-from course_utils.teaching.grading.workspace import FIRST_USER, Limits, Workspace, make_workspace
+from course_utils.teaching.grading import engines, sandbox
+from course_utils.teaching.grading.engines import Isolation, Limits, sandbox_command
+from course_utils.teaching.grading.sandbox import FIRST_USER, find_isolation, run_in_sandbox
 
-LIMITS = Limits(seconds=120, cell_seconds=100, memory=400_000_000, file_size=20_480_000)
-REPOSITORY = engines.REPOSITORY_FOLDER
+LIMITS = Limits(
+    seconds=120, cell_seconds=100, memory=400_000_000, file_size=20_480_000, folder_size=40_960_000
+)
 # What `docker run` and `docker rm` do as far as the course needs it, with nothing shut in. What it runs is no
 # child of the command, as with docker, and gets no other variables than those that are named.
 STAND_IN = f"""#!{sys.executable}
@@ -52,9 +52,9 @@ sys.exit(int(os.read(read, 9) or 137))
 
 def run_in(isolation, *command, hide=()):
     """Run a command as a submission would; return what it prints."""
-    with make_workspace() as space:
-        command = [*shut_in(space, isolation, LIMITS, hide), *command]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+    user = FIRST_USER if isolation.separate_user else None
+    command = [*sandbox_command(isolation, LIMITS, hide, user=user), *command]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_what_lies_within_what_is_needed_is_covered(bubblewrap, tmp_path, monkeypatch):
@@ -70,21 +70,27 @@ def test_what_lies_within_what_is_needed_is_covered(bubblewrap, tmp_path, monkey
 
 
 def test_nothing_is_in_sight_but_what_is_needed(bubblewrap):
-    found = run_in(bubblewrap, "ls", "-a", "/", "/etc", "/dev/shm", str(REPOSITORY))
+    found = run_in(bubblewrap, "ls", "-a", "/", "/etc", "/dev/shm", str(REPOSITORY_FOLDER))
     assert found.returncode == 0
     hidden = {"home", "var", "root/.bashrc", "passwd", "notebooks", "tests", ".git"}
     assert not hidden & set(found.stdout.split())
 
 
-@pytest.mark.parametrize("place", ["/", "/dev", "/tmp", "/usr", str(REPOSITORY / "data")])
+@pytest.mark.parametrize("place", ["/", "/dev", "/usr", str(REPOSITORY_FOLDER / "data")])
 def test_nothing_can_be_written_but_in_the_own_folder(bubblewrap, place):
     done = run_in(bubblewrap, "sh", "-c", f"touch here && echo fine; echo x > {place}/new-file")
     assert done.stdout == "fine\n" and done.returncode != 0
 
 
-def test_files_in_memory_are_no_larger_than_one_file_may_be(bubblewrap):
-    code = "head -c 30000000 /dev/zero > /dev/shm/file; stat -c %s /dev/shm/file"
-    assert int(run_in(bubblewrap, "sh", "-c", code).stdout) <= LIMITS.file_size
+@pytest.mark.parametrize("place, most", [("/dev/shm", LIMITS.file_size), ("/tmp", LIMITS.folder_size)])
+def test_files_take_no_more_room_than_they_may(bubblewrap, place, most):
+    code = f"head -c 50000000 /dev/zero > {place}/file; stat -c %s {place}/file"
+    assert 0 < int(run_in(bubblewrap, "sh", "-c", code).stdout) <= most
+
+
+def test_sandbox_gets_no_variable_of_yours(bubblewrap, monkeypatch):
+    monkeypatch.setenv("API_TOKEN", "secret")
+    assert "HOME=/tmp/home" in (found := run_in(bubblewrap, "env").stdout) and "secret" not in found
 
 
 def test_privileges_are_gone_and_do_not_come_back(bubblewrap):
@@ -105,32 +111,45 @@ def test_engine_that_is_not_there_is_an_error(monkeypatch, engine):
 def test_what_is_not_bounded_is_reported():
     without, own_user = (str(Isolation("none", separate_user=separate)) for separate in (False, True))
     assert "NOT SHUT IN" in without
+    for one in (without, own_user, str(Isolation("bwrap", separate_user=True))):
+        assert "memory bounded for each process, not for all together" in one
     for one in (without, own_user):
-        assert "counted, not bounded" in one and "files outside of its own folder and System V" in one
-    assert "counted, not bounded" in str(Isolation("bwrap", separate_user=True))
-    assert "memory and processes bounded" in str(Isolation("docker", separate_user=True, image="course"))
+        assert "closed only to what follows http_proxy" in one and "not bounded" in one
+    bounded = Isolation("docker", True, image="course"), Isolation("bwrap", True, scope=True)
+    assert all("memory and processes bounded" in str(one) for one in bounded)
+
+
+@pytest.mark.parametrize("user", [None, FIRST_USER])
+def test_systemd_bounds_memory_and_processes_of_bubblewrap(user):
+    words = sandbox_command(Isolation("bwrap", user is not None, scope=True), LIMITS, [], user=user)
+    place = next(number for number, word in enumerate(words) if word.endswith("bwrap"))
+    assert words[:place] == [
+        *("systemd-run", *["--user"] * (user is None), "--scope", "--quiet", "--collect"),
+        *("-p", "MemoryMax=400000000", "-p", "MemorySwapMax=0", "-p", "TasksMax=1024"),
+    ]
+    assert "systemd-run" not in sandbox_command(Isolation("bwrap", True), LIMITS, [], user=user)
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman"])
 @pytest.mark.parametrize("user", [None, FIRST_USER])
 def test_container_is_started_with_everything_closed(engine, user, monkeypatch):
     monkeypatch.setenv("API_TOKEN", "secret")
-    space = Workspace(Path("/tmp/grading-x"), user)
     isolation = Isolation(engine, user is not None, "course:1")
-    submissions = REPOSITORY / "course_utils" / "teaching"
-    words = shut_in(space, isolation, LIMITS, [submissions, REPOSITORY / "notebooks"])
+    submissions = REPOSITORY_FOLDER / "course_utils" / "teaching"
+    hide = [submissions, REPOSITORY_FOLDER / "notebooks"]
+    words = sandbox_command(isolation, LIMITS, hide, user=user, name="grading-x")
     number = f"{user}:{user}" if user else f"{os.getuid()}:{os.getgid()}"
-    assert words[:4] == [engine, "run", "--rm", "--name=grading-x"]
+    assert words[:5] == [engine, "run", "--rm", "--interactive", "--name=grading-x"]
     assert {
         *("--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
         *("--memory=400000000", "--memory-swap=400000000", "--pids-limit=1024", "--shm-size=20480000"),
-        *(f"--user={number}", "--ulimit=fsize=20480000", "--workdir=/tmp/grading-x/own/work"),
-        f"--volume={REPOSITORY}/course_utils:{REPOSITORY}/course_utils:ro",
+        *(f"--user={number}", "--ulimit=fsize=20480000", "--workdir=/tmp", "--log-driver=none"),
+        "--tmpfs=/tmp:rw,exec,size=40960000,mode=1777",
+        f"--volume={REPOSITORY_FOLDER}/course_utils:{REPOSITORY_FOLDER}/course_utils:ro",
         f"--tmpfs={submissions}:ro,size=4k",
     } <= set(words)
     assert ("--userns=keep-id" in words) == (engine == "podman" and user is None)
-    writable = [word for word in words if word.startswith("--volume=") and not word.endswith(":ro")]
-    assert writable == ["--volume=/tmp/grading-x/own:/tmp/grading-x/own"]
+    assert [word for word in words if word.startswith("--volume=") and not word.endswith(":ro")] == []
     assert not [word for word in words if "secret" in word or "/notebooks" in word]
     assert words[-3:] == ["course:1", "--signal=KILL", "240"]
 
@@ -142,6 +161,9 @@ def stand_in(tmp_path, monkeypatch):
         (tmp_path / name).write_text(STAND_IN)
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for module in (engines, sandbox):  # what would be in memory is on the disk
+        monkeypatch.setattr(module, "INSIDE", tmp_path / "inside")
+    (tmp_path / "inside").mkdir()
     return tmp_path
 
 
@@ -159,11 +181,11 @@ def test_notebook_runs_in_a_container_that_is_removed_at_the_end(stand_in, monke
     monkeypatch.setenv("API_TOKEN", "secret")
     leave = hostile_answers("")["leaves_process"].replace("98765", "98763").replace("os.setsid()", "")
     answers = ("import os\nassert 'API_TOKEN' not in os.environ\nanswer = 42", leave)
-    executed = run_shut_in(filled_in(*answers), LIMITS, find_isolation("podman", "course"))
+    executed = run_in_sandbox(filled_in(*answers), LIMITS, find_isolation("podman", "course"))
     assert (executed.status, executed.happened) == ("graded", "")
     assert [got for got, _ in marks(executed.notebook).values()] == [2, 3]
     calls = [ast.literal_eval(line) for line in (stand_in / "calls").read_text().splitlines()]
-    name = calls[-2][2].removeprefix("--name=")
+    name = calls[-2][3].removeprefix("--name=")
     assert [call[0] for call in calls] == ["run", "run", "rm"] and calls[-1] == ["rm", "--force", name]
     assert running("98763") == []
 
@@ -172,6 +194,20 @@ def test_notebook_runs_in_a_container_that_is_removed_at_the_end(stand_in, monke
 def test_container_of_a_loop_is_stopped(stand_in):
     limits = Limits(seconds=60, cell_seconds=3)
     answers = (RIGHT[0], hostile_answers("")["loops_on"])
-    executed = run_shut_in(filled_in(*answers), limits, find_isolation("docker", "course"))
+    executed = run_in_sandbox(filled_in(*answers), limits, find_isolation("docker", "course"))
     assert executed.status == "stopped"
     assert next(iter(marks(executed.notebook).values())) == (2, 2)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_container_of_a_real_engine_gives_marks_and_bounds_memory(engine):
+    try:
+        isolation = find_isolation(engine)
+    except ConfigError as error:
+        pytest.skip(f"{engine} does not work here: {error.found}")
+    executed = run_in_sandbox(filled_in(*RIGHT), LIMITS, isolation)
+    assert (executed.status, [got for got, _ in marks(executed.notebook).values()]) == ("graded", [2, 3])
+    executed = run_in_sandbox(filled_in(RIGHT[0], hostile_answers("")["shares_memory"]), LIMITS, isolation)
+    assert executed.status == "died"
+    assert running("runner.py") == []

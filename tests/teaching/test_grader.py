@@ -16,7 +16,7 @@ from small_submissions import (
 
 from course_utils.__main__ import main
 from course_utils.errors import ConfigError
-from course_utils.teaching.grading import grade, grader, limits_of, summary
+from course_utils.teaching.grading import grade, grader, make_limits, summary
 from course_utils.teaching.grading.engines import Isolation
 from course_utils.teaching.grading.results import Graded, marks_table, read_results, write_results
 from course_utils.teaching.grading.sandbox import ExecutedNotebook
@@ -45,7 +45,7 @@ def place(tmp_path, monkeypatch):
         status = "failed" if "cannot start" in ran[-1] else "graded"
         return ExecutedNotebook(executed, status, "no room" if status == "failed" else "", 1.0)
 
-    monkeypatch.setattr(grader, "run_shut_in", run)
+    monkeypatch.setattr(grader, "run_in_sandbox", run)
     monkeypatch.setattr(grader, "find_isolation", lambda *named: Isolation("none", separate_user=False))
     write_solution(tmp_path / "solutions")
     for name in ("anna", "ben", "carl"):
@@ -76,11 +76,11 @@ def test_second_grading_keeps_what_is_the_same_and_grades_what_changed(place):
     write_submission(place.folder / "in", "dora", handed_in("answer = 42  # dora", RIGHT[1]))
     assert place()[1] == ["new", "dora"]
     assert [*table(place)] == ["anna", "ben", "carl", "dora"]
-    assert place(limits=limits_of(100, 1))[1] == ["anna", "new", "carl", "dora"]
+    assert place(limits=make_limits(100, 1))[1] == ["anna", "new", "carl", "dora"]
     solution = small_solution()
     solution.cells[3].metadata.nbgrader["points"] = 7
     write_solution(place.folder / "solutions", solution)
-    assert place(limits=limits_of(100, 1))[1] == ["anna", "new", "carl", "dora"]
+    assert place(limits=make_limits(100, 1))[1] == ["anna", "new", "carl", "dora"]
     assert table(place)["anna"]["of"] == "10"
 
 
@@ -197,7 +197,7 @@ def test_limit_out_of_range_is_an_error_before_anything_runs(place, capsys, opti
 
 
 def test_wrong_folders_are_errors_before_anything_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(grader, "run_shut_in", None)
+    monkeypatch.setattr(grader, "run_in_sandbox", None)
     solutions = write_solution(tmp_path / "solutions")
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -30,7 +30,7 @@ class Delivery:
 def read_delivery(
     output: Path, platform: str = "csv", roster: Path | None = None, marked: Iterable[Path] = ()
 ) -> Delivery:
-    """Read the roster and what a person has marked, for `deliver`.
+    """Read the roster and what a person has marked, for `write_marks`.
 
     Args:
         output: The folder of the grading.
@@ -65,7 +65,7 @@ def read_delivery(
     return delivery
 
 
-def deliver(output: Path, delivery: Delivery) -> tuple[list[Graded], list[str]]:
+def write_marks(output: Path, delivery: Delivery) -> tuple[list[Graded], list[str]]:
     """Write what belongs to a grading, and return its rows and what the teacher should know.
 
     `marks.csv` and the pages get the people of the roster and the levels; `to_mark.csv` the answers that wait
@@ -114,7 +114,7 @@ def _write_to_mark(output: Path, rows: list[Graded], delivery: Delivery) -> list
             listed |= {row[table.column("key")] for row in table.rows}
         if path.resolve() not in delivery.files:
             told.append(f"{name} was changed, and does not count: name it with --marked")
-    open_keys = {one.key for row in rows for one in row.open}
+    open_keys = {one.key for row in rows for one in row.unmarked}
     if open_keys - listed or (output / name).exists():
         _write_own(output, name, to_mark_table(rows, without=listed))
     return told

@@ -1,48 +1,56 @@
 """Engines that shut a submission in: docker, podman, bubblewrap, or none.
 
-An engine is a prefix of commands: what stands behind it runs shut in. `find_isolation` tries out what works
-here, and an `Isolation` puts into words what is in force; docs/grading.md has what an engine does not bound.
+An engine is a prefix of a command: what stands behind it runs shut in. An `Isolation` puts into words what is
+in force; docs/grading.md has what an engine does not bound.
 """
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER, downloads_folder
-from course_utils.teaching.grading.workspace import (
-    Limits,
-    Workspace,
-    environment,
-    make_workspace,
-    torch_home,
-)
 
 CONTAINERS = ("docker", "podman")
 ENGINES = (*CONTAINERS, "bwrap", "none")
 IMAGE_VARIABLE = "COURSE_GRADING_IMAGE"
+# The folder of a submission inside an engine: in memory, limited in size, and gone at the end.
+INSIDE = Path("/tmp")
 # What programs need of a Linux system, and nothing that is anybody's own.
 SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/sys/devices/system/cpu"),
     *("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/etc/ssl"),
 )
-# System V memory and messages belong to no process that could be watched: there shall be none.
+# System V memory and messages belong to no process whose memory is bounded: there shall be none.
 NO_SYSTEM_V = 'for n in shmmni msgmni; do echo 0 2>/dev/null >/proc/sys/kernel/$n; done; exec "$@"'
 
 SHUT_IN = (
-    "no network, no sight of other processes, nothing to read but the system, Python, the course and its own "
-    "folder, nothing to write but that folder"
+    "no network, no sight of other processes, nothing to read but the system, Python and the course, nothing "
+    "to write but a folder in memory"
 )
-OPEN = "network closed only to what follows http_proxy"
+PROXY_ONLY = "network closed only to what follows http_proxy"
 # Where the network cannot be taken away: no proxy listens there; what is on this machine is reached without.
 NOWHERE = "http://127.0.0.1:9"
 NO_PROXY = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "localhost,127.0.0.1"}
-COUNTED = "memory and files counted, not bounded: what hides in sockets or mappings is missed"
-ELSEWHERE = f"{COUNTED}, and so are files outside of its own folder and System V memory"
+BOUNDED = "memory and processes bounded"
+PER_PROCESS = "memory bounded for each process, not for all together"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one notebook may use (seconds of wall-clock time, bytes), and what shuts it in."""
+
+    seconds: float = 300.0
+    cell_seconds: float = 75.0  # one cell is then interrupted, and the cells after it run
+    memory: int = 4_000_000_000
+    threads: int = 1024  # of all its processes together
+    file_size: int = 500_000_000  # of one file, and of all files in /dev/shm together
+    folder_size: int = 1_000_000_000  # of all its files together
+    output: int = 10_000_000  # characters that one cell may print or show
+    engine: str | None = None  # one of `ENGINES`; None for the best that works here
+    image: str | None = None  # for docker and podman, with the course's packages; None for the variable
 
 
 @dataclass(frozen=True)
@@ -52,133 +60,76 @@ class Isolation:
     engine: str  # one of `ENGINES`
     separate_user: bool  # for each submission, which only root can give
     image: str = ""  # the container's, for docker and podman
+    scope: bool = False  # whether systemd bounds memory and processes, for bubblewrap
 
     def __str__(self) -> str:
         user = "a user of its own" if self.separate_user else "your user without its privileges"
         if self.engine in CONTAINERS:
-            return (
-                f"{self.engine} with the image {self.image} ({SHUT_IN}, {user}); "
-                "memory and processes bounded, files counted"
-            )
+            return f"{self.engine} with the image {self.image} ({SHUT_IN}, {user}); {BOUNDED}"
         if self.engine == "bwrap":
-            return f"bubblewrap ({SHUT_IN}, {user}); {COUNTED}"
+            return f"bubblewrap ({SHUT_IN}, {user}); {BOUNDED if self.scope else PER_PROCESS}"
         if self.separate_user:
-            return f"a user of its own, which reads and changes what everybody may; {OPEN}; {ELSEWHERE}"
+            user += ", which reads and changes what everybody may"
+            return f"{user}; {PROXY_ONLY}; {PER_PROCESS}; files not bounded"
         return (
             "nothing, that is NOT SHUT IN: your own user, so that a submission can read, change and remove "
-            f"your files; {OPEN}. Grade where an engine is, or in a virtual machine; {ELSEWHERE}"
+            f"your files; {PROXY_ONLY}. Grade where an engine is, or in a virtual machine; {PER_PROCESS}; "
+            "files and processes not bounded"
         )
 
-    @property
-    def python(self) -> str:
-        """The Python that kernels run in."""
-        return "python3" if self.engine in CONTAINERS else sys.executable
 
-
-def find_isolation(engine: str | None = None, image: str | None = None) -> Isolation:
-    """Try out one of `ENGINES`, or what this machine can do, the strictest first.
-
-    Raises:
-        ConfigError: If the engine does not work here, or if submissions would run as root, who may do all.
-    """
-    root = os.name == "posix" and os.geteuid() == 0
-    image = image or os.environ.get(IMAGE_VARIABLE, "")
-    failed = []
-    for name in [engine] if engine else ENGINES:
-        isolation = Isolation(name, root, image if name in CONTAINERS else "")
-        if name == "none" and not root:
-            return isolation
-        problem = _try_out(isolation)
-        if not problem:
-            return isolation
-        failed.append(f"{name}: {problem}")
-    raise ConfigError(
-        "Submissions cannot be confined.",
-        where=f"--engine {engine or ENGINES[0]}",
-        expected="docker or podman with an image that has the course's packages, or bubblewrap on Linux, "
-        "where users may make namespaces; without them an ordinary user, or root, who needs setpriv, and a "
-        "course and a Python that other users can read",
-        found="; ".join(failed),
-        do="Install bubblewrap (apt-get install bubblewrap), or name an image with --image, or grade as an "
-        "ordinary user, --engine none.",
-    )
-
-
-def _try_out(isolation: Isolation) -> str:
-    """Run a program that imports what a kernel needs; return what failed."""
-    code = "import course_utils.errors, ipykernel.kernelapp, sys\n"
-    needed = ["setpriv"] * (isolation.separate_user and isolation.engine not in CONTAINERS)
-    if isolation.engine != "none":
-        needed.append(isolation.engine)
-    if missing := [name for name in needed if not shutil.which(name)]:
-        return f"no {' and no '.join(missing)} on this machine"
-    if isolation.engine not in CONTAINERS:
-        code += f"assert sys.base_prefix == {sys.base_prefix!r}, 'another Python is found than yours'\n"
-    elif not isolation.image:
-        return f"no image is named, by --image or {IMAGE_VARIABLE}"
-    with make_workspace() as space:
-        command = [*shut_in(space, isolation, Limits(), []), isolation.python, "-c", code]
-        how = {"env": engine_environment(space, isolation), "cwd": space.own / "work", "timeout": 60}
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, **how)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return f"{type(error).__name__}: {error}"
-    return "" if done.returncode == 0 else done.stderr.strip()[-500:] or f"exit {done.returncode}"
-
-
-def engine_environment(space: Workspace, isolation: Isolation) -> dict[str, str]:
-    """Return the variables of a command that `shut_in` begins; a container is handed its own by name."""
-    if isolation.engine in CONTAINERS:
-        return dict(os.environ)
-    return environment(space.own) | (NO_PROXY if isolation.engine == "none" else {})
-
-
-def shut_in(space: Workspace, isolation: Isolation, limits: Limits, hide: Iterable[Path]) -> list[str]:
+def sandbox_command(
+    isolation: Isolation,
+    limits: Limits,
+    hide: Iterable[Path],
+    *,
+    user: int | None = None,
+    name: str = "grading",
+) -> list[str]:
     """Return the start of a command whose rest runs shut in, without sight of what is to be hidden."""
     if isolation.engine in CONTAINERS:
-        return _container(space, isolation, limits, hide)
+        return _container(isolation, limits, hide, user, name)
     privileges = [shutil.which("setpriv") or "setpriv", "--no-new-privs"]
-    if space.user is not None:
-        privileges += [f"--reuid={space.user}", f"--regid={space.user}", "--clear-groups"]
-    if isolation.engine == "bwrap":
-        return _bubblewrap(space.own, privileges if space.user is not None else [], limits, hide)
-    return privileges if shutil.which("setpriv") else []
+    if user is not None:
+        privileges += [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+    if isolation.engine == "none":
+        return privileges if shutil.which("setpriv") else []
+    scope = ["systemd-run", *["--user"] * (user is None), "--scope", "--quiet", "--collect"]
+    scope += ["-p", f"MemoryMax={limits.memory}", "-p", "MemorySwapMax=0", "-p", f"TasksMax={limits.threads}"]
+    bubblewrap = _bubblewrap(privileges if user is not None else [], limits, hide)
+    return [*scope, *bubblewrap] if isolation.scope else bubblewrap
 
 
-def remove_command(space: Workspace, isolation: Isolation) -> list[str]:
-    """Return the command that ends a container and all in it; none for other engines."""
-    if isolation.engine not in CONTAINERS:
-        return []
-    return [isolation.engine, "rm", "--force", space.folder.name]
-
-
-def _container(space: Workspace, isolation: Isolation, limits: Limits, hide: Iterable[Path]) -> list[str]:
-    """Return the start of `docker run` or `podman run`; the kernel's sockets are files in the own folder."""
-    own, needed = str(space.own), _existing([*_course_paths(), downloads_folder(), Path(torch_home())])
-    user = f"{space.user}:{space.user}" if space.user is not None else f"{os.getuid()}:{os.getgid()}"
+def _container(
+    isolation: Isolation, limits: Limits, hide: Iterable[Path], user: int | None, name: str
+) -> list[str]:
+    """Return the start of `docker run` or `podman run`, without the command."""
+    needed = _existing([*_course_paths(), downloads_folder(), torch_home()])
+    number = f"{user}:{user}" if user is not None else f"{os.getuid()}:{os.getgid()}"
     view = [f"--volume={path}:{path}:ro" for path in needed]
     for path in _covered(hide, needed):
         view.append(f"--tmpfs={path}:ro,size=4k" if path.is_dir() else f"--volume=/dev/null:{path}:ro")
-    variables = environment(space.own)
-    for name in ("PATH", "LD_LIBRARY_PATH"):  # the image has its own
-        variables.pop(name, None)
+    variables = environment(INSIDE)
+    for variable in ("PATH", "LD_LIBRARY_PATH"):  # the image has its own
+        variables.pop(variable, None)
     return [
-        *(isolation.engine, "run", "--rm", f"--name={space.folder.name}"),
+        *(isolation.engine, "run", "--rm", "--interactive", f"--name={name}", "--log-driver=none"),
         *("--network=none", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
         *(f"--memory={limits.memory}", f"--memory-swap={limits.memory}"),
-        *(f"--pids-limit={limits.processes * 8}", f"--shm-size={limits.file_size}"),
+        *(f"--pids-limit={limits.threads}", f"--shm-size={limits.file_size}"),
         *(f"--ulimit=fsize={limits.file_size}", "--ulimit=nofile=1024", "--ulimit=core=0"),
-        f"--user={user}",
-        *(["--userns=keep-id"] if isolation.engine == "podman" and space.user is None else []),
+        f"--user={number}",
+        *(["--userns=keep-id"] if isolation.engine == "podman" and user is None else []),
         *view,
-        *(f"--volume={own}:{own}", f"--workdir={own}/work"),
-        *(f"--env={name}={value}" for name, value in variables.items()),
+        f"--tmpfs={INSIDE}:rw,exec,size={limits.folder_size},mode=1777",
+        f"--workdir={INSIDE}",
+        *(f"--env={variable}={value}" for variable, value in variables.items()),
         # Ends the container, should nobody be left to do so.
         *("--entrypoint=timeout", isolation.image, "--signal=KILL", f"{limits.seconds + 120:.0f}"),
     ]
 
 
-def _bubblewrap(own: Path, privileges: list[str], limits: Limits, hide: Iterable[Path]) -> list[str]:
+def _bubblewrap(privileges: list[str], limits: Limits, hide: Iterable[Path]) -> list[str]:
     """Return bubblewrap twice: what is in sight is bound by the first, by root if it is there to do so.
 
     The second takes away what the first needs: root, its capabilities, and namespaces of one's own.
@@ -187,42 +138,40 @@ def _bubblewrap(own: Path, privileges: list[str], limits: Limits, hide: Iterable
     libraries = [path for path in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if path]
     needed = [*SYSTEM, *_course_paths(), sys.prefix, sys.base_prefix, *libraries]
     needed = _existing([*needed, downloads_folder(), torch_home()])
-    covered = _covered([own.parent, *hide], needed)
+    covered = _covered(hide, needed)
     folders = sorted(str(path) for path in covered if path.is_dir())
-    view = _parents(needed)
+    # Bubblewrap shuts to others the folders that it makes by itself.
+    parents = sorted({parent for path in needed for parent in path.parents[:-1]} - {INSIDE})
+    view = [word for parent in parents for word in ("--perms", "0755", "--dir", str(parent))]
     for path in map(str, needed):
         view += ["--ro-bind", path, path]
     for path in folders:
         view += ["--perms", "0755", "--tmpfs", path]
     for path in covered:
         view += ["--ro-bind", "/dev/null", str(path)] if path.is_file() else []
-    view += [*_parents([own]), "--bind", str(own), str(own)]
     for path in ["/", *folders]:
         view += ["--remount-ro", path]
+    own = ["--perms", "1777", "--size", str(limits.folder_size), "--tmpfs", str(INSIDE)]
     # An ordinary user is root in the first one, so that System V can be closed there.
     first = [] if privileges else ["--unshare-user", "--uid", "0", "--gid", "0", "--cap-add", "CAP_SETFCAP"]
     user = [] if privileges else ["--uid", str(os.getuid()), "--gid", str(os.getgid())]
+    variables = environment(INSIDE).items()
     return [
         *(bwrap, *first, "--unshare-ipc", "--die-with-parent"),
-        *("--dir", "/tmp", "--dev-bind", "/proc", "/proc", "--dev", "/dev", *view, "--"),
+        *("--dev-bind", "/proc", "/proc", "--dev", "/dev", *own, *view, "--"),
         *("/bin/sh", "-c", NO_SYSTEM_V, "sh", *privileges, bwrap, *user),
         *("--unshare-user", "--disable-userns", "--unshare-pid", "--unshare-net", "--unshare-uts"),
         *("--unshare-cgroup-try", "--cap-drop", "ALL", "--die-with-parent", "--new-session"),
         *("--dev-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),
         *("--perms", "1777", "--size", str(limits.file_size), "--tmpfs", "/dev/shm"),
-        # A kernel whose parent is process 1 would think that its parent has ended.
-        *("--unsetenv", "JPY_PARENT_PID", "--chdir", str(own / "work"), "--"),
+        "--clearenv",
+        *(word for variable, value in variables for word in ("--setenv", variable, value)),
+        *("--chdir", str(INSIDE), "--"),
     ]
 
 
-def _parents(paths: Iterable[Path]) -> list[str]:
-    """Return bubblewrap's options for the folders above these; what it makes by itself is shut to others."""
-    parents = {parent for path in paths for parent in path.parents[:-1]}
-    return [word for parent in sorted(parents) for word in ("--perms", "0755", "--dir", str(parent))]
-
-
 def _course_paths() -> list[Path]:
-    names = ("course_utils", "data", "benchmarks/results", "pyproject.toml")
+    names = ("course_utils", "data", "benchmarks/results", "requirements.txt")
     return [REPOSITORY_FOLDER / name for name in names]
 
 
@@ -235,3 +184,30 @@ def _existing(needed: Iterable[str | Path]) -> list[Path]:
 def _covered(hide: Iterable[Path], needed: Iterable[Path]) -> set[Path]:
     """Return what is to be hidden and lies within what is in sight."""
     return {path for path in hide if any(path.is_relative_to(place) for place in needed)}
+
+
+def torch_home() -> str:
+    """Return the folder of torch's weights, as torch finds it."""
+    return os.environ.get("TORCH_HOME", str(Path.home() / ".cache" / "torch"))
+
+
+def environment(own: Path) -> dict[str, str]:
+    """Return the few variables that a submission is given; nothing of yours but where data is."""
+    passed_on = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "COURSE_DATA", "COURSE_PROFILE", "LD_LIBRARY_PATH")
+    home = str(own / "home")
+    return {
+        **{name: os.environ[name] for name in passed_on if name in os.environ},
+        **dict.fromkeys(("HOME", "USERPROFILE"), home),
+        **dict.fromkeys(("USER", "LOGNAME"), "student"),
+        **dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(own)),
+        "IPYTHONDIR": f"{home}/ipython",
+        "JUPYTER_RUNTIME_DIR": f"{home}/runtime",
+        "MPLCONFIGDIR": f"{home}/matplotlib",
+        "TORCH_HOME": torch_home(),
+        "COURSE_FEATURES": str(own / "features"),
+        "PYTHONPATH": str(REPOSITORY_FOLDER),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "TQDM_DISABLE": "1",
+    }

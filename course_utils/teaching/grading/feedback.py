@@ -92,9 +92,9 @@ def with_marks(page: str, row: Graded) -> str:
 
 def _marks(row: Graded) -> str:
     """Return the part of a page with the points: those of the tests, and those that a person gives."""
-    total = f"{row.shown_total or 'none'} of {row.of:g} points"
-    if row.open:
-        total += f": your teacher has not marked {' and '.join(one.title for one in row.open)} yet"
+    total = f"{row.shown_total or 'none'} of {row.max_points:g} points"
+    if row.unmarked:
+        total += f": your teacher has not marked {' and '.join(one.title for one in row.unmarked)} yet"
     parts = [f"<p><strong>{_text(total)}</strong></p>"]
     lines = []
     for name, (points, most) in row.points.items():

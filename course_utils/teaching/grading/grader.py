@@ -16,22 +16,22 @@ from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.exercises import SOLUTIONS_FOLDER, marks
 from course_utils.teaching.grading.answers import PlacedCells, fill_in, find_lessons, read_solutions
-from course_utils.teaching.grading.engines import find_isolation
+from course_utils.teaching.grading.engines import Limits
 from course_utils.teaching.grading.exports import class_folder
 from course_utils.teaching.grading.feedback import exercises_of, feedback_page, first_error_of_answers
 from course_utils.teaching.grading.questions import questions_of
 from course_utils.teaching.grading.results import Graded, fingerprint, read_results, write_results
 from course_utils.teaching.grading.review import cells_to_review
-from course_utils.teaching.grading.sandbox import ExecutedNotebook, run_shut_in
+from course_utils.teaching.grading.sandbox import ExecutedNotebook, find_isolation, run_in_sandbox
 from course_utils.teaching.grading.submissions import Submission, find_submissions
-from course_utils.teaching.grading.workspace import Limits, remove_stale_workspaces
+from course_utils.teaching.grading.workspace import remove_stale_workspaces
 from course_utils.teaching.lessons import write_file
 
 # What has the answers, besides the solutions.
 ANSWERS = (".git", "notebooks/exercises", "tests", "runs")
 
 
-def limits_of(
+def make_limits(
     seconds: float, memory_gb: float, engine: str | None = None, image: str | None = None
 ) -> Limits:
     """Return what one notebook may use.
@@ -80,7 +80,7 @@ def grade(
         submissions: A folder with one folder a student with notebooks, or one notebook or zip file a student;
             or a zip file of the whole class. It is only read.
         output: The folder for `marks.csv`, `grading.json` and `feedback/`, all written as results come.
-        limits: What one notebook may use; `limits_of(300, 4)` if None.
+        limits: What one notebook may use; `make_limits(300, 4)` if None.
         workers: How many notebooks run at the same time.
         solutions: The folder of the solution notebooks, with all tests.
         lessons: The lessons to grade, by name or number, which everybody should have handed in; if there
@@ -94,7 +94,7 @@ def grade(
             not of such a grading would be overwritten.
     """
     submissions, output = Path(submissions).resolve(), Path(output).resolve()
-    limits, solutions = limits or limits_of(300, 4), Path(solutions).resolve()
+    limits, solutions = limits or make_limits(300, 4), Path(solutions).resolve()
     _in_range("--workers", workers, 1, 1_000)
     if output == submissions or submissions in output.parents:
         raise ConfigError(
@@ -131,7 +131,7 @@ def grade(
             if notebook is None:
                 return None
             try:
-                return run_shut_in(notebook, limits, isolation, hide=hide, cancelled=cancelled)
+                return run_in_sandbox(notebook, limits, isolation, hide=hide, cancelled=cancelled)
             except Exception as error:  # a full disk, for example: the others are graded all the same
                 problem = f"it could not be run: {type(error).__name__}: {error}"
                 return ExecutedNotebook(notebook, "failed", problem)
@@ -154,7 +154,7 @@ def grade(
                 cancelled.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return sorted(rows, key=lambda row: row.place)
+        return sorted(rows, key=lambda row: row.sort_key)
 
 
 def _result(

@@ -18,7 +18,7 @@ KINDS = {"lesson", "exercise", "exercises"}
 
 def final_mark(row: Graded) -> str | None:
     """Return the points of a row; None for what is not to be uploaded: provisional, in doubt, not graded."""
-    sure = row.status in ("graded", "stopped", "died") and not row.open and not row.roster_problem
+    sure = row.status in ("graded", "stopped", "died") and not row.unmarked and not row.roster_problem
     return f"{row.total:g}" if sure else None
 
 
@@ -38,7 +38,7 @@ def moodle_table(rows: Iterable[Graded], roster: Roster) -> tuple[bytes, list[st
         if marks and None not in marks:
             lines[number][grade] = f"{sum(map(float, marks)):g}"
     # What most could get: one may have handed in another lesson besides.
-    of = mode(sum(row.of for row in own) for own in by_person.values())
+    of = mode(sum(row.max_points for row in own) for own in by_person.values())
     found = set() if most is None else {line[most].replace(",", ".") for line in lines}
     content = csv_bytes([roster.table.header, *lines], bom=roster.table.bom)
     return content, _other_most("this assignment", found, of)
@@ -66,8 +66,8 @@ def canvas_table(rows: Iterable[Graded], roster: Roster) -> tuple[bytes, list[st
         for number in above:
             if "points possible" in table.rows[number][0].casefold():
                 found = {points[number].replace(",", ".")} if len(places) == 1 else set()
-                told += _other_most(column, found, own[0].of)
-                points[number] = points[number] or f"{own[0].of:g}"
+                told += _other_most(column, found, own[0].max_points)
+                points[number] = points[number] or f"{own[0].max_points:g}"
         if len(places) != 1:
             many = "several columns" if places else "no column"
             told.append(f"{many} of the roster for {lesson}: Canvas will ask which assignment that is")

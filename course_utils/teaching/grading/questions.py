@@ -41,8 +41,8 @@ def to_mark_table(rows: Iterable[Graded], without: Iterable[str] = ()) -> bytes:
     """Return to_mark.csv, in UTF-8 with a BOM for spreadsheets: one row for each answer without a level."""
     without = set(without)
     lines = [["student", "id", "lesson", "question", "answer", "level", "comment", "key"]]
-    for row in sorted(rows, key=lambda row: row.place):
-        for one in row.open:
+    for row in sorted(rows, key=lambda row: row.sort_key):
+        for one in row.unmarked:
             if one.key not in without:
                 answer = one.answer[:ANSWER] + " ..." * (len(one.answer) > ANSWER)
                 values = [row.name, row.roster[1] if row.roster else row.id]

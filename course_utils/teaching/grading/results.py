@@ -20,15 +20,14 @@ from nbformat import NotebookNode
 from pydantic import TypeAdapter
 
 from course_utils.errors import ConfigError
-from course_utils.teaching.grading.engines import Isolation
+from course_utils.teaching.grading.engines import Isolation, Limits
 from course_utils.teaching.grading.submissions import Submission, as_one_name
-from course_utils.teaching.grading.workspace import Limits
 from course_utils.teaching.lessons import write_file
 
 MARKS, PROGRESS = "marks.csv", "grading.json"
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 COURSE = Path(__file__).resolve().parents[2]
-# In the words of `executor`.
+# In the words of `runner`.
 TIME_LIMIT = re.compile(r"was interrupted after (\d+) s|(\d+) s were over before cell")
 STATUSES = ("graded", "stopped", "died", "failed", "refused", "missing")
 
@@ -86,12 +85,12 @@ class Graded:
         return self.automatic + self.by_person
 
     @property
-    def of(self) -> float:
+    def max_points(self) -> float:
         """The most that tests and questions give."""
         return self.automatic_of + sum(one.of for one in self.questions.values())
 
     @property
-    def open(self) -> list[Question]:
+    def unmarked(self) -> list[Question]:
         """The questions that wait for a person."""
         return [one for one in self.questions.values() if one.answer is not None and one.level is None]
 
@@ -100,7 +99,7 @@ class Graded:
         """The points, or what they may become; nothing if nothing was handed in, which is not 0."""
         if self.status == "missing":
             return ""
-        left = sum(one.of for one in self.open)
+        left = sum(one.of for one in self.unmarked)
         return f"{self.total:g} to {self.total + left:g}" if left else f"{self.total:g}"
 
     @property
@@ -109,19 +108,19 @@ class Graded:
         return self.roster[0] if self.roster else self.student
 
     @property
-    def told(self) -> str:
+    def remarks(self) -> str:
         """What the teacher should know."""
         return "; ".join(text for text in (self.happened, self.roster_problem) if text)
 
     @property
-    def place(self) -> tuple[str, str, str, str]:
+    def sort_key(self) -> tuple[str, str, str, str]:
         """Where its row stands in the table."""
         return as_one_name(self.name), self.roster[1] if self.roster else self.id, self.lesson, self.file
 
     def __str__(self) -> str:
         """One line for the terminal."""
-        line = f"{self.name} {self.lesson}: {self.total:g} of {self.of:g} in {self.seconds:.0f} s"
-        line += f", {len(self.open)} to be marked by a person" if self.open else ""
+        line = f"{self.name} {self.lesson}: {self.total:g} of {self.max_points:g} in {self.seconds:.0f} s"
+        line += f", {len(self.unmarked)} to be marked by a person" if self.unmarked else ""
         line += f" - {self.status}: {self.happened}" if self.happened or self.status != "graded" else ""
         return line + (f" - look at this one: {self.review}" if self.review else "")
 
@@ -193,7 +192,7 @@ def marks_table(rows: Iterable[Graded]) -> bytes:
 
     Where there are questions for a person, they have columns, too, beside sums of their own.
     """
-    rows = sorted(rows, key=lambda row: row.place)
+    rows = sorted(rows, key=lambda row: row.sort_key)
     by_lesson = sorted(rows, key=lambda row: row.lesson)
     tests = list(dict.fromkeys(name for row in by_lesson for name in row.points))
     questions = list(dict.fromkeys(name for row in by_lesson for name in row.questions))
@@ -208,12 +207,16 @@ def marks_table(rows: Iterable[Graded]) -> bytes:
         if questions:
             levels = {name: one.level for name, one in row.questions.items()}
             points += ["" if levels.get(name) is None else str(levels[name]) for name in questions]
-            sums = (row.automatic, row.automatic_of, row.by_person, row.of - row.automatic_of)
+            sums = (row.automatic, row.automatic_of, row.by_person, row.max_points - row.automatic_of)
             points += [f"{value:g}" if handed_in or place % 2 else "" for place, value in enumerate(sums)]
-            points.append(", ".join(one.title for one in row.open))
-        percent = f"{100 * row.total / row.of:.1f}" if row.of and handed_in and not row.open else ""
-        values = [row.lesson, *points, row.shown_total, f"{row.of:g}", percent, row.status]
-        values += [f"{row.seconds:.1f}", row.told, row.review, row.file, row.feedback]
+            points.append(", ".join(one.title for one in row.unmarked))
+        percent = (
+            f"{100 * row.total / row.max_points:.1f}"
+            if row.max_points and handed_in and not row.unmarked
+            else ""
+        )
+        values = [row.lesson, *points, row.shown_total, f"{row.max_points:g}", percent, row.status]
+        values += [f"{row.seconds:.1f}", row.remarks, row.review, row.file, row.feedback]
         person = [row.name, row.roster[1] if row.roster else row.id][: 1 + with_id]
         # Names of the roster are the teacher's own; no spreadsheet computes what a student wrote.
         person = person if row.roster else map(no_formula, person)
@@ -250,6 +253,6 @@ def summary(results: Iterable[Graded]) -> str:
     unsure = [f"\n  {row.name} {row.lesson}: {row.roster_problem}" for row in results if row.roster_problem]
     if unsure:
         text += f"\nLook at {len(unsure)}, whose marks are in doubt:{''.join(unsure)}"
-    if waiting := sum(len(row.open) for row in results):
+    if waiting := sum(len(row.unmarked) for row in results):
         text += f'\n{waiting} answers wait for a person: totals such as "8 to 11" are provisional.'
     return text

@@ -154,7 +154,7 @@ def assign(rows: Iterable[Graded], roster: Roster) -> list[Graded]:
         if not lacking and person not in have:
             lacking = [""]
         kept += [told.get((person, lesson)) or _missing(person, lesson, like) for lesson in lacking]
-    return sorted(kept, key=lambda row: row.place)
+    return sorted(kept, key=lambda row: row.sort_key)
 
 
 def _missing(person: tuple[str, str], lesson: str, like: Mapping[str, Graded]) -> Graded:
