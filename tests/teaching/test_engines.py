@@ -209,5 +209,5 @@ def test_container_of_a_real_engine_gives_marks_and_bounds_memory(engine):
     executed = run_in_sandbox(filled_in(*RIGHT), LIMITS, isolation)
     assert (executed.status, [got for got, _ in marks(executed.notebook).values()]) == ("graded", [2, 3])
     executed = run_in_sandbox(filled_in(RIGHT[0], hostile_answers("")["shares_memory"]), LIMITS, isolation)
-    assert executed.status == "died"
+    assert executed.status in ("died", "stopped")
     assert running("runner.py") == []

@@ -159,7 +159,8 @@ def test_memory_of_all_processes_is_bounded_where_systemd_is(bubblewrap, name):
     if not bubblewrap.scope:
         pytest.skip("there is no systemd here: memory is bounded for each process")
     executed = run_in_sandbox(filled_in(RIGHT[0], hostile_answers("")[name]), LIMITS, bubblewrap)
-    assert (executed.status, [*marks(executed.notebook).values()][1][0]) == ("died", 0)
+    assert executed.status in ("died", "stopped")
+    assert [got for got, _ in marks(executed.notebook).values()] == [2, 0]
 
 
 def test_cell_that_takes_too_long_is_interrupted_and_the_cells_after_it_run(graded):

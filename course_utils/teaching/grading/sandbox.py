@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbformat import NotebookNode
 
 from course_utils.errors import ConfigError
@@ -184,6 +185,9 @@ class _Sandbox:
 
     def end(self, process: subprocess.Popen) -> None:
         """End everything that runs in it."""
+        with contextlib.suppress(psutil.Error):  # a kernel has a group of its own
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
         for command in self.remove:
