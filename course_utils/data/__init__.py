@@ -18,7 +18,7 @@ from course_utils.data.files import (
 )
 from course_utils.data.folder_report import check_images
 from course_utils.data.folders import FolderOfClasses
-from course_utils.data.image_io import file_hash, load_rgb
+from course_utils.data.image_io import RGB, file_hash, load_rgb
 from course_utils.data.loaders import (
     batches_of,
     check_batch_labels,
@@ -64,6 +64,7 @@ from course_utils.data.weights import (
 
 __all__ = [
     "DOWNLOADED",
+    "RGB",
     "FileStatus",
     "FileWeights",
     "FolderOfClasses",

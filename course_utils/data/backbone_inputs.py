@@ -10,6 +10,7 @@ from torchvision.models import WeightsEnum
 from torchvision.transforms import v2
 
 from course_utils.data.efficientnet_lite0 import LITE0, build_lite0
+from course_utils.data.image_io import RGB
 from course_utils.data.weights import backbone_name, timm_model
 from course_utils.errors import ConfigError
 
@@ -34,8 +35,8 @@ def backbone_transform(weights: WeightsEnum, image_size: int | None = None) -> v
         image_size: Height and width of the result in pixels. None: the weights' own.
 
     Returns:
-        A transform from a PIL picture of any mode to a tensor: float32, [3, height, width], normalised
-        with the weights' own mean and standard deviation.
+        A transform from a PIL picture of any mode, as `load_rgb` reads it, to a tensor: float32, [3, height,
+        width], normalised with the weights' own mean and standard deviation.
 
     Raises:
         ConfigError: If the network cannot take pictures of this size.
@@ -45,7 +46,7 @@ def backbone_transform(weights: WeightsEnum, image_size: int | None = None) -> v
         own_size = {"crop_size": image_size, "resize_size": image_size}
         with suppress(StopIteration):  # an entry of somebody's own need not name a network
             _check_size(backbone_name(weights), image_size)
-    return v2.Compose([v2.RGB(), weights.transforms(**own_size)])
+    return v2.Compose([RGB(), weights.transforms(**own_size)])
 
 
 @cache

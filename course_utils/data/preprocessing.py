@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, TensorDataset
 from torchvision import datasets, models
 from torchvision.transforms import v2
 
+from course_utils.data.image_io import RGB
 from course_utils.data.loaders import (
     OneSize,
     classes_of,
@@ -92,7 +93,7 @@ def known_preset(dataset: Dataset) -> ImageClassification | None:
     """
     source, _ = source_and_indices(dataset)
     steps = getattr(getattr(source, "transform", None), "transforms", ())
-    usual = [type(step) for step in steps] == [v2.RGB, ImageClassification]
+    usual = [type(step) for step in steps] in ([RGB, ImageClassification], [v2.RGB, ImageClassification])
     known = _is_array(source) or _is_folder(source)
     return steps[1] if usual and known and source.target_transform is None else None
 

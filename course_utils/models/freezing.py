@@ -143,7 +143,8 @@ def set_train_mode(model: nn.Module) -> None:
 
     Frozen is a module with parameters of which none is trainable, and every module without parameters
     (dropout, for example) that comes before the first trainable one. So a frozen BatchNorm keeps its
-    running mean and variance, and a frozen backbone gives the same features of a picture every time.
+    running mean and variance, and a frozen backbone gives the same features of a picture every time. If only
+    its last part is trainable, the network itself is in eval mode: some call dropout between their parts.
     """
     model.train()
     thawed = False  # modules are listed in the order in which they were registered: that of the layers
@@ -152,6 +153,10 @@ def set_train_mode(model: nn.Module) -> None:
         if (parameters or not thawed) and not any(parameter.requires_grad for parameter in parameters):
             module.eval()
         thawed = thawed or any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+    parts = [part for part in model.children() if list(part.parameters())]
+    last = {id(parameter) for part in parts[-1:] for parameter in part.parameters()}
+    if parts and all(id(parameter) in last for parameter in trainable_parameters(model)):
+        model.training = False
 
 
 @contextmanager

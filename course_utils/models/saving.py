@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms import InterpolationMode, v2
 
-from course_utils.data import ImageClassification, build_backbone, check_finite, write_atomically
+from course_utils.data import RGB, ImageClassification, build_backbone, check_finite, write_atomically
 from course_utils.errors import CheckpointError, CourseError
 from course_utils.models.backbones import fill
 from course_utils.models.freezing import replace_head
@@ -153,7 +153,7 @@ def model_transform(card: dict) -> v2.Compose:
     sides, interpolation = described.pop("resize_size"), InterpolationMode(described.pop("interpolation"))
     preset = ImageClassification(**described, interpolation=interpolation)
     preset.resize_size = sides if isinstance(sides, list) else [sides]  # older files have one number
-    return v2.Compose([v2.RGB(), preset])
+    return v2.Compose([RGB(), preset])
 
 
 def describe_preprocessing(transform: Callable) -> dict:

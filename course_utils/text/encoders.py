@@ -4,7 +4,6 @@ An *encoder* such as BERT gives each token of a text a vector, its hidden state,
 other tokens. `TextNetwork` puts a head on one; `freeze`, `thaw`, `fit` and `evaluate` are those for images.
 """
 
-import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
+from course_utils.data import file_hash
 from course_utils.errors import WeightsError
 from course_utils.models import freeze, replace_head, stage_names, thaw
 from course_utils.settings import Settings
@@ -45,7 +45,7 @@ def encoder_source(settings: Settings) -> str:
     if spec is None:
         raise _not_installed(name, f"no package {package!r}")
     path = Path(spec.submodule_search_locations[0]) / "model" / "model.safetensors"
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+    found = file_hash(path) if path.is_file() else "no file"
     if found != expected:
         raise WeightsError(
             "The encoder's weights are missing or altered.",

@@ -28,6 +28,7 @@ from course_utils.data import (
     preserve_rng_state,
     progress_bar,
 )
+from course_utils.errors import ConfigError
 from course_utils.models import eval_mode, without_head
 from course_utils.training.acceleration import fast_inference, fastest_dtype, num_processes, process_state
 
@@ -59,8 +60,18 @@ def extract_features(
 
     Raises:
         DataError: If images cannot become a batch, or labels are not whole numbers.
+        ConfigError: If the network is not in float32, as images and features are.
     """
-    device = next(model.parameters()).device
+    first = next(model.parameters())
+    if first.dtype != torch.float32:
+        raise ConfigError(
+            "Features are float32, and so must the network be.",
+            where=type(model).__name__,
+            expected="parameters of torch.float32",
+            found=str(first.dtype),
+            do="Call model.float() first.",
+        )
+    device = first.device
 
     def extract(part: Dataset) -> list[torch.Tensor]:
         with without_head(model) as backbone, eval_mode(backbone), torch.inference_mode():

@@ -1,11 +1,13 @@
 """Networks by their names, and the sizes of pictures that they take."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from course_utils.data.backbone_inputs import backbone_transform, build_backbone
-from course_utils.data.weights import backbone_weights
+from course_utils.data.image_io import load_rgb
+from course_utils.data.weights import ResNet18_64px_Weights, backbone_weights
 from course_utils.errors import ConfigError
 from course_utils.settings import Settings
 
@@ -27,6 +29,19 @@ def test_a_size_that_the_network_cannot_take_is_an_error(name, size, refused):
 )
 def test_every_other_size_is_taken(name, size):
     assert transform_of(name, size)(Image.new("L", (90, 70))).shape == (3, size, size)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Image.fromarray(np.arange(0, 64000, 1000, dtype=np.uint16).repeat(64).reshape(64, 64)),
+        Image.new("RGBA", (64, 64), (200, 0, 0, 40)),
+    ],
+    ids=["16 bits", "transparent"],
+)
+def test_picture_of_another_mode_is_read_as_load_rgb_reads_it(picture):
+    transform = backbone_transform(ResNet18_64px_Weights.DEFAULT)
+    assert torch.equal(transform(picture), transform(load_rgb(picture)))
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])

@@ -129,6 +129,28 @@ def test_frozen_backbone_keeps_its_numbers_and_its_answers_in_train_mode(name):
     assert model.get_submodule(find_head(model)).training
 
 
+class Dropping(nn.Module):
+    """As GhostNet of timm does, it calls dropout between its parts, without a module."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 64, 3), nn.Linear(64, 3)
+
+    def forward(self, images):
+        features = self.conv(images).mean(dim=(2, 3))
+        return self.fc(nn.functional.dropout(features, training=self.training))
+
+
+def test_dropout_that_is_no_module_follows_the_layers_before_it():
+    model, images = Dropping(), torch.rand(2, 3, 8, 8)
+    freeze(model)
+    set_train_mode(model)
+    assert torch.equal(model(images), model(images))
+    thaw(model, "conv")
+    set_train_mode(model)
+    assert not torch.equal(model(images), model(images))
+
+
 def test_thawed_layers_are_in_train_mode_and_frozen_ones_below_are_not(resnet):
     freeze(resnet)
     thaw(resnet, "layer4")

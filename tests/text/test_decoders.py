@@ -97,6 +97,14 @@ def test_a_low_temperature_appends_the_most_probable_tokens_until_the_end(writer
     assert generate(model, tokenizer, "the soup", temperature=1e-5) == text
 
 
+def test_altered_smollm2_is_refused(monkeypatch, tmp_path, refused):
+    path = tmp_path / "altered.gguf"
+    path.write_bytes(b"GGUF")
+    monkeypatch.setattr(decoders, "smollm2_file", lambda: path)
+    with refused(WeightsError, "weights are altered", where=path):
+        load_smollm2()
+
+
 def test_smollm2_that_is_not_installed_says_what_to_install(monkeypatch):
     monkeypatch.setattr(decoders, "SMOLLM2", ("no_such_package", "no.gguf"))
     assert decoders.smollm2_file() is None

@@ -1,6 +1,8 @@
 """Tests of encoders with a head: they are frozen, thawed, trained and evaluated like any other network."""
 
+import hashlib
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -140,6 +142,22 @@ def test_an_encoder_that_is_not_as_it_should_be_says_what_to_install(
     for load in (load_encoder, load_tokenizer):
         with pytest.raises(WeightsError, match=message):
             load(Settings())
+
+
+def test_encoder_is_hashed_once_until_its_file_changes(monkeypatch, tmp_path, refused):
+    path = tmp_path / "package" / "model" / "model.safetensors"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "package" / "__init__.py").touch()
+    path.write_bytes(b"weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(encoders.PACKAGES, ENCODER, ("package", hashlib.sha256(b"weights").hexdigest()))
+    assert encoder_source(Settings()) == str(path.parent)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda *_, **__: pytest.fail("the file was read again"))
+        encoder_source(Settings())
+    path.write_bytes(b"other weights")
+    with refused(WeightsError, "missing or altered", where=path):
+        encoder_source(Settings())
 
 
 def test_an_encoder_of_the_hub_without_a_network_is_an_error(no_network, no_waiting, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from torch import nn
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
+from course_utils.errors import ConfigError
 from course_utils.training.features import extract_features, is_deterministic
 
 
@@ -111,3 +112,8 @@ def test_only_a_few_images_are_read_to_find_out():
     dataset = Pictures(50)
     is_deterministic(dataset, images=4)
     assert len(dataset.read) == 2 * 4
+
+
+def test_frozen_network_in_double_precision_is_refused(refused):
+    with refused(ConfigError, "must the network be"):
+        extract_features(seeded_net(is_frozen=True).double(), Pictures(4))

@@ -36,12 +36,12 @@ def distance(one, other):
     return float((one.float() - other.float()).norm() / other.float().norm())
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121", "alexnet", "squeezenet1_0"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121", "regnet_y_400mf"])
 @torch.inference_mode()
 def test_a_folded_network_says_the_same(name):
-    model, images = network(name), torch.randn(2, 3, 64, 64)
+    model, images = network(name).double(), torch.randn(2, 3, 64, 64, dtype=torch.float64)
     folded = fuse_conv_bn(model)
-    assert distance(folded(images), model(images)) < 1e-4
+    torch.testing.assert_close(folded(images), model(images), rtol=1e-10, atol=1e-12)
     assert name != "resnet18" or nn.BatchNorm2d not in {type(module) for module in folded.modules()}
 
 
