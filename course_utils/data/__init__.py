@@ -18,7 +18,7 @@ from course_utils.data.files import (
 )
 from course_utils.data.folder_report import check_images
 from course_utils.data.folders import FolderOfClasses
-from course_utils.data.image_io import RGB, file_hash, load_rgb
+from course_utils.data.image_io import file_hash, load_rgb
 from course_utils.data.loaders import (
     batches_of,
     check_batch_labels,
@@ -32,6 +32,7 @@ from course_utils.data.loaders import (
     source_and_indices,
 )
 from course_utils.data.preprocessing import (
+    RGB,
     ImageClassification,
     as_pixels,
     crop_of,

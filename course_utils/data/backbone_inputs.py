@@ -10,7 +10,7 @@ from torchvision.models import WeightsEnum
 from torchvision.transforms import v2
 
 from course_utils.data.efficientnet_lite0 import LITE0, build_lite0
-from course_utils.data.image_io import RGB
+from course_utils.data.preprocessing import RGB
 from course_utils.data.weights import backbone_name, timm_model
 from course_utils.errors import ConfigError
 

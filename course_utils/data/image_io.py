@@ -10,7 +10,6 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torchvision.transforms import v2
 
 from course_utils.errors import DataError
 
@@ -164,12 +163,3 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
-
-
-class RGB(v2.RGB):
-    """torchvision's `v2.RGB`, except that `load_rgb` reads PIL pictures: 16 bits are scaled, not cut off."""
-
-    def forward(self, *inputs: object) -> object:
-        """Return the inputs with each picture in RGB."""
-        rgb = (load_rgb(one, warn=False) if isinstance(one, Image.Image) else one for one in inputs)
-        return super().forward(*rgb)

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, TensorDataset
 from torchvision import datasets, models
 from torchvision.transforms import v2
 
-from course_utils.data.image_io import RGB
+from course_utils.data.image_io import load_rgb
 from course_utils.data.loaders import (
     OneSize,
     classes_of,
@@ -34,6 +34,19 @@ MEMORY = 1_000_000_000
 """More bytes than this are not taken for the pictures of a folder: then they are read in every epoch."""
 
 READ_BATCH = 64  # pictures
+
+
+class RGB(v2.RGB):
+    """torchvision's `v2.RGB`, except that `load_rgb` reads PIL pictures: 16 bits are scaled, not cut off."""
+
+    def forward(self, *inputs: object) -> object:
+        """Return the inputs with each picture in RGB."""
+        return super().forward(*(load_rgb(one, warn=False) if _needs_reading(one) else one for one in inputs))
+
+
+def _needs_reading(picture: object) -> bool:
+    """Return whether more than a mode may have to change. What an array became has neither EXIF nor alpha."""
+    return isinstance(picture, Image.Image) and (picture.mode not in ("L", "RGB") or bool(picture.info))
 
 
 class Pixels(TensorDataset):
