@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
+from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 from torchvision import datasets, models
 from torchvision.transforms import v2
