@@ -142,7 +142,7 @@ def shift_table(results: Mapping[tuple[str, int], Evaluation], bins: int = 5) ->
 
     Returns:
         The columns shift, strength, accuracy, low, high (Wilson's interval), confidence (mean), error,
-        error_low and error_high (its bootstrap interval), all of them from 0 to 1.
+        error_low and error_high (its interval), all of them from 0 to 1.
     """
     rows = []
     for (shift, strength), result in results.items():

@@ -76,12 +76,19 @@ def _f1(counts: np.ndarray) -> np.ndarray:
 
 
 def per_type(truth: Labels, predicted: Labels) -> pd.DataFrame:
-    """Return one row for each type of entity: precision, recall and F1 (0 to 1), and their true number."""
+    """Return one row for each type of entity: precision, recall and F1 (0 to 1), and their true number.
+
+    A type that is neither true nor predicted anywhere has no row.
+    """
     from seqeval.metrics import classification_report
 
-    report = classification_report(truth, predicted, output_dict=True, zero_division=0)
+    columns = ["precision", "recall", "f1-score", "support"]
+    if not any(label != "O" for labels in (*truth, *predicted) for label in labels):
+        report = {}  # with which seqeval cannot cope
+    else:
+        report = classification_report(truth, predicted, output_dict=True, zero_division=0)
     rows = {name: report[name] for name in ENTITY_TYPES if name in report}
-    table = pd.DataFrame.from_dict(rows, orient="index")
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     table = table.rename(columns={"f1-score": "f1", "support": "names"}).rename_axis("type")
     return table[["precision", "recall", "f1", "names"]].astype({"names": int})
 

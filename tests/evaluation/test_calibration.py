@@ -68,18 +68,26 @@ def test_calibration_error_worked_out_by_hand(result, bins, error):
     assert calibration_error(result, bins) == pytest.approx(error, abs=1e-6)
 
 
+@pytest.mark.parametrize("bins", [5, 15])
 @pytest.mark.parametrize("sharpness", [1, 3])
-def test_the_interval_of_the_calibration_error_holds_that_of_many_images(sharpness):
+def test_the_interval_of_the_calibration_error_holds_that_of_many_images(sharpness, bins):
     def result(images, seed):
         logits, labels = calibrated_logits(images, seed)
         return evaluation_of(sharpness * logits, labels)
 
-    truth = calibration_error(result(100_000, 1000), 5)
-    found = [calibration_interval(result(150, seed), 5, resamples=200) for seed in range(100)]
-    assert [error for error, *_ in found] == [calibration_error(result(150, seed), 5) for seed in range(100)]
-    assert sum(low <= truth + 0.01 and truth <= high for _, low, high in found) >= 85
-    assert all(0 <= low < high <= 1 for _, low, high in found)
+    truth = calibration_error(result(100_000, 1000), bins)
+    results = [result(150, seed) for seed in range(100)]
+    found = [calibration_interval(own, bins, resamples=500) for own in results]
+    assert [error for error, *_ in found] == [calibration_error(own, bins) for own in results]
+    assert sum(low <= truth + 0.005 and truth <= high for _, low, high in found) >= 92
+    assert all(0 <= low <= error < high <= 1 for error, low, high in found)
     assert np.mean([error for error, *_ in found]) > truth  # chance adds to the error itself
+
+
+def test_the_interval_of_a_network_without_error_begins_at_0_and_has_a_width():
+    exact = cats([0.6] * 5 + [0.8] * 5, [True] * 3 + [False] * 2 + [True] * 4 + [False])
+    error, low, high = calibration_interval(exact, 10)
+    assert error == pytest.approx(0, abs=1e-6) and low == 0 and 0.1 < high < 0.5
 
 
 @pytest.mark.parametrize("sharpness", [0.3, 1.0, 8.0])

@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.utils.data import TensorDataset
 
+from course_utils.errors import ConfigError
 from course_utils.evaluation.detection import (
     energy,
     feature_distance,
@@ -78,12 +79,30 @@ def test_the_area_is_that_of_scikit_learn_also_with_ties():
 def test_the_interval_of_the_area_holds_the_truth_and_narrows_with_more_images():
     rng, truth, widths = np.random.default_rng(0), 0.7602, {}  # of two normal distributions, 1 apart
     for images in (40, 160):
-        found = [
-            roc_interval(rng.normal(1, 1, images), rng.normal(0, 1, images), resamples=200) for _ in range(40)
-        ]
-        assert sum(low <= truth <= high for _, low, high in found) >= 33
+        found = [roc_interval(rng.normal(1, 1, images), rng.normal(0, 1, images)) for _ in range(100)]
+        assert sum(low <= truth <= high for _, low, high in found) >= 90
         widths[images] = np.mean([high - low for _, low, high in found])
     assert widths[160] == pytest.approx(widths[40] / 2, rel=0.15)
+
+
+def test_the_interval_of_an_area_near_1_holds_the_truth_with_few_images():
+    rng = np.random.default_rng(0)
+    found = [roc_interval(rng.normal(2.9045, 1, 20), rng.normal(0, 1, 20)) for _ in range(100)]
+    assert sum(low <= 0.98 <= high for _, low, high in found) >= 90
+
+
+@pytest.mark.parametrize("few", [0, 1], ids=["known", "unknown"])
+def test_few_images_on_either_side_widen_the_interval_of_the_area(few):
+    rng, sizes = np.random.default_rng(0), [1000, 1000]
+    sizes[few] = 20
+    _, low, high = roc_interval(rng.normal(1, 1, sizes[0]), rng.normal(0, 1, sizes[1]))
+    assert high - low > 0.15  # 0.04 with a thousand on both sides
+
+
+@pytest.mark.parametrize(("scores", "share"), [([0.1, 0.2], 0.0), ([0.1], 1.5), ([], 0.95)])
+def test_a_share_that_no_threshold_keeps_is_an_error(scores, share):
+    with pytest.raises(ConfigError, match="No threshold keeps"):
+        threshold_keeping(torch.tensor(scores), share)
 
 
 @pytest.mark.parametrize(("share", "threshold"), [(0.95, 6), (0.9, 11), (1.0, 1), (0.5, 51)])

@@ -3,6 +3,7 @@
 import io
 import math
 
+import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
@@ -116,6 +117,12 @@ def test_a_picture_of_no_class_is_answered_with_none_of_these(none_below, refuse
     assert table.equals(usual)
 
 
+def test_a_class_that_is_exactly_probable_enough_is_the_answer():
+    picture = Image.new("RGB", (20, 10), (20, 200, 90))
+    highest = float(predict(MeanColour(), picture, TRANSFORM, COLOURS).probability[0])
+    assert predict(MeanColour(), picture, TRANSFORM, COLOURS, highest)["class"][0] == "green"
+
+
 @pytest.mark.parametrize("form", [lambda image: image, as_file], ids=["PIL", "bytes"])
 def test_picture_is_read_as_the_training_pictures_were(form):
     """That is by `load_rgb`: transparent is white, and a photograph is turned upright."""
@@ -209,6 +216,15 @@ def test_runs_that_disagree_widen_the_interval_of_their_difference():
     )
     assert alike[0] == pytest.approx(apart[0]) == pytest.approx(0.05)
     assert apart[2] - apart[1] > 2 * (alike[2] - alike[1])
+
+
+def test_the_interval_of_a_difference_holds_the_truth_with_three_runs_that_scatter():
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(100):
+        other = [named(int(rng.binomial(400, rng.normal(0.5, 0.05))), 400) for _ in range(3)]
+        _, low, high = paired_difference([named(400, 400)] * 3, other)
+        held += low <= 0.5 <= high
+    assert held >= 91
 
 
 ONE, TURNED, LONGER = (an_evaluation(truth, truth) for truth in ([0, 1], [1, 0], [0, 1, 1]))

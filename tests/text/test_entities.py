@@ -44,6 +44,11 @@ def test_each_type_has_its_row():
     assert table.f1.tolist() == pytest.approx([2 / 3, 0, 0, 1])
 
 
+def test_the_table_of_types_is_empty_where_there_is_no_entity():
+    table = per_type([["O", "O"]], [["O", "O"]])
+    assert table.empty and list(table.columns) == ["precision", "recall", "f1", "names"]
+
+
 @pytest.fixture
 def result():
     labels, predicted = (
