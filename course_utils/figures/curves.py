@@ -1,13 +1,16 @@
 """Line charts: losses, accuracies, learning rates, time and memory over steps, epochs, seconds and images."""
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator
 
-from course_utils.figures.described import BLUE, GREEN, GREY, ORANGE, DescribedFigure, literal
+from course_utils.figures.described import BLUE, COLOURS, GREEN, GREY, ORANGE, DescribedFigure, literal
 from course_utils.training import History
 
-FOUR_COLOURS = (BLUE, ORANGE, GREEN, GREY)
+LINE_COLOURS = (BLUE, ORANGE, GREEN, GREY, *COLOURS[3:])
+LINES = ("-", "--", "-.", ":")
 STYLES = {"from scratch": (GREY, "s", "--"), "frozen": (ORANGE, "o", "-"), "fine-tuned": (BLUE, "^", "-")}
 """Colour, marker and line of each way to initialise a network."""
 
@@ -34,12 +37,12 @@ def learning_curves(history: History) -> DescribedFigure:
 
 
 def loss_curves(histories: dict[str, History]) -> DescribedFigure:
-    """Draw the validation loss of at most four training runs, by name."""
+    """Draw the validation loss of training runs, by name."""
     losses = {name: history.to_frame().val_loss for name, history in histories.items()}
     words = "; ".join(f"{name}: {', '.join(f'{loss:.2f}' for loss in run)}" for name, run in losses.items())
     figure = DescribedFigure(f"Line chart of the validation loss after each epoch. {words}.", figsize=(6, 3))
     axes = figure.add_subplot(xlabel="epoch", ylabel="validation loss (nats)")
-    for (name, run), colour, marker in zip(losses.items(), FOUR_COLOURS, "os^v", strict=False):
+    for (name, run), colour, marker in zip(losses.items(), cycle(LINE_COLOURS), cycle("os^v"), strict=False):
         axes.plot(run, f"{marker}-", color=colour, label=literal(name))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
@@ -64,7 +67,7 @@ def lr_range(table: pd.DataFrame) -> DescribedFigure:
 
 
 def rates_over_steps(rates: pd.DataFrame) -> DescribedFigure:
-    """Draw the learning rate of at most four stages (columns) over the steps (rows)."""
+    """Draw the learning rate of stages (columns) over the steps (rows)."""
     tops = ", ".join(f"{name} {values.max():.1e}" for name, values in rates.items())
     figure = DescribedFigure(
         f"Line chart of learning rates over {len(rates)} steps. They rise for "
@@ -73,9 +76,7 @@ def rates_over_steps(rates: pd.DataFrame) -> DescribedFigure:
         figsize=(6, 3),
     )
     axes = figure.add_subplot(xlabel="step", ylabel="learning rate")
-    for (name, values), colour, line in zip(
-        rates.items(), FOUR_COLOURS, ("-", "--", "-.", ":"), strict=False
-    ):
+    for (name, values), colour, line in zip(rates.items(), cycle(LINE_COLOURS), cycle(LINES), strict=False):
         axes.plot(values, line, color=colour, label=name)
     axes.legend(title="stage")
     return figure
@@ -251,7 +252,7 @@ def _with_interval(axes, rows: pd.DataFrame, names: tuple[str, str, str], look: 
 
 
 def roc(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> DescribedFigure:
-    """Draw the ROC curves of at most four detectors: by name, the scores of known and of unknown images."""
+    """Draw the ROC curves of detectors: by name, the scores of known and of unknown images."""
     from sklearn.metrics import auc, roc_curve  # slow to import: only where it is needed
 
     curves = {
@@ -266,9 +267,7 @@ def roc(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> DescribedFigure:
         figsize=(5, 4.2),
     )
     axes = figure.add_subplot(xlabel="unknown images let through", ylabel="known images kept", aspect="equal")
-    for (name, curve), colour, line in zip(
-        curves.items(), FOUR_COLOURS, ("-", "--", "-.", ":"), strict=False
-    ):
+    for (name, curve), colour, line in zip(curves.items(), cycle(LINE_COLOURS), cycle(LINES), strict=False):
         axes.plot(*curve, line, color=colour, label=f"{literal(name)}: {areas[name]:.2f}")
     axes.plot([0, 1], [0, 1], ":", color="black", linewidth=0.8)
     axes.legend(title="area under the curve", loc="lower right", fontsize=9)
@@ -291,7 +290,8 @@ def growth(table: pd.DataFrame) -> DescribedFigure:
         f"Time and highest memory of an extraction over the number of files. {words}.", figsize=(8, 3.4)
     )
     time, memory = figure.subplots(1, 2)
-    for (kind, rows), colour, marker in zip(table.groupby("from"), (BLUE, ORANGE), "o^", strict=False):
+    kinds = table.groupby("from")
+    for (kind, rows), colour, marker in zip(kinds, cycle(LINE_COLOURS), cycle("o^sv"), strict=False):
         look = {"color": colour, "marker": marker, "label": kind}
         time.plot(rows["files"], rows["seconds, median"], **look)
         memory.plot(rows["files"], rows["memory at most, MB"], **look)

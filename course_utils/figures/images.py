@@ -1,6 +1,7 @@
 """Figures of images: what a dataset holds, and what a network predicts for it."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,20 @@ Images = Sequence[Image.Image | torch.Tensor]
 """PIL pictures, or tensors of [3, height, width] or [height, width]. A tensor is stretched from its own
 lowest to its own highest value, since a normalised image has no colours."""
 
+MOST_IMAGES = 100  # of a grid: each needs as much memory as a small figure
+
 
 def image_grid(images: Images, titles: Sequence[str], description: str, columns: int = 5) -> DescribedFigure:
-    """Draw images side by side, each with a title."""
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
+    """Draw images side by side, each with a title: the first 100, if there are more."""
+    pairs = list(zip(images, titles, strict=True))[:MOST_IMAGES]
+    columns = min(columns, len(pairs))
+    rows = -(-len(pairs) // columns)
     width, height = (1.6, 1.85) if any(titles) else (0.55, 0.55)
-    figure = DescribedFigure(description, figsize=(width * columns, height * rows))
-    for number, (image, title) in enumerate(zip(images, titles, strict=True), start=1):
+    left_out = f"The first {len(pairs)} of {len(images):,} pictures." if len(pairs) < len(images) else ""
+    figure = DescribedFigure(f"{description} {left_out}", figsize=(width * columns, height * rows))
+    if left_out:
+        figure.suptitle(left_out, fontsize=10)
+    for number, (image, title) in enumerate(pairs, start=1):
         axes = figure.add_subplot(rows, columns, number)
         axes.imshow(_pixels(image), cmap="gray", interpolation="nearest")
         axes.set_title(literal(title), fontsize=9)
@@ -80,7 +87,7 @@ def class_counts(counts: pd.DataFrame) -> DescribedFigure:
     )
     axes = figure.add_subplot()
     names, left = [literal(name) for name in counts.index], np.zeros(len(counts))
-    for (split, values), colour in zip(counts.items(), (BLUE, ORANGE, GREEN), strict=False):
+    for (split, values), colour in zip(counts.items(), cycle((BLUE, ORANGE, GREEN)), strict=False):
         axes.barh(names, values, left=left, color=colour, label=split)
         left += values.to_numpy()
     axes.invert_yaxis()

@@ -1,6 +1,7 @@
 """Figures of measurements: bars, matrices, intervals and scatter plots."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from course_utils.evaluation import (
     reliability_table,
 )
 from course_utils.figures.described import BLUE, COLOURS, GREY, MARKERS, DescribedFigure, literal
+
+MOST_CLASSES = 30  # of a confusion matrix: with more, nobody can read its numbers
 
 
 def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
@@ -33,28 +36,34 @@ def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
 def confusion(result: Evaluation, unit: str = "images") -> DescribedFigure:
     """Draw the confusion matrix: how often each true class (row) was predicted as each (column).
 
-    The unit says what was classified.
+    The unit says what was classified. Of more than 30 classes, those with the most mistakes are drawn.
     """
     matrix = confusion_matrix(result).numpy()
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     truth, answer = np.unravel_index(wrong.argmax(), wrong.shape)
-    names, size = result.classes, len(result.classes)
+    names = result.classes
+    mistakes = wrong.sum(axis=0) + wrong.sum(axis=1)  # a class that was not recognised, or wrongly named
+    drawn = np.sort(np.argsort(-mistakes, kind="stable")[:MOST_CLASSES])
+    size = len(drawn)
+    left_out = f"The {size} of {len(names):,} classes with the most mistakes." if size < len(names) else ""
     frequent = f"The most frequent mistake: {names[truth]} taken for {names[answer]}, {wrong.max()} times."
     if not wrong.any():
         frequent = "There is no mistake."
     figure = DescribedFigure(
-        f"Confusion matrix of {size} classes: {result.correct} of {len(result.labels)} {unit} are on the "
-        f"diagonal. {frequent}",
+        f"Confusion matrix of {len(names)} classes: {result.correct} of {len(result.labels)} {unit} are on "
+        f"the diagonal. {frequent} {left_out}",
         figsize=(0.5 * size + 2, 0.45 * size + 1.6),
     )
     axes = figure.add_subplot(xlabel="answer of the network", ylabel="true class")
+    axes.set_title(left_out, fontsize=10)
+    matrix = matrix[np.ix_(drawn, drawn)]
     picture = axes.imshow(matrix, cmap="viridis")
     for row, column in np.argwhere(matrix):
         count = matrix[row, column]
         colour = "white" if count < matrix.max() / 2 else "black"
         axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
-    labels = [literal(name) for name in names]
+    labels = [literal(names[label]) for label in drawn]
     axes.set_xticks(range(size), labels, rotation=45, ha="right")
     axes.set_yticks(range(size), labels)
     figure.colorbar(picture, label=unit, shrink=0.8)
@@ -150,7 +159,7 @@ def costs(table: pd.DataFrame, description: str) -> DescribedFigure:
     panels = figure.subplots(1, len(datasets), sharex=True, sharey=True, squeeze=False)[0]
     for axes, dataset in zip(panels, datasets, strict=True):
         part = table[table.dataset == dataset]
-        for number, (scope, colour) in enumerate(zip(scopes, COLOURS, strict=False)):
+        for number, (scope, colour) in enumerate(zip(scopes, cycle(COLOURS), strict=False)):
             rows = part[part.way == scope]
             y = rows.fault.map(faults.index) + (number - (len(scopes) - 1) / 2) * thickness
             spread = np.stack([rows.cost - rows.low, rows.high - rows.cost]).clip(0)

@@ -32,6 +32,14 @@ def test_grid_takes_pictures_and_tensors(image):
     assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
 
 
+def test_grid_of_many_pictures_draws_the_first_hundred_and_says_so():
+    many = [Image.new("L", (4, 4))] * 200
+    figure = figures.image_grid(many, [str(number) for number in range(200)], "Many.")
+    assert [axes.get_title() for axes in figure.axes] == [str(number) for number in range(100)]
+    assert figure.get_suptitle() == "The first 100 of 200 pictures."
+    assert figure.description == "Many. The first 100 of 200 pictures."
+
+
 def test_grid_shows_a_picture_as_it_is_and_stretches_a_tensor():
     tensor = torch.tensor([[-2.0, 0.0], [1.0, 2.0]])
     figure = figures.image_grid([PICTURE, tensor], ["picture", "tensor"], "Two.")

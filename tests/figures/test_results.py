@@ -33,6 +33,21 @@ def test_confusion_without_a_mistake_names_none():
     assert "3 of 3" in description and "taken for" not in description
 
 
+def test_confusion_of_many_classes_shows_the_30_with_the_most_mistakes():
+    classes = [f"class {label}" for label in range(102)]
+    truth = list(range(102)) * 2 + [70, 70, 90]
+    predicted = list(range(102)) * 2 + [80, 81, 91]
+    figure = figures.confusion(an_evaluation(truth, predicted, classes=classes))
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert len(names) == 30 and {f"class {label}" for label in (70, 80, 81, 90, 91)} < set(names)
+    assert figure.axes[0].get_title() == "The 30 of 102 classes with the most mistakes."
+    written = {
+        (text.get_position()[1], text.get_position()[0]): text.get_text() for text in figure.axes[0].texts
+    }
+    assert written[names.index("class 70"), names.index("class 80")] == "1"
+    assert "102 classes: 204 of 207" in figure.description and "The 30 of 102" in figure.description
+
+
 @pytest.mark.parametrize(("lows", "marked"), [([-3.0, 1.0], [[0, 0]]), ([0.5, 1.0], []), ([-9.0, -7.0], [])])
 def test_intervals_have_a_line_at_0_only_where_they_lie_on_both_sides_of_it(lows, marked):
     table = pd.DataFrame(
@@ -164,6 +179,38 @@ def test_roc_goes_from_corner_to_corner_and_names_the_area():
     assert [0, 1] in curve.get_xydata().tolist()
     assert chance.get_xydata().tolist() == [[0, 0], [1, 1]]
     assert curve.get_label() == "good: 1.00" and "good: area 1.00" in figure.description
+
+
+def five_histories():
+    losses = range(1, 6)
+    return {f"run {loss}": History([EpochMetrics(1, 1.0, 0.5, loss, 0.5, 0.1)]) for loss in losses}
+
+
+def five_detectors():
+    return {f"detector {n}": (torch.tensor([2.0, 3]), torch.tensor([0.0, n])) for n in range(5)}
+
+
+def five_kinds():
+    rows = [[f"kind {n}", files, n + 1.0, 9] for n in range(5) for files in (10, 100)]
+    return pd.DataFrame(rows, columns=["from", "files", "seconds, median", "memory at most, MB"])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.loss_curves(five_histories()),
+        lambda: figures.rates_over_steps(pd.DataFrame({f"stage {n}": [0.1, 0.2, 0.1] for n in range(5)})),
+        lambda: figures.roc(five_detectors()),
+        lambda: figures.growth(five_kinds()),
+    ],
+    ids=["loss_curves", "rates_over_steps", "roc", "growth"],
+)
+def test_line_charts_draw_five_lines_of_which_no_two_look_the_same(draw):
+    lines = [
+        line for line in draw().axes[0].lines if line.get_label().startswith(("run", "st", "det", "kind"))
+    ]
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}
+    assert len(lines) == len(looks) == 5
 
 
 def test_learning_curves_show_the_losses_and_mark_the_best_epoch():
