@@ -12,6 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 import torch
 from drawing import same_draw
@@ -228,6 +229,17 @@ def test_the_parameter_groups_of_lesson_06_are_those_of_the_package(down_to):
         )
     )
     assert own == packages
+
+
+def test_the_intervals_of_lesson_06_stay_within_0_and_1():
+    (path,) = lesson_notebooks(["06"])
+    (cell,) = (cell for cell in cells_of(path, "code") if "table.style" in cell.source)
+    right = {"head": (2, 2, 2), "all": (0, 2, 5)}  # of five test images, for three seeds
+    rows = [[name, 10, 1.0, 0.5, one / 5] for name, three in right.items() for one in three]
+    tools = {"pd": pd, "rows": rows}
+    exec(cell.source, tools)
+    ends = tools["table"][["low", "high"]]
+    assert ends.loc["all"].tolist() == [0, 1] and ends.loc["head"].between(0.2, 0.6).all()
 
 
 @pytest.mark.parametrize("name", ["from_scratch", "fine_tuned", "frozen"])
