@@ -1,6 +1,9 @@
 """`make lab`: a student's own copies of the notebooks, which no later start changes."""
 
+import os
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -8,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from small_notebooks import text_of
 
 from course_utils.errors import ConfigError
-from course_utils.lab import COPIES, copy_notebooks
+from course_utils.lab import COPIES, UPLOAD_BYTES, copy_notebooks
 from course_utils.settings import REPOSITORY_FOLDER
 
 
@@ -65,3 +68,30 @@ def test_copy_notebooks_names_a_folder_that_cannot_be_written(course, refused):
     with refused(ConfigError, match="cannot be copied"):
         copy_notebooks(course)
     assert (course / COPIES).read_text() == "a file"
+
+
+SERVER = """
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
+from course_utils.lab import lab_arguments
+
+app = ServerApp()
+arguments = [*lab_arguments(), "--allow-root", "--no-browser"]
+app.initialize(arguments, find_extensions=False, new_httpserver=False)
+
+class Request(KernelWebsocketHandler):
+    application = app.web_app
+
+    def __init__(self):
+        pass
+
+print(app.root_dir, Request().max_message_size)
+"""
+
+
+def test_lab_arguments_set_the_root_and_let_large_pictures_through(tmp_path):
+    own = {name: str(tmp_path) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
+    command = [sys.executable, "-W", "ignore", "-c", SERVER]
+    done = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(REPOSITORY_FOLDER), str(UPLOAD_BYTES)] and UPLOAD_BYTES > 16_000_000

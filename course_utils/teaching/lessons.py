@@ -68,7 +68,7 @@ def lesson_notebooks(only: Sequence[str] = ()) -> list[Path]:
             where=NOTEBOOKS_FOLDER,
             expected="notebooks such as 00_start_here.ipynb",
             found="none: the package alone is installed",
-            do="Get the whole course, as README says, and `pip install -r requirements.txt` in its folder.",
+            do="Get the whole course, as README says, and `pip install -e .` in its folder.",
         )
     for number in only:
         if number not in found:

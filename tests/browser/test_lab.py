@@ -1,4 +1,4 @@
-"""`make lab`, as README has it: the student's copy opens, its links lead on, large photographs get in."""
+"""`make lab`, as README has it: the student's copy opens, and its links lead on."""
 
 import json
 import os
@@ -9,22 +9,11 @@ import signal
 import subprocess
 import sys
 
-import nbformat
 import pytest
 from local_remote import copy_course
-from nbformat.v4 import new_code_cell, new_notebook
 from servers import own_environment, where_it_answers
 
 from course_utils.settings import REPOSITORY_FOLDER
-
-PHOTOGRAPH = 16_000_000  # bytes; tornado drops the connection at 10 MB unless it is told otherwise
-UPLOAD = """\
-import ipywidgets
-from IPython.display import display
-
-button, answer = ipywidgets.FileUpload(), ipywidgets.HTML("nothing yet")
-button.observe(lambda change: setattr(answer, "value", f"{button.value[0].size} bytes"), "value")
-display(button, answer)"""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +41,7 @@ def lab(browser, tmp_path_factory):
         process = subprocess.Popen(shlex.split(command), cwd=course, env=environment, **outlets)
     try:
         server = where_it_answers(place / "runtime", process, log)
-        yield course, f"{server['url']}{{}}?token={server['token']}&reset"
+        yield f"{server['url']}{{}}?token={server['token']}&reset"
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
@@ -62,32 +51,11 @@ def lab(browser, tmp_path_factory):
 
 
 def test_make_lab_opens_lesson_00_without_outputs_and_its_links_lead_on(lab, browser):
-    _, address = lab
     page = browser.new_page()
     page.set_default_timeout(300_000)  # for a busy machine
-    page.goto(address.format(""))
+    page.goto(lab.format(""))
     page.wait_for_url("**/lab/tree/my_course/00_start_here.ipynb*")
     page.locator(".jp-NotebookPanel .jp-MarkdownCell a", has_text="five words of PyTorch").click()
     page.locator(".jp-MarkdownViewer h1", has_text="Five words of PyTorch").wait_for()
     assert page.locator(".jp-OutputArea-output").count() == 0
-    page.close()
-
-
-def test_make_lab_takes_a_photograph_of_16_mb(lab, browser, tmp_path):
-    course, address = lab
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    notebook = new_notebook(cells=[new_code_cell(UPLOAD)], metadata=metadata)
-    nbformat.write(notebook, course / "my_course" / "upload.ipynb")
-    (tmp_path / "photograph.png").write_bytes(bytes(PHOTOGRAPH))
-    page = browser.new_page()
-    page.set_default_timeout(300_000)  # for a busy machine
-    page.goto(address.format("lab/tree/my_course/upload.ipynb"))
-    ready = page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-    ready.first.wait_for(state="attached")
-    page.locator(".jp-Cell .cm-content").first.click()
-    page.keyboard.press("Shift+Enter")
-    with page.expect_file_chooser() as chooser:
-        page.locator(".jp-OutputArea button.widget-upload").click()
-    chooser.value.set_files(tmp_path / "photograph.png")
-    page.locator(".widget-html-content", has_text=f"{PHOTOGRAPH} bytes").wait_for()
     page.close()

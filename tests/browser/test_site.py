@@ -130,7 +130,7 @@ def test_an_output_that_answers_a_prediction_is_folded(opened, address):
     assert sum(folded.values()) > 60
     shown, _ = opened
     shown.goto(address + LESSONS[2], wait_until="load")
-    answer = shown.locator("details.hide").first
+    answer = shown.locator("details.hide.below-input").first
     assert not answer.locator(".cell_output").is_visible()
     answer.locator("summary").click()
     assert answer.locator(".cell_output").is_visible()
