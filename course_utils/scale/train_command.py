@@ -230,23 +230,27 @@ def _write(output: Path, model: nn.Module, facts: dict, **card: object) -> None:
 
 
 def summary(facts: dict) -> str:
-    """Return the results of a run in a few lines: with the baseline, and the recall of each class."""
+    """Return the results of a run in a few lines: with the baseline, and the lowest recalls of a class."""
     test, images = facts["test"], facts["images"]["test"]
     low, high = test["interval_95"]
     by = f"{facts['processes']} process(es), {facts['device']}, {facts['precision']}"
-    recall = [f"{name} {share:.3f}" for name, share in test["recall"].items() if share is not None]
+    recall = {name: share for name, share in test["recall"].items() if share is not None}
+    lowest = sorted(recall, key=recall.get)[:10]
+    which = (
+        "each class" if len(lowest) == len(recall) else f"the {len(lowest)} classes that are recognised least"
+    )
     lines = [
         f"{facts['trained']} trained on {facts['images']['train']} images by {by}: "
         f"{sum(facts['seconds'].values()):.1f} s",
         f"test accuracy {test['accuracy']:.3f} ({low:.3f} to {high:.3f}): "
         f"{test['correct']} of {images} images",
         f"baseline {test['baseline']['accuracy']:.3f}: always the largest class, {test['baseline']['class']}",
-        f"recall of each class: {', '.join(recall)}",
+        f"recall of {which}: {', '.join(f'{name} {recall[name]:.3f}' for name in recall if name in lowest)}",
     ]
     if copies := test["copies"]:
         more = f" and {len(copies) - 3} others" if copies[3:] else ""
         lines.append(
-            f"WARNING: {len(copies)} test images are copies of training or validation images, so the "
-            f"accuracy is too good: {', '.join(copies[:3])}{more}"
+            f"WARNING: copies of training or validation images among the test images: {len(copies)}. The "
+            f"accuracy is too good. They are {', '.join(copies[:3])}{more}"
         )
     return printable("\n".join(lines))

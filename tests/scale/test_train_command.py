@@ -162,7 +162,7 @@ def test_train_prints_and_stores_the_baseline_the_recall_and_copies(pets, tmp_pa
     assert list(test["recall"]) == ["cat", "dog"]
     assert 3 * test["recall"]["cat"] + 5 * test["recall"]["dog"] == pytest.approx(test["correct"])
     assert f"recall of each class: cat {test['recall']['cat']:.3f}, dog {test['recall']['dog']:.3f}" in told
-    assert test["copies"] == [str(copy)] and "WARNING: 1 test images are copies" in told
+    assert test["copies"] == [str(copy)] and "among the test images: 1." in told
 
 
 def test_results_that_have_no_room_leave_no_model_that_would_be_taken_for_anothers(
