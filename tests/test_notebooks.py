@@ -35,7 +35,7 @@ from course_utils.text.encoders import pool
 from course_utils.training.loop import parameter_groups
 
 LESSONS = lesson_notebooks()
-LOOKS_INSIDE = {"soak", "grading"}  # benchmarks that take a part of the package to pieces on purpose
+LOOKS_INSIDE = {"soak", "grading", "coverage", "independent"}  # benchmarks that import modules on purpose
 NOTEBOOKS = [*LESSONS, *sorted((REPOSITORY_FOLDER / "notebooks" / "exercises").glob("**/[0-9]*.ipynb"))]
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
 

@@ -40,9 +40,9 @@ from course_utils.checks.networks import (
     task_layer,
 )
 from course_utils.checks.own_images import held_out_probabilities, left_out_files, suspicious_labels
-from course_utils.checks.points import points, total
 from course_utils.checks.preprocessing import fault_found, paired_interval, rgb_restored, way_of_fault
 from course_utils.checks.scale import gradient_together, images_for_one, shards_left, slowest_step
+from course_utils.checks.scoring import points, total
 from course_utils.checks.text import aligned_labels, counted_names, padding_mask, pooled_by_hand
 from course_utils.checks.training import compare_rates, frozen_by_hand, mean_loss, optimizer_holds
 from course_utils.checks.verdict import Verdict

@@ -3,7 +3,7 @@
 import pytest
 
 from course_utils.checks import Verdict, points, total
-from course_utils.checks.points import NotYet
+from course_utils.checks.scoring import NotYet
 
 RIGHT, WRONG, BLANK = Verdict(True), Verdict(False, ["No."]), Verdict(False, ["Nothing here yet: begin."])
 
