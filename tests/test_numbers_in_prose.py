@@ -197,11 +197,6 @@ def drawings(*parts):
 SENTENCES = [
     (
         "README.md",
-        "with the same # drawings of each kind, it is right more than # times as often as one that starts",
-        lambda: [5, best_transfer(CLIPART)[5] / transfer(CLIPART)["from scratch"][5]],
-    ),
-    (
-        "README.md",
         "a pretrained network with # images of each is better than one from scratch with #.",
         lambda: [transfer(CLIPART).index.min(), transfer(CLIPART).index.max()],
     ),
@@ -464,6 +459,11 @@ CLAIMS = [
             adapted_accuracies(CLIPART).idxmax() == "head"
             and adapted_accuracies(CLIPART).drop("head").between(56.5, 62).all()
         ),
+    ),
+    (
+        "README.md",
+        "it is about twice as accurate as the same network trained from scratch",
+        lambda: best_transfer(CLIPART)[5] > 1.9 * transfer(CLIPART)["from scratch"][5],
     ),
     (
         "README.md",
