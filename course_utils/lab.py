@@ -10,7 +10,7 @@ from course_utils.settings import REPOSITORY_FOLDER
 
 COPIES = "my_course"
 # Beside notebooks/, so that relative links lead to the same places.
-UPLOAD_BYTES = 2**28  # for the upload button; tornado's 10 MB would drop a photograph of 16 MB
+UPLOAD_MB = 256  # for the upload button; tornado's 10 MB would drop a photograph of 16 MB
 
 
 def copy_notebooks(course: Path = REPOSITORY_FOLDER) -> list[Path]:
@@ -63,8 +63,14 @@ def lab_arguments(course: Path = REPOSITORY_FOLDER) -> list[str]:
     return [
         f"--ServerApp.root_dir={course}",
         f"--LabApp.default_url=/lab/tree/{COPIES}/00_start_here.ipynb",
-        f"--ServerApp.tornado_settings={{'websocket_max_message_size': {UPLOAD_BYTES}}}",
+        f"--ServerApp.tornado_settings={{'websocket_max_message_size': {UPLOAD_MB * 2**20}}}",
     ]
+
+
+def lab_environment() -> dict[str, str]:
+    """Return what the kernels of this JupyterLab find in their environment."""
+    startup = Path(__file__).with_name("startup.py")
+    return {"COURSE_UPLOAD_MB": str(UPLOAD_MB), "PYTHONSTARTUP": str(startup)}
 
 
 def start_lab(options: list[str]) -> None:
@@ -77,5 +83,5 @@ def start_lab(options: list[str]) -> None:
     print(f"Your notebooks: {REPOSITORY_FOLDER / COPIES} ({len(new)} new; no other was changed)")
     from jupyterlab.labapp import LabApp  # a second to import
 
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to others
+    os.environ.update(lab_environment())
     LabApp.launch_instance([*lab_arguments(), *options])

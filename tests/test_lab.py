@@ -7,11 +7,12 @@ import sys
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from small_notebooks import text_of
 
 from course_utils.errors import ConfigError
-from course_utils.lab import COPIES, UPLOAD_BYTES, copy_notebooks
+from course_utils.lab import COPIES, UPLOAD_MB, copy_notebooks, lab_environment
 from course_utils.settings import REPOSITORY_FOLDER
 
 
@@ -94,4 +95,14 @@ def test_lab_arguments_set_the_root_and_let_large_pictures_through(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", SERVER]
     done = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(REPOSITORY_FOLDER), str(UPLOAD_BYTES)] and UPLOAD_BYTES > 16_000_000
+    assert done.stdout.split() == [str(REPOSITORY_FOLDER), str(UPLOAD_MB * 2**20)] and UPLOAD_MB > 16
+
+
+def test_lab_environment_explains_a_missing_name_before_any_cell_has_run(tmp_path, monkeypatch):
+    for name, value in lab_environment().items():
+        monkeypatch.setenv(name, value)
+    cells = [new_code_cell("'course_utils' in globals()"), new_code_cell("model")]
+    run = NotebookClient(new_notebook(cells=cells), startup_timeout=600, allow_errors=True)
+    imported, missing = run.execute(cwd=tmp_path).cells
+    assert imported.outputs[0].data["text/plain"] == "False"
+    assert "Run All Above" in "".join(missing.outputs[0].traceback)

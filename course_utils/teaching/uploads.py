@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 from collections.abc import Callable
 from html import escape
 
@@ -9,10 +10,6 @@ import ipywidgets
 
 from course_utils.errors import CourseError
 from course_utils.figures import DescribedFigure
-
-LARGEST = "10 MB"
-"""What the browser may send to the kernel at once. The kernel sees nothing of a larger file, and the button
-does nothing more, so it says so before."""
 
 
 def upload_button(tell: Callable[[io.BytesIO], DescribedFigure]) -> ipywidgets.VBox:
@@ -26,7 +23,9 @@ def upload_button(tell: Callable[[io.BytesIO], DescribedFigure]) -> ipywidgets.V
         The button and the place below it, as the last line of a cell. In a notebook that nobody watches it
         does nothing.
     """
-    button = ipywidgets.FileUpload(accept="image/*", description=f"Choose a picture (up to {LARGEST})")
+    # The server drops a larger file, and the button with it. Jupyter's limit is 10 MB; `make lab` raises it.
+    largest = os.environ.get("COURSE_UPLOAD_MB", "10")
+    button = ipywidgets.FileUpload(accept="image/*", description=f"Choose a picture (up to {largest} MB)")
     button.layout.width = "auto"
     answer = ipywidgets.HTML("No picture has been chosen yet.")
 
@@ -50,4 +49,4 @@ def _as_html(figure: DescribedFigure) -> str:
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=100)
     source = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-    return f'<img alt="{escape(figure.description)}" src="{source}">'
+    return f'<img alt="{escape(figure.description)}" src="{source}" style="max-width: 100%">'

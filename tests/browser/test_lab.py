@@ -1,4 +1,4 @@
-"""`make lab`, as README has it: the student's copy opens, and its links lead on."""
+"""`make lab`, as README has it: the student's copy opens, its links lead on, large photographs get in."""
 
 import json
 import os
@@ -9,11 +9,21 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from local_remote import copy_course
+from PIL import Image
 from servers import own_environment, where_it_answers
+from small_notebooks import write_notebook
 
 from course_utils.settings import REPOSITORY_FOLDER
+
+UPLOAD = """\
+from course_utils.data import load_rgb
+from course_utils.figures import image_grid
+from course_utils.teaching import upload_button
+
+upload_button(lambda file: image_grid([load_rgb(file).resize((64, 64))], [""], "a photograph"))"""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +51,7 @@ def lab(browser, tmp_path_factory):
         process = subprocess.Popen(shlex.split(command), cwd=course, env=environment, **outlets)
     try:
         server = where_it_answers(place / "runtime", process, log)
-        yield f"{server['url']}{{}}?token={server['token']}&reset"
+        yield course, f"{server['url']}{{}}?token={server['token']}&reset"
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
@@ -51,11 +61,33 @@ def lab(browser, tmp_path_factory):
 
 
 def test_make_lab_opens_lesson_00_without_outputs_and_its_links_lead_on(lab, browser):
+    _, address = lab
     page = browser.new_page()
     page.set_default_timeout(300_000)  # for a busy machine
-    page.goto(lab.format(""))
+    page.goto(address.format(""))
     page.wait_for_url("**/lab/tree/my_course/00_start_here.ipynb*")
     page.locator(".jp-NotebookPanel .jp-MarkdownCell a", has_text="five words of PyTorch").click()
     page.locator(".jp-MarkdownViewer h1", has_text="Five words of PyTorch").wait_for()
     assert page.locator(".jp-OutputArea-output").count() == 0
+    page.close()
+
+
+def test_make_lab_takes_a_photograph_of_16_mb(lab, browser, tmp_path):
+    course, address = lab
+    write_notebook(course / "my_course" / "upload.ipynb", UPLOAD, parameters=None)
+    pixels = np.random.default_rng(0).integers(0, 256, (2400, 2300, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photograph.png")  # noise: it cannot be compressed
+    assert (tmp_path / "photograph.png").stat().st_size > 16_000_000
+    page = browser.new_page()
+    page.set_default_timeout(300_000)  # for a busy machine
+    page.goto(address.format("lab/tree/my_course/upload.ipynb"))
+    # The sign beside the kernel's name says "idle" before there is a kernel, and a cell run then is lost.
+    page.get_by_text("(ipykernel) | Idle").wait_for()
+    page.locator(".jp-CodeCell .cm-content").click()
+    page.keyboard.press("Shift+Enter")
+    button = page.locator(".jp-OutputArea button.widget-upload", has_text="up to 256 MB")
+    with page.expect_file_chooser() as chooser:
+        button.click()
+    chooser.value.set_files(tmp_path / "photograph.png")
+    page.get_by_alt_text("a photograph").wait_for()
     page.close()

@@ -20,8 +20,9 @@ with_tuples = pytest.mark.skipif(
 
 
 @pytest.fixture
-def asked():
+def asked(monkeypatch):
     """Return the button, the place for the answer, and the pictures that were asked about."""
+    monkeypatch.delenv("COURSE_UPLOAD_MB", raising=False)
     pictures = []
 
     def tell(file):
@@ -50,6 +51,7 @@ def test_a_chosen_picture_is_shown_with_the_answer(asked):
     button.set_trait("value", chosen(PICTURE.read_bytes()))
     assert pictures[0].size == Image.open(PICTURE).size
     assert answer.value.startswith('<img alt="a &quot;picture&quot;" src="data:image/png;base64,iVBOR')
+    assert answer.value.endswith('style="max-width: 100%">')  # not wider than the page
 
 
 @with_tuples
@@ -87,5 +89,7 @@ def test_the_button_takes_one_picture(asked):
     assert asked[0].accept == "image/*" and not asked[0].multiple
 
 
-def test_the_button_names_the_largest_file_that_the_kernel_would_see(asked):
+def test_the_button_names_the_largest_file_that_the_kernel_would_see(asked, monkeypatch):
     assert asked[0].description == "Choose a picture (up to 10 MB)"
+    monkeypatch.setenv("COURSE_UPLOAD_MB", "256")
+    assert upload_button(print).children[0].description == "Choose a picture (up to 256 MB)"
