@@ -45,7 +45,7 @@ def test_a_lesson_runs_on_two_classes_of_mixed_sizes(own_folder, lesson, tmp_pat
 def test_no_run_of_lesson_06_is_tested_with_pictures_that_it_was_trained_on(own_folder, monkeypatch):
     """Another seed draws other test pictures from a folder that has none of its own."""
     cells = cells_of(REPOSITORY_FOLDER / "notebooks" / "06_fine_tune.ipynb", "code")
-    (source,) = (cell.source for cell in cells if "for run_seed in" in cell.source)
+    (source,) = (cell.source for cell in cells if "run_seed in" in cell.source)
     settings = Settings(dataset=f"folder:{own_folder}", image_size=32)
     learnt, shared = [], []
 
