@@ -43,7 +43,10 @@ def progress_bar(iterable: Iterable | None = None, *, desc: str, **options: obje
     # `disable=False` would overrule TQDM_DISABLE, which tqdm itself reads only once, on import.
     if os.environ.get("RANK", "0") != "0" or os.environ.get("TQDM_DISABLE"):
         options["disable"] = True
-    return tqdm(iterable, desc=desc, **options)
+    bar = tqdm(iterable, desc=desc, **options)
+    if bar.leave is None:  # only a terminal's bar knows what this means
+        bar.leave = bar.pos == 0
+    return bar
 
 
 @contextmanager

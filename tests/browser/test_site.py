@@ -119,7 +119,7 @@ def test_lessons_come_in_their_order():
 def test_each_lesson_lists_its_exercises_and_quiz_below_it():
     for page in LESSONS:
         (entry,) = read(SITE, "index.html").select(f"nav.bd-links a[href='{page}']")
-        below = [link["href"] for link in entry.find_parent("li").select("ul a[href]")]
+        below = [link["href"] for link in entry.find_parent("li").ul.select("a[href]")]
         name = Path(page).name
         assert below == [f"notebooks/exercises/{name}", f"docs/quizzes/{name}"]
 

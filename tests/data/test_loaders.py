@@ -123,6 +123,12 @@ def test_only_the_main_process_shows_a_bar(environment, shown, monkeypatch, caps
     assert ("pictures" in capsys.readouterr().err) == shown
 
 
+def test_progress_bar_stays_unless_it_is_inside_another():
+    options = {"total": 1, "leave": None}  # which a notebook's bar would take for False
+    with progress_bar(desc="runs", **options) as outer, progress_bar(desc="epochs", **options) as inner:
+        assert (outer.leave, inner.leave) == (True, False)
+
+
 def test_every_progress_bar_of_the_package_has_a_name():
     calls = [
         call
