@@ -371,7 +371,7 @@ def test_a_lesson_that_asks_for_the_network_fails_also_where_it_goes_on_without(
 
 def papermill(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1800)
 
 
 @pytest.mark.kernels

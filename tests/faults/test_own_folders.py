@@ -37,7 +37,7 @@ def test_a_lesson_runs_on_two_classes_of_mixed_sizes(own_folder, lesson, tmp_pat
     command += ["--output", str(tmp_path / "out"), "-p", "dataset", f"folder:{own_folder}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COURSE_FEATURES": str(tmp_path / "features")}
     done = subprocess.run(
-        command, cwd=REPOSITORY_FOLDER, env=environment, capture_output=True, text=True, timeout=600
+        command, cwd=REPOSITORY_FOLDER, env=environment, capture_output=True, text=True, timeout=1800
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -120,7 +120,7 @@ def test_fault_33_disk_that_is_full_while_saving(tmp_path, refused):
 def test_fault_33_process_that_is_killed_loses_at_most_one_epoch(tmp_path):
     soak = [sys.executable, "-W", "ignore", str(REPOSITORY_FOLDER / "benchmarks" / "soak.py")]
     options = ["--kills", "4", "--images", "0", "--pairs", "0", "--output", str(tmp_path / "soak.csv")]
-    result = subprocess.run([*soak, *options], capture_output=True, text=True, timeout=300)
+    result = subprocess.run([*soak, *options], capture_output=True, text=True, timeout=1800)
     assert result.returncode == 0, result.stdout + result.stderr
     assert ",4,4,0," in (tmp_path / "soak.csv").read_text()
 

@@ -49,7 +49,7 @@ def run_nbval(notebook, *options):
     """Run nbval on a notebook that lies anywhere, as `make test` runs it on the lessons."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "conftest", "--nbval"]
     command += [*options, str(notebook)]
-    return subprocess.run(command, cwd=REPOSITORY_FOLDER, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, cwd=REPOSITORY_FOLDER, capture_output=True, text=True, timeout=1800)
 
 
 def write_grid(path, text):

@@ -72,7 +72,7 @@ def run_together(*jobs: dict) -> list[list[Ended]]:
     """Do one job after the other; return for each how its processes ended."""
     command = [sys.executable, "-W", "ignore", __file__, json.dumps(jobs)]
     own = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     return [

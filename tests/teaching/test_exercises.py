@@ -129,7 +129,7 @@ def executed(request, tmp_path_factory):
     # One thread, so that two notebooks at once do not take each other's cores; no bars in the outputs.
     own = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "COURSE_FEATURES": str(folder / "features")}
     resources = {"metadata": {"path": str(EXERCISES_FOLDER)}}
-    client = NotebookClient(both, timeout=120, kernel_name="python3", resources=resources)
+    client = NotebookClient(both, timeout=1800, kernel_name="python3", resources=resources)
     client.shutdown_kernel = "immediate"  # a second less than asking it to end
     client.execute(env={**os.environ, **own})
     return blank, solution

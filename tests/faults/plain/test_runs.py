@@ -52,7 +52,11 @@ def test_fault_41_nbval_passes_on_stripped_outputs(tmp_path):
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", "--nbval"]
     result = subprocess.run(
-        [*command, "stripped.ipynb", "wrong.ipynb"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [*command, "stripped.ipynb", "wrong.ipynb"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=1800,
     )
     assert re.findall(r"^(PASSED|FAILED) (\w+)\.ipynb::", result.stdout, re.MULTILINE) == [
         ("PASSED", "stripped"),
