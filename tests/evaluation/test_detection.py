@@ -14,6 +14,7 @@ from course_utils.evaluation.detection import (
     roc_interval,
     threshold_keeping,
 )
+from course_utils.evaluation.metrics import accuracy_interval
 
 
 def test_max_probability_and_energy_worked_out_by_hand():
@@ -97,6 +98,19 @@ def test_few_images_on_either_side_widen_the_interval_of_the_area(few):
     sizes[few] = 20
     _, low, high = roc_interval(rng.normal(1, 1, sizes[0]), rng.normal(0, 1, sizes[1]))
     assert high - low > 0.15  # 0.04 with a thousand on both sides
+
+
+@pytest.mark.parametrize("split", ["known", "unknown"])
+def test_roc_interval_counts_the_variance_of_either_set(split):
+    """Half of one set lies above all of the other, half below: as uncertain as a coin thrown 100 times."""
+    scores = {
+        "known": torch.zeros(100),
+        "unknown": torch.zeros(100),
+        split: torch.tensor([-1.0, 1]).repeat(50),
+    }
+    area, low, high = roc_interval(scores["known"], scores["unknown"])
+    assert area == 0.5
+    assert (low, high) == pytest.approx(accuracy_interval(50, 100), abs=0.002)
 
 
 @pytest.mark.parametrize(("scores", "share"), [([0.1, 0.2], 0.0), ([0.1], 1.5), ([], 0.95)])

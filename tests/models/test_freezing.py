@@ -12,6 +12,7 @@ from torchvision.models import get_model
 from course_utils.data import build_backbone
 from course_utils.errors import ConfigError
 from course_utils.models import (
+    batchnorm_layers,
     eval_mode,
     find_head,
     freeze,
@@ -288,3 +289,8 @@ def test_fault_25_number_of_classes(count):
         replace_head(model, count)
     assert repr(count) in caught.value.found
     assert model.fc.out_features == 1000
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d(8), nn.BatchNorm3d(8), nn.SyncBatchNorm(8)])
+def test_batchnorm_layers_finds_every_kind(norm):
+    assert batchnorm_layers(nn.Sequential(nn.Linear(4, 8), norm, nn.Linear(8, 2))) == [norm]
