@@ -8,8 +8,7 @@ import nbformat
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 
-COPIES = "my_course"
-# Beside notebooks/, so that relative links lead to the same places.
+COPIES = "my_course"  # beside notebooks/, so that relative links lead to the same places
 UPLOAD_MB = 256  # for the upload button; tornado's 10 MB would drop a photograph of 16 MB
 
 

@@ -45,9 +45,8 @@ def log_me(features: torch.Tensor, labels: torch.Tensor) -> float:
     beside = (targets.square().sum(dim=0) - along.sum(dim=0)).clamp(min=0)  # [classes]
 
     def evidence(log_ratio: torch.Tensor) -> torch.Tensor:
-        shrunk = log_ratio.exp() / (
-            strength + log_ratio.exp()
-        )  # [axes, classes]: what is lost along each axis
+        ratio = log_ratio.exp()
+        shrunk = ratio / (strength + ratio)  # [axes, classes]: what is lost along each axis
         beta = images / ((along * shrunk).sum(dim=0) + beside).clamp(min=1e-12)
         return (shrunk.log().sum(dim=0) + images * ((beta / (2 * math.pi)).log() - 1)) / (2 * images)
 
