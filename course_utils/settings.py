@@ -100,6 +100,9 @@ class Settings(BaseModel):
     lr: float = Field(0.01, gt=0, le=10)
     """The learning rate of Adam in the first step. 0.01 suits a new head on a frozen backbone; a backbone
     that is trained too needs a tenth of it or less."""
+    weight_decay: float = Field(0.0, ge=0, le=10)
+    """The weight decay of AdamW: each step also shrinks every trained parameter by this times the learning
+    rate. 0: plain Adam."""
     layer_lr_decay: float = Field(1.0, gt=0, le=1)
     """Each thawed stage learns with this times the learning rate of the stage above it. 1: all alike."""
     warmup_epochs: float = Field(0.0, ge=0, le=1000)

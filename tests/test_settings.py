@@ -47,6 +47,7 @@ WRONG = {
     "epochs": ["5", True, 5.0, -1, 0, 1001, None, "false"],
     "batch_size": [0],
     "lr": ["1e-3", float("nan"), float("inf"), 0, -0.1, True],
+    "weight_decay": [-0.1, float("nan"), "0"],
     "val_fraction": [0, 1, float("nan")],
     "test_fraction": ["0.2"],
     "image_size": [15, 64.0],

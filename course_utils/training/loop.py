@@ -69,16 +69,17 @@ def fit(
 ) -> History:
     """Train what is trainable in `model`, and leave it with the weights of its best epoch.
 
-    The optimizer is Adam (Kingma and Ba, 2015, arXiv:1412.6980) on the cross-entropy, with the learning rates
-    of `parameter_groups` and `cosine_schedule`. The best epoch is chosen on `val`; no other dataset is looked
+    The optimizer is AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101) on the cross-entropy, which without
+    weight decay is Adam (Kingma and Ba, 2015, arXiv:1412.6980). It has the learning rates of
+    `parameter_groups` and `cosine_schedule`. The best epoch is chosen on `val`; no other dataset is looked
     at. If several processes were launched, they share the work and end with the same weights.
 
     Args:
         model: A network with a known head. It is moved to the device of the settings and changed in place.
         train: Pairs of an image (float32, [3, height, width]) and a label (int, from 0).
         val: The same, for validation.
-        settings: `epochs`, `batch_size`, `grad_accum_steps`, `lr`, `layer_lr_decay`, `warmup_epochs`,
-            `label_smoothing`, `seed`, `device` and `num_workers` are used.
+        settings: `epochs`, `batch_size`, `grad_accum_steps`, `lr`, `layer_lr_decay`, `weight_decay`,
+            `warmup_epochs`, `label_smoothing`, `seed`, `device` and `num_workers` are used.
         checkpoint: A file that is written after every epoch. If it exists, training goes on from there.
         cache_features: Whether features of a frozen backbone are kept on disk, and read from there.
 
@@ -147,7 +148,8 @@ def _train(
     val_batch = max(settings.batch_size // parts, VAL_BATCH // processes * processes)
     val_loader = make_loader(val, val_batch, num_workers=settings.num_workers)
     groups = parameter_groups(model, settings.lr, settings.layer_lr_decay)
-    optimizer = torch.optim.Adam(groups, fused=True)  # all parameters in one step of compiled code
+    # Fused: all parameters in one step of compiled code.
+    optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
     steps = len(loader)  # of an epoch
     schedule = cosine_schedule(optimizer, settings.epochs * steps, round(settings.warmup_epochs * steps))
     criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)

@@ -29,14 +29,14 @@ class Net(nn.Module):
 @pytest.fixture
 def steps(monkeypatch):
     """Return a list to which the learning rate of every step of `fit` is added."""
-    rates, adam = [], torch.optim.Adam
+    rates, adam = [], torch.optim.AdamW
 
     def spied_adam(*arguments, **options):
         optimizer = adam(*arguments, **options)
         optimizer.register_step_post_hook(lambda *_: rates.append(optimizer.param_groups[0]["lr"]))
         return optimizer
 
-    monkeypatch.setattr(loop.torch.optim, "Adam", spied_adam)
+    monkeypatch.setattr(loop.torch.optim, "AdamW", spied_adam)
     return rates
 
 

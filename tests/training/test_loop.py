@@ -1,8 +1,10 @@
 """How a network learns: what changes, what is measured and when, which epoch is kept, and what goes wrong."""
 
+import copy
 import math
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +210,20 @@ def test_same_seed_gives_the_same_bits_and_another_seed_does_not(is_frozen):
 
     assert same(trained(3), trained(3))
     assert not same(trained(3), trained(4))
+
+
+def test_weight_decay_is_adamws_and_none_is_adam(model, in_float32):
+    freeze(model)
+    images, labels = next(iter(make_loader(Pictures(24), 24)))
+    for decay, make in [(0.0, torch.optim.Adam), (0.5, partial(torch.optim.AdamW, weight_decay=0.5))]:
+        fitted, by_hand = (copy.deepcopy(model) for _ in range(2))
+        settings = some_settings(epochs=1, batch_size=24, lr=0.01, weight_decay=decay)
+        fit(fitted, Pictures(24), Pictures(9, seed=2), settings)
+        optimizer = make(by_hand.fc.parameters(), lr=0.01)
+        nn.functional.cross_entropy(by_hand.eval()(images), labels).backward()
+        optimizer.step()
+        torch.testing.assert_close(fitted.fc.weight, by_hand.fc.weight, rtol=1e-4, atol=1e-6)
+        assert not torch.equal(fitted.fc.weight, model.fc.weight)
 
 
 def test_label_smoothing_is_pytorchs_in_training_and_no_part_of_the_validation_loss(model, in_float32):
