@@ -46,12 +46,13 @@ def fine_tuned(settings: Settings, num_classes: int) -> nn.Module:
 
 
 class InitStrategy(NamedTuple):
-    """How a network is initialised, and the learning rates that suit it."""
+    """How a network is initialised, and the learning rates and the weight decay that suit it."""
 
     name: str
     build: Callable[[Settings, int], nn.Module]
     lr: float
     layer_lr_decay: float = 1.0
+    weight_decay: float = 0.0
     augmented: bool = True
     """Whether training images are mirrored and shifted. A frozen backbone sees each image only once."""
 
@@ -96,9 +97,9 @@ def _shift(image: torch.Tensor) -> torch.Tensor:
 def train_from(strategy: InitStrategy, settings: Settings, steps: int, test_images: int | None = None) -> Run:
     """Train on images for (at least) so many steps, and evaluate on the test images once, at the end.
 
-    The settings' `lr`, `layer_lr_decay` and `epochs` are replaced: by the strategy's, and by the steps
-    (batches; a last epoch that has begun is finished). `test_images` is how many to evaluate on, spread
-    evenly over the test set; None: all.
+    The settings' `lr`, `layer_lr_decay`, `weight_decay` and `epochs` are replaced: by the strategy's, and by
+    the steps (batches; a last epoch that has begun is finished). `test_images` is how many to evaluate on,
+    spread evenly over the test set; None: all.
     """
     splits = load_splits(settings, train_transform=augment(settings) if strategy.augmented else None)
     every = max(1, len(splits.test) // (test_images or len(splits.test)))
@@ -111,8 +112,8 @@ def train_and_test(
 ) -> tuple[Run, Evaluation]:
     """Train on any splits, as `train_from` does; return the run and the evaluation on the test samples."""
     epochs = math.ceil(steps / math.ceil(len(splits.train) / settings.batch_size))
-    own = {"lr": strategy.lr, "layer_lr_decay": strategy.layer_lr_decay, "epochs": epochs}
-    settings = settings.model_copy(update=own)
+    own = {name: getattr(strategy, name) for name in ("lr", "layer_lr_decay", "weight_decay")}
+    settings = settings.model_copy(update={**own, "epochs": epochs})
     set_seed(settings.seed)
     model = strategy.build(settings, len(splits.classes))
     started = time.perf_counter()
