@@ -184,7 +184,7 @@ def test_a_page_turns_dark_with_its_reader(opened, address):
 @pytest.mark.parametrize(
     ("word", "term"),
     [
-        *(("backbone", "backbone"), ("overfitting", "over-fitting"), ("finetuning", "fine-tune")),
+        *(("backbone", "backbone"), ("overfitting", "overfitting"), ("finetuning", "fine-tune")),
         *(("hyperparameter", "setting"), ("color", "channel"), ("layer", "layer")),
     ],
 )
