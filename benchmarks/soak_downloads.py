@@ -42,7 +42,7 @@ assert check_integrity(f"{folder}/data.bin", md5), "downloaded, but not whole"
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
-    """Serve CONTENT from where it is asked for, and drop every seventh connection if `drops`."""
+    """Serve CONTENT, and drop every seventh connection if `drops`."""
 
     numbers = itertools.count(1)
 
@@ -51,13 +51,11 @@ class Answer(http.server.BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
-        begin = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        rest = CONTENT[begin:]
-        self.send_response(206 if begin else 200)
-        self.send_header("Content-Length", str(len(rest)))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
         dropped = self.drops and next(self.numbers) % 7 == 0
-        self.wfile.write(rest[: len(rest) // 2] if dropped else rest)
+        self.wfile.write(CONTENT[: len(CONTENT) // 2] if dropped else CONTENT)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -24,7 +24,10 @@ from course_utils.errors import CourseError
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Refuse every connection that leaves this machine, as a classroom without a network does."""
+    """Refuse every connection that leaves this machine, as a classroom without a network does.
+
+    A download that fails is not tried again, which a student waits for.
+    """
     loopback = ("127.0.0.1", "::1", "localhost")
     look_up, connect = socket.getaddrinfo, socket.socket.connect
 
@@ -40,6 +43,7 @@ def no_network(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse_to_look_up)
     monkeypatch.setattr(socket.socket, "connect", refuse_to_connect)
+    monkeypatch.setattr("course_utils.data.downloads.RETRIES", 0)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import gzip
 import os
 import shutil
 import tarfile
-import tempfile
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from course_utils.data.downloads import (
     file_lock,
     is_intact,
     quarantine,
+    scratch_folder,
 )
 from course_utils.errors import DataError
 
@@ -113,22 +113,20 @@ def _fetch_archive(file: KnownFile, root: Path) -> FileStatus:
 
 
 def _unpack(archive: Path, root: Path, file: KnownFile) -> None:
-    """Unpack into a folder beside the others, and move from there what is missing or damaged."""
-    prefix = f".{archive.name}."
+    """Unpack into a temporary folder, and move from there what is missing or damaged."""
     try:
-        for left in root.glob(f"{prefix}*/"):  # by a process that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=root, ignore_cleanup_errors=True) as temporary:
+        with scratch_folder(archive) as scratch:
             if archive.name.endswith(".tar.gz"):
+                # Not by pooch.Untar, which before Python 3.12 lets a member leave the folder.
                 with tarfile.open(archive) as tar:
-                    tar.extractall(temporary, filter="data")  # refuses a member that would leave the folder
+                    tar.extractall(scratch, filter="data")
             else:
-                target = Path(temporary, file.contents[0].name)
+                target = scratch / file.contents[0].name
                 target.parent.mkdir(parents=True)
                 with gzip.open(archive) as packed, target.open("wb") as out:
                     shutil.copyfileobj(packed, out)
             for content in file.contents:
-                new, path = Path(temporary, content.name), root / content.name
+                new, path = scratch / content.name, root / content.name
                 if is_intact(path, content):
                     continue
                 if problem := difference(new, content):

@@ -1,44 +1,39 @@
 """Verified downloads of images and weights.
 
 A file that is here and has the right hash is used as it is, without a network and also from a folder that
-cannot be written. Otherwise one process at a time downloads it, from one mirror after the other, under a
-temporary name; only when its hash is right does it get its real name, which so never stands for half a file.
-A mirror that is too slow to be of use is left for the next one, which goes on where it stopped.
+cannot be written. Otherwise one process at a time downloads it with pooch, from the first mirror that has it,
+under a temporary name; only when its hash is right does it get its real name.
 """
 
 import errno
 import glob
 import hashlib
+import io
 import math
 import os
 import shutil
-import stat
-import uuid
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from time import monotonic
-from typing import BinaryIO
-from urllib.error import URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+from urllib.request import url2pathname
 
 from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
+from course_utils.data.files import set_usual_permissions
 from course_utils.errors import CourseError, DataError
 
-TIMEOUT = 30  # seconds without a byte
-TRIES = 3  # at one mirror, as long as each brings more bytes than the one before
-BLOCK = 2**18  # bytes
-USEFUL_RATE = 100_000  # bytes a second: CIFAR-10 in half an hour. A mirror is left for the next below it
-PATIENCE = 20  # seconds over which the rate is measured
+if TYPE_CHECKING:
+    from requests import Response
 
-# Numbers that only a disk's errors have. A network's errors have none, or others.
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+# pooch and requests are imported where they are used: a lesson whose files are here needs neither.
+TIMEOUT = 30  # seconds without a byte
+RETRIES = 2  # at each mirror, after a connection that failed or broke
+BLOCK = 2**18  # bytes
 
 
 @dataclass(frozen=True)
@@ -61,19 +56,15 @@ class KnownFile:
     """The most bytes that are taken from a mirror, where `size` is not known."""
 
 
-class MirrorError(OSError):
-    """A mirror sends something else than the file."""
-
-
-class SlowMirrorError(Exception):
-    """A mirror sends too few bytes a second to be of use; the argument is their number."""
+class MirrorError(Exception):
+    """A mirror sends something else than the file, and would do so again."""
 
 
 def download(file: KnownFile, folder: Path) -> Path:
     """Return the absolute path of an intact copy of `file` in `folder`, downloaded if it is not there.
 
-    A download that was cut is resumed where it broke. A file with a wrong hash that lies in its place is
-    renamed to one that ends in .bad, once there is a right one.
+    A file with a wrong hash that lies in its place is renamed to one that ends in .bad, once there is a right
+    one.
 
     Raises:
         CourseError: Of the kind `file.error`: no mirror has it, or it cannot be written.
@@ -154,55 +145,49 @@ def file_lock(path: Path, file: KnownFile) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`, which is removed at the end. The caller holds its `file_lock`."""
+    prefix = f".{path.name}."
+    for left in path.parent.glob(f"{glob.escape(prefix)}*/"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 def fetch(file: KnownFile, path: Path) -> None:
-    """Download `file` to `path`, whatever lies there. The caller holds its `file_lock`."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+    """Download `file` to `path` from the first mirror that has it. The caller holds its `file_lock`."""
+    import pooch
+    from requests import RequestException
+
+    problems, cause = [], None
     try:
-        # What your downloads that were cut have left: the largest piece is resumed.
-        pieces = [Path(name) for name in glob.glob(f"{glob.escape(str(path))}.????????.part")]
-        pieces = sorted(filter(_is_own_file, pieces), key=_size)
-        if pieces:
-            os.replace(pieces.pop(), part)
-        for piece in pieces:
-            piece.unlink()
-        if not is_intact(part, file):
-            _try_mirrors(file, path, part)
-        if path.exists():
-            quarantine(path)
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise cannot_write(path, file, error) from error
-
-
-def _try_mirrors(file: KnownFile, path: Path, part: Path) -> None:
-    """Download to `part` from the first mirror that has the file and is not too slow.
-
-    Those that were too slow come again at the end, the fastest first, and may take as long as they need.
-    """
-    urls, problems, slow, cause = mirrors(file), [], {}, None
-    turns = [(url, USEFUL_RATE if len(urls) > 1 else 0) for url in urls]
-    while turns:
-        url, lowest_rate = turns.pop(0)
-        host = urlsplit(url).netloc or url
-        if not lowest_rate and len(urls) > 1:
-            print(f"No other mirror is better: back to {host}.")
-        try:
-            cause = _try_mirror(url, file, part, lowest_rate)
-            if not cause:
+        if (file.size or file.limit or 0) > shutil.disk_usage(path.parent).free:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with scratch_folder(path) as scratch:
+            for url in mirrors(file):
+                # `_receive` compares the hashes: of weights only the first digits are known, pooch needs all.
+                source = pooch.create(
+                    scratch, "", registry={path.name: None}, urls={path.name: url}, retry_if_failed=RETRIES
+                )
+                try:
+                    new = Path(source.fetch(path.name, downloader=partial(_receive, file=file)))
+                except (RequestException, MirrorError, ValueError) as error:
+                    kind = "" if isinstance(error, MirrorError) else f"{type(error).__name__}: "
+                    problems.append(f"{url}: {kind}{error}")
+                    cause = error
+                    continue
+                set_usual_permissions(new)
+                if path.exists():
+                    quarantine(path)
+                os.replace(new, path)
                 return
-            kind = "" if isinstance(cause, MirrorError) else f"{type(cause).__name__}: "
-            problems.append(f"{url}: {kind}{cause}")
-        except SlowMirrorError as error:
-            slow[url], rate = error.args[0], f"{error.args[0] / 1000:.1f} kB/s"
-            print(f"{host} sends {rate}: trying the next mirror. {_size(part):,} bytes are kept.")
-        if not turns:
-            turns, slow = [(url, 0) for url in sorted(slow, key=slow.get, reverse=True)], {}
+    except OSError as error:
+        raise cannot_write(path, file, error) from error
     raise file.error(
         f"{path.name} could not be downloaded.",
         where=path,
-        expected=f"{_description(file)}, from {' or '.join(urls)}",
+        expected=f"{_description(file)}, from {' or '.join(mirrors(file))}",
         found="; ".join(problems),
         do=f"Check the network and try again; or put the file into {path.parent} by hand, or name a mirror "
         'of your own in COURSE_MIRROR; or use what ships with the course: profile="quick", with its own '
@@ -210,77 +195,47 @@ def _try_mirrors(file: KnownFile, path: Path, part: Path) -> None:
     ) from cause
 
 
-def _try_mirror(url: str, file: KnownFile, part: Path, lowest_rate: float) -> Exception | None:
-    """Download to `part`; return the mirror's error, None if `part` is intact. A disk's error is raised."""
-    for _ in range(TRIES):
-        before = _size(part)
-        try:
-            _receive(url, file, part, lowest_rate)
-            problem = difference(part, file)
-            if not problem:
-                return None
-            part.unlink()
-            failure = MirrorError(problem)
-        except (OSError, HTTPException, ValueError) as error:
-            if getattr(error, "errno", None) in DISK_ERRORS:
-                raise
-            if getattr(error, "code", None) == 416:  # the server has nothing after this piece
-                part.unlink(missing_ok=True)
-            failure = error
-        if _size(part) == before:
-            break  # no more bytes came, nor was there a piece at fault
-    return failure
+def _receive(url: str, output: str, _: object, file: KnownFile) -> None:
+    """Download `url` to the path `output`, as pooch asks for it; raise `MirrorError` if it is not `file`."""
+    from pooch import HTTPDownloader
+
+    if url.startswith("file:"):
+        local = Path(url2pathname(urlsplit(url).path))
+        if not local.is_file():
+            raise MirrorError("no such file")
+        shutil.copyfile(local, output)
+    else:
+        receive = HTTPDownloader(
+            progressbar=True,
+            chunk_size=BLOCK,
+            timeout=TIMEOUT,
+            headers={"Accept-Encoding": "identity"},  # an archive comes as it is
+            hooks={"response": stay_on_https},
+        )
+        with LimitedFile(output, file.size or file.limit or math.inf) as out:
+            receive(url, out, None)
+    if problem := difference(Path(output), file):
+        raise MirrorError(problem)
 
 
-def _receive(url: str, file: KnownFile, part: Path, lowest_rate: float) -> None:
-    """Append to `part` what is missing of it, or write it anew if the server sends only whole files."""
-    begin, headers = _size(part), {"User-Agent": "course_utils"}
-    if begin:
-        headers["Range"] = f"bytes={begin}-"
-    with build_opener(StayOnHttps).open(Request(url, headers=headers), timeout=TIMEOUT) as response:
-        resumed = response.status == 206
-        length = response.headers.get("Content-Length")
-        left = int(length) if length else None
-        end = None if left is None else left + begin * resumed
-        limit = file.size or file.limit or math.inf
-        mode = "ab" if resumed else "r+b" if begin else "wb"
-        if end is not None and (end > limit or (mode == "r+b" and file.size and end != file.size)):
-            raise MirrorError(f"{end:,} bytes are offered, which cannot be the file")
-        if left is not None and left > shutil.disk_usage(part.parent).free:
-            raise OSError(errno.ENOSPC, f"No space left for {left:,} bytes")
-        with open(part, mode) as out:
-            _copy(response, out, limit if end is None else end, lowest_rate)
-            if end and out.tell() < end:
-                raise MirrorError(f"cut after {out.tell():,} of {end:,} bytes")
-            out.truncate()  # a whole file was written over a longer piece
-            out.flush()
-            os.fsync(out.fileno())
+class LimitedFile(io.BufferedWriter):
+    """A file that takes only so many bytes, whatever a mirror sends."""
+
+    def __init__(self, path: str, limit: float):
+        super().__init__(io.FileIO(path, "wb"))
+        self.limit = limit
+
+    def write(self, block: bytes) -> int:
+        if self.tell() + len(block) > self.limit:
+            raise MirrorError(f"more than {self.limit:,} bytes come, which cannot be the file")
+        return super().write(block)
 
 
-def _copy(response: HTTPResponse, out: BinaryIO, end: float, lowest_rate: float) -> None:
-    """Append what a mirror sends, up to `end` bytes, as long as `lowest_rate` bytes a second come."""
-    begin, since = out.tell(), monotonic()
-    options = {"total": None if end == math.inf else end, "unit": "B", "unit_scale": True}
-    with tqdm(initial=begin, desc=Path(out.name).name.split(".")[0], **options) as bar:
-        # `read` would lose a last block that stays incomplete.
-        while out.tell() < end and (block := response.read1(min(BLOCK, end - out.tell()))):
-            out.write(block)
-            bar.update(len(block))
-            seconds = monotonic() - since
-            if seconds >= PATIENCE and out.tell() < end:
-                rate = (out.tell() - begin) / seconds
-                if rate < lowest_rate:
-                    raise SlowMirrorError(rate)
-                begin, since = out.tell(), monotonic()
-
-
-class StayOnHttps(HTTPRedirectHandler):
-    """Follow a redirect, but never from https to anything else, where anyone on the way could read along."""
-
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
-        if req.type == "https" and not newurl.lower().startswith("https:"):
-            raise URLError(f"redirected from https to {newurl}")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+def stay_on_https(response: "Response", **_: object) -> None:
+    """Refuse a redirect from https to anything else, where anyone on the way could read along."""
+    target = urljoin(response.url, response.headers.get("Location", ""))
+    if response.is_redirect and response.url.startswith("https:") and not target.startswith("https:"):
+        raise MirrorError(f"redirected from https to {target}")
 
 
 def cannot_write(path: Path, file: KnownFile, error: Exception) -> CourseError:
@@ -300,13 +255,3 @@ def _description(file: KnownFile) -> str:
     size = "a file" if file.size is None else f"{file.size:,} bytes"
     hashes = {"SHA-256 hash": file.sha256, "MD5 hash": file.md5}
     return f"{size} with the " + ", ".join(f"{name} {value}" for name, value in hashes.items() if value)
-
-
-def _is_own_file(path: Path) -> bool:
-    """Return whether a file is no link, and yours: another user may change theirs at any time."""
-    status = path.lstat()
-    return stat.S_ISREG(status.st_mode) and (not hasattr(os, "geteuid") or status.st_uid == os.geteuid())
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

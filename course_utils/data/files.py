@@ -44,10 +44,7 @@ def write_atomically(
             write(temporary)
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            # mkstemp makes files that only you may read; give this one the usual permissions.
-            mask = os.umask(0)
-            os.umask(mask)
-            temporary.chmod(0o666 & ~mask)
+            set_usual_permissions(temporary)
             os.replace(temporary, path)
     except (OSError, ValueError, RuntimeError, SafetensorError) as problem:  # torch's full disk: RuntimeError
         raise not_written(path, problem, error) from problem
@@ -69,6 +66,13 @@ def _locked(handle: int) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def set_usual_permissions(path: Path) -> None:
+    """Give a file of mkstemp, which only you may read, the permissions of any other new file."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 def remove_leftovers(folder: Path, names: str) -> list[tuple[Path, int]]:
