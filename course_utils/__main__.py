@@ -44,9 +44,9 @@ def _missing_package(error: ModuleNotFoundError) -> ConfigError:
     return ConfigError(
         "A package that this command needs is not installed.",
         where=sys.executable,
-        expected="the packages of requirements.txt, in this Python",
+        expected="the packages of the course, in this Python",
         found=error,
-        do="Run `pip install -r requirements.txt` in the folder of the course.",
+        do="Run `pip install -e .` in the course's folder; instructors, `pip install -r requirements.txt`.",
     )
 
 

@@ -141,7 +141,8 @@ def test_package_that_a_command_lacks_is_named_with_what_to_install(tmp_path, pa
     command = [sys.executable, "-m", "course_utils", "run", "--output", str(tmp_path / "out")]
     done = subprocess.run(command, env=own, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert f"No module named {package}" in done.stderr and "pip install -r requirements.txt" in done.stderr
+    assert f"No module named {package}" in done.stderr
+    assert "`pip install -e .`" in done.stderr and "`pip install -r requirements.txt`" in done.stderr
 
 
 def test_kernel_is_the_python_of_the_command_whatever_is_registered_elsewhere(tmp_path, monkeypatch):
