@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
-from course_utils.errors import ConfigError
+from course_utils.errors import ConfigError, DataError
 
 
 def max_probability(logits: torch.Tensor) -> torch.Tensor:
@@ -60,7 +60,18 @@ def roc_interval(known: torch.Tensor, unknown: torch.Tensor) -> tuple[float, flo
     other images of either set is that of DeLong et al. (1988, doi:10.2307/2531595). Near 1 an interval must
     not be symmetric: it is Wilson's, for as many images as would give an accuracy this variance, but at most
     twice those of the smaller set, since few images often happen to show no mistake.
+
+    Raises:
+        DataError: If either set is empty.
     """
+    if not (len(known) and len(unknown)):
+        raise DataError(
+            "There is no area under the ROC curve without scores of both kinds.",
+            where="roc_interval",
+            expected="scores of at least one known and one unknown picture",
+            found=f"scores of {len(known)} known and {len(unknown)} unknown pictures",
+            do="Check from which pictures the empty set was made.",
+        )
     known, unknown = np.asarray(known), np.asarray(unknown)
     higher = (known[:, None] > unknown) + (known[:, None] == unknown) / 2  # for each pair
     area, images = float(higher.mean()), 2 * min(higher.shape)

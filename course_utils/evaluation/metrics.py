@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from course_utils.data import classes_of, load_rgb
 from course_utils.errors import ConfigError, DataError
-from course_utils.models import eval_mode
+from course_utils.models import eval_mode, float32_expected
 from course_utils.training import batches_with_bar, check_batch_labels, share_among_processes
 
 NONE_OF_THESE = "none of these"
@@ -61,6 +61,7 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
 
     Raises:
         DataError: If the dataset is empty, its classes have no names, or a label is not that of a class.
+        ConfigError: If the network is not in float32, as images are.
     """
     device = next(model.parameters()).device
 
@@ -71,7 +72,7 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
             check_batch_labels(labels, batches[-1][0].shape[1], "evaluate")
         return [torch.cat(tensors) for tensors in zip(*batches, strict=True)]
 
-    with eval_mode(model), torch.inference_mode():
+    with float32_expected(model), eval_mode(model), torch.inference_mode():
         return Evaluation(*share_among_processes(predict_part, dataset, device), classes_of(dataset))
 
 
@@ -97,11 +98,11 @@ def predict(
 
     Raises:
         DataError: If the picture cannot be decoded.
-        ConfigError: If there are more or fewer names than outputs.
+        ConfigError: If there are more or fewer names than outputs, or the network is not in float32.
     """
     rgb = load_rgb(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
     image = transform(rgb).unsqueeze(0).to(next(model.parameters()).device)
-    with eval_mode(model), torch.inference_mode():
+    with float32_expected(model), eval_mode(model), torch.inference_mode():
         probabilities = model(image).softmax(dim=1)[0].cpu()
     if len(probabilities) != len(classes):
         raise ConfigError(

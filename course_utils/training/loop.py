@@ -32,6 +32,7 @@ from course_utils.models import (
     choose_device,
     eval_mode,
     find_head,
+    float32_expected,
     only_head_trainable,
     set_train_mode,
     stage_parameters,
@@ -87,8 +88,8 @@ def fit(
         One `EpochMetrics` for each pass over `train`. After Ctrl-C, those that were finished.
 
     Raises:
-        ConfigError: If nothing is trainable, the head does not fit the classes, or processes and
-            accumulation do not divide the batch size.
+        ConfigError: If nothing is trainable, the head does not fit the classes, the network is not in
+            float32, or processes and accumulation do not divide the batch size.
         DataError: If a label is not that of a class.
         TrainingError: If the loss is no longer a finite number. Nothing is learned from that batch.
         CheckpointError: If the checkpoint is damaged, belongs to another run or cannot be written.
@@ -116,7 +117,7 @@ def fit(
         else:
             check_batch_size(settings.batch_size, settings.grad_accum_steps)
             train, val = in_memory(train, workers), in_memory(val, workers)
-            with process_random_numbers(settings.seed):
+            with float32_expected(model), process_random_numbers(settings.seed):
                 history = _train(model, model, train, val, settings, checkpoint)
     except KeyboardInterrupt:  # before the first epoch
         history = History(interrupted=True)

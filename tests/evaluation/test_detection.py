@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.utils.data import TensorDataset
 
-from course_utils.errors import ConfigError
+from course_utils.errors import ConfigError, DataError
 from course_utils.evaluation.detection import (
     energy,
     feature_distance,
@@ -111,6 +111,12 @@ def test_roc_interval_counts_the_variance_of_either_set(split):
     area, low, high = roc_interval(scores["known"], scores["unknown"])
     assert area == 0.5
     assert (low, high) == pytest.approx(accuracy_interval(50, 100), abs=0.002)
+
+
+@pytest.mark.parametrize(("known", "unknown"), [([], [0.1]), ([0.1], []), ([], [])])
+def test_roc_interval_of_an_empty_set_is_an_error(refused, known, unknown):
+    with refused(DataError, f"{len(known)} known and {len(unknown)} unknown", where="roc_interval"):
+        roc_interval(torch.tensor(known), torch.tensor(unknown))
 
 
 @pytest.mark.parametrize(("scores", "share"), [([0.1, 0.2], 0.0), ([0.1], 1.5), ([], 0.95)])
