@@ -1,13 +1,15 @@
-"""How long do this course and its peers take to train a new head on the same frozen backbone?
+"""How long do this course and its peers take to train a new head on the same backbone, and how good is it?
 
     python benchmarks/peers.py [--runs 5] [--epochs 5] [--dataset folder:PATH] [--images-per-class 300]
 
 fastai, transformers with accelerate, and lightning are left out, and named, where they are not installed. All
 get the same training images, pretrained weights (those that ship), picture size and test images, on the CPU,
 and are written as their documentation advises. What it leaves to you is as in the course: batches of 32, Adam
-with a learning rate that falls from 0.02 to 0 along half a cosine.
+with a learning rate that falls from 0.01 to 0 along half a cosine (from 0.02 in the stored runs).
 
 course: `fit`, which also measures the validation images; no peer has to.
+course-stage, course-all: `fit` with the last stage or all of the network thawed, and lesson 06's settings: a
+    rate of 0.001, 0.7 times that for each stage below, and one epoch of warm-up.
 fastai: `vision_learner` with its own head, transforms and batches of 64; `fit_one_cycle` with the rate that
     `fine_tune` has for a frozen body. As is its default, BatchNorm is trained in the frozen body, too.
     https://docs.fast.ai/vision.learner.html https://docs.fast.ai/callback.schedule.html
@@ -52,7 +54,7 @@ from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
 from course_utils.data import Splits, backbone_weights, labels_of, load_splits
-from course_utils.models import freeze, load_backbone, replace_head
+from course_utils.models import freeze, load_backbone, replace_head, stage_names, thaw
 from course_utils.settings import Settings, set_seed
 from course_utils.training import multiplies_bfloat16
 
@@ -61,13 +63,16 @@ BFLOAT16 = multiplies_bfloat16(torch.device("cpu"))
 # A candidate yields when its imports are done, and then its trained network.
 
 
-def course(settings: Settings) -> Iterator[nn.Module | None]:
+def course(settings: Settings, stage: int | None = None) -> Iterator[nn.Module | None]:
     from course_utils.training import fit
 
     yield
     splits, model = load_splits(settings), load_backbone(backbone_weights(settings))
     replace_head(model, len(splits.classes))
     freeze(model)
+    if stage is not None:
+        thaw(model, stage_names(model)[stage])
+        settings = settings.model_copy(update={"lr": 1e-3, "layer_lr_decay": 0.7, "warmup_epochs": 1})
     fit(model, splits.train, splits.val, settings)
     yield model
 
@@ -189,6 +194,8 @@ def scikit_learn(settings: Settings) -> Iterator[nn.Module | None]:
 
 CANDIDATES = {  # how it runs, and the packages that it is about
     "course": (course, ["torch"]),
+    "course-stage": (lambda settings: course(settings, stage=-1), ["torch"]),
+    "course-all": (lambda settings: course(settings, stage=0), ["torch"]),
     "fastai": (fastai, ["fastai"]),
     "fastai-fixed": (lambda settings: fastai(settings, fixed=True), ["fastai"]),
     "transformers": (transformers, ["transformers", "accelerate"]),
