@@ -3,9 +3,9 @@
     python benchmarks/preprocessing.py [--dataset clipart] [--faults BGR grey] [--test-images 2000]
 
 For each fault, a head is trained and used on faulty pictures, and one that was trained correctly is used on
-them. The cost is the accuracy on test images with the right preprocessing less that with the faulty one, in
-points, with a 95 % bootstrap interval over test images and training runs (`paired_difference`). Each run
-draws four fifths of the labelled images.
+them. The cost is the accuracy on test images with the right preprocessing minus that with the faulty one, in
+points, with Student's 95 % interval from test images and training runs (`paired_difference`). Each run
+draws four fifths of the labelled images. (Rows of November 25 and 26, 2026, have a bootstrap's interval.)
 
 Rows are written to benchmarks/results/preprocessing.csv, in the place of those of the same dataset, fault and
 way. With --faults it can be run in pieces. For CIFAR-10 as JPEG files, give --dataset folder:PATH.
