@@ -21,6 +21,7 @@ from course_utils.teaching import lesson_notebooks
 
 CLIPART, CLOTHES, PHOTOGRAPHS = "clipart", "fashion_mnist_sample", "cifar10_jpeg"
 MEASUREMENTS, CARD = "docs/measurements.md", "data/weights/MODEL_CARD.md"
+NEGATIVE = "docs/negative_results.md"
 LESSON_10 = "notebooks/10_text.ipynb"
 LESSON_13 = "notebooks/13_adapt_a_little.ipynb"
 LESSON_07, LESSON_08 = "notebooks/07_does_transfer_pay.ipynb", "notebooks/08_match_the_pretraining.ipynb"
@@ -109,6 +110,14 @@ def of_extraction(backbone):
     rows = results("extraction.csv").query("backbone == @backbone")
     shares = [100 * rows["share of the limit"], 100 * rows["preprocessing, share of the time"]]
     return pd.concat([rows["images a second, median"], *shares, rows["times as fast as the plain way"]])
+
+
+def forgotten(way, kind):
+    """Return by how many points a way of lesson 12 is below the head, with its interval over seeds."""
+    kinds = {"clean": "shift == 'none'", "photographs": "shift == 'photographs'"}
+    rows = results("shift.csv").query(kinds.get(kind, "shift not in ('none', 'photographs')"))
+    accuracy = 100 * rows.groupby(["way", "seed"]).accuracy.mean()
+    return mean_interval(accuracy["head"] - accuracy[way])
 
 
 def rates(column):
@@ -231,6 +240,37 @@ SENTENCES = [
         "gives it # pictures a second in bfloat16, which is # milliseconds each, and # a second in float32, "
         "which is #.",
         lambda: [*rates("images a second, median"), *rates("images a second, plain way")],
+    ),
+    *[
+        (
+            MEASUREMENTS,
+            f"{name}, all labels (# of each class): from scratch # (#), frozen # (#), fine-tuned # (#)",
+            lambda dataset=dataset: [
+                5,
+                *transfer(dataset).iloc[[-1, 0]][["from scratch", "frozen", "fine-tuned"]].T.stack(),
+            ],
+        )
+        for name, dataset in (("Drawings", CLIPART), ("Clothes", CLOTHES))
+    ],
+    (
+        NEGATIVE,
+        "instead of the head alone | # points worse (# to #), and # worse (# to #) on corrupted ones",
+        lambda: [*forgotten("everything", "clean"), *forgotten("everything", "corrupted")],
+    ),
+    (
+        NEGATIVE,
+        "then all layers | −# points (−# to #); # worse (# to #) on photographs",
+        lambda: [
+            *(abs(forgotten("head then everything", "clean")[part]) for part in (0, 2, 1)),
+            *forgotten("head then everything", "photographs"),
+        ],
+    ),
+    (
+        NEGATIVE,
+        "on Drawings | #, #, #, # and # points below the head",
+        lambda: [
+            -less_the_head(CLIPART, way)[0] for way in ("BatchNorm", "LoRA 2", "LoRA 4", "LoRA 8", "last two")
+        ],
     ),
     (
         MEASUREMENTS,
