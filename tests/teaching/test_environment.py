@@ -25,6 +25,8 @@ PARTS = {
     "data/clipart/test/fruit": "data/clipart",
     "data/fashion_mnist_sample": "data/fashion_mnist_sample",
     "data/fashion_mnist_sample/FashionMNIST/raw/train-labels-idx1-ubyte": "data/fashion_mnist_sample",
+    "data/photographs": "data/photographs",
+    "data/photographs/mammals": "data/photographs",
     "data/text": "data/text",
     "data/text/sentences.csv": "data/text",
     "data/text/entities.jsonl": "data/text",
