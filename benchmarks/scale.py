@@ -102,11 +102,12 @@ def compare_processes(images: int, folder: str | None, runs: int) -> None:
 
 def extract_here(kind: str, files: int, folder: str) -> dict[str, float]:
     """Write the features of so many files, a part at a time."""
+    from safetensors.torch import save_file
     from torch.utils.data import Subset
     from torchvision.models import resnet18
 
     from course_utils.scale import stream_features
-    from course_utils.training import extract_features, write_features
+    from course_utils.training import extract_features
 
     model = resnet18()
     with tempfile.TemporaryDirectory() as store:
@@ -118,8 +119,8 @@ def extract_here(kind: str, files: int, folder: str) -> dict[str, float]:
             started, dataset = time.perf_counter(), folder_of_files(Path(folder), files)
             for start in range(0, files, 1000):
                 part = Subset(dataset, range(start, min(start + 1000, files)))
-                features = extract_features(model, part).tensors
-                write_features(Path(store) / f"{start}.safetensors", *features)
+                features, labels = extract_features(model, part).tensors
+                save_file({"features": features, "labels": labels}, Path(store) / f"{start}.safetensors")
         return {"seconds": time.perf_counter() - started, "peak": megabytes()}
 
 

@@ -83,8 +83,6 @@ def _parser() -> argparse.ArgumentParser:
         place = part.add_mutually_exclusive_group()
         place.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
         place.add_argument("--name", help="the name of that folder in runs/, instead of the time")
-    features = command("features", _features, "show the features that are kept between runs")
-    features.add_argument("--clear", action="store_true", help="remove them")
     lab = command("lab", _lab, "copy the notebooks to my_course and open them in JupyterLab")
     lab.add_argument("options", nargs="*", metavar="OPTION", help="JupyterLab's own, after --")
     command("exercises", _exercises, "make the students' exercises from the solutions (for maintainers)")
@@ -143,7 +141,6 @@ def _refresh(options: argparse.Namespace) -> int:
     from course_utils.teaching import refresh_outputs, write_front_picture
 
     notebooks, output = _lessons_and_folder(options, "refresh")
-    os.environ["COURSE_FEATURES_GB"] = "0"  # the times that are stored are those of a first run
     runs = refresh_outputs(notebooks, output)
     if any(notebook.stem.startswith("07") for notebook in notebooks):
         write_front_picture()
@@ -222,18 +219,6 @@ def _fetch(options: argparse.Namespace) -> int:
     if rows:
         print(files_table(rows))
     return 2 if failed else 0
-
-
-def _features(options: argparse.Namespace) -> None:
-    from course_utils.training import cache_folder, cache_limit, evict, list_cache
-
-    limit = cache_limit()
-    if options.clear:
-        removed = evict(-1)
-        print(f"removed {len(removed)} files, {sum(file.size for file in removed) / 1e6:.1f} MB")
-    kept = list_cache()
-    size = sum(file.size for file in kept) / 1e6
-    print(f"{cache_folder()}: {len(kept)} files, {size:.1f} MB of {limit / 1e6:.0f} MB")
 
 
 def _lab(options: argparse.Namespace) -> None:

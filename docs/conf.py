@@ -27,7 +27,7 @@ include_patterns = [
     "data/*/*.md",
 ]
 exclude_patterns = [
-    *(".*", "build", "data/downloads", "data/features", "notebooks/exercises/solutions", "runs"),
+    *(".*", "build", "data/downloads", "notebooks/exercises/solutions", "runs"),
     "docs/index.md",  # read as index.md: see setup
 ]
 extensions = [

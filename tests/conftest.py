@@ -46,15 +46,6 @@ def no_network(monkeypatch):
     monkeypatch.setattr("course_utils.data.downloads.RETRIES", 0)
 
 
-@pytest.fixture(autouse=True)
-def feature_store(tmp_path_factory, monkeypatch):
-    """Let no test find features that another one has kept; give the folder."""
-    folder = tmp_path_factory.mktemp("features")
-    monkeypatch.setenv("COURSE_FEATURES", str(folder))
-    monkeypatch.delenv("COURSE_FEATURES_GB", raising=False)
-    return folder
-
-
 @pytest.fixture
 def in_float32(monkeypatch):
     """Make this machine one that does not multiply bfloat16, where a test compares exact numbers."""

@@ -8,7 +8,6 @@ import re
 import statistics
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import nbformat
@@ -393,20 +392,3 @@ def test_papermill_is_told_of_a_wrong_parameter(tmp_path, given, answer):
     assert done.returncode != 0
     assert "ConfigError" in done.stderr
     assert answer in done.stderr
-
-
-@pytest.mark.kernels
-def test_lesson_09_says_the_same_when_its_features_are_on_disk(tmp_path, feature_store):
-    copy, told = beginning_of("09", "every file as it was", tmp_path), []
-    for number in range(2):
-        done = papermill(str(copy), f"{number}.ipynb", folder=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert list(feature_store.glob("*.safetensors"))
-        streams = defaultdict(str)  # a busy kernel may send what a cell prints in several parts
-        for cell in nbformat.read(tmp_path / f"{number}.ipynb", as_version=4).cells:
-            for output in cell.get("outputs", []):
-                if output.output_type == "stream" and not re.search("it/s|s/it", output.text):  # a bar
-                    streams[cell.id, output.name] += output.text
-        told.append(streams)
-    assert told[0] == told[1]
-    assert any("Only the first frame" in text for text in told[0].values())

@@ -13,7 +13,6 @@ from course_utils.data.files import (
     check_room,
     make_folder,
     not_written,
-    remove_leftovers,
     write_atomically,
 )
 from course_utils.data.folder_report import check_images
@@ -34,7 +33,6 @@ from course_utils.data.loaders import (
 from course_utils.data.preprocessing import (
     RGB,
     ImageClassification,
-    as_pixels,
     crop_of,
     image_batches,
     in_eight_bits,
@@ -73,7 +71,6 @@ __all__ = [
     "KnownFile",
     "RandomWeights",
     "Splits",
-    "as_pixels",
     "backbone_name",
     "backbone_transform",
     "backbone_weights",
@@ -113,7 +110,6 @@ __all__ = [
     "preserve_rng_state",
     "progress_bar",
     "read_weights",
-    "remove_leftovers",
     "run_contents",
     "send",
     "source_and_indices",

@@ -37,7 +37,7 @@ def write_atomically(
     path, temporary = Path(path).resolve(), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent, re.escape(path.name))
+        _remove_leftovers(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         temporary = Path(name)
         with _locked(handle):
@@ -75,24 +75,14 @@ def set_usual_permissions(path: Path) -> None:
     path.chmod(0o666 & ~mask)
 
 
-def remove_leftovers(folder: Path, names: str) -> list[tuple[Path, int]]:
-    """Remove the temporary files that `write_atomically` left when its process was killed.
-
-    Args:
-        folder: Where they are.
-        names: A regular expression for the names of the files that were to be written.
-
-    Returns:
-        Each with its size in bytes. One that another process is still writing is left alone.
-    """
-    removed = []
-    for part in folder.glob(".*.part") if fcntl else ():
-        if re.fullmatch(rf"\.{names}\.[a-z0-9_]{{8}}\.part", part.name):  # as mkstemp names them
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `path` that no process is still writing."""
+    names = rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part"  # as mkstemp makes them
+    for part in path.parent.glob(".*.part") if fcntl else ():
+        if re.fullmatch(names, part.name):
             with suppress(OSError), part.open("rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                removed.append((part, os.fstat(file.fileno()).st_size))
                 part.unlink()
-    return removed
 
 
 def check_room(path: Path, size: int) -> None:

@@ -259,7 +259,7 @@ def _report(
 ) -> None:
     """Print what is not read, what is left out, and what Python warned of when the pictures were decoded.
 
-    Warnings are printed here and not when a picture is used: that depends on whether its features are cached.
+    Warnings are printed here, once, and not whenever a picture is read.
     """
     if not_read := _not_read(entries):
         print(printable(f"not read: {not_read}"))

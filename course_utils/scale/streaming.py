@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -28,16 +29,8 @@ from course_utils.data import (
     write_atomically,
 )
 from course_utils.errors import DataError
-from course_utils.models import eval_mode, without_head
-from course_utils.training import (
-    images_at_once,
-    model_digest,
-    num_processes,
-    optimized_copy,
-    process_state,
-    read_features,
-    write_features,
-)
+from course_utils.models import eval_mode, hash_tensors, without_head
+from course_utils.training import fastest_dtype, images_at_once, num_processes, optimized_copy, process_state
 
 
 def write_tars(dataset: Dataset, folder: str | Path, images_per_tar: int = 1000) -> list[Path]:
@@ -121,21 +114,23 @@ def stream_features(
         DataError: If a tar file cannot be read.
         CheckpointError: If a file of features cannot be written.
     """
-    device, of_model = next(model.parameters()).device, model_digest(model, preset)
+    device = next(model.parameters()).device
     own, paths = range(process_state(device).process_index, len(tars), num_processes()), {}
     with without_head(model) as backbone, eval_mode(backbone), torch.inference_mode():
-        run = optimized_copy(backbone, device)
+        run, of_model = optimized_copy(backbone, device), _model_digest(backbone, preset, device)
         for index in progress_bar(own, desc="tar files", leave=False):
             tar = Path(tars[index])
             name = f"{tar.stem}-{_fingerprint(of_model, tar)}.safetensors"
             paths[index] = Path(folder).resolve() / name
-            if read_features(paths[index]) is not None:
+            if paths[index].exists():
                 continue
             found = [
                 (run(normalise(send(pictures, device), preset)).cpu(), labels)
                 for pictures, labels in _batches(tar, preset, images_at_once(crop_of(preset), device))
             ]
-            write_features(paths[index], *(torch.cat(tensors) for tensors in zip(*found, strict=True)))
+            features, labels = (torch.cat(tensors) for tensors in zip(*found, strict=True))
+            tensors = {"features": features, "labels": labels}
+            write_atomically(paths[index], lambda part, tensors=tensors: save_file(tensors, part))
     if num_processes() > 1:
         from accelerate.utils import gather_object
 
@@ -149,6 +144,14 @@ def _batches(
     pictures = read_tar(tar, preset)
     while batch := list(itertools.islice(pictures, size)):
         yield torch.stack([picture for picture, _ in batch]), torch.tensor([label for _, label in batch])
+
+
+def _model_digest(backbone: nn.Module, preset: ImageClassification, device: torch.device) -> "hashlib._Hash":
+    """Return a SHA-256 of all that features depend on but the pictures, which can be added."""
+    facts = str(backbone), str(fastest_dtype(device)), sorted(vars(preset).items())
+    digest = hashlib.sha256(repr(facts).encode())
+    hash_tensors(digest, backbone.state_dict())
+    return digest
 
 
 def _fingerprint(of_model: "hashlib._Hash", tar: Path) -> str:

@@ -1,7 +1,7 @@
 """Training: how the rest of a network learns (lessons 04 and 06).
 
-The loop and its history; features, which a frozen backbone gives once, and their cache; learning rates;
-resuming; precision and processes.
+The loop and its history; features, which a frozen backbone gives once; learning rates; resuming; precision
+and processes.
 """
 
 from course_utils.data import check_batch_labels
@@ -13,16 +13,6 @@ from course_utils.training.acceleration import (
     multiplies_bfloat16,
     num_processes,
     process_state,
-)
-from course_utils.training.feature_cache import (
-    cache_folder,
-    cache_limit,
-    cached_features,
-    evict,
-    list_cache,
-    model_digest,
-    read_features,
-    write_features,
 )
 from course_utils.training.features import (
     EXTRACTION_BATCH,
@@ -42,30 +32,22 @@ __all__ = [
     "PIXELS",
     "History",
     "batches_with_bar",
-    "cache_folder",
-    "cache_limit",
-    "cached_features",
     "check_batch_labels",
     "cosine_schedule",
     "evaluate_loss",
-    "evict",
     "extract_features",
     "fast_inference",
     "fastest_dtype",
     "fit",
     "from_main_process",
     "images_at_once",
-    "list_cache",
     "lr_range_test",
     "make_accelerator",
-    "model_digest",
     "multiplies_bfloat16",
     "num_processes",
     "optimized_copy",
     "parameter_groups",
     "process_state",
-    "read_features",
     "share_among_processes",
     "train_one_epoch",
-    "write_features",
 ]

@@ -46,7 +46,6 @@ from course_utils.training.acceleration import (
     process_random_numbers,
     same_weights,
 )
-from course_utils.training.feature_cache import cached_features
 from course_utils.training.features import extract_features, is_deterministic
 from course_utils.training.history import EpochMetrics, History
 from course_utils.training.resuming import (
@@ -66,7 +65,6 @@ def fit(
     val: Dataset,
     settings: Settings,
     checkpoint: str | Path | None = None,
-    cache_features: bool = True,
 ) -> History:
     """Train what is trainable in `model`, and leave it with the weights of its best epoch.
 
@@ -82,7 +80,6 @@ def fit(
         settings: `epochs`, `batch_size`, `grad_accum_steps`, `lr`, `layer_lr_decay`, `weight_decay`,
             `warmup_epochs`, `label_smoothing`, `seed`, `device` and `num_workers` are used.
         checkpoint: A file that is written after every epoch. If it exists, training goes on from there.
-        cache_features: Whether features of a frozen backbone are kept on disk, and read from there.
 
     Returns:
         One `EpochMetrics` for each pass over `train`. After Ctrl-C, those that were finished.
@@ -107,9 +104,8 @@ def fit(
         if checkpoint is not None:
             checkpoint = Checkpoint(Path(checkpoint), run_identity(model, train, val, settings))
         if only_head_trainable(model) and is_deterministic(train):
-            get_features = cached_features if cache_features else extract_features
-            train = get_features(model, train, num_workers=workers, label="training features")
-            val = get_features(model, val, num_workers=workers, label="validation features")
+            train = extract_features(model, train, num_workers=workers, label="training features")
+            val = extract_features(model, val, num_workers=workers, label="validation features")
             train.classes = classes
             # The head is so small that each process trains the whole of it, on the same features.
             head = model.get_submodule(find_head(model))

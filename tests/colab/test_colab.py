@@ -57,7 +57,7 @@ def colab(tmp_path_factory):
     (startup / "00-colab.py").write_text("import google.colab\n")
     own = {name: value for name, value in os.environ.items() if not name.startswith(("COURSE_", "PYTHON"))}
     own |= local_remote(tmp_path_factory.mktemp("remote"), NAME)
-    own |= {"IPYTHONDIR": str(startup.parents[1]), "COURSE_FEATURES_GB": "0"}
+    own |= {"IPYTHONDIR": str(startup.parents[1])}
     return python, own
 
 

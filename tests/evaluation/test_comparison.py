@@ -52,7 +52,7 @@ def settings(tmp_path, write_class_folders):
 def test_all_strategies_get_the_same_images_steps_and_seed(monkeypatch, settings):
     seen, varied = [], []
 
-    def fit(model, train, val, own, cache_features):
+    def fit(model, train, val, own):
         seen.append(([part.indices for part in (train, val)], own.epochs, own.seed, own.batch_size))
         varied.append([len({part[0][0].numpy().tobytes() for _ in range(8)}) > 1 for part in (train, val)])
         return History([EpochMetrics(1, 1.0, 0.5, 1.0, 0.5, 0.0)])

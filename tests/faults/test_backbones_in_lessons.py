@@ -38,6 +38,5 @@ def pictures(tmp_path_factory):
 def test_a_lesson_runs_or_refuses_a_backbone_at_once(
     lesson, backbone, result, pictures, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("COURSE_FEATURES_GB", "0")
     row = backbones.run_case(lesson, backbone, pictures, tmp_path)
     assert row["result"] == result, row["error"]

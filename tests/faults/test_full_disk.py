@@ -5,17 +5,14 @@ import shutil
 
 import nbformat
 import pytest
-import torch
 from small_notebooks import write_grid, write_notebook
 from small_pictures import usual
-from torchvision.models import get_model, shufflenet_v2_x0_5
+from torchvision.models import shufflenet_v2_x0_5
 
 from course_utils.__main__ import main
-from course_utils.data import FolderOfClasses
 from course_utils.errors import CheckpointError
 from course_utils.models import save_model
 from course_utils.teaching import run_lessons, sweep
-from course_utils.training import cached_features
 
 MB = 2**20
 LARGE = "if seed == 0:\n    print('x' * 3_000_000)"  # what it prints does not fit on the disk
@@ -35,22 +32,6 @@ def test_a_model_that_has_no_room_is_an_error_and_leaves_the_old_file(small_disk
     with refused(CheckpointError, where=disk / "model.safetensors"):
         save_model(network, disk / "model.safetensors", **names)
     assert (disk / "model.safetensors").read_bytes() == before
-    assert not list(disk.rglob(".*"))
-
-
-def test_features_stay_in_memory_and_one_line_says_so(
-    small_disk, tmp_path, write_class_folders, monkeypatch, capsys
-):
-    dataset = FolderOfClasses(write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 4}), usual())
-    disk, model = small_disk(MB), get_model("resnet18", num_classes=2)
-    expected = cached_features(model, dataset).tensors
-    fill(disk, leave=4096)
-    monkeypatch.setenv("COURSE_FEATURES", str(disk))
-    capsys.readouterr()
-    found = cached_features(model, dataset).tensors
-    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
-    (line,) = capsys.readouterr().out.splitlines()
-    assert str(disk) in line and "memory" in line
     assert not list(disk.rglob(".*"))
 
 

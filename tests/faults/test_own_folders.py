@@ -35,7 +35,7 @@ def own_folder(tmp_path_factory):
 def test_a_lesson_runs_on_two_classes_of_mixed_sizes(own_folder, lesson, tmp_path):
     command = [sys.executable, "-m", "course_utils", "run", "--only", lesson]
     command += ["--output", str(tmp_path / "out"), "-p", "dataset", f"folder:{own_folder}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COURSE_FEATURES": str(tmp_path / "features")}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, cwd=REPOSITORY_FOLDER, env=environment, capture_output=True, text=True, timeout=1800
     )

@@ -43,10 +43,9 @@ def own_environment(place: Path) -> dict[str, str]:
         "JUPYTERLAB_SETTINGS_DIR": str(place / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(place / "workspaces"),
         "IPYTHONDIR": str(place / "ipython"),
-        "COURSE_FEATURES": str(place / "features"),
     }
-    # Bars are drawn and features kept as they are for a student: see the conftest.py of the repository. Under
-    # the last name a kernel does not show what compiled code writes to stderr, which a student would see.
-    for name in ("TQDM_MININTERVAL", "COURSE_FEATURES_GB", "PYTEST_CURRENT_TEST"):
+    # Bars are drawn as they are for a student: see the conftest.py of the repository. Under the last name a
+    # kernel does not show what compiled code writes to stderr, which a student would see.
+    for name in ("TQDM_MININTERVAL", "PYTEST_CURRENT_TEST"):
         environment.pop(name, None)
     return environment

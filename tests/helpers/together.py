@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors.torch import load_file
 from small_networks import Pictures, SmallNet
 from small_pictures import usual
 from torch.utils.data import Subset
@@ -35,7 +36,6 @@ from course_utils.settings import Settings, set_seed
 from course_utils.training import loop as training
 from course_utils.training import resuming
 from course_utils.training.acceleration import from_main_process
-from course_utils.training.feature_cache import cached_features, list_cache, read_features
 from course_utils.training.features import extract_features
 from course_utils.training.loop import fit
 
@@ -63,7 +63,7 @@ def job(case: str, folder: Path, processes: int, **environment: str) -> dict:
     """Return what `run_together` is to do: a case on so many processes."""
     folder.mkdir(parents=True, exist_ok=True)
     told = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
-    told |= {"MASTER_PORT": free_port(), "COURSE_FEATURES": folder / "features", "COURSE_FEATURES_GB": 1}
+    told |= {"MASTER_PORT": free_port()}
     told = {name: str(value) for name, value in {**told, **environment}.items()}
     return {"case": case, "folder": str(folder), "environment": told}
 
@@ -144,18 +144,12 @@ def frozen() -> dict:
     }
 
 
-def features() -> dict:
-    """Extract features, which the main process writes to the cache, and again from there."""
+def features() -> torch.Tensor:
+    """Extract features of which each process has a part."""
     dataset = load_splits(Settings(images_per_class=600), usual(16)).test  # 2,000: two batches
     torch.manual_seed(0)
     model = get_model("resnet18", num_classes=2)
-    before = len(list_cache())
-    found = [
-        extract_features(model, dataset),
-        cached_features(model, dataset),
-        cached_features(model, dataset),
-    ]
-    return {"tensors": [part.tensors[0] for part in found], "files": len(list_cache()) - before}
+    return extract_features(model, dataset).tensors[0]
 
 
 def streamed(folder: Path) -> dict:
@@ -168,7 +162,7 @@ def streamed(folder: Path) -> dict:
     paths = stream_features(model, tars, preprocessing.transforms[1], folder / "features")
     return {
         "names": [path.name for path in paths],
-        "features": torch.cat([read_features(path)["features"] for path in paths]),
+        "features": torch.cat([load_file(path)["features"] for path in paths]),
     }
 
 

@@ -26,7 +26,7 @@ def trained(prepare):
     """Return a network after two epochs on a few pictures."""
     model = seeded_net(is_frozen=True)
     prepare(model)
-    fit(model, PICTURES, PICTURES, some_settings(batch_size=6), cache_features=False)
+    fit(model, PICTURES, PICTURES, some_settings(batch_size=6))
     return model
 
 

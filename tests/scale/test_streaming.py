@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.utils.data import Subset
 from torchvision.models import get_model
 from torchvision.transforms import v2
@@ -14,7 +15,6 @@ from course_utils.data.preprocessing import ImageClassification
 from course_utils.errors import CheckpointError, DataError
 from course_utils.scale import streaming
 from course_utils.scale.streaming import read_tar, stream_features, write_tars
-from course_utils.training.feature_cache import read_features
 from course_utils.training.features import extract_features
 
 PRESET = ImageClassification(crop_size=32, resize_size=32)
@@ -70,7 +70,7 @@ def test_a_part_of_a_folder_can_be_written_shuffled(pets, tmp_path):
 
 
 def test_features_are_those_of_the_folder(model, pets, tars, folder, in_float32):
-    kept = [read_features(path) for path in stream_features(model, tars, PRESET, folder)]
+    kept = [load_file(path) for path in stream_features(model, tars, PRESET, folder)]
     features, labels = extract_features(model, pets).tensors
     torch.testing.assert_close(torch.cat([shard["features"] for shard in kept]), features)
     assert torch.equal(torch.cat([shard["labels"] for shard in kept]), labels)
@@ -123,9 +123,9 @@ def test_a_damaged_tar_file_is_named_and_the_shards_before_it_are_kept(model, ta
 
 
 def test_a_full_disk_is_an_error(model, tars, folder, monkeypatch):
-    def fail(tensors, path, metadata):
+    def fail(tensors, path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("course_utils.training.feature_cache.save_file", fail)
+    monkeypatch.setattr("course_utils.scale.streaming.save_file", fail)
     with pytest.raises(CheckpointError, match="features"):
         stream_features(model, tars, PRESET, folder)

@@ -127,7 +127,7 @@ def executed(request, tmp_path_factory):
     # A solution leaves its files elsewhere, and finds none of the names that the blank has left.
     both.cells = [*blank.cells, new_code_cell(f"%reset -f -s\n%cd -q {folder}"), *solution.cells]
     # One thread, so that two notebooks at once do not take each other's cores; no bars in the outputs.
-    own = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "COURSE_FEATURES": str(folder / "features")}
+    own = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     resources = {"metadata": {"path": str(EXERCISES_FOLDER)}}
     client = NotebookClient(both, timeout=1800, kernel_name="python3", resources=resources)
     client.shutdown_kernel = "immediate"  # a second less than asking it to end

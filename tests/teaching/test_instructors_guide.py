@@ -26,7 +26,7 @@ TESTS = REPOSITORY_FOLDER / "tests"
 TRIED = [*TESTS.glob("helpers/wrong_answers*.py"), *TESTS.glob("checks/*.py")]
 LEFT_OUT = shutil.ignore_patterns(
     *(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"),
-    *("build", "runs", "downloads", "features"),
+    *("build", "runs", "downloads"),
 )
 
 
@@ -52,7 +52,6 @@ def run(command, folder, **options):
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(folder),
         "OMP_NUM_THREADS": "1",
-        "COURSE_FEATURES_GB": "0",
         **{f"GIT_{role}_NAME": "Jane" for role in ("AUTHOR", "COMMITTER")},
         **{f"GIT_{role}_EMAIL": "jane@example.org" for role in ("AUTHOR", "COMMITTER")},
     }

@@ -371,7 +371,7 @@ def test_fit_refuses_a_network_that_is_not_in_float32(refused, frozen_or_thawed,
 
 @pytest.mark.parametrize("trains", ["the head", "all of it"])
 def test_fit_and_all_that_it_calls_lie_in_six_files(trains):
-    """What docs/contributing.md promises a reader: pictures that ship, one process, nothing on the disk."""
+    """What docs/contributing.md promises a reader: pictures that ship, one process, no checkpoint."""
     import accelerate  # noqa: F401 (it defines much, and defining takes long while it is noted)
 
     settings = Settings(images_per_class=5, epochs=1, device="cpu")
@@ -388,7 +388,7 @@ def test_fit_and_all_that_it_calls_lie_in_six_files(trains):
     package = Path(training.__file__).parents[1]
     sys.setprofile(note)
     try:
-        fit(model, splits.train, splits.train, settings, cache_features=False)
+        fit(model, splits.train, splits.train, settings)
     finally:
         sys.setprofile(None)
     parts = {str(path.relative_to(package)) for path in files if path.is_relative_to(package)}

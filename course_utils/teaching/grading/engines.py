@@ -204,7 +204,6 @@ def environment(own: Path) -> dict[str, str]:
         "JUPYTER_RUNTIME_DIR": f"{home}/runtime",
         "MPLCONFIGDIR": f"{home}/matplotlib",
         "TORCH_HOME": torch_home(),
-        "COURSE_FEATURES": str(own / "features"),
         "PYTHONPATH": str(REPOSITORY_FOLDER),
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
