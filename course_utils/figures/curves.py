@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator
 
+from course_utils.evaluation import aggregate_runs
 from course_utils.figures.described import BLUE, COLOURS, GREEN, GREY, ORANGE, DescribedFigure, literal
 from course_utils.training import History
 
@@ -13,6 +14,8 @@ LINE_COLOURS = (BLUE, ORANGE, GREEN, GREY, *COLOURS[3:])
 LINES = ("-", "--", "-.", ":")
 STYLES = {"from scratch": (GREY, "s", "--"), "frozen": (ORANGE, "o", "-"), "fine-tuned": (BLUE, "^", "-")}
 """Colour, marker and line of each way to initialise a network."""
+DATASET_NAMES = {"clipart": "Drawings", "fashion_mnist_sample": "Clothes"}
+"""What the course calls the datasets that ship."""
 
 
 def learning_curves(history: History) -> DescribedFigure:
@@ -87,16 +90,20 @@ def _panels(figure: DescribedFigure, table: pd.DataFrame) -> list[tuple]:
     groups = list(table.groupby("dataset", sort=False))
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     for axes, (dataset, _) in zip(panels, groups, strict=True):
-        axes.set_title(literal(dataset), fontsize=10)
+        axes.set_title(literal(DATASET_NAMES.get(dataset, dataset)), fontsize=10)
         axes.grid(axis="y", alpha=0.4)
     return [(axes, rows) for axes, (_, rows) in zip(panels, groups, strict=True)]
 
 
-def transfer_curves(table: pd.DataFrame, unit: str = "images") -> DescribedFigure:
-    """Draw a table of `aggregate_runs`: accuracy over the samples of each class, one panel for a dataset."""
+def transfer_curves(runs: pd.DataFrame, unit: str = "images") -> DescribedFigure:
+    """Draw accuracy over the samples of each class: every run as a point, and the mean with its interval.
+
+    One panel for a dataset. `runs` has the columns that `aggregate_runs` reads. Intervals end at 0 and 100 %.
+    """
+    table = aggregate_runs(runs)
     words = [
-        f"{row.dataset}, {row.images_per_class} {unit}, {row.start}: {100 * row.accuracy:.0f} % "
-        f"({100 * row.low:.0f} to {100 * row.high:.0f})"
+        f"{DATASET_NAMES.get(row.dataset, row.dataset)}, {row.images_per_class} {unit}, {row.start}: "
+        f"{100 * row.accuracy:.0f} % ({100 * max(row.low, 0):.0f} to {100 * min(row.high, 1):.0f})"
         for row in table.itertuples()
     ]
     figure = DescribedFigure(
@@ -105,14 +112,19 @@ def transfer_curves(table: pd.DataFrame, unit: str = "images") -> DescribedFigur
     )
     panels = _panels(figure, table)
     for axes, part in panels:
+        points = runs[runs.dataset == part.dataset.iloc[0]]
         for number, (start, (colour, marker, line)) in enumerate(STYLES.items()):
             own = part[part.start == start].sort_values("images_per_class")
-            spread = [100 * (own.accuracy - own.low).clip(0), 100 * (own.high - own.accuracy).clip(0)]
+            one = points[points.start == start]
             # A little to the side, so that the intervals of the three do not hide each other.
-            x = own.images_per_class * 1.05 ** (number - 1)
+            aside = 1.06 ** (number - 1)
+            low, high = own.low.clip(0, 1), own.high.clip(0, 1)
+            spread = [100 * (own.accuracy - low).clip(0), 100 * (high - own.accuracy).clip(0)]
             look = {"fmt": marker + line, "color": colour, "capsize": 3, "label": start}
-            axes.errorbar(x, 100 * own.accuracy, spread, **look)
+            axes.errorbar(own.images_per_class * aside, 100 * own.accuracy, spread, **look)
+            axes.plot(one.images_per_class * aside, 100 * one.test_accuracy, ".", color=colour, alpha=0.5)
         axes.set(xscale="log", xlabel=f"labelled {unit} of each class")
+        axes.set_ylim(max(0, axes.get_ylim()[0]), min(100, axes.get_ylim()[1]))
         _only_ticks_at(axes, part.images_per_class)
     panels[0][0].set_ylabel("test accuracy (%), 95 % interval")
     panels[-1][0].legend(loc="lower right")

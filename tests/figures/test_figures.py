@@ -40,10 +40,11 @@ def intervals(name):
     return pd.DataFrame({"accuracy": [0.8, 1.0], "low": [0.7, 0.9], "high": [0.9, 1.0]}, index=[name, "b"])
 
 
-def aggregated(name):
-    rows = [[name, 5, "frozen", 0.5, 0.4, 0.6, 3], [name, 20, "frozen", 0.75, 0.7, 0.8, 3]]
-    columns = ["dataset", "images_per_class", "start", "accuracy", "low", "high", "seeds"]
-    return pd.DataFrame(rows, columns=columns)
+def runs(name):
+    """Runs with 5 images of each class scatter so much that their interval goes beyond 0 and 1."""
+    accuracies = {5: [0.1, 0.5, 0.9], 20: [0.74, 0.75, 0.76]}
+    rows = [[name, count, "frozen", one] for count, some in accuracies.items() for one in some]
+    return pd.DataFrame(rows, columns=["dataset", "images_per_class", "start", "test_accuracy"])
 
 
 def tries(name):
@@ -116,8 +117,8 @@ FIGURES = {
         ["cat: 1.25, 0.50", "frozen: "],
     ),
     "transfer_curves": (
-        lambda name: figures.transfer_curves(aggregated(name)),
-        ["cat, 5 images, frozen: 50 % (40 to 60)", "20 images, frozen: 75 % (70 to 80)"],
+        lambda name: figures.transfer_curves(runs(name)),
+        ["cat, 5 images, frozen: 50 % (0 to 100)", "20 images, frozen: 75 % (73 to 77)"],
     ),
     "best_of_tries": (
         lambda name: figures.best_of_tries(tries(name)),
@@ -244,6 +245,17 @@ def test_a_name_with_dollars_is_written_and_not_read_as_mathematics(name):
     for text in written:
         shown, mathematics = text._preprocess_math(text.get_text())
         assert NOT_MATHEMATICS in shown and not mathematics
+
+
+def test_transfer_curves_stay_between_0_and_100_and_draw_every_run():
+    (axes,) = figures.transfer_curves(runs("cat")).axes
+    low, high = axes.get_ylim()
+    assert (low, high) == (0, 100)
+    drawn = [line.get_ydata() for line in axes.lines if line.get_marker() == "."]
+    assert sorted(np.concatenate(drawn)) == pytest.approx([10, 50, 74, 75, 76, 90])
+    (bars,) = (c for c in axes.collections if hasattr(c, "get_segments") and c.get_segments())
+    ends = np.concatenate([segment[:, 1] for segment in bars.get_segments()])
+    assert ends.min() >= 0 and ends.max() <= 100
 
 
 def test_padding_gets_features_and_is_left_out_of_the_average():
