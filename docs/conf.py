@@ -45,6 +45,7 @@ extensions = [
     "quiz_pages",
     "repository_links",
     "spoken_names",
+    "try_page",
 ]
 
 # Lessons and documents

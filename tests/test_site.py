@@ -4,6 +4,7 @@ import importlib
 import inspect
 import re
 import runpy
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -15,6 +16,7 @@ from course_utils.teaching import address
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").glob("*.py")]
 SOURCES += (ROOT / "docs" / "_extensions").glob("*.py")
+SOURCES += (ROOT / "docs" / "_static").rglob("*.js")
 
 
 @pytest.fixture
@@ -72,6 +74,19 @@ def test_buttons_lead_to_the_address_of_the_course(configuration):
     options = configuration("jane/course")["html_theme_options"]
     assert options["repository_url"] == f"{address.HOST}/jane/course"
     assert {"colab_url", "binderhub_url"} <= options["launch_buttons"].keys()
+
+
+def test_the_lines_of_the_page_try_run(tmp_path, monkeypatch, capsys):
+    text = (ROOT / "docs" / "try.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(re.findall(r"^(?!from |$)", code.strip(), re.MULTILINE)) == 6
+    for name in ("fruit", "buildings"):
+        (tmp_path / "my_things" / name).mkdir(parents=True)
+        for path in sorted((ROOT / "data" / "clipart" / "train" / name).glob("*.png"))[:3]:
+            shutil.copy(path, tmp_path / "my_things" / name)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert "of 6 correct" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())

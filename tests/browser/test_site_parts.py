@@ -20,6 +20,7 @@ import notebook_pictures  # noqa: E402
 import predictions  # noqa: E402
 import quiz_pages  # noqa: E402
 import repository_links  # noqa: E402
+import try_page  # noqa: E402
 from docutils import nodes  # noqa: E402
 
 TABLE = """
@@ -172,3 +173,22 @@ def test_lesson_contents_lists_the_pages_of_a_lesson_that_exist():
         "notebooks/01_b": ["docs/quizzes/01_b"],
         "notebooks/exercises/00_a": [],
     }
+
+
+def test_the_page_try_says_what_is_missing_without_npm(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(try_page, "ASSETS", tmp_path)
+    monkeypatch.setattr(try_page, "export_backbone", lambda path: path.touch())
+    monkeypatch.setattr(try_page.shutil, "which", lambda name: None)
+    config, source = SimpleNamespace(html_static_path=["_static"]), ['<div id="try" class="try">']
+    try_page.make_assets(None, config)
+    try_page.say_what_is_missing(None, "docs/try", source)
+    assert config.html_static_path == ["_static", str(tmp_path)]
+    assert "install Node.js" in capsys.readouterr().err
+    assert source == ['<div id="try" data-incomplete class="try">']
+
+
+def test_a_runtime_that_was_not_pinned_is_refused(tmp_path):
+    (tmp_path / "package.tgz").write_bytes(b"another")
+    with pytest.raises(RuntimeError, match="Expected onnxruntime-web"):
+        try_page.unpack_runtime(tmp_path / "package.tgz", tmp_path)
+    assert not list(tmp_path.glob("*.wasm"))
