@@ -68,8 +68,8 @@ def train(kind: str, folder: Path, seed: int, report: int) -> None:
     """Train a small network with a checkpoint; report every epoch that is saved, and store what came out."""
     save = training.save_training_state
 
-    def save_and_report(path, run, identity):
-        save(path, run, identity)
+    def save_and_report(checkpoint, run):
+        save(checkpoint, run)
         os.write(report, b"s")
 
     training.save_training_state = save_and_report

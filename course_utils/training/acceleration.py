@@ -10,18 +10,18 @@ of them its share of every batch, and adds up their gradients.
 """
 
 import os
+import random
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
-from course_utils.data import preserve_rng_state
 from course_utils.errors import ConfigError, CourseError
 from course_utils.models import batchnorm_layers
-from course_utils.settings import set_seed
 
 Result = TypeVar("Result")
 
@@ -66,7 +66,6 @@ def make_accelerator(device: torch.device, grad_accum_steps: int = 1):
     Raises:
         ConfigError: If the launcher asks for sharded weights (FSDP), which the course does not train.
     """
-    # accelerate takes a second to import, and a frozen backbone does not need it.
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, GradientState
     from accelerate.utils import AutocastKwargs, DataLoaderConfiguration
@@ -92,6 +91,33 @@ def make_accelerator(device: torch.device, grad_accum_steps: int = 1):
         dataloader_config=DataLoaderConfiguration(split_batches=True),
         kwargs_handlers=[AutocastKwargs(cache_enabled=False)],
     )
+
+
+class OneProcess:
+    """Stand in for an `Accelerator` where there is nothing to share and nothing but float32.
+
+    accelerate takes a second to import, which is longer than a head takes to learn.
+    """
+
+    gradient_accumulation_steps = num_processes = 1
+    process_index, scaler = 0, None
+    prepare = staticmethod(lambda *objects: objects)
+    unwrap_model = staticmethod(lambda network, **options: network)
+    backward = staticmethod(torch.Tensor.backward)
+    reduce = gather_for_metrics = staticmethod(lambda tensors: tensors)
+
+
+@contextmanager
+def prepared(accelerator, network: nn.Module, *objects: object) -> Iterator[tuple]:
+    """Yield a network and other objects as the accelerator prepares them; leave the network as it was."""
+    own_forward = "forward" in vars(network)
+    ready = accelerator.prepare(network, *objects)
+    try:
+        yield ready
+    finally:
+        accelerator.unwrap_model(ready[0], keep_fp32_wrapper=False)
+        if not own_forward:
+            vars(network).pop("forward", None)  # accelerate leaves its own behind
 
 
 def num_processes() -> int:
@@ -176,12 +202,13 @@ def same_weights(network: nn.Module) -> None:
         broadcast(dict(network.state_dict()))
 
 
-@contextmanager
-def process_random_numbers(seed: int) -> Iterator[None]:
-    """Let each process but the main one draw random numbers of its own (dropout, augmentation)."""
-    if num_processes() == 1 or process_state().is_main_process:
-        yield
-        return
-    with preserve_rng_state():
-        set_seed((seed + 1_000_003 * process_state().process_index) % 2**32)
-        yield
+def seed_epoch(seed: int, epoch: int, process: int, order: torch.Generator) -> None:
+    """Seed the random numbers of one epoch, so that resuming a run needs none of the epochs before it.
+
+    `order`, the loader's generator, is the same on every process. Dropout and augmentation use the random
+    numbers of Python, numpy and torch, which differ between processes.
+    """
+    for_order, own = (np.random.SeedSequence([seed, epoch, n]).generate_state(1) for n in (0, process + 1))
+    order.manual_seed(int(for_order[0]))
+    for set_seed in (random.seed, np.random.seed, torch.manual_seed):
+        set_seed(int(own[0]))

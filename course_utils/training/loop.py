@@ -24,6 +24,7 @@ from course_utils.data import (
     classes_of,
     in_memory,
     make_loader,
+    preserve_rng_state,
     progress_bar,
 )
 from course_utils.errors import CourseError, TrainingError
@@ -39,12 +40,13 @@ from course_utils.models import (
 )
 from course_utils.settings import Settings
 from course_utils.training.acceleration import (
+    OneProcess,
     check_batch_size,
     in_parts,
     make_accelerator,
-    num_processes,
-    process_random_numbers,
+    prepared,
     same_weights,
+    seed_epoch,
 )
 from course_utils.training.features import extract_features, is_deterministic
 from course_utils.training.history import EpochMetrics, History
@@ -106,14 +108,13 @@ def fit(
         if only_head_trainable(model) and is_deterministic(train):
             train = extract_features(model, train, num_workers=workers, label="training features")
             val = extract_features(model, val, num_workers=workers, label="validation features")
-            train.classes = classes
             # The head is so small that each process trains the whole of it, on the same features.
             head = model.get_submodule(find_head(model))
             history = _train(model, head, train, val, settings, checkpoint)
         else:
             check_batch_size(settings.batch_size, settings.grad_accum_steps)
             train, val = in_memory(train, workers), in_memory(val, workers)
-            with float32_expected(model), process_random_numbers(settings.seed):
+            with float32_expected(model):
                 history = _train(model, model, train, val, settings, checkpoint)
     except KeyboardInterrupt:  # before the first epoch
         history = History(interrupted=True)
@@ -133,38 +134,29 @@ def _train(
     checkpoint: Checkpoint | None,
 ) -> History:
     """Train `network`, which is `model` or its head."""
-    parts, processes, accelerator = 1, 1, None
-    if network is model:
-        parts, processes = settings.grad_accum_steps, num_processes()
-        accelerator = make_accelerator(next(model.parameters()).device, parts)
+    device, workers = next(model.parameters()).device, settings.num_workers
+    accelerator = make_accelerator(device, settings.grad_accum_steps) if network is model else OneProcess()
+    parts, processes = accelerator.gradient_accumulation_steps, accelerator.num_processes
     # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode. Of
     # several processes accelerate fills the last batch up.
     smallest = 1 if only_head_trainable(model) or processes > 1 else 2
-    order = {"shuffle": True, "seed": settings.seed, "smallest_batch": smallest}
-    loader = make_loader(train, settings.batch_size, **order, num_workers=settings.num_workers)
     val_batch = max(settings.batch_size // parts, VAL_BATCH // processes * processes)
-    val_loader = make_loader(val, val_batch, num_workers=settings.num_workers)
+    order = {"shuffle": True, "smallest_batch": smallest}
+    loader = make_loader(train, settings.batch_size, **order, num_workers=workers)
+    val_loader = make_loader(val, val_batch, num_workers=workers)
     groups = parameter_groups(model, settings.lr, settings.layer_lr_decay)
     # Fused: all parameters in one step of compiled code.
     optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
     steps = len(loader)  # of an epoch
     schedule = cosine_schedule(optimizer, settings.epochs * steps, round(settings.warmup_epochs * steps))
     criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
-    same_weights(network)
-    scaler = accelerator.scaler if accelerator is not None else None
-    best_weights = copy.deepcopy(network.state_dict())
-    state = TrainingState(network, optimizer, schedule, loader.generator, scaler, best_weights)
-    learner = network
-    if accelerator is not None:
-        learner, optimizer, loader, val_loader, schedule = accelerator.prepare(
-            network, optimizer, loader, val_loader, schedule
-        )
-    try:
-        if checkpoint is not None:
-            load_training_state(checkpoint.path, state, checkpoint.identity)
-        rest = range(len(state.epochs) + 1, settings.epochs + 1)
+    run, generator = TrainingState(network, optimizer, schedule, accelerator.scaler), loader.generator
+    prepare = prepared(accelerator, network, loader, val_loader, optimizer, schedule)
+    with _resumable(run, checkpoint), prepare as (learner, loader, val_loader, optimizer, schedule):
+        rest = range(len(run.history.epochs) + 1, settings.epochs + 1)
         for epoch in progress_bar(rest, desc="epochs", leave=None):  # a loop over runs has a bar of its own
             started = time.perf_counter()
+            seed_epoch(settings.seed, epoch, accelerator.process_index, generator)
             try:
                 trained = train_one_epoch(learner, loader, optimizer, schedule, criterion, accelerator)
                 validated = evaluate_loss(learner, val_loader, accelerator)
@@ -174,24 +166,36 @@ def _train(
                 raise error.within(f"epoch {epoch}") from error
             finished = EpochMetrics(epoch, *trained, *validated, time.perf_counter() - started)
             # Ctrl-C may come at any moment: the copy, which takes long, is made before anything is changed.
-            is_best = all(finished.val_loss < earlier.val_loss for earlier in state.epochs)
-            best_weights = copy.deepcopy(network.state_dict()) if is_best else state.best_weights
-            state.epochs.append(finished)
-            state.best_weights = best_weights
+            is_best = all(finished.val_loss < earlier.val_loss for earlier in run.history.epochs)
+            best_weights = copy.deepcopy(network.state_dict()) if is_best else run.best_weights
+            run.history.epochs.append(finished)
+            run.best_weights = best_weights
             if checkpoint is not None:
-                save_training_state(checkpoint.path, state, checkpoint.identity)
+                save_training_state(checkpoint, run)
+    return run.history
+
+
+@contextmanager
+def _resumable(run: TrainingState, checkpoint: Checkpoint | None) -> Iterator[None]:
+    """Go on from a checkpoint; whatever ends the run, leave the network with its best weights.
+
+    Ctrl-C only ends the run; an error takes the history with it. The caller's random numbers do not change.
+    """
+    same_weights(run.network)
+    run.best_weights = copy.deepcopy(run.network.state_dict())
+    try:
+        if checkpoint is not None:
+            load_training_state(checkpoint, run)
+        with preserve_rng_state():
+            yield
     except KeyboardInterrupt:
-        return History(state.epochs, interrupted=True)
+        run.history.interrupted = True
     except CourseError as error:
-        error.history = History(state.epochs)
+        error.history = run.history
         raise
     finally:
-        if accelerator is not None:
-            accelerator.unwrap_model(learner, keep_fp32_wrapper=False)
-            vars(network).pop("forward", None)  # which it leaves behind
-        network.load_state_dict(state.best_weights)
-        same_weights(network)  # other machines may round differently, and end at other weights
-    return History(state.epochs)
+        run.network.load_state_dict(run.best_weights)
+        same_weights(run.network)  # other machines may round differently, and end at other weights
 
 
 def train_one_epoch(
@@ -224,9 +228,8 @@ def train_one_epoch(
             The step is not taken.
         DataError: If a label is not the number of a class.
     """
-    criterion = criterion or nn.CrossEntropyLoss()
-    device = next(network.parameters()).device
-    parts = accelerator.gradient_accumulation_steps if accelerator else 1
+    criterion, accelerator = criterion or nn.CrossEntropyLoss(), accelerator or OneProcess()
+    device, parts = next(network.parameters()).device, accelerator.gradient_accumulation_steps
     set_train_mode(network)
     optimizer.zero_grad()  # a step that was interrupted has left its gradients
     total_loss, correct, samples = 0.0, 0, 0
@@ -238,9 +241,8 @@ def train_one_epoch(
             truth = truth.to(device)
             loss = criterion(outputs, truth)
             _check_finite(loss.item(), f"batch {batch}", optimizer, total_loss / samples if samples else None)
-            share = loss * (len(truth) / len(labels))
             # accelerate divides by the number of parts, as if all were equal.
-            accelerator.backward(share * parts) if accelerator else share.backward()
+            accelerator.backward(loss * (parts * len(truth) / len(labels)))
             total_loss += loss.item() * len(truth)
             correct += (outputs.argmax(dim=1) == truth).sum().item()
             samples += len(truth)
@@ -248,9 +250,8 @@ def train_one_epoch(
         if schedule is not None:
             schedule.step()
         optimizer.zero_grad()
-    if accelerator is not None and accelerator.num_processes > 1:
-        sums = torch.tensor([total_loss, correct, samples], dtype=torch.float64, device=accelerator.device)
-        total_loss, correct, samples = accelerator.reduce(sums, "sum").tolist()
+    sums = accelerator.reduce(torch.tensor([total_loss, correct, samples], device=device))
+    total_loss, correct, samples = sums.tolist()
     return total_loss / samples, correct / samples
 
 
@@ -261,7 +262,7 @@ def evaluate_loss(network: nn.Module, loader: DataLoader, accelerator=None) -> t
     Arguments and errors are those of `train_one_epoch`. Each sample counts once, also where accelerate has
     filled up the last batch.
     """
-    device = next(network.parameters()).device
+    device, accelerator = next(network.parameters()).device, accelerator or OneProcess()
     total_loss, correct, samples = 0.0, 0, 0
     with eval_mode(network):
         for inputs, labels in batches_of(loader):
@@ -269,9 +270,7 @@ def evaluate_loss(network: nn.Module, loader: DataLoader, accelerator=None) -> t
             check_batch_labels(labels, outputs.shape[1], "validation")
             labels = labels.to(device)
             losses = nn.functional.cross_entropy(outputs, labels, reduction="none")
-            right = outputs.argmax(dim=1) == labels
-            if accelerator is not None and accelerator.num_processes > 1:
-                losses, right = accelerator.gather_for_metrics((losses, right))
+            losses, right = accelerator.gather_for_metrics((losses, outputs.argmax(dim=1) == labels))
             total_loss += losses.sum().item()
             correct += right.sum().item()
             samples += len(right)

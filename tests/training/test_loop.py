@@ -2,6 +2,7 @@
 
 import copy
 import math
+import random
 import re
 import sys
 from functools import partial
@@ -210,6 +211,13 @@ def test_same_seed_gives_the_same_bits_and_another_seed_does_not(is_frozen):
 
     assert same(trained(3), trained(3))
     assert not same(trained(3), trained(4))
+
+
+def test_fit_leaves_the_random_numbers_of_its_caller_as_they_were(frozen_or_thawed):
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    fit(frozen_or_thawed, Pictures(24), Pictures(9, seed=2), some_settings())
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before[1:]
 
 
 def test_weight_decay_is_adamws_and_none_is_adam(model, in_float32):
