@@ -111,8 +111,6 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--grid", type=Path, required=True, metavar="FILE", help="YAML: names and values")
     sweep.add_argument("--output", type=Path, metavar="DIR", help="default: runs/sweep_NOTEBOOK")
     sweep.add_argument("--workers", type=int, help="default: one for each core")
-    text = "of a dask cluster, such as tcp://10.0.0.1:8786"
-    sweep.add_argument("--scheduler", metavar="ADDRESS", help=text)
     bundle = command("bundle", _bundle, "pack the course for a classroom without a network")
     bundle.add_argument("--profile", choices=["quick", "full"], default="quick")
     text = "pack these packages; default: those for a machine like this"
@@ -279,7 +277,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from course_utils.teaching import sweep, sweep_folder
 
     output = (options.output or sweep_folder(options.notebook)).resolve()
-    results = sweep(options.notebook, options.grid, output, options.workers, options.scheduler)
+    results = sweep(options.notebook, options.grid, output, options.workers)
     failed = [result for result in results if result["status"] != "ok"]
     for result in failed:
         print(f"{result['name']}: cell {result['cell']}: {result['error']}", file=sys.stderr)

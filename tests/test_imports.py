@@ -13,10 +13,11 @@ from course_utils.settings import REPOSITORY_FOLDER
 PARTS = sorted(f"course_utils.{path.stem}" for path in (REPOSITORY_FOLDER / "course_utils").glob("[a-z]*"))
 HEAVY = [
     "captum",
-    "distributed",
+    "joblib",
     "matplotlib.pyplot",
     "nbgrader",
     "papermill",
+    "pooch",
     "scipy.stats",
     "sklearn",
     "timm",

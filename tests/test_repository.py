@@ -129,7 +129,7 @@ def test_requirements_are_floors_listed_once():
 
 def test_students_are_not_asked_for_what_instructors_and_tests_need():
     """All that a lesson or an exercise imports of the course, where the extras are not installed."""
-    blocked = ["nbgrader", "text2qti", "distributed", "dask", "pytest", "hypothesis", "nbval", "ruff"]
+    blocked = ["nbgrader", "text2qti", "pytest", "hypothesis", "nbval", "ruff"]
     notebooks = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
     sources = "\n".join(text_of(path, "code") for path in notebooks)
     imports = sorted(set(re.findall(r"^from course_utils[\w.]* import \w.*$", sources, re.MULTILINE)))

@@ -15,7 +15,6 @@ Parameters that are the same in every run stand beside the grid:
 """
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -35,7 +34,7 @@ class Plan(NamedTuple):
     """The runs of a sweep."""
 
     varied: list[str]  # the parameters that the grid has
-    runs: dict[str, dict]  # the parameters of each, by its name; the last parameter varies fastest
+    runs: dict[str, dict]  # the parameters of each, by its name, in scikit-learn's order
 
 
 class _UniqueNames(yaml.SafeLoader):
@@ -91,8 +90,8 @@ def plan_sweep(notebook: Path, file: Path) -> Plan:
     fixed = {name: checked(name, value) for name, value in fixed.items()}
     grid = {name: [checked(name, value) for value in values] for name, values in grid.items()}
     runs = {}
-    for values in itertools.product(*grid.values()):
-        varied = dict(zip(grid, values, strict=True))
+    for combination in ParameterGrid(grid):
+        varied = {name: combination[name] for name in grid}  # scikit-learn sorts the names
         Settings(**fixed, **varied)  # each value was fine by itself; so must they be together
         runs[run_name(varied, fixed)] = {**fixed, **varied}
     return Plan(list(grid), runs)

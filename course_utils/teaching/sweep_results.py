@@ -70,7 +70,7 @@ def results_frame(results: list[dict], varied: list[str]) -> pd.DataFrame:
     """Return one row for each run: its name and status, its parameters, what it recorded, its error."""
     rows = []
     for result in results:
-        row = {name: result[name] for name in ("name", "status", "tries", "seconds")}
+        row = {name: result[name] for name in ("name", "status", "seconds")}
         row |= {name: result["parameters"][name] for name in varied}
         rows.append({**row, **result["parameters"], **_metrics(result), "error": result["error"]})
     table = pd.DataFrame(rows)
@@ -79,7 +79,7 @@ def results_frame(results: list[dict], varied: list[str]) -> pd.DataFrame:
 
 def _metrics(result: dict) -> dict:
     """Return what a run recorded, under names that are none of its other columns'."""
-    taken = {"name", "status", "tries", "seconds", "error", *result["parameters"]}
+    taken = {"name", "status", "seconds", "error", *result["parameters"]}
     return {name + "_recorded" * (name in taken): value for name, value in result["metrics"].items()}
 
 

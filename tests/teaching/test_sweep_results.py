@@ -48,10 +48,10 @@ def test_only_the_highest_of_very_many_settings_are_drawn():
 
 
 def test_results_have_columns_of_their_own_also_if_a_lesson_records_the_name_of_a_parameter():
-    result = {"name": "a", "status": "ok", "tries": 1, "seconds": 1.0, "error": None}
+    result = {"name": "a", "status": "ok", "seconds": 1.0, "error": None}
     result |= {"parameters": {"seed": 3}, "metrics": {"seed": 7.0, "loss": 2.0}}
     table = results_frame([result], ["seed"])
     assert table.to_dict("records")[0] == {
-        **{"name": "a", "status": "ok", "tries": 1, "seconds": 1.0},
+        **{"name": "a", "status": "ok", "seconds": 1.0},
         **{"seed": 3, "seed_recorded": 7.0, "loss": 2.0, "error": None},
     }
