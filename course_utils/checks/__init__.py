@@ -13,13 +13,7 @@ from course_utils.checks.comparison import (
     told_apart,
     unfair_differences,
 )
-from course_utils.checks.evaluation import (
-    accuracy_over_samples,
-    half_the_width,
-    precision_and_recall,
-    surest_mistakes,
-    wilson_interval,
-)
+from course_utils.checks.evaluation import accuracy_over_samples, precision_and_recall, surest_mistakes
 from course_utils.checks.fine_tuning import batchnorm_kept, choose_run, learning_parts, three_rates
 from course_utils.checks.handing_over import card_purpose, handed_over, weakest_class
 from course_utils.checks.holding import overconfidence, split_by_group, split_columns, threshold_for_share
@@ -31,6 +25,7 @@ from course_utils.checks.images import (
     shared_pictures,
     worn_on_feet,
 )
+from course_utils.checks.intervals import half_the_width, wilson_interval
 from course_utils.checks.networks import (
     diagnosis,
     head_parameters,

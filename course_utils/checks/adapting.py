@@ -1,47 +1,57 @@
 """Checks of lesson 13: what an adapter counts, how it works and is merged, and what to hand over."""
 
 import copy
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 
-from course_utils.checks.values import as_number, close, describe, known_mistake
+from course_utils.checks.mistakes import Mistakes, one_number
+from course_utils.checks.values import close, describe
 from course_utils.checks.verdict import Right, Wrong, ask_value, check
+
+LORA_SIZE = Mistakes(
+    right=lambda layers, rank: sum(rank * (inputs + outputs) for inputs, outputs in layers),
+    wrong={
+        "Those are the numbers of the frozen weights, which are not trained.": lambda layers, rank: sum(
+            inputs * outputs for inputs, outputs in layers
+        ),
+        "Those are all numbers; only A and B are trained.": lambda layers, rank: sum(
+            inputs * outputs + rank * (inputs + outputs) for inputs, outputs in layers
+        ),
+        "LoRA has no bias, only A and B.": lambda layers, rank: sum(
+            rank * (inputs + outputs) + outputs for inputs, outputs in layers
+        ),
+        "A has r rows as long as the inputs, and B has r columns as long as the outputs: add them up, "
+        "do not multiply inputs by outputs.": lambda layers, rank: sum(
+            rank * inputs * outputs for inputs, outputs in layers
+        ),
+        "You count B as if it were as large as A.": lambda layers, rank: sum(2 * rank * n for n, _ in layers),
+        "Where is B? You count A alone.": lambda layers, rank: sum(rank * inputs for inputs, _ in layers),
+        "Where is A? You count B alone.": lambda layers, rank: sum(rank * outputs for _, outputs in layers),
+        "Where is the rank? You count one row and one column.": lambda layers, rank: sum(map(sum, layers)),
+        "That is the first layer alone.": lambda layers, rank: rank * sum(layers[0]),
+        "Two layers of one size are two: each has its own A and B.": lambda layers, rank: sum(
+            rank * sum(layer) for layer in set(layers)
+        ),
+        "Give the number itself, not thousands.": lambda layers, rank: rank * sum(map(sum, layers)) / 1000,
+    },
+    read=one_number("Your function should give one whole number, and gives something else."),
+    agrees=partial(close, tolerance=1e-9),
+    found="For the layers {layers} and rank {rank} you give {value:,.10g}. ",
+    otherwise="How many numbers does a matrix of r × inputs have, and one of outputs × r?",
+)
 
 
 @check(
     begin="how many numbers do A and B have, for one layer?",
     expects="a function from a list of layers, each (inputs, outputs), and a rank to a whole number",
+    tables=[LORA_SIZE],
 )
 def lora_parameters(answer):
     """Lesson 13: how many numbers LoRA trains, beside some linear layers."""
-    for layers, rank in (([(300, 50)], 4), ([(384, 384), (384, 384), (768, 3072)], 8)):
-        truth = sum(rank * (inputs + outputs) for inputs, outputs in layers)
-        value = as_number(ask_value(answer, list(layers), rank))
-        if value is None:
-            raise Wrong("Your function should give one whole number, and gives something else.")
-        if close(value, truth, 1e-9):
-            continue
-        weights = sum(inputs * outputs for inputs, outputs in layers)
-        mistakes = {
-            "Those are the numbers of the frozen weights, which are not trained.": weights,
-            "Those are all numbers; only A and B are trained.": weights + truth,
-            "LoRA has no bias, only A and B.": truth + sum(out for _, out in layers),
-            "A has r rows as long as the inputs, and B has r columns as long as the outputs: add them up, "
-            "do not multiply inputs by outputs.": rank * weights,
-            "You count B as if it were as large as A.": sum(2 * rank * inputs for inputs, _ in layers),
-            "Where is B? You count A alone.": sum(rank * inputs for inputs, _ in layers),
-            "Where is A? You count B alone.": sum(rank * outputs for _, outputs in layers),
-            "Where is the rank? You count one row and one column.": truth / rank,
-            "That is the first layer alone.": rank * sum(layers[0]),
-            "Two layers of one size are two: each has its own A and B.": rank * sum(map(sum, set(layers))),
-            "Give the number itself, not thousands.": truth / 1000,
-        }
-        hint = known_mistake(value, mistakes, lambda one, other: close(one, other, 1e-9))
-        raise Wrong(
-            f"For the layers {layers} and rank {rank} you give {value:,.10g}. "
-            f"{hint or 'How many numbers does a matrix of r × inputs have, and one of outputs × r?'}"
-        )
+    yield from LORA_SIZE.compare(answer, [([(300, 50)], 4), ([(384, 384), (384, 384), (768, 3072)], 8)])
     yield Right("r times inputs and outputs together: it grows with a matrix's sides, not with its area.")
 
 
@@ -51,9 +61,64 @@ def _layer() -> tuple[nn.Linear, torch.Tensor]:
     return nn.Linear(7, 3), torch.randn(2, 4, 7, generator=random)
 
 
+class _Lora(nn.Module):
+    """LoRA beside a linear layer; `join` makes the output of the old one, x Aᵀ Bᵀ, alpha and the rank."""
+
+    def __init__(self, linear: nn.Linear, rank: int, alpha: float, join: Callable):
+        super().__init__()
+        self.linear, self.rank, self.alpha, self.join = linear.requires_grad_(False), rank, alpha, join
+        self.A = nn.Parameter(torch.randn(rank, linear.in_features))
+        self.B = nn.Parameter(torch.zeros(linear.out_features, rank))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.join(self.linear(x), x @ self.A.T @ self.B.T, self.alpha, self.rank)
+
+
+def _lora(join: Callable) -> Callable[[nn.Linear, int, float], nn.Module]:
+    """Return a maker of such layers."""
+    return lambda linear, rank, alpha: _Lora(linear, rank, alpha, join)
+
+
+def _filled(layer: nn.Module) -> torch.Tensor:
+    """Fill A and B with fixed numbers, and return the outputs."""
+    random = torch.Generator().manual_seed(20)
+    with torch.no_grad():
+        for one in _as_a_and_b({name: p for name, p in layer.named_parameters() if p.requires_grad}):
+            one.copy_(torch.randn(one.shape, generator=random))
+        return layer(_layer()[1])
+
+
+LORA_CHANGE = Mistakes(
+    right=_lora(lambda old, change, alpha, rank: old + alpha / rank * change),
+    wrong={
+        "Where is alpha / r? You add B A as it is.": _lora(lambda old, change, alpha, rank: old + change),
+        "You multiply by alpha alone: it is divided by the rank.": _lora(
+            lambda old, change, alpha, rank: old + alpha * change
+        ),
+        "You multiply by the rank; alpha is divided by it.": _lora(
+            lambda old, change, alpha, rank: old + alpha * rank * change
+        ),
+        "You divide by alpha; it is the rank and not alpha that divides.": _lora(
+            lambda old, change, alpha, rank: old + rank / alpha * change
+        ),
+        "You round alpha / r to a whole number: // is not /.": _lora(
+            lambda old, change, alpha, rank: old + alpha // rank * change
+        ),
+        "A and B change nothing. Does forward use them?": _lora(lambda old, change, alpha, rank: old),
+        "The old layer is missing, once A and B are not zero.": _lora(
+            lambda old, change, alpha, rank: alpha / rank * change if change.any() else old
+        ),
+    },
+    read=_filled,
+    agrees=partial(torch.allclose, atol=1e-4),
+    otherwise="With numbers in A and B, the output is not the old one plus alpha / r times B A.",
+)
+
+
 @check(
     begin="write LoRALinear of the lesson from memory: what is frozen, and what begins at zero?",
     expects="a class of nn.Module, made from a linear layer, a rank and an alpha",
+    tables=[LORA_CHANGE],
 )
 def lora_layer(answer):
     """Lesson 13: a linear layer with LoRA beside it, as a class of its own."""
@@ -85,7 +150,8 @@ def lora_layer(answer):
         raise Wrong("Both matrices are zero. Then neither has a gradient, and nothing is ever learned.")
     if any(torch.equal(one[0], one[1]) for one in _as_a_and_b(trained) if one.any() and len(one) == 2):
         raise Wrong("The rows of a matrix begin alike, and so learn alike: draw random numbers.")
-    _check_change(layer, trained, inputs, target)
+    yield from LORA_CHANGE.compare(answer, [(old, 2, 5)])
+    _filled(layer)
     if not torch.equal(linear.weight, old.weight):
         raise Wrong("You change the weight of the old layer. The change stays beside it.")
     if not torch.allclose(layer.eval()(inputs), layer.train()(inputs), atol=1e-5):
@@ -102,30 +168,6 @@ def lora_layer(answer):
     yield Right("It begins as no change, learns, and leaves the old layer as it was.")
 
 
-def _check_change(
-    layer: nn.Module, trained: dict[str, nn.Parameter], inputs: torch.Tensor, target: torch.Tensor
-) -> None:
-    """Fill A and B with numbers, and compare the change with alpha / r times B A."""
-    with torch.no_grad():
-        for one in trained.values():
-            one.copy_(torch.randn(one.shape, generator=torch.Generator().manual_seed(one.numel())))
-        first, second = _as_a_and_b(trained)
-        change, plain = layer(inputs) - target, inputs @ first.T @ second.T
-    if torch.allclose(change, 2.5 * plain, atol=1e-4):
-        return
-    mistakes = {
-        "Where is alpha / r? You add B A as it is.": plain,
-        "You multiply by alpha alone: it is divided by the rank.": 5.0 * plain,
-        "You multiply by the rank; alpha is divided by it.": 10.0 * plain,
-        "You divide by alpha; it is the rank and not alpha that divides.": plain / 2.5,
-        "You round alpha / r to a whole number: // is not /.": 2.0 * plain,
-        "A and B change nothing. Does forward use them?": torch.zeros_like(plain),
-        "The old layer is missing, once A and B are not zero.": 2.5 * plain - target,
-    }
-    hint = known_mistake(change, mistakes, lambda one, other: torch.allclose(one, other, atol=1e-4))
-    raise Wrong(hint or "With numbers in A and B, the output is not the old one plus alpha / r times B A.")
-
-
 def _as_a_and_b(trained: dict[str, nn.Parameter]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return A as [rank, inputs] and B as [outputs, rank], which an answer may have the other way round."""
     shapes = {tuple(sorted(one.shape)): one for one in trained.values()}
@@ -136,19 +178,63 @@ def _as_a_and_b(trained: dict[str, nn.Parameter]) -> tuple[torch.Tensor, torch.T
     return (a if a.shape[0] == 2 else a.T), (b if b.shape[0] == 3 else b.T)
 
 
+def _merged(change: Callable) -> Callable[..., nn.Linear]:
+    """Return a function that copies a layer, and gives it the weight that `change` makes."""
+
+    def merge(linear: nn.Linear, a: torch.Tensor, b: torch.Tensor, scale: float) -> nn.Linear:
+        merged = copy.deepcopy(linear)
+        merged.weight.data = change(linear.weight.data, a, b, scale)
+        return merged
+
+    return merge
+
+
+def _weight_of(layer: object) -> torch.Tensor:
+    if not isinstance(layer, nn.Linear):
+        raise Wrong(f"Give a linear layer; this is {describe(layer)}.")
+    weight, before = layer.weight.detach(), _layer()[0].weight.detach()
+    if describe(weight) != describe(before):
+        raise Wrong(f"The weight should be {describe(before)} as before, not {describe(weight)}.")
+    return weight
+
+
+MERGED_WEIGHT = Mistakes(
+    right=_merged(lambda weight, a, b, scale: weight + scale * b @ a),
+    wrong={
+        "Where is the scale?": _merged(lambda weight, a, b, scale: weight + b @ a),
+        "Nothing was added.": _merged(lambda weight, a, b, scale: weight),
+        "You divide by the scale; it multiplies.": _merged(
+            lambda weight, a, b, scale: weight + b @ a / scale
+        ),
+        "You divide by the rank, too. The scale is alpha / r already.": _merged(
+            lambda weight, a, b, scale: weight + scale * b @ a / len(a)
+        ),
+        "You use the scale twice.": _merged(lambda weight, a, b, scale: weight + scale * b @ (scale * a)),
+        "You subtract the change; it is added.": _merged(lambda weight, a, b, scale: weight - scale * b @ a),
+        "The weight is the change alone: the old one is missing.": _merged(
+            lambda weight, a, b, scale: scale * b @ a
+        ),
+        "You scale the old weight, too.": _merged(lambda weight, a, b, scale: scale * (weight + b @ a)),
+    },
+    read=_weight_of,
+    agrees=partial(torch.allclose, atol=1e-5),
+    otherwise="The new weight is not the old one plus scale times B A.",
+)
+
+
 @check(
     begin="what is added to the weight, and what becomes of the bias?",
     expects="a function from a linear layer, A, B and a scale to a linear layer",
+    tables=[MERGED_WEIGHT],
 )
 def merged_layer(answer):
     """Lesson 13: a linear layer that has taken an adapter in."""
     linear, inputs = _layer()
     random = torch.Generator().manual_seed(9)
     a, b = torch.randn(2, 7, generator=random), torch.randn(3, 2, generator=random)
-    before = {name: tensor.detach().clone() for name, tensor in linear.state_dict().items()}
-    merged = ask_value(answer, linear, a.clone(), b.clone(), 1.5)
-    if not isinstance(merged, nn.Linear):
-        raise Wrong(f"Give a linear layer; this is {describe(merged)}.")
+    yield from MERGED_WEIGHT.compare(answer, [(linear, a, b, 1.5)])
+    before = copy.deepcopy(linear.state_dict())
+    merged = ask_value(answer, linear, a, b, 1.5)
     if any(not torch.equal(linear.state_dict()[name], tensor) for name, tensor in before.items()):
         raise Wrong(
             "The layer that you were given has changed. Whoever calls you twice adds the adapter twice: "
@@ -156,27 +242,10 @@ def merged_layer(answer):
         )
     if not linear.weight.requires_grad:
         raise Wrong("The layer that you were given is frozen now. Leave it as it is.")
-    weight, bias = before["weight"], before["bias"]
-    if describe(merged.weight.data) != describe(weight):
-        raise Wrong(f"The weight should be {describe(weight)} as before, not {describe(merged.weight.data)}.")
-    if merged.bias is None or not torch.allclose(merged.bias, bias):
+    if merged.bias is None or not torch.allclose(merged.bias, before["bias"]):
         raise Wrong(
             "The bias is not that of the old layer. An adapter changes only the weight; copy the bias."
         )
-    change = merged.weight.detach() - weight
-    mistakes = {
-        "Where is the scale?": b @ a,
-        "Nothing was added.": torch.zeros_like(change),
-        "You divide by the scale; it multiplies.": (b @ a) / 1.5,
-        "You divide by the rank, too. The scale is alpha / r already.": 0.75 * (b @ a),
-        "You use the scale twice.": 2.25 * (b @ a),
-        "You subtract the change; it is added.": -1.5 * (b @ a),
-        "The weight is the change alone: the old one is missing.": 1.5 * (b @ a) - weight,
-        "You scale the old weight, too.": 0.5 * weight + 1.5 * (b @ a),
-    }
-    if not torch.allclose(change, 1.5 * (b @ a), atol=1e-5):
-        hint = known_mistake(change, mistakes, lambda one, other: torch.allclose(one, other, atol=1e-5))
-        raise Wrong(hint or "The new weight is not the old one plus scale times B A.")
     own = {tensor.data_ptr() for tensor in linear.parameters()}
     if any(tensor.data_ptr() in own for tensor in merged.parameters()):
         raise Wrong("Both layers share a tensor: whoever trains one changes the other. Copy it.")

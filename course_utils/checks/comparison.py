@@ -1,12 +1,14 @@
 """Checks of lesson 07: what is a fair comparison, how sure a mean is, and what was not shown."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
-from course_utils.checks.values import as_names, as_number, close, known_mistake
-from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask, ask_value, check
+from course_utils.checks.mistakes import Mistakes
+from course_utils.checks.values import as_names, as_number, close
+from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask_value, check
 from course_utils.evaluation import aggregate_runs, mean_interval
 
 SIDE = {
@@ -77,50 +79,80 @@ def epochs_for_budget(answer):
     yield Right("Few images, many epochs; many images, few epochs: the steps are the same.")
 
 
+def _t(share: float, degrees: int) -> float:
+    from scipy import stats  # half a second: only where it is needed
+
+    return stats.t.ppf(share, degrees)
+
+
+def _around_mean(reach: Callable) -> Callable:
+    """Return an interval whose reach is a function of the number of runs, their spread and the values."""
+
+    def interval(values: list[float]) -> tuple[float, float, float]:
+        mean, off = np.mean(values), reach(len(values), np.std(values, ddof=1), np.asarray(values))
+        return mean, mean - off, mean + off
+
+    return interval
+
+
+STUDENT_INTERVAL = Mistakes(
+    right=_around_mean(lambda n, s, values: _t(0.975, n - 1) * s / n**0.5),
+    wrong={
+        "It is a little too narrow. There are two standard deviations: np.std divides by n unless you ask "
+        "it to divide by n − 1.": _around_mean(lambda n, s, values: _t(0.975, n - 1) * values.std() / n**0.5),
+        "You use 1.96, which is for many runs. With so few, t is larger.": (
+            _around_mean(lambda n, s, values: 1.96 * s / n**0.5)
+        ),
+        "1.96 is for many runs; and np.std divides by n unless you ask for n − 1.": (
+            _around_mean(lambda n, s, values: 1.96 * values.std() / n**0.5)
+        ),
+        "It is too wide: a mean scatters less than a single run. What about the root of n?": (
+            _around_mean(lambda n, s, values: _t(0.975, n - 1) * s)
+        ),
+        "That is one standard error to either side, which holds the truth far less often than 95 %.": (
+            _around_mean(lambda n, s, values: s / n**0.5)
+        ),
+        "That is the scatter of single runs, not an interval for their mean.": (
+            _around_mean(lambda n, s, values: s)
+        ),
+        "Those are the lowest and the highest run, not an interval for the mean.": (
+            lambda values: (np.mean(values), min(values), max(values))
+        ),
+        "Which number of degrees of freedom does t have here?": (
+            _around_mean(lambda n, s, values: _t(0.975, n) * s / n**0.5)
+        ),
+        "Is that t for 90 %? Two tails share the 5 %.": (
+            _around_mean(lambda n, s, values: _t(0.95, n - 1) * s / n**0.5)
+        ),
+        "The lower end is the mean minus the reach, the upper end the mean plus the reach.": (
+            lambda values: [mean_interval(values)[number] for number in (0, 2, 1)]
+        ),
+    },
+    read=partial(as_numbers, count=3),
+    agrees=partial(np.allclose, rtol=0, atol=5e-4),
+    found=lambda value, right, values: (
+        f"For {values} your interval is {value[2] - value[1]:.3f} wide; "
+        f"it must be {right[2] - right[1]:.3f}. "
+    ),
+    otherwise=lambda value, right, values: (
+        "Put t, the standard deviation and the root of n together once more."
+        if close(value[0], right[0])
+        else f"The mean of {values} is not {value[0]:.4g}. It comes first, before the two ends."
+    ),
+    praise="{case} runs: {value[0]:.3f}, 95 % interval {value[1]:.3f} to {value[2]:.3f}.",
+)
+
+
 @check(
     begin="you need the mean, the standard deviation of the runs, their number, and t for one run fewer.",
     expects="a function from some accuracies to a mean and the two ends of an interval",
     without=("mean_interval",),
+    tables=[STUDENT_INTERVAL],
 )
 def student_interval(answer):
     """Lesson 07: the mean of a few runs and its 95 % Student interval, from their accuracies."""
-    for values in ([0.60, 0.64, 0.71], [0.80, 0.81, 0.83, 0.79, 0.84]):
-        mean, low, high = as_numbers(ask(answer, list(values)), 3)
-        true_mean, true_low, true_high = mean_interval(values)
-        if not close(mean, true_mean):
-            raise Wrong(f"The mean of {values} is not {mean:.4g}. It comes first, before the two ends.")
-        if not np.allclose((low, high), (true_low, true_high), rtol=0, atol=5e-4):
-            found = (
-                f"For {values} your interval is {high - low:.3f} wide; it must be {true_high - true_low:.3f}."
-            )
-            raise Wrong(f"{found} {_interval_mistake(np.asarray(values), low, high)}")
-        yield Right(f"{len(values)} runs: {mean:.3f}, 95 % interval {low:.3f} to {high:.3f}.")
-
-
-def _interval_mistake(values: np.ndarray, low: float, high: float) -> str:
-    from scipy import stats  # half a second: only where it is needed
-
-    count, spread = len(values), values.std(ddof=1)
-    error, biased = spread / count**0.5, values.std() / count**0.5
-    t, other_t, t90 = (stats.t.ppf(p, n) for p, n in ((0.975, count - 1), (0.975, count), (0.95, count - 1)))
-    mistakes = {
-        "It is a little too narrow. There are two standard deviations: np.std divides by n unless you ask "
-        "it to divide by n − 1.": t * biased,
-        "You use 1.96, which is for many runs. With so few, t is larger.": 1.96 * error,
-        "1.96 is for many runs; and np.std divides by n unless you ask for n − 1.": 1.96 * biased,
-        "It is too wide: a mean scatters less than a single run. What about the root of n?": t * spread,
-        "That is one standard error to either side, which holds the truth far less often than 95 %.": error,
-        "That is the scatter of single runs, not an interval for their mean.": spread,
-        "Those are the lowest and the highest run, not an interval for the mean.": np.ptp(values) / 2,
-        "Which number of degrees of freedom does t have here?": other_t * error,
-        "Is that t for 90 %? Two tails share the 5 %.": t90 * error,
-    }
-    reach = (high - low) / 2
-    if hint := known_mistake(reach, mistakes, agrees=partial(math.isclose, rel_tol=2e-3)):
-        return hint
-    if math.isclose(reach, t * error, rel_tol=2e-3) or low > high:
-        return "The lower end is the mean minus the reach, the upper end the mean plus the reach."
-    return "Put t, the standard deviation and the root of n together once more."
+    cases = {len(values): (values,) for values in ([0.60, 0.64, 0.71], [0.80, 0.81, 0.83, 0.79, 0.84])}
+    yield from STUDENT_INTERVAL.compare(answer, cases)
 
 
 PAYS, BEHIND, OPEN = "transfer pays", "scratch is better", "not told apart"

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from course_utils.checks.values import as_names, as_number, close, describe, known_mistake, listed
+from course_utils.checks.mistakes import Mistakes
+from course_utils.checks.values import as_names, as_number, close, describe, listed
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.models import freeze, freeze_batchnorm, thaw
 
@@ -223,40 +224,75 @@ RUNS = pd.DataFrame(
     columns=["name", "seed", "val_accuracy", "test_accuracy"],
 )  # fmt: skip
 
-_WRONG_CHOICE = {
-    "lucky on test": "It has the best test accuracy. If you choose by it, the test images have become "
-    "validation images, and the number you report is too good.",
-    "one lucky seed": "Its first seed has the best validation accuracy, its second one of the worst. "
-    "Choose by the mean over the seeds.",
-    "poor": "It is the worst of all. Do you sort from low to high?",
-}
+
+def _chosen(runs: pd.DataFrame, by: str = "val_accuracy", report: str = "test_accuracy") -> tuple[str, float]:
+    means = runs.groupby("name")[["val_accuracy", "test_accuracy"]].mean()
+    best = means[by].idxmax()
+    return best, means[report][best]
+
+
+def _accuracies_of_chosen(runs: pd.DataFrame) -> pd.Series:
+    return runs[runs.name == _chosen(runs)[0]].test_accuracy
+
+
+def _name_and_accuracy(value: object) -> tuple[object, float | None]:
+    name, accuracy = value
+    return name, as_number(accuracy)
+
+
+CHOSEN_NAME = Mistakes(
+    right=_chosen,
+    wrong={
+        "It has the best test accuracy. If you choose by it, the test images have become validation images, "
+        "and the number you report is too good.": lambda runs: _chosen(runs, by="test_accuracy"),
+        "Its first seed has the best validation accuracy, its second one of the worst. Choose by the mean "
+        "over the seeds.": lambda runs: runs.loc[runs.val_accuracy.idxmax(), ["name", "test_accuracy"]],
+        "It is the worst of all. Do you sort from low to high?": (
+            lambda runs: _chosen(runs.assign(val_accuracy=-runs.val_accuracy))
+        ),
+    },
+    read=_name_and_accuracy,
+    agrees=lambda one, other: one[0] == other[0],
+    found="You choose {value[0]!r:.50}. ",
+    otherwise="That is not a name in the table. Give the name first, and then the accuracy.",
+)
+REPORTED_ACCURACY = Mistakes(
+    right=_chosen,
+    wrong={
+        "{value[1]:.2f} is its validation accuracy. You chose by it, so it flatters. Report the other.": (
+            lambda runs: _chosen(runs, report="val_accuracy")
+        ),
+        "{value[1]:.2f} is the accuracy of its better seed. Report the mean of both.": (
+            lambda runs: (_chosen(runs)[0], _accuracies_of_chosen(runs).max())
+        ),
+        "{value[1]:.2f} is the accuracy of its worse seed. Report the mean of both.": (
+            lambda runs: (_chosen(runs)[0], _accuracies_of_chosen(runs).min())
+        ),
+        "that is in per cent: give a share from 0 to 1.": (
+            lambda runs: (_chosen(runs)[0], 100 * _chosen(runs)[1])
+        ),
+    },
+    read=_name_and_accuracy,
+    agrees=lambda one, other: one[1] is not None and close(one[1], other[1]),
+    found="Right choice, but ",
+    otherwise="it does not have a mean test accuracy of {value[1]}.",
+)
 
 
 @check(
     begin="take the mean over the seeds for each name. Which of the two columns may you choose by?",
     expects="a function from a table of runs to a name and an accuracy",
+    tables=[CHOSEN_NAME, REPORTED_ACCURACY],
 )
 def choose_run(answer):
     """Lesson 06: a run that is chosen by its mean validation accuracy, with its mean test accuracy."""
-    name, accuracy = ask_value(answer, RUNS.copy())
-    accuracy = as_number(accuracy)
-    if name in _WRONG_CHOICE:
-        raise Wrong(f"You choose '{name}'. {_WRONG_CHOICE[name]}")
-    if name != "careful":
-        raise Wrong(f"{name!r:.50} is not a name in the table. Give the name first, and then the accuracy.")
-    if accuracy is None or not close(accuracy, 0.76):
-        hints = {
-            "0.80 is its validation accuracy. You chose by it, so it flatters. Report the other.": 0.8,
-            "0.77 is the accuracy of its better seed. Report the mean of both.": 0.77,
-            "0.75 is the accuracy of its worse seed. Report the mean of both.": 0.75,
-            "that is in per cent: give a share from 0 to 1.": 76,
-        }
-        hint = known_mistake(accuracy or 0, hints)
-        raise Wrong(f"Right choice, but {hint or f'it does not have a mean test accuracy of {accuracy}.'}")
+    yield from CHOSEN_NAME.compare(answer, [(RUNS,)])
+    yield from REPORTED_ACCURACY.compare(answer, [(RUNS,)])
     other = RUNS.assign(name=RUNS.name.str[::-1], test_accuracy=RUNS.test_accuracy - 0.1)
     other = pd.concat([other, other[other.seed == 1].assign(seed=2)])  # so that mean and median differ
-    again = ask(answer, other.iloc[::-1].reset_index(drop=True))
-    if again is None or again[0] != "careful"[::-1] or not close(as_number(again[1]) or 0, 1.99 / 3):
+    other = other.iloc[::-1].reset_index(drop=True)
+    again, (name, accuracy) = ask(answer, other.copy()), _chosen(other)
+    if again is None or again[0] != name or not close(as_number(again[1]) or 0, accuracy):
         raise Wrong(
             f"With other names, another order and three seeds your function gives {again!r:.60}. Is a name "
             "or a number written into it, or is it not the mean that you take?"

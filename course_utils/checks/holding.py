@@ -1,12 +1,14 @@
 """Checks of lesson 12: by what to split, how much surer than right, and what a threshold lets through."""
 
 from collections.abc import Callable
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
 import torch
 
-from course_utils.checks.values import as_names, as_number, close, describe, known_mistake, listed
+from course_utils.checks.mistakes import Mistakes
+from course_utils.checks.values import as_names, close, describe, listed
 from course_utils.checks.verdict import Right, Wrong, ask_value, check
 
 _PROJECTS = {
@@ -145,91 +147,128 @@ def _check_division(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> 
         raise Wrong(f"{left} of {len(labels)} images are in neither part. A split leaves no image out.")
 
 
+def _sure(table: torch.Tensor) -> torch.Tensor:
+    return table.max(dim=1).values
+
+
+def _is_right(table: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return (table.argmax(dim=1) == labels).float()
+
+
+def _surer_than_right(table: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return _sure(table).mean() - _is_right(table, labels).mean()
+
+
+OVERCONFIDENCE = Mistakes(
+    right=_surer_than_right,
+    wrong={
+        "The sign is the wrong way round: above 0 it should be surer than right.": (
+            lambda table, labels: -_surer_than_right(table, labels)
+        ),
+        "You take the distance. Whether it is too sure or not sure enough is in the sign.": (
+            lambda table, labels: abs(_surer_than_right(table, labels))
+        ),
+        "In points it is right; give it as a share, from -1 to 1.": (
+            lambda table, labels: 100 * _surer_than_right(table, labels)
+        ),
+        "You take the probability of the true class. Confidence is that of the answer.": (
+            lambda table, labels: (
+                table[torch.arange(len(labels)), labels].mean() - _is_right(table, labels).mean()
+            )
+        ),
+        "You take the confidence of right answers only. The wrong ones are where it matters.": (
+            lambda table, labels: (
+                _sure(table)[_is_right(table, labels) == 1].mean() - _is_right(table, labels).mean()
+            )
+        ),
+        "That is the mean confidence. What do you compare it with?": lambda table, labels: _sure(
+            table
+        ).mean(),
+        "That is the distance image by image, which is never 0, however well calibrated it is.": (
+            lambda table, labels: (_sure(table) - _is_right(table, labels)).abs().mean()
+        ),
+    },
+    agrees=partial(close, tolerance=1e-3),
+    found="For {table.shape[0]} images you give {value:.3f}, and {right:.3f} is right. ",
+)
+
+
 @check(
     begin="how sure is it, on average, and how often is it right?",
     expects="a function from probabilities and labels to one number",
+    tables=[OVERCONFIDENCE],
 )
 def overconfidence(answer):
     """Lesson 12: mean confidence less accuracy, from probabilities and labels."""
+    cases = []
     for images, sharpness in ((60, 4), (45, 0.7)):  # too sure, then not sure enough
         random = torch.Generator().manual_seed(1)
         logits = torch.randn(images, 4, generator=random)
         labels = torch.multinomial((1.5 * logits).softmax(dim=1), 1, generator=random).flatten()
-        table = (sharpness * logits).softmax(dim=1)
-        sure, right = table.max(dim=1).values, (table.argmax(dim=1) == labels).float()
-        truth = float(sure.mean() - right.mean())
-        value = _one_number(ask_value(answer, table.clone(), labels.clone()))
-        if close(value, truth, 1e-3):
-            continue
-        of_label = table[torch.arange(images), labels].mean() - right.mean()
-        of_right, by_image = sure[right == 1].mean() - right.mean(), (sure - right).abs().mean()
-        mistakes = {
-            # The first case has a difference above 0: there, only a sign that is turned round gives this.
-            "The sign is the wrong way round: above 0 it should be surer than right."
-            if truth > 0
-            else "You take the distance. Whether it is too sure or not sure enough is in the sign.": -truth,
-            "In points it is right; give it as a share, from -1 to 1.": 100 * truth,
-            "You take the probability of the true class. Confidence is that of the answer.": of_label,
-            "You take the confidence of right answers only. The wrong ones are where it matters.": of_right,
-            "That is the mean confidence. What do you compare it with?": sure.mean(),
-            "That is the distance image by image, which is never 0, however well calibrated it is.": by_image,
-        }
-        hint = known_mistake(value, mistakes, lambda one, other: close(one, other, 1e-3))
-        raise Wrong(
-            f"For {images} images you give {value:.3f}, and {truth:.3f} is right. {hint or ''}".strip()
-        )
+        cases.append(((sharpness * logits).softmax(dim=1), labels))
+    yield from OVERCONFIDENCE.compare(answer, cases)
     yield Right("Above 0 it is surer than right, below 0 less sure.")
 
 
-def _one_number(value: object) -> float:
-    if (number := as_number(value)) is None:
-        raise Wrong(f"Your function should give one number, and it gives {describe(value)}.")
-    return number
+def _scores() -> tuple[np.ndarray, np.ndarray]:
+    """Return scores of known images, which are not normally distributed, and rounded ones of unknown."""
+    random = np.random.default_rng(8)
+    return 4 - random.gamma(2, 1, 1000), random.normal(1.5, 1, 120).round(1)
+
+
+def _kept(threshold: float) -> float:
+    return float((_scores()[0] >= threshold).mean())
+
+
+THRESHOLD = Mistakes(
+    right=lambda scores, share: np.quantile(scores, 1 - share),
+    wrong={
+        "You keep what should be refused. Which end of the order do you cut off?": (
+            lambda scores, share: np.quantile(scores, share)
+        ),
+        "That is two standard deviations below the mean, whatever the share, and it fits only some "
+        "distributions.": lambda scores, share: scores.mean() - 2 * scores.std(),
+        "That fits scores with a normal distribution, and these have none. Sort them instead.": (
+            lambda scores, share: scores.mean() - NormalDist().inv_cdf(share) * scores.std()
+        ),
+        "That keeps them all. How many may be refused?": lambda scores, share: scores.min(),
+        "That is a share, not a score.": lambda scores, share: share,
+        "You treat the share as per cent. It is a number from 0 to 1.": (
+            lambda scores, share: np.quantile(scores, 1 - share / 100)
+        ),
+    },
+    agrees=lambda one, other: abs(_kept(one) - _kept(other)) < 0.0051,
+    found=lambda value, right, scores, share: (
+        f"For a share of {share:g} your threshold {value:.3f} keeps {_kept(value):.1%}. "
+    ),
+)
+LET_THROUGH = Mistakes(
+    right=lambda threshold, scores: (scores >= threshold).mean(),
+    wrong={
+        "A score that equals the threshold is not below it: it gets through.": (
+            lambda threshold, scores: (scores > threshold).mean()
+        ),
+        "That is the share that is refused.": lambda threshold, scores: (scores < threshold).mean(),
+        "That is how many. A share is from 0 to 1.": lambda threshold, scores: (scores >= threshold).sum(),
+        "In per cent it is right; give it as a share, from 0 to 1.": (
+            lambda threshold, scores: 100 * (scores >= threshold).mean()
+        ),
+    },
+    agrees=partial(close, tolerance=1e-3),
+    found="At a threshold of {threshold:g} you say that {value:.3g} gets through. ",
+    otherwise="What is not below it?",
+)
 
 
 @check(
     begin="sort the scores of the validation images: which one may be the lowest that is kept?",
     expects="two functions: scores and a share to a threshold, a threshold and scores to a share",
     answers=2,
+    tables=[THRESHOLD, LET_THROUGH],
 )
 def threshold_for_share(choose, let_through):
     """Lesson 12: a threshold that keeps a share of the validation images, and what it lets through."""
-    random = np.random.default_rng(8)
-    known, unknown = 4 - random.gamma(2, 1, 200), random.normal(1.5, 1, 120).round(1)
-    for share in (0.95, 0.8):
-        threshold = _one_number(ask_value(choose, known.copy(), share))
-        kept = float((known >= threshold).mean())
-        if abs(kept - share) < 0.0101:
-            continue
-        other_end, as_per_cent = np.quantile(known, (share, 1 - share / 100))
-        mistakes = {
-            f"It keeps {1 - share:.0%} of them. Which end of the order do you cut off?": other_end,
-            "That is two standard deviations below the mean, whatever the share, and it fits only some "
-            "distributions.": known.mean() - 2 * known.std(),
-            "That fits scores with a normal distribution, and these have none. Sort them instead.": (
-                known.mean() - NormalDist().inv_cdf(share) * known.std()
-            ),
-            "That keeps them all. How many may be refused?": known.min(),
-            "That is a share, not a score.": share,
-            "You treat the share as per cent. It is a number from 0 to 1.": as_per_cent,
-        }
-        hint = known_mistake(threshold, mistakes, lambda one, other: close(one, other, 0.02))
-        raise Wrong(
-            f"For a share of {share:g} your threshold {threshold:.3f} keeps {kept:.1%}. {hint or ''}".strip()
-        )
-    for threshold, scores in ((2.0, unknown), (1.2, unknown[:70])):  # rounded: some lie on the threshold
-        wanted = float((scores >= threshold).mean())
-        value = _one_number(ask_value(let_through, threshold, scores.copy()))
-        if close(value, wanted, 1e-3):
-            continue
-        mistakes = {
-            "A score that equals the threshold is not below it: it gets through.": (
-                (scores > threshold).mean()
-            ),
-            "That is the share that is refused.": 1 - wanted,
-            "That is how many. A share is from 0 to 1.": wanted * len(scores),
-            "In per cent it is right; give it as a share, from 0 to 1.": 100 * wanted,
-        }
-        hint = known_mistake(value, mistakes) or "What is not below it?"
-        raise Wrong(f"At a threshold of {threshold:g} you say that {value:.3g} gets through. {hint}")
+    known, unknown = _scores()
+    yield from THRESHOLD.compare(choose, [(known, 0.95), (known, 0.8)])
+    yield from LET_THROUGH.compare(let_through, [(2.0, unknown), (1.2, unknown[:70])])  # some are equal to it
     yield Right("The known images decide on the threshold, and the unknown ones show what it is worth.")

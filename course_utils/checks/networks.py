@@ -2,23 +2,19 @@
 
 import copy
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import torch
 from torch import nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from course_utils.checks.values import as_names, as_number, describe, known_mistake
-from course_utils.checks.verdict import NO_RETURN, Right, Wrong, ask, ask_value, check
+from course_utils.checks.mistakes import Mistakes, one_number
+from course_utils.checks.values import as_names, as_number, describe
+from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.models import find_head, freeze, replace_head, trainable_parameters
 
-
-def _whole_number(value: object) -> float:
-    number = as_number(value)
-    if number is None:
-        raise Wrong(NO_RETURN if value is None else f"Give one whole number; this is {describe(value)}.")
-    return number
+_read_whole = one_number("Give one whole number; this is {value}.")
 
 
 @check(
@@ -45,45 +41,60 @@ def task_layer(answer, model):
         yield f"model.{name} finds edges or parts of things, which help with your pictures, too. Look on."
 
 
+def _numbers_in(choose: Callable) -> Callable:
+    """Return a function that adds up how many numbers are in the tensors that `choose` takes from a stage."""
+    return lambda model, stage: sum(tensor.numel() for tensor in choose(model.get_submodule(stage)))
+
+
+_count = _numbers_in(nn.Module.parameters)
+STAGE_SIZE = Mistakes(
+    right=_count,
+    wrong={
+        "That is how many tensors {stage} has: count the numbers in each, `.numel()`.": (
+            lambda model, stage: len(list(model.get_submodule(stage).parameters()))
+        ),
+        "You have counted the buffers as well, the running means and variances of BatchNorm: no "
+        "training step moves them, so they are not parameters.": (
+            _numbers_in(lambda part: part.state_dict().values())
+        ),
+        "That is the whole network: take one stage only.": lambda model, stage: _count(model, ""),
+        "{stage} has more than convolutions: BatchNorm has parameters, too.": (
+            _numbers_in(lambda part: [tensor for tensor in part.parameters() if tensor.ndim == 4])
+        ),
+        "That is one block of {stage} alone.": _numbers_in(lambda part: part[0].parameters()),
+        "That is the last block of {stage} alone.": _numbers_in(lambda part: part[-1].parameters()),
+        "BatchNorm has biases, too, and you count only what is called weight.": (
+            _numbers_in(lambda part: [p for name, p in part.named_parameters() if name.endswith("weight")])
+        ),
+        "The part `downsample` belongs to {stage}, too.": (
+            _numbers_in(lambda part: [p for name, p in part.named_parameters() if "downsample" not in name])
+        ),
+        "You find nothing to count. The parameters are in the layers inside the stage, and those that "
+        "are frozen count, too.": _numbers_in(lambda part: part.parameters(recurse=False)),
+        "You count only what is trainable.": _numbers_in(trainable_parameters),
+        "You count bytes. Each number has four of them.": lambda model, stage: 4 * _count(model, stage),
+        "You give millions. Give the number itself.": lambda model, stage: _count(model, stage) / 1e6,
+    },
+    read=_read_whole,
+    agrees=operator.eq,
+    otherwise=lambda value, right, model, stage: (
+        f"For {stage} you give {value:,.10g}, which is {value / right:.3g} times what it should be."
+    ),
+    praise="{stage} has {right:,.0f} parameters.",
+)
+
+
 @check(
     begin="`model.get_submodule(stage)` gives the stage, `.parameters()` all of its tensors.",
     expects="a function from a network and the name of a stage to a whole number",
+    tables=[STAGE_SIZE],
 )
 def parameter_count(answer, model, stages=("layer1", "layer3")):
     """Lesson 02: how many numbers a stage has learned."""
-    for stage in stages:
-        part = model.get_submodule(stage)
-        count = _whole_number(ask(answer, model, stage))
-        tensors = list(part.parameters())
-        right = _numbers_in(tensors)
-        if count == right:
-            yield Right(f"{stage} has {right:,} parameters.")
-            continue
-        convolutions = [tensor for tensor in tensors if tensor.ndim == 4]
-        weights = [tensor for name, tensor in part.named_parameters() if name.endswith("weight")]
-        direct = [tensor for name, tensor in part.named_parameters() if "downsample" not in name]
-        mistakes = {
-            f"That is how many tensors {stage} has: count the numbers in each, `.numel()`.": len(tensors),
-            "You have counted the buffers as well, the running means and variances of BatchNorm: no "
-            "training step moves them, so they are not parameters.": right + _numbers_in(part.buffers()),
-            "That is the whole network: take one stage only.": _numbers_in(model.parameters()),
-            f"{stage} has more than convolutions: BatchNorm has parameters, too.": _numbers_in(convolutions),
-            f"That is one block of {stage} alone.": _numbers_in(part[0].parameters()),
-            f"That is the last block of {stage} alone.": _numbers_in(part[-1].parameters()),
-            "BatchNorm has biases, too, and you count only what is called weight.": _numbers_in(weights),
-            f"The part `downsample` belongs to {stage}, too.": _numbers_in(direct),
-            "You find nothing to count. The parameters are in the layers inside the stage, and those that "
-            "are frozen count, too.": 0,
-            "You count only what is trainable.": _numbers_in(trainable_parameters(part)),
-            "You count bytes. Each number has four of them.": 4 * right,
-            "You give millions. Give the number itself.": right / 1e6,
-        }
-        other = f"For {stage} you give {count:,.10g}, which is {count / right:.3g} times what it should be."
-        raise Wrong(known_mistake(count, mistakes, operator.eq) or other)
-
-
-def _numbers_in(tensors: Iterable[torch.Tensor]) -> int:
-    return sum(tensor.numel() for tensor in tensors)
+    model = copy.deepcopy(model).requires_grad_(True)
+    for stage in stages:  # frozen in part, for whoever counts only what is trainable
+        next(model.get_submodule(stage).parameters()).requires_grad_(False)
+    yield from STAGE_SIZE.compare(answer, [(model, stage) for stage in stages])
 
 
 @check(
@@ -126,26 +137,38 @@ def output_shape(answer, model, sizes=(64, 224, 100)):
         yield Right(f"{size} pixels become {right}.")
 
 
+HEAD_SIZE = Mistakes(
+    right=lambda features, classes: features * classes + classes,
+    wrong={
+        "You have all the weights for {features:,} features and {classes} classes. What does a linear layer "
+        "add to each of its outputs?": lambda features, classes: features * classes,
+        "A bias belongs to an output, not to a feature: how many outputs are there?": (
+            lambda features, classes: features * classes + features
+        ),
+        "There is more than one bias: each output has its own.": (
+            lambda features, classes: features * classes + 1
+        ),
+        "Only the outputs have a bias, and you give one to the inputs as well.": (
+            lambda features, classes: features * classes + features + classes
+        ),
+        "A layer has so many tensors. How many numbers do they hold?": lambda features, classes: 2,
+    },
+    read=_read_whole,
+    agrees=operator.eq,
+    otherwise="It is not {value:,.10g} for {features:,} features and {classes} classes: draw a layer with "
+    "3 features and 2 classes.",
+    praise="{value:,.0f} parameters for {features:,} features and {classes} classes.",
+)
+
+
 @check(
     begin="each class has one weight for each feature. What else does a linear layer have?",
     expects="a function from two whole numbers to one",
+    tables=[HEAD_SIZE],
 )
 def head_parameters(answer, cases=((512, 10), (2048, 37))):
     """Lesson 03: how many parameters a new head has."""
-    for features, classes in cases:
-        count = _whole_number(ask(answer, features, classes))
-        case, weights = f"for {features:,} features and {classes} classes", features * classes
-        if count != weights + classes:  # then the rest of the count says which biases were meant
-            mistakes = {
-                f"You have all the weights {case}. What does a linear layer add to each of its outputs?": 0,
-                "A bias belongs to an output, not to a feature: how many outputs are there?": features,
-                "There is more than one bias: each output has its own.": 1,
-                "Only the outputs have a bias, and you give one to the inputs as well.": features + classes,
-                "A layer has so many tensors. How many numbers do they hold?": 2 - weights,
-            }
-            other = f"It is not {count:,.10g} {case}: draw a layer with 3 features and 2 classes."
-            raise Wrong(known_mistake(count - weights, mistakes, operator.eq) or other)
-        yield Right(f"{count:,.0f} parameters {case}.")
+    yield from HEAD_SIZE.compare(answer, cases)
 
 
 @check(

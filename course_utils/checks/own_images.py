@@ -3,12 +3,15 @@
 Folders and pictures are the check's own, in a temporary folder that is gone afterwards.
 """
 
+import operator
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from course_utils.checks.mistakes import Mistakes
 from course_utils.checks.values import as_names, as_number, first_difference
 from course_utils.checks.verdict import NO_RETURN, Right, Wrong, ask, ask_value, check
 
@@ -144,39 +147,59 @@ def _spoiled_labels() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return features, given, spoiled
 
 
+def _of_labels(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return table[np.arange(len(labels)), labels]
+
+
+def _image_numbers(value: Iterable) -> list[int]:
+    numbers = [as_number(number) for number in value]
+    if any(number is None or number != int(number) for number in numbers):
+        raise Wrong(
+            f"You give {numbers[:2]} and more. Give the numbers of images, not how probable a label is."
+        )
+    return [int(number) for number in numbers]
+
+
+def _first_other_image(
+    value: list[int], right: list[int], table: np.ndarray, labels: np.ndarray, count: int
+) -> str:
+    if len(value) != count:
+        return f"There should be {count} images, and you give {len(value)}."
+    place = first_difference(value, right)
+    image = right[place - 1]
+    return (
+        f"Number {place} should be image {image}, whose label gets a probability of "
+        f"{_of_labels(table, labels)[image]:.4f}, and yours is image {value[place - 1]}."
+    )
+
+
+SUSPICIOUS_LABELS = Mistakes(
+    right=lambda table, labels, count: _of_labels(table, labels).argsort()[:count],
+    wrong={
+        "Those labels are believed most. Which end of the order do you take?": (
+            lambda table, labels, count: _of_labels(table, labels).argsort()[::-1][:count]
+        ),
+        "Those are the images of which it is least sure. The question is what it thinks of their labels: "
+        "a label is suspicious if another class is more probable.": (
+            lambda table, labels, count: table.max(axis=1).argsort()[:count]
+        ),
+        "You sort by the lowest probability of a row, whatever it belongs to. Take that of the image's "
+        "label.": lambda table, labels, count: table.min(axis=1).argsort()[:count],
+    },
+    read=_image_numbers,
+    agrees=operator.eq,
+    otherwise=_first_other_image,
+)
+
+
 @check(
     begin="for each image, take the probability of its own label, and sort by that.",
     expects="a function from probabilities, labels and a count to the numbers of images",
+    tables=[SUSPICIOUS_LABELS],
 )
 def suspicious_labels(answer):
     """Lesson 09: the images whose own label is believed least, the least first."""
     random = np.random.default_rng(9)
     table = random.dirichlet([0.6, 0.6, 0.6], size=50)
-    labels = random.integers(3, size=50)
-    own = table[np.arange(50), labels]
-    order = own.argsort().tolist()
-    numbers = [as_number(number) for number in ask_value(answer, table.copy(), labels.copy(), 6)]
-    if any(number is None or number != int(number) for number in numbers):
-        yield (f"You give {numbers[:2]} and more. Give the numbers of images, not how probable a label is.")
-    elif len(numbers) != 6:
-        yield f"There should be 6 images, and you give {len(numbers)}."
-    elif numbers == order[::-1][:6]:
-        yield "Those labels are believed most. Which end of the order do you take?"
-    elif set(numbers) == set(table.max(axis=1).argsort()[:6].tolist()):
-        yield (
-            "Those are the images of which it is least sure. The question is what it thinks of their labels: "
-            "a label is suspicious if another class is more probable."
-        )
-    elif set(numbers) == set(table.min(axis=1).argsort()[:6].tolist()):
-        yield (
-            "You sort by the lowest probability of a row, whatever it belongs to. Take that of the image's "
-            "label."
-        )
-    elif place := first_difference(numbers, order[:6]):
-        image = order[place - 1]
-        yield (
-            f"Number {place} should be image {image}, whose label gets a probability of {own[image]:.4f}, "
-            f"and yours is image {numbers[place - 1]:g}."
-        )
-    else:
-        yield Right("Each label is judged by its own probability, the least believed first.")
+    yield from SUSPICIOUS_LABELS.compare(answer, [(table, random.integers(3, size=50), 6)])
+    yield Right("Each label is judged by its own probability, the least believed first.")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torchvision.transforms.v2.functional import normalize
 
+from course_utils.checks.mistakes import Mistakes
 from course_utils.checks.values import close, describe, known_mistake
 from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask, ask_value, check
 
@@ -47,41 +48,65 @@ def way_of_fault(answer):
     yield Right("You compare training and use with the pretraining, and not only with each other.")
 
 
+def _as_images(value: object) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor) or value.shape != (2, 3, 6, 5):
+        raise Wrong(
+            f"A tensor [2, 3, 6, 5] goes in, and what comes out is {describe(value)}: it must keep its "
+            "shape, and stay a tensor."
+        )
+    return value.float()
+
+
+def _undone(images: torch.Tensor, mean: list[float], std: list[float]) -> torch.Tensor:
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
+    return images * std + mean
+
+
+def _off_by_channel(value: torch.Tensor, right: torch.Tensor, *_: object) -> str:
+    off = (value - right).abs().amax(dim=(0, 2, 3))
+    return (
+        f"Red, green and blue are off by up to {off[0]:.2f}, {off[1]:.2f} and {off[2]:.2f}. Is the same "
+        "mean and standard deviation undone that was put in, channel by channel?"
+    )
+
+
+RGB_RESTORED = Mistakes(
+    right=lambda images, mean, std: normalize(_undone(images, mean, std).flip(1), mean, std),
+    wrong={
+        "Nothing has changed. Which dimension holds the channels?": lambda images, mean, std: images,
+        "You exchange the channels of numbers that are normalised. Red still has the mean and standard "
+        "deviation of blue: it is off by up to {off:.2f}.": lambda images, mean, std: images.flip(1),
+        "The colours are right, but the images are no longer normalised. One step is missing.": (
+            lambda images, mean, std: _undone(images, mean, std).flip(1)
+        ),
+        "The pictures are mirrored: you reverse the columns instead of the channels.": (
+            lambda images, mean, std: images.flip(3)
+        ),
+        "The pictures are upside down: you reverse the rows instead of the channels.": (
+            lambda images, mean, std: images.flip(2)
+        ),
+        "The channels have moved round by one. Green stays where it is.": (
+            lambda images, mean, std: normalize(_undone(images, mean, std).roll(1, 1), mean, std)
+        ),
+    },
+    read=_as_images,
+    agrees=partial(torch.allclose, atol=1e-4),
+    otherwise=_off_by_channel,
+)
+
+
 @check(
     begin="undo the normalisation, swap the channels, and normalise again.",
     expects="a function from images, their mean and their std to images of the same shape",
+    tables=[RGB_RESTORED],
 )
 def rgb_restored(answer):
     """Lesson 08: normalised images whose red and blue were exchanged before, repaired."""
     pixels = torch.randint(256, (2, 3, 6, 5)) / 255  # as pictures have them: an answer may round to 8 bits
-    wanted, swapped = normalize(pixels, MEAN, STD), normalize(pixels.flip(1), MEAN, STD)
-    repaired = ask_value(answer, swapped.clone(), list(MEAN), list(STD))
-    if not isinstance(repaired, torch.Tensor) or repaired.shape != wanted.shape:
-        raise Wrong(
-            f"A tensor {list(wanted.shape)} goes in, and what comes out is {describe(repaired)}: it must "
-            "keep its shape, and stay a tensor."
-        )
-    repaired = repaired.float()
-    agrees = partial(torch.allclose, atol=1e-4)
-    if agrees(repaired, wanted):
-        yield Right("Undone, exchanged, normalised again: the images are as if they had been read as RGB.")
-        return
-    still_swapped, rolled = swapped.flip(1), normalize(pixels.roll(1, 1), MEAN, STD)
-    off = (still_swapped - wanted).abs().max()
-    mistakes = {
-        "Nothing has changed. Which dimension holds the channels?": swapped,
-        "You exchange the channels of numbers that are normalised. Red still has the mean and standard "
-        f"deviation of blue: it is off by up to {off:.2f}.": still_swapped,
-        "The colours are right, but the images are no longer normalised. One step is missing.": pixels,
-        "The pictures are mirrored: you reverse the columns instead of the channels.": swapped.flip(3),
-        "The pictures are upside down: you reverse the rows instead of the channels.": swapped.flip(2),
-        "The channels have moved round by one. Green stays where it is.": rolled,
-    }
-    off = (repaired - wanted).abs().amax(dim=(0, 2, 3))
-    yield known_mistake(repaired, mistakes, agrees) or (
-        f"Red, green and blue are off by up to {off[0]:.2f}, {off[1]:.2f} and {off[2]:.2f}. Is the same "
-        "mean and standard deviation undone that was put in, channel by channel?"
-    )
+    swapped = normalize(pixels.flip(1), MEAN, STD)
+    off = (swapped.flip(1) - normalize(pixels, MEAN, STD)).abs().max()
+    yield from RGB_RESTORED.compare(answer, [(swapped, list(MEAN), list(STD))], off=off)
+    yield Right("Undone, exchanged, normalised again: the images are as if they had been read as RGB.")
 
 
 # Each fault, and where to look for it.

@@ -1,76 +1,97 @@
 """Checks of lesson 11: what one process does of a step, what is left to do, and what a plan costs."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 
-from course_utils.checks.values import as_number, close, describe, known_mistake
+from course_utils.checks.mistakes import Mistakes, one_number
+from course_utils.checks.values import as_number, close, describe
 from course_utils.checks.verdict import Right, Wrong, ask, check
+
+IMAGES_FOR_ONE = Mistakes(
+    right=lambda batch_size, processes, parts: math.ceil(batch_size / (processes * parts)),
+    wrong={
+        ": a step does not become larger because more processes make it.": (
+            lambda batch_size, processes, parts: batch_size * processes
+        ),
+        ": what do the other processes do?": lambda batch_size, processes, parts: batch_size,
+        ": they do not go through the network at once, but part by part.": (
+            lambda batch_size, processes, parts: math.ceil(batch_size / processes)
+        ),
+        ": one of them has to take the image that is left over. Round up.": (
+            lambda batch_size, processes, parts: batch_size // (processes * parts)
+        ),
+        ": an image is not cut in two, and one of them has to take what is left over. Round up.": (
+            lambda batch_size, processes, parts: batch_size / (processes * parts)
+        ),
+    },
+    read=one_number("A whole number should come back, and it is {value}."),
+    found="For batch_size={batch_size}, {processes} process(es) and {parts} part(s) you give {value:g}",
+    otherwise=".",
+)
 
 
 @check(
     begin="in this course `batch_size` is how many images make one step, all processes together.",
     expects="a function from three whole numbers to one",
+    tables=[IMAGES_FOR_ONE],
 )
 def images_for_one(answer):
     """Lesson 11: how many images one process sends through the network at once."""
-    cases = {(32, 1, 1): 32, (32, 2, 1): 16, (32, 2, 4): 4, (32, 1, 4): 8, (33, 2, 1): 17, (33, 2, 4): 5}
-    for (batch_size, processes, parts), wanted in cases.items():
-        given = ask(answer, batch_size, processes, parts)
-        value = as_number(given)
-        if value is None:
-            raise Wrong(f"A whole number should come back, and it is {describe(given)}.")
-        if value == wanted:
-            continue
-        if processes > 1 and value == batch_size * processes:
-            hint = ": a step does not become larger because more processes make it."
-        elif processes > 1 and value == batch_size:
-            hint = ": what do the other processes do?"
-        elif parts > 1 and value == batch_size // processes:
-            hint = ": they do not go through the network at once, but part by part."
-        elif wanted - 1 <= value < wanted:
-            hint = ": one of them has to take the image that is left over. Round up."
-        else:
-            hint = "."
-        case = f"For batch_size={batch_size}, {processes} process(es) and {parts} part(s)"
-        raise Wrong(f"{case} you give {value:g}{hint}")
+    cases = (32, 1, 1), (32, 2, 1), (32, 2, 4), (32, 1, 4), (33, 2, 1), (33, 2, 4)
+    yield from IMAGES_FOR_ONE.compare(answer, cases)
     yield Right("The step stays the same: processes and parts change only how much memory one process needs.")
+
+
+def _gradient(value: object) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor) or value.shape != (3,):
+        raise Wrong(
+            f"A tensor like each of the gradients, [3], should come back, and it is {describe(value)}."
+        )
+    return value.float()
+
+
+def _sum_of(gradients: list[torch.Tensor], counts: list[int]) -> torch.Tensor:
+    return sum(count * gradient for gradient, count in zip(gradients, counts, strict=True))
+
+
+GRADIENT = Mistakes(
+    right=lambda gradients, counts: _sum_of(gradients, counts) / sum(counts),
+    wrong={
+        "Yours counts each process the same: one image of a small share weighs more than another.": (
+            lambda gradients, counts: sum(gradients) / len(gradients)
+        ),
+        "Yours is the sum of the means: with more processes the steps would become larger.": (
+            lambda gradients, counts: sum(gradients)
+        ),
+        "Yours is the sum over the images. Divide by how many there are.": _sum_of,
+        "Yours is divided by the number of processes. The weights count images: divide by their sum.": (
+            lambda gradients, counts: _sum_of(gradients, counts) / len(gradients)
+        ),
+        "Yours is that of the first process alone: then the others have worked for nothing.": (
+            lambda gradients, counts: gradients[0]
+        ),
+    },
+    read=_gradient,
+    agrees=partial(torch.allclose, atol=1e-5),
+    otherwise=lambda value, right, gradients, counts: (
+        f"For the counts {counts} you give {[round(number, 3) for number in value.tolist()]}."
+    ),
+)
 
 
 @check(
     begin="a gradient is a mean over images. What is the mean of 3 images and 1 image, from two means?",
     expects="a function from a list of tensors and a list of counts to a tensor",
+    tables=[GRADIENT],
 )
 def gradient_together(answer):
     """Lesson 11: the gradient of several processes as the mean over all of their images."""
     gradients = [torch.tensor(row) for row in ([1.0, 0.0, 2.0], [5.0, 4.0, -2.0], [0.0, 1.0, 1.0])]
-    for counts in ([3, 1, 4], [5, 2, 2]):
-        _check_gradient(answer, gradients, counts)
+    yield from GRADIENT.compare(answer, [(gradients, [3, 1, 4]), (gradients, [5, 2, 2])])
     yield Right("It is the gradient of the mean over all images, whoever had them.")
-
-
-def _check_gradient(answer: Callable, gradients: list[torch.Tensor], counts: list[int]) -> None:
-    given = ask(answer, [gradient.clone() for gradient in gradients], list(counts))
-    if not isinstance(given, torch.Tensor) or given.shape != gradients[0].shape:
-        raise Wrong(
-            f"A tensor like each of the gradients, [3], should come back, and it is {describe(given)}."
-        )
-    weighted = sum(count * gradient for count, gradient in zip(counts, gradients, strict=True))
-    agrees = partial(torch.allclose, atol=1e-5)
-    if agrees(given.float(), weighted / sum(counts)):
-        return
-    total, third = sum(gradients), weighted / 3
-    mistakes = {
-        "counts each process the same: one image of a small share weighs more than another.": total / 3,
-        "is the sum of the means: with more processes the steps would become larger.": total,
-        "is the sum over the images. Divide by how many there are.": weighted,
-        "is divided by the number of processes. The weights count images: divide by their sum.": third,
-        "is that of the first process alone: then the others have worked for nothing.": gradients[0],
-    }
-    hint = known_mistake(given.float(), mistakes, agrees)
-    numbers = [round(value, 3) for value in given.tolist()]
-    raise Wrong(f"Yours {hint}" if hint else f"For the counts {counts} you give {numbers}.")
 
 
 @check(
@@ -121,58 +142,105 @@ def _dealt_wrongly(lists: Sequence[list[float]], total: int, existing: set[int])
     return ""
 
 
+def _rates(job: Mapping, machine: Mapping) -> dict[str, float]:
+    """Return how many images a second each step takes, with all cores and cards at work."""
+    return {
+        "disk": machine["disk"] / job["bytes"],
+        "decode": machine["cores"] / job["decode"],
+        "network": machine["cards"] / job["network"],
+    }
+
+
+def _rates_of_one(job: Mapping, machine: Mapping) -> dict[str, float]:
+    return _rates(job, {**machine, "cores": 1, "cards": 1})
+
+
+def _rates_in_turn(job: Mapping, machine: Mapping) -> dict[str, float]:
+    rates = _rates(job, machine)
+    return dict.fromkeys(rates, 1 / sum(1 / rate for rate in rates.values()))
+
+
+def _plan(
+    choose: Callable = min, named_by: Callable = _rates, timed_by: Callable = _rates, units: tuple = (1, 1)
+) -> Callable:
+    """Return a plan that names a step by some rates, and takes the hours from others, in some units."""
+
+    def plan(images: int, job: Mapping, machine: Mapping) -> tuple[str, float, float]:
+        rates = named_by(job, machine)
+        step = choose(rates, key=rates.get)
+        hours = images / timed_by(job, machine)[step] / 3600
+        return step, hours * units[0], hours * machine["price"] * units[1]
+
+    return plan
+
+
+def _plan_of(value: object) -> tuple[object, float, float]:
+    if not isinstance(value, tuple | list) or len(value) != 3:
+        raise Wrong(f"Three things should come back: a name, hours and a price. It was {describe(value)}.")
+    step, hours, price = value[0], as_number(value[1]), as_number(value[2])
+    if hours is None or price is None:
+        found = f"{describe(value[1])} and {describe(value[2])}"
+        raise Wrong(f"Hours and price should be numbers, and they are {found}.")
+    return step, hours, price
+
+
+def _rates_in_words(value: tuple, right: tuple, images: int, job: Mapping, machine: Mapping) -> str:
+    rates = ", ".join(f"{step} {rate:,.0f}" for step, rate in _rates(job, machine).items())
+    return f"You name {value[0]!r}; the rates are {rates} images a second. "
+
+
+# Of a plan, first the name is compared, then the hours, then the price
+SLOWEST_STEP = Mistakes(
+    right=_plan(),
+    wrong={
+        "That is the fastest of the three. Who waits for whom?": _plan(choose=max),
+        "Do all {machine[cores]} cores, and all {machine[cards]} cards, work?": _plan(named_by=_rates_of_one),
+    },
+    read=_plan_of,
+    agrees=lambda one, other: one[0] == other[0],
+    found=_rates_in_words,
+)
+HOURS = Mistakes(
+    right=_plan(),
+    wrong={
+        "{value[1]:,.0f} are seconds: give hours.": _plan(units=(3600, 1)),
+        "Your steps work one after the other. While the network computes, the disk can read the next.": (
+            _plan(timed_by=_rates_in_turn)
+        ),
+        "The step is the right one, but only one core, or one card, works in your plan.": (
+            _plan(timed_by=_rates_of_one)
+        ),
+    },
+    read=_plan_of,
+    agrees=lambda one, other: close(one[1], other[1]),
+    otherwise=lambda value, right, images, job, machine: (
+        f"The slowest step is {right[0]}, {_rates(job, machine)[right[0]]:,.0f} images a second: "
+        f"not {value[1]:g} hours."
+    ),
+)
+PRICE = Mistakes(
+    right=_plan(),
+    wrong={"The price is that of an hour, and you pay it for every second.": _plan(units=(1, 3600))},
+    read=_plan_of,
+    agrees=lambda one, other: close(one[2], other[2]),
+    otherwise="{right[1]:.3f} hours at {machine[price]:g} an hour are not {value[2]:g}.",
+)
+
+
 @check(
     begin="how many images a second does the disk give, do all cores decode, and do all cards take?",
     expects="a function from a number of images and two dictionaries to a name, hours and a price",
+    tables=[SLOWEST_STEP, HOURS, PRICE],
 )
 def slowest_step(answer):
     """Lesson 11: a plan that is made from its slowest step."""
     job = {"bytes": 100_000, "decode": 0.004, "network": 0.0005}
-    machines = {
-        "disk": {"disk": 1e8, "cores": 8, "cards": 2, "price": 6.0},
-        "decode": {"disk": 1e9, "cores": 4, "cards": 1, "price": 2.0},
-        "network": {"disk": 2e9, "cores": 64, "cards": 4, "price": 20.0},
-    }
-    for images in (3_600_000, 1_000_000):
-        for name, machine in machines.items():
-            given = ask(answer, images, dict(job), dict(machine))
-            if hint := _planned_wrongly(given, images, job, machine, name):
-                raise Wrong(hint)
+    machines = (
+        {"disk": 1e8, "cores": 8, "cards": 2, "price": 6.0},
+        {"disk": 1e9, "cores": 4, "cards": 1, "price": 2.0},
+        {"disk": 2e9, "cores": 64, "cards": 4, "price": 20.0},
+    )
+    cases = [(images, job, machine) for images in (3_600_000, 1_000_000) for machine in machines]
+    for table in (SLOWEST_STEP, HOURS, PRICE):
+        yield from table.compare(answer, cases)
     yield Right("Steps that work at the same time are as fast as the slowest of them.")
-
-
-def _planned_wrongly(given: object, images: int, job: Mapping, machine: Mapping, slowest: str) -> str:
-    """Return what is wrong with a plan, or an empty text."""
-    if not isinstance(given, tuple | list) or len(given) != 3:
-        return f"Three things should come back: a name, hours and a price. It was {describe(given)}."
-    name, hours, price = given[0], as_number(given[1]), as_number(given[2])
-    if hours is None or price is None:
-        found = f"{describe(given[1])} and {describe(given[2])}"
-        return f"Hours and price should be numbers, and they are {found}."
-    # Images a second: of one core and one card, and of all of them
-    disk, cores, cards = machine["disk"] / job["bytes"], machine["cores"], machine["cards"]
-    single = {"disk": disk, "decode": 1 / job["decode"], "network": 1 / job["network"]}
-    rates = {"disk": disk, "decode": cores / job["decode"], "network": cards / job["network"]}
-    listed = ", ".join(f"{step} {rate:,.0f}" for step, rate in rates.items())
-    if name == max(rates, key=rates.get):
-        return f"You name {name!r}, which is the fastest ({listed} images a second). Who waits for whom?"
-    if name == min(single, key=single.get) != slowest:
-        return f"You name {name!r}: do all {cores} cores, and all {cards} cards, work?"
-    if name != slowest:
-        return f"You name {name!r}, but the rates are {listed} images a second."
-    right = images / rates[slowest] / 3600
-    if close(hours, right):
-        if close(price, right * machine["price"]):
-            return ""
-        if close(price, right * 3600 * machine["price"]):
-            return "The price is that of an hour, and you pay it for every second."
-        return f"{right:.3f} hours at {machine['price']:g} an hour are not {price:g}."
-    total = images * sum(1 / rate for rate in rates.values()) / 3600
-    of_one = images / single[slowest] / 3600
-    mistakes = {
-        f"{hours:,.0f} are seconds: give hours.": right * 3600,
-        "Your steps work one after the other. While the network computes, the disk can read the next.": total,
-        "The step is the right one, but only one core, or one card, works in your plan.": of_one,
-    }
-    other = f"The slowest step is {slowest}, {rates[slowest]:,.0f} images a second: not {hours:g} hours."
-    return known_mistake(hours, mistakes) or other

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import nn
 
-from course_utils.checks.values import as_number, close, describe, known_mistake
+from course_utils.checks.mistakes import Mistakes, one_number
+from course_utils.checks.values import as_number, close, describe
 from course_utils.checks.verdict import Right, Wrong, ask, check
 from course_utils.models import stage_names, thaw
 
@@ -99,37 +100,50 @@ def frozen_by_hand(answer, model, head="fc"):
         yield Right("Only the head can learn, and the backbone stays still when pictures pass.")
 
 
+def _sum_over_images(losses: Sequence[float], sizes: Sequence[int]) -> float:
+    return sum(loss * size for loss, size in zip(losses, sizes, strict=True))
+
+
+MEAN_LOSS = Mistakes(
+    right=lambda losses, sizes: _sum_over_images(losses, sizes) / sum(sizes),
+    wrong={
+        "{value:.3f} is the loss of the last batch alone: an accident.": lambda losses, sizes: losses[-1],
+        "{value:.3f} is the mean over batches: there the last one, of {last} images, counts as much "
+        "as one of {sizes[0]}.": lambda losses, sizes: sum(losses) / len(losses),
+        "{value:.3f} is the sum over the images: divide it by how many there are.": _sum_over_images,
+        "The sum over images is right, but you divide by {batches}, the number of batches.": (
+            lambda losses, sizes: _sum_over_images(losses, sizes) / len(sizes)
+        ),
+        "Each loss is already the mean of its batch: multiply it by its images before you divide.": (
+            lambda losses, sizes: sum(losses) / sum(sizes)
+        ),
+        "The last batch is missing. Its images count, too.": (
+            lambda losses, sizes: _sum_over_images(losses[:-1], sizes[:-1]) / sum(sizes[:-1])
+        ),
+        "That is the sum of the losses.": lambda losses, sizes: sum(losses),
+        "You divide as if every batch were as large as the first.": (
+            lambda losses, sizes: _sum_over_images(losses, sizes) / (len(sizes) * sizes[0])
+        ),
+        "That is the first batch alone. Is the `return` inside the loop?": lambda losses, sizes: losses[0],
+        "Do not round: give the number as it is.": (
+            lambda losses, sizes: round(_sum_over_images(losses, sizes) / sum(sizes), 1)
+        ),
+    },
+    read=one_number("A number should come back, and it is {value}."),
+    otherwise="For the losses {losses} and the sizes {sizes} you give {value:.3f}.",
+    praise="The mean over {images} images is {value:.3f}.",
+)
+
+
 @check(
     begin="how much does a batch of 8 images say, beside one of 32?",
     expects="a function from a list of losses and a list of batch sizes to a number",
+    tables=[MEAN_LOSS],
 )
 def mean_loss(answer, losses=(1.0, 0.5, 3.0), sizes=(32, 32, 4)):
     """Lesson 04: the loss of an epoch as the mean over its images."""
-    given = ask(answer, list(losses), list(sizes))
-    value, images, batches = as_number(given), sum(sizes), len(losses)
-    if value is None:
-        raise Wrong(f"A number should come back, and it is {describe(given)}.")
-    weighted = sum(loss * size for loss, size in zip(losses, sizes, strict=True))
-    if close(value, weighted / images):
-        yield Right(f"The mean over {images} images is {value:.3f}.")
-        return
-    unweighted, twice, per_batch = sum(losses) / batches, sum(losses) / images, weighted / batches
-    mistakes = {
-        f"{value:.3f} is the loss of the last batch alone: an accident.": losses[-1],
-        f"{value:.3f} is the mean over batches: there the last one, of {sizes[-1]} images, counts as much "
-        f"as one of {sizes[0]}.": unweighted,
-        f"{value:.3f} is the sum over the images: divide it by how many there are.": weighted,
-        f"The sum over images is right, but you divide by {batches}, the number of batches.": per_batch,
-        "Each loss is already the mean of its batch: multiply it by its images before you divide.": twice,
-        "The last batch is missing. Its images count, too.": (weighted - losses[-1] * sizes[-1])
-        / (images - sizes[-1]),
-        "That is the sum of the losses.": sum(losses),
-        "You divide as if every batch were as large as the first.": weighted / (batches * sizes[0]),
-        "That is the first batch alone. Is the `return` inside the loop?": losses[0],
-        "Do not round: give the number as it is.": round(weighted / images, 1),
-    }
-    other = f"For the losses {list(losses)} and the sizes {list(sizes)} you give {value:.3f}."
-    yield known_mistake(value, mistakes) or other
+    words = {"last": sizes[-1], "batches": len(sizes), "images": sum(sizes)}
+    yield from MEAN_LOSS.compare(answer, [(list(losses), list(sizes))], **words)
 
 
 @check(

@@ -9,8 +9,9 @@ Where one hint is enough it raises `Wrong`, and looks no further::
             raise Wrong("That is not how many images there are to train with: did you count the test images?")
         yield Right("You counted the training images.")
 
-Many answers are functions. A check calls them through `ask` or `ask_value` with small data of its own, for
-which every usual mistake gives another result, so that the hint can say which it was (`known_mistake`).
+Many answers are functions. A check calls them through `ask` or `ask_value` with small data of its own. Where
+an answer is compared with a right one, the usual mistakes are in a table (`mistakes.py`), which finds out
+which of them it was.
 `check` turns it all into a function that prints and returns a `Verdict`, whatever arrives.
 """
 
@@ -19,7 +20,7 @@ import functools
 import io
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
@@ -56,7 +57,9 @@ class Wrong(Exception):  # noqa: N818 (an answer is wrong; the program is not)
     """The answer is wrong, and the check ends here; the text is the hint."""
 
 
-def check(begin: str, *, expects: str, answers: int = 1, without: tuple[str, ...] = ()) -> Callable:
+def check(
+    begin: str, *, expects: str, answers: int = 1, without: tuple[str, ...] = (), tables: Sequence = ()
+) -> Callable:
     """Make a check out of a function that yields hints.
 
     The check prints what was found, or nothing with `quiet=True`, and returns a `Verdict`. It raises
@@ -68,6 +71,8 @@ def check(begin: str, *, expects: str, answers: int = 1, without: tuple[str, ...
         expects: What the answer should be, in a few words, for one that the check could not use.
         answers: How many of the arguments, from the first, are the student's own: None is a blank.
         without: Functions of the package that do the exercise, and are not to be called here.
+        tables: The tables of mistakes that the check compares answers with: each in turn with one answer, or
+            one table for each answer. A test tries every mistake in them.
     """
 
     def decorate(find_hints: Callable[..., Iterable[str]]) -> Callable[..., Verdict]:
@@ -87,6 +92,7 @@ def check(begin: str, *, expects: str, answers: int = 1, without: tuple[str, ...
             hints = [str(line) for line in found if not isinstance(line, Right)]
             return Verdict(not hints, hints)
 
+        checked.tables, checked.answers = tables, answers
         return checked
 
     return decorate

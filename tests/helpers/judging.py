@@ -5,6 +5,7 @@ import functools
 import importlib
 import io
 import re
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from course_utils import checks
 from course_utils.settings import REPOSITORY_FOLDER
 
+CHECKS = {name: getattr(checks, name) for name in checks.__all__ if hasattr(getattr(checks, name), "tables")}
 ANSWERS = sorted(Path(__file__).parent.glob("wrong_answers_*.py"))
 LESSONS = [importlib.import_module(path.stem) for path in ANSWERS]
 WRONG, GIVEN, RIGHT = (
@@ -23,9 +25,16 @@ WRONG, GIVEN, RIGHT = (
 )
 
 
+def answer_with(function: Callable, check: str, number: int = 0) -> object:
+    """Return a function as the answer to a check; of several answers, the others are right."""
+    if CHECKS[check].answers == 1:
+        return function
+    return tuple(function if n == number else table.right for n, table in enumerate(CHECKS[check].tables))
+
+
 @functools.cache
 def right_answers() -> dict[str, list]:
-    """Return right answers to each check: ours, and from lesson 05 on what the solution notebooks give it.
+    """Return right answers to each check: ours, those of its tables, and the solutions from lesson 05 on.
 
     Nothing is trained: of a set-up cell only the imports are run, and then the cells with solutions.
     """
@@ -43,9 +52,12 @@ def right_answers() -> dict[str, list]:
                 exec(cell.source, names)
             for check, arguments in re.findall(r"\bcheck\.(\w+)\(([\w, ]+)", cell.source):
                 answers = tuple(names[name] for name in arguments.split(", ") if name in names)
-                if check in WRONG:  # and not `points`, which counts what has passed
+                if check in CHECKS:  # and not `points`, which counts what has passed
                     solved.setdefault(check, [answers])
-    return {check: solved.get(check, []) + RIGHT.get(check, []) for check in [*RIGHT, *solved]}
+    for check, function in CHECKS.items():
+        solved.setdefault(check, []).extend(RIGHT.get(check, []))
+        solved[check] += [answer_with(table.right, check) for table in function.tables[:1]]
+    return solved
 
 
 @functools.cache

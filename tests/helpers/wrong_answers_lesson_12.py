@@ -1,7 +1,5 @@
 """Wrong answers to the exercises of lesson 12, and words of the hint that each must get; and right ones."""
 
-from statistics import NormalDist
-
 import numpy as np
 import torch
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
@@ -48,17 +46,8 @@ def in_place_of_indices(labels, parts):
     return [np.isin(np.arange(len(labels)), part) for part in parts]
 
 
-def confidence(table):
-    return table.max(dim=1).values.mean()
-
-
 def accuracy(table, labels):
     return (table.argmax(dim=1) == labels).float().mean()
-
-
-def of_right_answers(table, labels):
-    right = table.argmax(dim=1) == labels
-    return table.max(dim=1).values[right].mean() - accuracy(table, labels)
 
 
 def choose(scores, share):
@@ -81,12 +70,7 @@ RIGHT = {
         lambda labels, groups, seed: [part.tolist() for part in folds(labels, groups, seed)],
         lambda labels, groups, seed: tuple(map(torch.tensor, folds(labels, groups, seed, number=6))),
     ],
-    "overconfidence": [
-        lambda table, labels: confidence(table) - accuracy(table, labels),
-        lambda table, labels: float(confidence(table)) - float(accuracy(table, labels)),
-    ],
     "threshold_for_share": [
-        (choose, let_through),
         (
             lambda scores, share: torch.tensor(scores).quantile(1 - share),
             lambda threshold, scores: sum(score >= threshold for score in scores) / len(scores),
@@ -154,62 +138,17 @@ WRONG = {
         ),
     ],
     "overconfidence": [
-        (lambda table, labels: accuracy(table, labels) - confidence(table), "the wrong way round"),
-        (lambda table, labels: abs(confidence(table) - accuracy(table, labels)), "in the sign"),
-        (
-            lambda table, labels: table[range(len(labels)), labels].mean() - accuracy(table, labels),
-            "probability of the true class",
-        ),
-        (of_right_answers, "right answers only"),
-        (lambda table, labels: confidence(table), "What do you compare it with?"),
-        (lambda table, labels: 100 * (confidence(table) - accuracy(table, labels)), "as a share"),
         (lambda table, labels: table.max(dim=1).values, "should give one number"),
-        (lambda table, labels: float("nan"), "should give one number"),
-        (lambda table, labels: print(table), "`return`"),
-        (lambda table, labels: (confidence(table), accuracy(table, labels)), "should give one number"),
         (lambda table, labels: 1 - accuracy(table, labels), "is right"),
-        (lambda table, labels: confidence(table) / accuracy(table, labels) - 1, "is right"),
-        (lambda table, labels: table.mean() - accuracy(table, labels), "is right"),
-        (
-            lambda table, labels: (
-                (table.max(dim=1).values - (table.argmax(dim=1) == labels).float()).abs().mean()
-            ),
-            "image by image",
-        ),
-        (lambda table, labels: str(confidence(table) - accuracy(table, labels)), "should give one number"),
-        (lambda table, labels: accuracy(table, labels), "is right"),
-        (
-            lambda table, labels: confidence(table) - (table.argmax(dim=1) == labels).sum() / 60,
-            "For 45 images you give",
-        ),
-        (lambda table, labels: 0.0, "For 60 images you give 0.000"),
     ],
     "threshold_for_share": [
-        ((lambda scores, share: np.quantile(scores, share), let_through), "Which end"),
-        ((lambda scores, share: scores.mean() - 2 * scores.std(), let_through), "two standard deviations"),
-        ((lambda scores, share: scores.min(), let_through), "keeps them all"),
-        (
-            (lambda scores, share: scores.mean() - NormalDist().inv_cdf(share) * scores.std(), let_through),
-            "normal distribution",
-        ),
-        ((choose, lambda threshold, scores: (scores > threshold).mean()), "equals the threshold"),
         ((choose, lambda threshold, scores: (scores >= 2).mean()), "At a threshold of 1.2"),
-        ((lambda scores, share: share, let_through), "a share, not a score"),
-        ((choose, lambda threshold, scores: (scores < threshold).mean()), "the share that is refused"),
-        ((choose, lambda threshold, scores: (scores >= threshold).sum()), "A share is from 0 to 1"),
-        ((choose, lambda threshold, scores: 100 * (scores >= threshold).mean()), "In per cent"),
-        ((lambda scores, share: float("nan"), let_through), "should give one number"),
         ((lambda scores, share: scores >= np.quantile(scores, 1 - share), let_through), "one number"),
-        ((lambda scores, share: scores.max(), let_through), "keeps 0.5%"),
         ((lambda scores, share: scores.mean(), let_through), "your threshold"),
         ((lambda scores, share: np.quantile(scores, 0.05), let_through), "For a share of 0.8"),
-        ((choose, lambda threshold, scores: float("nan")), "should give one number"),
-        ((choose, lambda threshold, scores: scores >= threshold), "should give one number"),
         (
             (choose, lambda threshold, scores: (scores >= choose(scores, 0.95)).mean()),
             "What is not below it?",
         ),
-        ((choose, lambda threshold, scores: print(scores)), "`return`"),
-        ((lambda scores, share: print(scores), let_through), "`return`"),
     ],
 }

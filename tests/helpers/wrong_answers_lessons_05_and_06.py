@@ -2,22 +2,18 @@
 
 import functools
 from fractions import Fraction
-from statistics import NormalDist
 
 import numpy as np
 import torch
+from table_answers import right_of
 from torch import nn
 
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, most_confident_mistakes
 from course_utils.evaluation.metrics import accuracy_interval as ready_made
 from course_utils.models.freezing import freeze_batchnorm, set_train_mode
 
-
-def true_interval(correct, images, confidence=0.95):
-    z, share = NormalDist().inv_cdf((1 + confidence) / 2), correct / images
-    middle = share + z**2 / (2 * images)
-    reach = z * np.sqrt(share * (1 - share) / images + z**2 / (4 * images**2))
-    return (middle - reach) / (1 + z**2 / images), (middle + reach) / (1 + z**2 / images)
+true_interval, both_shares = right_of("wilson_interval"), right_of("precision_and_recall")
+chosen = right_of("choose_run")
 
 
 def own_function_of_that_name():
@@ -31,19 +27,6 @@ def by_a_helper(correct, images):
     return ready_made(correct, images)
 
 
-def middle_and_reach(correct, images):
-    low, high = true_interval(correct, images)
-    return (low + high) / 2, (high - low) / 2
-
-
-def wrong_batches(batches):
-    return [int((answers == labels).sum()) for answers, labels in batches], [len(b[1]) for b in batches]
-
-
-def mean_of_batches(batches):
-    return float(np.mean([right / images for right, images in zip(*wrong_batches(batches), strict=True)]))
-
-
 def used_up(batches):
     """Take the batches off the list."""
     images = right = 0
@@ -53,69 +36,14 @@ def used_up(batches):
     return right / images
 
 
-def overwritten(probabilities, labels, count):
-    found = surest(probabilities, labels, count)
-    probabilities[found] = 0
-    return found
-
-
-def share(one, of):
-    return float(one) / float(of) if of else 0.0
-
-
-def shares_of(both, called, are):
-    """Return an answer that divides numbers of a matrix; each argument takes the matrix and the class."""
-    return lambda m, n: (share(both(m, n), called(m, n)), share(both(m, n), are(m, n)))
-
-
-def number_of_both(matrix, number):
-    return matrix[number, number]
-
-
-def column(matrix, number):
-    return matrix[:, number].sum()
-
-
-def row(matrix, number):
-    return matrix[number].sum()
-
-
-def without_recall_of_nothing(matrix, number):
-    both, called = int(matrix[number, number]), int(matrix[:, number].sum())
-    return both / called if called else 0, both / int(matrix[number].sum())
-
-
-def mistakes_only(probabilities, labels, count):
-    confidence, answers = probabilities.max(dim=1)
-    wrong = answers != labels
-    return confidence[wrong].argsort(descending=True)[:count]
-
-
-def swapped_last(order):
-    """Return an answer whose last two images are interchanged."""
-    return lambda *given: [*order(*given)[:-2], *reversed(order(*given)[-2:])]
-
-
 def surest(probabilities, labels, count):
-    wrong = (probabilities.argmax(dim=1) != labels).nonzero().flatten()
-    return wrong[probabilities.max(dim=1).values[wrong].argsort(descending=True)][:count].tolist()
+    return right_of("surest_mistakes")(probabilities, labels, count).tolist()
 
 
 def missed_one(probabilities, labels, count):
     """Leave out the third of the surest mistakes."""
     found = surest(probabilities, labels, count + 1)
     return found[:2] + found[3:]
-
-
-def least_sure_mistakes(probabilities, labels, count):
-    wrong = (probabilities.argmax(dim=1) != labels).nonzero().flatten()
-    return wrong[probabilities.max(dim=1).values[wrong].argsort()][:count]
-
-
-def normal_interval(correct, images, z=1.96):
-    share = correct / images
-    reach = z * np.sqrt(share * (1 - share) / images)
-    return share - reach, share + reach
 
 
 def parts(learns):
@@ -151,26 +79,8 @@ def norms(model, change, walk=nn.Module.modules):
             change(module)
 
 
-def chosen(runs, column="val_accuracy", report="test_accuracy", how="mean"):
-    means = runs.groupby("name").agg(how)
-    return means[column].idxmax(), means[report][means[column].idxmax()]
-
-
 RIGHT = {
-    "accuracy_over_samples": [
-        lambda b: (torch.cat([x for x, _ in b]) == torch.cat([y for _, y in b])).float().mean(),
-        lambda b: np.average([(x == y).float().mean() for x, y in b], weights=[len(y) for _, y in b]),
-    ],
-    "precision_and_recall": [
-        shares_of(number_of_both, column, row),
-        lambda m, n: torch.nan_to_num(torch.stack([m[n, n] / m[:, n].sum(), m[n, n] / m[n].sum()])),
-    ],
-    "surest_mistakes": [lambda p, y, count: torch.tensor(surest(p, y, count))],
-    "wilson_interval": [
-        lambda c, n: np.array(true_interval(c, n)),
-        lambda c, n: torch.tensor(true_interval(c, n)),
-        own_function_of_that_name(),
-    ],
+    "wilson_interval": [own_function_of_that_name()],
     "half_the_width": [
         lambda c, n: 4 * n,
         lambda c, n: 4.0 * n,
@@ -192,56 +102,27 @@ RIGHT = {
         lambda m: norms(m, lambda norm: norm.eval().requires_grad_(False)),
         lambda m: m.train().apply(lambda part: keep(part) if "BatchNorm" in type(part).__name__ else None),
     ],
-    "choose_run": [lambda runs: list(chosen(runs)), lambda runs: np.array(chosen(runs), dtype=object)],
+    "choose_run": [lambda runs: np.array(chosen(runs), dtype=object)],
 }
 WRONG = {
     "accuracy_over_samples": [
-        (mean_of_batches, "mean of the three batches"),
         (used_up, "Your function changes its input, [(tensor("),
-        (lambda b: sum(wrong_batches(b)[0]) / (len(b) * wrong_batches(b)[1][0]), "there are 18"),
-        (lambda b: sum(wrong_batches(b)[0]), "divide by to get a share"),
-        (lambda b: 100 * sum(wrong_batches(b)[0]) / sum(wrong_batches(b)[1]), "per cent"),
-        (lambda b: 13 / 18, "anything besides its argument"),
-        (lambda b: mean_of_batches(b[-1:]), "the last batch alone"),
-        (lambda b: mean_of_batches(b[:1]), "Is the `return` inside the loop?"),
-        (lambda b: sum(wrong_batches(b[:-1])[0]) / sum(wrong_batches(b[:-1])[1]), "leave out the last batch"),
-        (lambda b: len(b) * mean_of_batches(b), "add up the accuracies"),
-        (lambda b: 1 - sum(wrong_batches(b)[0]) / sum(wrong_batches(b)[1]), "the share of the wrong ones"),
         (lambda b: np.mean([bool((x == y).all()) for x, y in b]), "Count by hand"),
-        (lambda b: print(wrong_batches(b)), "`return`"),
     ],
     "precision_and_recall": [
-        (lambda m, n: (m[n, n] / m[n].sum(), m[n, n] / m[:, n].sum()), "swapped"),
         (lambda m, n: (m[n, n] / m.sum(), m[n, n] / m.sum()), "all 30 images"),
         (lambda m, n: (m[n, n] / m[:, n].sum(), m[n, n] / m[n].sum()), "never named, so"),
-        (without_recall_of_nothing, "has no image"),
-        (lambda m, n: shares_of(number_of_both, column, row)(m.clamp_(max=8), n), "Your function changes"),
-        (
-            lambda m, n: (m[n - 1, n - 1] / m[:, n - 1].sum(), m[n - 1, n - 1] / m[n - 1].sum()),
-            "numbered from 0",
-        ),
-        (lambda m, n: [100 * x for x in shares_of(number_of_both, column, row)(m, n)], "Those are per cent"),
-        (
-            shares_of(number_of_both, lambda m, n: column(m, n) - m[n, n], lambda m, n: row(m, n) - m[n, n]),
-            "by the mistakes alone",
-        ),
-        (shares_of(number_of_both, row, row), "Both are the same"),
-        (lambda m, n: shares_of(number_of_both, column, row)(m, 0), "class 1 is not"),
-        (lambda m, n: (share(m.diag().sum(), m.sum()), share(m[n, n], row(m, n))), "hides the class"),
-        (lambda m, n: (number_of_both(m, n), row(m, n)), "For how many of them"),
-        (lambda m, n: share(number_of_both(m, n), column(m, n)), "should give 2 numbers"),
-        (lambda m, n: {"precision": 6 / 13, "recall": 0.6}, "should give 2 numbers"),
+        (lambda m, n: (both_shares(m, n)[0], m[n, n] / m[n].sum()), "has no image"),
+        (lambda m, n: (both_shares(m, n)[1], both_shares(m, n)[1]), "Both are the same"),
+        (lambda m, n: (m.diag().sum() / m.sum(), both_shares(m, n)[1]), "hides the class"),
+        (lambda m, n: (m[n, n], m[n].sum()), "For how many of them"),
+        (lambda m, n: both_shares(m, n)[0], "should give 2 numbers"),
     ],
     "surest_mistakes": [
         (lambda p, _, count: p.max(dim=1).values.argsort(descending=True)[:count], "named right"),
-        (overwritten, "Your function changes its input, a tensor [40, 4]"),
-        (mistakes_only, "At place 3 of them, counted from 0, is image 3"),
-        (least_sure_mistakes, "least sure"),
-        (lambda p, y, count: p[torch.arange(len(y)), y].argsort()[:count], "right class was"),
         (lambda p, y, count: p.max(dim=1).values[:count], "not how sure"),
-        (swapped_last(surest), "in another order"),
+        (lambda *given: sorted(surest(*given)), "in another order"),
         (missed_one, "Number 3 should be image"),
-        (lambda *given: [number + 1 for number in surest(*given)], "one too high"),
         (
             lambda p, y, count: [
                 n for n in p.amax(1).argsort(descending=True)[:count] if p[n].argmax() != y[n]
@@ -250,27 +131,22 @@ WRONG = {
         ),
         (lambda p, y, count: p.argmax(dim=1) != y, "or True and False"),
         (lambda p, y, count: surest(p, y, len(y)), "There should be five images"),
-        (lambda p, y, count: (p.argmax(dim=1) != y).nonzero()[:count], "Number 1 should be image"),
+        (lambda p, y, count: surest(p, y, min(count, 5)), "There are only"),
         (
             lambda p, y, count: most_confident_mistakes(Evaluation(p, y, list("abcd")), count).image,
             "`most_confident_mistakes` does it for you",
         ),
     ],
     "wilson_interval": [
-        (normal_interval, "p ± z"),
-        (lambda c, n: true_interval(c, n, confidence=0.9), "90 %"),
         (lambda c, n: true_interval(c, n)[::-1], "lower end comes first"),
         (lambda c, n: (float("nan"), float("nan")), "should give 2 numbers"),
-        (lambda c, n: (np.nan, 0.9), "should give 2 numbers"),
         (lambda c, n: (c / n - 0.06, c / n + 0.06), "0.120 wide; with 200 images it must be narrower"),
         (lambda c, n: accuracy_interval(c, n), "`accuracy_interval` does it for you"),
         (accuracy_interval, "`accuracy_interval` does it for you"),
         (by_a_helper, "`accuracy_interval` does it for you"),
         (functools.partial(ready_made), "`accuracy_interval` does it for you"),
         (lambda c, n: np.round(true_interval(c, n), 2), "Do not round"),
-        (middle_and_reach, "the middle and how far"),
         (lambda c, n: [100 * end for end in true_interval(c, n)], "not per cent"),
-        (lambda c, n: true_interval(c, n)[0], "should give 2 numbers"),
     ],
     "half_the_width": [
         (lambda c, n: 2 * n, "not half"),
@@ -362,20 +238,12 @@ WRONG = {
         ),
     ],
     "choose_run": [
-        (lambda runs: chosen(runs, column="test_accuracy"), "best test accuracy"),
-        (lambda runs: chosen(runs, report="val_accuracy"), "it flatters"),
-        (
-            lambda runs: tuple(runs.loc[runs.val_accuracy.idxmax()][["name", "test_accuracy"]]),
-            "mean over the seeds",
-        ),
-        (lambda runs: ("careful", 0.77), "better seed"),
         (lambda runs: ("careful", 0.76), "written into it"),
-        (lambda runs: chosen(runs, how="median"), "not the mean that you take"),
-        (lambda runs: chosen(runs, how="min"), "worse seed"),
-        (lambda runs: (chosen(runs)[0], 100 * chosen(runs)[1]), "in per cent"),
-        (lambda runs: (runs.groupby("name").val_accuracy.mean().idxmin(), 0.62), "worst of all"),
+        (
+            lambda runs: (chosen(runs)[0], runs[runs.name == chosen(runs)[0]].test_accuracy.median()),
+            "not the mean that you take",
+        ),
         (lambda runs: chosen(runs)[::-1], "Give the name first"),
         (lambda runs: chosen(runs)[0], "to a name and an accuracy"),
-        (lambda runs: print(chosen(runs)), "`return`"),
     ],
 }

@@ -21,6 +21,7 @@ FORGED = {
     "a check by another name": "c = check\nsetattr(c, 'head', lambda *a, **k: True)",
     "the verdict": "import course_utils.checks.verdict as v\nv.Verdict = lambda *a: True",
     "the verdict of a check": "check.verdict.find = print",
+    "the right function of a check": "answer = check.head.tables[0].right",
     "modules by another name": "from sys import modules as m\nm['torch'] = None",
     "transform_cell": "get_ipython().transform_cell = lambda cell: 'pass'",
     "do_execute": "kernel = type(ip.kernel)\nsetattr(kernel, 'do_execute', 3)",

@@ -1,0 +1,107 @@
+"""Tables of mistakes: the right function, and each wrong one that a student might write, with its hint.
+
+Where an exercise asks for a function, a mistake is a function, too. A table has each typical one, written as
+a student might write it, and compares the answer with all of them on the same cases::
+
+    SPLIT_SIZE = Mistakes(
+        right=lambda images, share: images * share,
+        wrong={"Those are the images that are left.": lambda images, share: images * (1 - share)},
+        found="Of {images} images you take {value:g}. ",
+    )
+
+    @check(begin="...", expects="a function from two numbers to one", tables=[SPLIT_SIZE])
+    def split_size(answer):
+        yield from SPLIT_SIZE.compare(answer, [(100, 0.2), (60, 0.5)])
+
+One test hands every wrong function of every table to its check. Each must get its own hint: two that give the
+same in all cases fail it, and need one more case, or one hint.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from course_utils.checks.values import as_number, close, describe
+from course_utils.checks.verdict import Right, Wrong, ask_value
+
+
+def one_number(hint: str) -> Callable[[object], float]:
+    """Return a function that reads one number, or raises `Wrong`; the hint may have `{value}` in it."""
+
+    def read(value: object) -> float:
+        if (number := as_number(value)) is None:
+            raise Wrong(hint.format(value=describe(value)))
+        return number
+
+    return read
+
+
+_read_number = one_number("Your function should give one number, and it gives {value}.")
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """A right function, wrong ones with their hints, and the words around a hint.
+
+    A text may have in braces the names of the right function's parameters, `value`, which the answer gave,
+    and `right`, which it should have given.
+    """
+
+    right: Callable
+    wrong: dict[str, Callable]
+    read: Callable = _read_number
+    """Makes of a result what can be compared; raises `Wrong` if the result has another form."""
+    agrees: Callable[[object, object], bool] = close
+    found: str | Callable[..., str] = ""
+    """What stands before each hint: a text, or a function of value, right and the case that returns one."""
+    otherwise: str | Callable[..., str] = ""
+    """The hint for an answer that is like none of the wrong ones, in the same form."""
+    praise: str = ""
+    """A line for each case in which the answer is right."""
+
+    def compare(self, answer: Callable, cases: Iterable[tuple] | dict, **words: object) -> Iterator[Right]:
+        """Call an answer with each case; raise `Wrong` with its hint at the first in which it is not right.
+
+        Args:
+            answer: The student's function.
+            cases: The arguments of each call; of a dictionary, texts may name the key, `case`.
+            **words: What else texts may name.
+        """
+        cases = cases if isinstance(cases, dict) else dict(enumerate(cases))
+        for place, (name, case) in enumerate(cases.items()):
+            value, right = self._call(answer, case), self._call(self.right, case)
+            say = partial(self._say, value=value, right=right, case=case, words={**words, "case": name})
+            if not self.agrees(value, right):
+                hint = self._known(answer, list(cases.values()), place) or self.otherwise
+                raise Wrong((say(self.found) + say(hint)).strip())
+            if self.praise:
+                yield Right(say(self.praise))
+
+    def _say(self, text: str | Callable, value: object, right: object, case: tuple, words: dict) -> str:
+        if callable(text):
+            return text(value, right, *case)
+        arguments = dict(zip(inspect.signature(self.right).parameters, case, strict=False))
+        return text.format(**words, **arguments, value=value, right=right)
+
+    def _call(self, function: Callable, case: tuple) -> object:
+        return self.read(ask_value(function, *copy.deepcopy(case)))
+
+    def _known(self, answer: Callable, cases: list[tuple], place: int) -> str | None:
+        """Return the hint of the mistake that agrees with the answer at a place and in most other cases."""
+        given, alike = [self._tried(answer, case) for case in cases], {}
+        for hint, wrong in self.wrong.items():
+            if self._same(given[place], self._tried(wrong, cases[place])):
+                results = [self._tried(wrong, case) for case in cases]
+                alike[hint] = sum(map(self._same, given, results))
+        return max(alike, key=alike.get, default=None)
+
+    def _tried(self, function: Callable, case: tuple) -> object:
+        """Return what a function gives, or None if it stops."""
+        with suppress(Wrong):
+            return self._call(function, case)
+
+    def _same(self, one: object, other: object) -> bool:
+        return one is not None and other is not None and bool(self.agrees(one, other))
