@@ -120,6 +120,13 @@ def forgotten(way, kind):
     return mean_interval(accuracy["head"] - accuracy[way])
 
 
+def of_style(images):
+    """Return the mean accuracy of the head on all photographs or drawings in per cent, and its interval."""
+    rows = results("photographs.csv").query("images == @images and seed == 'mean'")
+    row = rows[rows["class"] == "all"]
+    return (100 * row[["accuracy", "low", "high"]]).to_numpy().ravel().tolist()
+
+
 def rates(column):
     row = results("extraction.csv").query("backbone == 'resnet50' and pixels == 224")
     return row[column].item(), 1000 / row[column].item()
@@ -227,6 +234,12 @@ SENTENCES = [
             *intervals(CLOTHES, "fine-tuned", 100),
             *intervals(CLOTHES, "frozen", 100),
         ],
+    ),
+    (
+        "notebooks/12_will_it_hold.ipynb",
+        "gets # % of the photographs right (# to #), and # % of the test drawings of the same seven classes "
+        "(# to #",
+        lambda: of_style("photographs") + of_style("drawings"),
     ),
     (LESSON_08, "there are only # of them to test on", lambda: [drawings("test")]),
     (LESSON_08, "the test images are the same #,", lambda: [drawings("test")]),
