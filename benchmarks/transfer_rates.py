@@ -1,4 +1,4 @@
-"""Learning rates and weight decays for each way to initialise the network of lesson 07 (see `tuning.py`).
+"""Learning rates for each way to initialise the network of lesson 07 (see `tuning.py`).
 
     OMP_NUM_THREADS=1 python benchmarks/transfer_rates.py
 
@@ -6,7 +6,7 @@ A trial trains on about 20 images of each class of both targets, and its score i
 method has one rate for all that lesson 07 compares. `results/transfer_rates.csv` has all trials.
 """
 
-from tuning import fold, tune
+from tuning import WEIGHT_DECAY, fold, tune
 
 from course_utils.evaluation import INIT_STRATEGIES, augment, train_and_test
 from course_utils.settings import Settings
@@ -19,10 +19,10 @@ PER_CLASS, STEPS = 20, 150
 MIDDLES = {"from scratch": 1e-3, "frozen": 6e-3, "fine-tuned": 1e-3}
 
 
-def run(method: str, lr: float, decay: float, seed: int) -> list[dict]:
+def run(method: str, lr: float, seed: int) -> list[dict]:
     """Train one method on one fold of each target; return a row for each target."""
     (strategy,) = (strategy for strategy in INIT_STRATEGIES if strategy.name == method)
-    strategy = strategy._replace(lr=lr, weight_decay=decay)
+    strategy = strategy._replace(lr=lr, weight_decay=WEIGHT_DECAY)
     rows = []
     for dataset, count in TARGETS.items():
         settings = Settings(dataset=dataset, images_per_class=count, batch_size=16)

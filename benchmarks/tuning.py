@@ -1,10 +1,12 @@
 """The tuning protocol of every comparison: each method gets the same number of trials, on the same seeds.
 
 `tune` tries three learning rates for each method, a factor of 3 apart, and adds the next rate beyond an end
-of the grid for as long as the best one lies there. Methods that are settled earlier get further rates until
-all grids are equally long. Then it tries the other weight decays at the best rate. A trial is trained once
-for each of `SEEDS`, which no result may use, and its score is the mean validation accuracy. The test images
-are not looked at.
+of the grid for as long as that end is as good as the best rate (within `TIE`). Methods that are settled
+earlier get further rates until all grids are equally long. A trial is trained once for each of `SEEDS`, which
+no result may use, and its score is the mean validation accuracy. The test images are not looked at.
+
+All methods use AdamW with its default weight decay. It is not tuned: in a few hundred steps it changes the
+weights by one or two per cent.
 
 `fold` gives the images of one trial. Three folds take turns, so that every labelled image judges once, by a
 network that has seen no image of its group.
@@ -23,9 +25,10 @@ from course_utils.data import Splits, groups_of, labels_of, load_splits
 from course_utils.settings import Settings
 
 FACTOR = 3  # between neighbouring learning rates
-WEIGHT_DECAYS = (0.01, 0.0, 0.1)  # AdamW's default is tried at all rates, the others at the best rate
+TIE = 0.005  # of accuracy: two rates that are no further apart are equally good
+WEIGHT_DECAY = 0.01  # AdamW's default
 SEEDS = (100, 101, 102)
-TRIAL = ["method", "lr", "weight_decay"]
+TRIAL = ["method", "lr"]
 
 
 def rate(middle: float, step: int) -> float:
@@ -44,68 +47,57 @@ def score_trials(trials: pd.DataFrame) -> pd.DataFrame:
     return scores.sort_values(["method", "val_accuracy", "val_loss"], ascending=[True, False, True])
 
 
-def chosen(table: str, method: str) -> tuple[float, float]:
-    """Return the learning rate and the weight decay of the method's best trial."""
-    best = score_trials(read_trials(table)).query("method == @method").iloc[0]
-    return float(best.lr), float(best.weight_decay)
+def best_rate(table: str, method: str) -> float:
+    """Return the learning rate of the method's best trial."""
+    return float(score_trials(read_trials(table)).query("method == @method").lr.iloc[0])
 
 
 def tune(
     table: str,
     middles: dict[str, float],
-    run: Callable[[str, float, float, int], list[dict]],
+    run: Callable[[str, float, int], list[dict]],
     command: str,
     jobs: int = 2,
 ) -> None:
-    """Try learning rates and weight decays for each method; add the rows of every run to a table.
+    """Try learning rates for each method; add the rows of every run to a table.
 
     Args:
         table: Name of a CSV file in `results`. Runs that it has are not made again.
         middles: For each method, the middle of its first three learning rates.
-        run: From a method, a learning rate, a weight decay and a seed to one row for each dataset, with
-            `val_accuracy` and `val_loss`.
+        run: From a method, a learning rate and a seed to one row for each dataset, with `val_accuracy` and
+            `val_loss`.
         command: What makes the table.
         jobs: The number of processes.
     """
-
-    def try_all(trials: list[tuple]) -> None:
+    grids = dict.fromkeys(middles, (-1, 1))  # the lowest and the highest rate, in steps from the middle
+    while grids:
+        wanted = [
+            (method, rate(middles[method], step), seed)
+            for method, (low, high) in grids.items()
+            for step in range(low, high + 1)
+            for seed in SEEDS
+        ]
         done = set(read_trials(table)[[*TRIAL, "seed"]].itertuples(index=False, name=None))
-        runs = [(*trial, seed) for trial in trials for seed in SEEDS if (*trial, seed) not in done]
-        made = Parallel(jobs, return_as="generator_unordered")(delayed(_rows)(run, *one) for one in runs)
-        for rows in made:
+        runs = (delayed(_rows)(run, *one) for one in wanted if one not in done)
+        for rows in Parallel(jobs, return_as="generator_unordered")(runs):
             add_rows(table, rows, command)
             print(*rows[0].values(), flush=True)
-
-    def best_step(method: str) -> int:
-        scores = score_trials(read_trials(table))
-        best = scores[(scores.method == method) & (scores.weight_decay == default)].iloc[0]
-        return next(step for step in range(-20, 20) if rate(middles[method], step) == best.lr)
-
-    default = WEIGHT_DECAYS[0]
-    grids = dict.fromkeys(middles, (-1, 1))
-    while True:
-        steps = {method: range(low, high + 1) for method, (low, high) in grids.items()}
-        try_all([(name, rate(middles[name], step), default) for name in steps for step in steps[name]])
-        longest = max(map(len, steps.values()))
         wider = {}
+        longest = max(high - low for low, high in grids.values())
+        scores = score_trials(read_trials(table)).set_index(TRIAL).val_accuracy
         for method, (low, high) in grids.items():
-            best = best_step(method)
-            if best == low or (best != high and high - low + 1 < longest and best - low <= high - best):
-                wider[method] = (low - 1, high)
-            elif best == high or high - low + 1 < longest:
+            good = scores[method].max() - TIE
+            if scores[method, rate(middles[method], high)] >= good:
                 wider[method] = (low, high + 1)
-        if not wider:
-            break
-        grids |= wider
-    best = {method: rate(middles[method], best_step(method)) for method in middles}
-    try_all([(method, lr, decay) for method, lr in best.items() for decay in WEIGHT_DECAYS[1:]])
+            elif scores[method, rate(middles[method], low)] >= good or high - low < longest:
+                wider[method] = (low - 1, high)
+        grids = {**grids, **wider} if wider else {}
     print(score_trials(read_trials(table)).round(4).to_string(index=False))
 
 
-def _rows(run: Callable, method: str, lr: float, decay: float, seed: int) -> list[dict]:
-    # As text: `add_rows` rounds numbers to four places.
-    own = {"method": method, "lr": f"{lr:g}", "weight_decay": f"{decay:g}", "seed": seed}
-    return [{**own, **row} for row in run(method, lr, decay, seed)]
+def _rows(run: Callable, method: str, lr: float, seed: int) -> list[dict]:
+    own = {"method": method, "lr": f"{lr:g}", "seed": seed}  # as text: `add_rows` rounds to four places
+    return [{**own, **row} for row in run(method, lr, seed)]
 
 
 def fold(settings: Settings, seed: int, per_class: int | None, train_transform: Callable | None) -> Splits:

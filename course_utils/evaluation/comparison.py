@@ -1,8 +1,9 @@
 """Fair comparisons of three ways to initialise a network (lesson 07).
 
 The network, the images and the number of steps are the same. Runs that are compared differ in how they begin,
-and in the learning rate that suits it: each was chosen by itself, on validation images and with a seed that
-no reported run uses (`benchmarks/transfer_rates.py`).
+and in the learning rate that suits it. Each rate is as good as the best of its trials, of which all ways to
+begin have the same number, on validation images and with seeds that no reported run uses
+(`benchmarks/transfer_rates.py`).
 """
 
 import math
