@@ -241,6 +241,11 @@ SENTENCES = [
     ),
     (
         LESSON_07,
+        "With twice as many steps it ends at # %",
+        lambda: [100 * results("transfer_longer.csv").test_accuracy.mean()],
+    ),
+    (
+        LESSON_07,
         "On clothes fine-tuning gains # points at # images, and # at the end.",
         lambda: [gain(CLOTHES, "fine-tuned")[5], 5, gain(CLOTHES, "fine-tuned")[300]],
     ),
