@@ -160,6 +160,7 @@ def fetch(file: KnownFile, path: Path) -> None:
     import pooch
     from requests import RequestException
 
+    pooch.get_logger().setLevel("ERROR")  # the progress bar and our errors say what its messages would
     problems, cause = [], None
     try:
         if (file.size or file.limit or 0) > shutil.disk_usage(path.parent).free:

@@ -100,7 +100,7 @@ class OneProcess:
     """
 
     gradient_accumulation_steps = num_processes = 1
-    process_index, scaler = 0, None
+    process_index, scaler, device = 0, None, torch.device("cpu")
     prepare = staticmethod(lambda *objects: objects)
     unwrap_model = staticmethod(lambda network, **options: network)
     backward = staticmethod(torch.Tensor.backward)

@@ -250,8 +250,8 @@ def train_one_epoch(
         if schedule is not None:
             schedule.step()
         optimizer.zero_grad()
-    sums = accelerator.reduce(torch.tensor([total_loss, correct, samples], device=device))
-    total_loss, correct, samples = sums.tolist()
+    sums = torch.tensor([total_loss, correct, samples], dtype=torch.float64, device=accelerator.device)
+    total_loss, correct, samples = accelerator.reduce(sums).tolist()
     return total_loss / samples, correct / samples
 
 
