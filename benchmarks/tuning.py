@@ -47,11 +47,6 @@ def score_trials(trials: pd.DataFrame) -> pd.DataFrame:
     return scores.sort_values(["method", "val_accuracy", "val_loss"], ascending=[True, False, True])
 
 
-def best_rate(table: str, method: str) -> float:
-    """Return the learning rate of the method's best trial."""
-    return float(score_trials(read_trials(table)).query("method == @method").lr.iloc[0])
-
-
 def tune(
     table: str,
     middles: dict[str, float],

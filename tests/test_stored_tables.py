@@ -14,7 +14,7 @@ from course_utils.evaluation import INIT_STRATEGIES
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 
 sys.path.insert(0, str(REPOSITORY_FOLDER / "benchmarks"))
-from tuning import SEEDS, TIE, TRIAL, best_rate, fold, read_trials, score_trials, tune
+from tuning import SEEDS, TIE, TRIAL, fold, read_trials, score_trials, tune
 
 COMPARISONS = {  # the table of trials: the table of results, and its column with the methods
     "transfer_rates.csv": ("transfer_grid.csv", "start"),
@@ -104,8 +104,9 @@ def test_tune_extends_the_grid_until_the_best_rate_is_inside(tmp_path, monkeypat
     tune("toy.csv", dict.fromkeys(optima, 1e-3), run, "a command", jobs=1)
     trials = read_trials("toy.csv")
     assert faults_of(trials) == []
-    assert best_rate("toy.csv", "near") == 1e-3
-    assert best_rate("toy.csv", "far") == 3.7e-5
+    best = score_trials(trials).groupby("method").lr.first()
+    assert best["near"] == 1e-3
+    assert best["far"] == 3.7e-5
     runs = len(trials)
     tune("toy.csv", dict.fromkeys(optima, 1e-3), run, "a command", jobs=1)
     assert len(read_trials("toy.csv")) == runs  # none is made again
