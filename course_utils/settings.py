@@ -213,9 +213,9 @@ LIKE_A_PARAMETER = re.compile(rf"^({'|'.join(Settings.model_fields)})\b *:", re.
 def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
     """Return the values of a notebook's parameters cell as `Settings`, checked.
 
-    That is the cell with lines such as `epochs: int = 5`; no other variable is read. papermill only logs a
-    warning about a parameter that the notebook does not have, and runs with the defaults: here it is an
-    error. Prints what to do if the full profile has no GPU.
+    That is the cell with lines such as `epochs: int = 5`; no other variable is read. papermill can set every
+    setting, whether or not the cell shows it; it only logs a warning about an unknown name, which is an error
+    here. Prints what to do if the full profile has no GPU.
 
     Args:
         namespace: The notebook's `globals()`. In them, IPython lists the executed cells under the name `In`.
@@ -235,8 +235,8 @@ def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
             parameters = cell
         elif LIKE_A_PARAMETER.search(cell) and not _is_python(cell):
             parameters = cell
-    for name in sorted(injected - known):
-        raise unknown_name("parameter", name, known)
+    for name in sorted(injected - Settings.model_fields.keys()):
+        raise unknown_name("parameter", name, Settings.model_fields)
     if not latest:
         raise _has_not_run("no such cell")
     try:  # whether it ended in an error: then names still have the values from before
@@ -244,7 +244,9 @@ def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
     except Exception as error:
         raise _has_not_run(f"{type(error).__name__}: {error}") from error
     try:
-        settings = Settings(**{name: namespace[name] for name in known | latest if name in namespace})
+        settings = Settings(
+            **{name: namespace[name] for name in known | latest | injected if name in namespace}
+        )
     except ConfigError as error:
         given = error.where.partition(" = ")[0] in injected
         from_outside = "It came from outside: with papermill, change it after -p or -y."

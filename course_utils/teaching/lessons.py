@@ -85,9 +85,10 @@ def read_value(text: str) -> object:
 
 
 def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> dict[Path, dict]:
-    """Return for each notebook those of the given parameters that its parameters cell has.
+    """Return for each notebook those of the given parameters that it takes.
 
-    A name that no notebook has is an error. Paths are made absolute, since a notebook runs in its own folder.
+    It takes what its parameters cell has, and every setting if it has a `dataset`. A name that no notebook
+    takes is an error. Paths are made absolute, since a notebook runs in its own folder.
 
     Raises:
         ConfigError: If a name is unknown, or a value has the wrong type or is out of range.
@@ -106,6 +107,8 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
                 found="none",
                 do="Add the tag to the cell that sets the parameters.",
             )
+        if "dataset" in names:
+            names |= Settings.model_fields.keys()
     known = set().union(*declared.values())
     for name in given:
         if name not in known:

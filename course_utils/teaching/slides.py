@@ -4,8 +4,8 @@ What is on a slide follows from rules here, not from metadata in the notebooks: 
 not think of its slides, and no text is written twice.
 
 A heading begins a slide. An output that is stored has a slide of its own, without its code. What is asked
-("What do you expect") is shown, and so are the first sentences of the paragraph after a heading or an output;
-below an output they wait for a click. All other text becomes the speaker's notes.
+("Predict", "What do you expect") is shown, and so are the first sentences of the paragraph after a heading or
+an output; below an output they wait for a click. All other text becomes the speaker's notes.
 """
 
 import copy
@@ -25,7 +25,7 @@ from course_utils.errors import ConfigError
 from course_utils.teaching.lessons import METRICS_TYPE, write_file
 
 CDN = "https://unpkg.com/reveal.js@5.2.1"
-PREDICTION = "**What do you expect"
+PREDICTIONS = ("**Predict:**", "**What do you expect")
 LEAD = 260  # characters of the sentences that are shown of a paragraph; the first one may be longer
 ROOM = {"text": 600, "list": 500, "table": 1300}  # characters that fit below a heading
 BLOCK = re.compile(r"<details>.*?</details>|```.*?```|(?:(?!\n\n|\n```|\n<details>).)+", re.DOTALL)
@@ -131,7 +131,7 @@ def deck(lesson: NotebookNode) -> NotebookNode:
                 kind = "subslide" if block.startswith("###") else "slide"
                 slides.append(Slide(kind, [new_markdown_cell(block)]))
                 fresh = True
-            elif PREDICTION in block:
+            elif any(words in block for words in PREDICTIONS):
                 if slides[-1].full or not _fits(block, slides[-1], "text"):
                     slides.append(Slide("subslide", []))
                 slides[-1].shown.append(new_markdown_cell(block))

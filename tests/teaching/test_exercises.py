@@ -72,7 +72,7 @@ def test_every_exercise_has_its_five_cells(path):
     for number, start in enumerate(heads, start=1):
         question, answer, check, test = cells[start : start + 4]
         found = re.match(rf"## Exercise {number} – .+ \((recall|try|investigate)\)\n", question.source)
-        assert found and "What do you expect" in question.source
+        assert found and re.search(r"\*\*Predict:\*\*|What do you expect", question.source)
         lesson = f"lesson{path.name[:2]}"
         assert answer.metadata.nbgrader.grade_id == f"{lesson}-exercise-{number}"
         assert answer.metadata.nbgrader.solution and "### BEGIN SOLUTION" in answer.source

@@ -11,11 +11,12 @@ from nbconvert.filters import markdown2html
 from course_utils.__main__ import main
 from course_utils.errors import ConfigError
 from course_utils.teaching import lesson_notebooks, write_slides
-from course_utils.teaching.slides import PREDICTION, deck
+from course_utils.teaching.slides import PREDICTIONS, deck
 
 LESSONS = {path.stem[:2]: path for path in lesson_notebooks()}
 each_lesson = pytest.mark.parametrize("number", ["00", "05", "06", "10"])
 OUTPUT = ".jp-OutputArea-output"
+ASKED = "|".join(re.escape(words) + ".*" for words in PREDICTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_every_prediction_is_shown_before_its_answer_and_not_on_the_same_slide(d
     slides, notebook = read(decks, number)
     order = []  # of the notebook: each prediction, and for each cell with outputs its number
     for cell in notebook.cells:
-        order += re.findall(r"\*\*What do you expect.*", cell.source) if cell.cell_type == "markdown" else []
+        order += re.findall(ASKED, cell.source) if cell.cell_type == "markdown" else []
         if any("metrics" not in str(output.get("data", {}).keys()) for output in cell.get("outputs", [])):
             order.append(cell.execution_count)
     asked = [words_of(one) for one in order if isinstance(one, str)]
@@ -152,7 +153,7 @@ def test_a_folder_without_reveal_is_refused(tmp_path, refused):
 
 def test_a_heading_inside_code_is_none_and_a_long_question_has_a_slide_of_its_own():
     code = "```python\nx = 1\n\n# not a heading\n```"
-    question = f"{PREDICTION}:** {'which? ' * 100}".strip()
+    question = f"{PREDICTIONS[0]} {'which? ' * 100}".strip()
     text = f"# 90 · A\n\nOne sentence.\n\n{code}\n\nSee [there](there.ipynb).\n\n{question}"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
     cells = [(cell.metadata.slideshow.slide_type, cell.source) for cell in deck(notebook).cells]
