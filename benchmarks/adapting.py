@@ -37,19 +37,12 @@ from storing import RESULTS, add_rows, right_or_wrong, runs_done
 from torch import nn
 from torch.utils.data import Subset
 
-from course_utils.data import Splits, backbone_weights, load_splits
+from course_utils.data.splits import Splits, load_splits
 from course_utils.evaluation import evaluate
-from course_utils.models import (
-    freeze,
-    load_backbone,
-    replace_head,
-    save_trained,
-    stage_names,
-    thaw,
-    thaw_batchnorm,
-    thaw_biases,
-    trainable_parameters,
-)
+from course_utils.models.adapting import save_trained, thaw_batchnorm, thaw_biases
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import freeze, replace_head, stage_names, thaw, trainable_parameters
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 from course_utils.text import TextNetwork, load_encoder, load_sentiment, load_tokenizer
 from course_utils.training import fit

@@ -22,7 +22,7 @@ import pandas as pd
 from storing import replace_rows
 from torch import nn
 
-from course_utils.data import load_splits
+from course_utils.data.splits import load_splits
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.teaching import lesson_notebooks, plan_parameters, run_lesson
 

@@ -25,11 +25,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import datasets
 from torchvision.models import get_model
-from torchvision.transforms import v2
 from tqdm import tqdm
 
-from course_utils.data import ImageClassification
-from course_utils.models import eval_mode, without_head
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.models.freezing import eval_mode, without_head
 from course_utils.training import EXTRACTION_BATCH, PIXELS, batches_with_bar, extract_features, fastest_dtype
 
 CPU = torch.device("cpu")
@@ -42,7 +41,7 @@ def noise_like_cifar10(images: int, size: int) -> datasets.CIFAR10:
     dataset.data = np.random.default_rng(0).integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
     dataset.targets = [number % 10 for number in range(images)]
     dataset.classes = [str(number) for number in range(10)]
-    dataset.transform = v2.Compose([v2.RGB(), ImageClassification(crop_size=size, resize_size=size)])
+    dataset.transform = Preprocessing(resize_size=size, crop_size=size).transform()
     dataset.target_transform = None
     return dataset
 

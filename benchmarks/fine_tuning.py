@@ -19,8 +19,12 @@ from storing import write_table
 from torch import nn
 from torch.utils.data import Dataset
 
-from course_utils.data import Splits, backbone_weights, in_memory, load_splits, make_loader
-from course_utils.models import freeze, load_backbone, replace_head, thaw, trainable_parameters
+from course_utils.data.loaders import make_loader
+from course_utils.data.preprocessing import in_memory
+from course_utils.data.splits import Splits, load_splits
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import freeze, replace_head, thaw, trainable_parameters
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
 from course_utils.training import make_accelerator, train_one_epoch
 

@@ -17,9 +17,11 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from storing import replace_rows
 
-from course_utils.data import backbone_weights, load_splits
+from course_utils.data.splits import load_splits
 from course_utils.evaluation import evaluate
-from course_utils.models import freeze, load_backbone, replace_head
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import freeze, replace_head
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 from course_utils.training import extract_features, fit
 

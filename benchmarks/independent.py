@@ -241,14 +241,15 @@ def preprocessing() -> tuple[float, int]:
     from PIL import Image
     from timm.data import create_transform, resolve_data_config
 
-    from course_utils.data import backbone_transform, backbone_weights
+    from course_utils.data.preprocessing import Preprocessing
+    from course_utils.models.weights import backbone_weights
     from course_utils.settings import Settings
 
     differences, rng = [], np.random.default_rng(0)
     for name in ("resnet18.a1_in1k", "efficientnet_b0.ra_in1k", "vit_tiny_patch16_224.augreg_in21k_ft_in1k"):
         weights = backbone_weights(Settings(backbone=f"timm/{name}"))
         config = resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(name).to_dict())
-        ours, theirs = backbone_transform(weights), create_transform(**config)
+        ours, theirs = Preprocessing.from_weights(weights).transform(), create_transform(**config)
         for size in ((224, 300), (300, 250), (400, 640)):
             picture = Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8))
             differences.append((ours(picture) - theirs(picture)).numpy() * max(config["std"]) * 255)

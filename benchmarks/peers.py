@@ -53,8 +53,11 @@ import torch._dynamo  # an optimizer would, likewise
 from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
-from course_utils.data import Splits, backbone_weights, labels_of, load_splits
-from course_utils.models import freeze, load_backbone, replace_head, stage_names, thaw
+from course_utils.data.loaders import labels_of
+from course_utils.data.splits import Splits, load_splits
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import freeze, replace_head, stage_names, thaw
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 from course_utils.training import multiplies_bfloat16
 

@@ -14,8 +14,10 @@ import argparse
 import torch
 from storing import write_table
 
-from course_utils.data import backbone_transform, backbone_weights, load_splits
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.data.splits import load_splits
 from course_utils.evaluation import WAYS, accuracy_interval, evaluate, same_classes, train_way
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, shipped_data_folder
 
 HEAD_LR = 6e-3  # lesson 07's
@@ -27,7 +29,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     options = parser.parse_args()
     settings = Settings(dataset="clipart", lr=HEAD_LR, epochs=options.epochs)
-    folder, transform = shipped_data_folder() / "photographs", backbone_transform(backbone_weights(settings))
+    folder = shipped_data_folder() / "photographs"
+    transform = Preprocessing.from_weights(backbone_weights(settings)).transform()
     correct = {}
     for seed in options.seeds:
         own = settings.model_copy(update={"seed": seed})

@@ -20,7 +20,8 @@ from storing import replace_rows, this_run
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from course_utils.data import backbone_transform, backbone_weights, load_splits
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.data.splits import load_splits
 from course_utils.evaluation import (
     FAULT_SCOPES,
     TransformedDataset,
@@ -30,10 +31,10 @@ from course_utils.evaluation import (
     evaluate_heads,
     faulty_preprocessings,
     resized,
-    right_steps,
     with_steps,
 )
-from course_utils.models import load_backbone
+from course_utils.models.backbones import load_backbone
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
 from course_utils.training import extract_features
 
@@ -44,11 +45,11 @@ def measure(settings: Settings, wanted: list[str], seeds: list[int], test_images
     labelled = ConcatDataset([splits.train, splits.val])
     test = thinned(splits.test, test_images)
     weights = backbone_weights(settings)
-    model, own = load_backbone(weights), backbone_transform(weights, settings.image_size).transforms[1]
-    right = with_steps(right_steps(own))
+    model, own = load_backbone(weights), Preprocessing.from_weights(weights, settings.image_size)
+    right = with_steps(own.steps())
     faults = faulty_preprocessings(own, *channel_statistics(labelled, own))
     for name, times in (("twice the size", 2), ("224 pixels", 224 / own.crop_size[0])):
-        faults[name] = with_steps(right_steps(own), Resize=resized(own, times))
+        faults[name] = with_steps(own.steps(), Resize=resized(own, times))
     features = {}
     for name, preprocess in {"right": right, **faults}.items():
         if name != "right" and wanted and name not in wanted:

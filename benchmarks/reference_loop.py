@@ -25,8 +25,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms import v2
 
-from course_utils.data import backbone_weights, load_splits
-from course_utils.models import eval_mode, freeze, load_backbone, replace_head
+from course_utils.data.splits import load_splits
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import eval_mode, freeze, replace_head
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 from course_utils.training import fit
 

@@ -32,7 +32,7 @@ def folder_of_files(root: Path, files: int):
     from torch.utils.data import Subset
     from torchvision.transforms import v2
 
-    from course_utils.data import FolderOfClasses
+    from course_utils.data.folders import FolderOfClasses
 
     transform = v2.Compose([v2.RGB(), preset_for_64_pixels()])
     parts = [FolderOfClasses(part, transform) for part in sorted(root.iterdir()) if part.is_dir()]
@@ -45,9 +45,9 @@ def folder_of_files(root: Path, files: int):
 
 
 def preset_for_64_pixels():
-    from course_utils.data import ImageClassification
+    from course_utils.data.preprocessing import Preprocessing
 
-    return ImageClassification(crop_size=64, resize_size=64)
+    return Preprocessing(resize_size=64, crop_size=64)
 
 
 def one_of_several(images: int, folder: str | None) -> None:

@@ -23,7 +23,9 @@ from storing import add_rows, runs_done
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
-from course_utils.data import FolderOfClasses, backbone_transform, backbone_weights, load_splits
+from course_utils.data.folders import FolderOfClasses
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.data.splits import load_splits
 from course_utils.evaluation import (
     STRENGTHS,
     WAYS,
@@ -34,6 +36,7 @@ from course_utils.evaluation import (
     shift_table,
     train_way,
 )
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 
 KNOWN_AS = {
@@ -57,7 +60,7 @@ def in_memory(dataset: Dataset, labels: list[int], classes: list[str]) -> Tensor
 def shifted_images(settings: Settings, photographs: Path) -> dict[tuple[str, int], TensorDataset]:
     """Return the test images of each kind and strength of shift, the same for every network."""
     pictures = load_splits(settings, transform=nn.Identity())
-    own, classes = backbone_weights(settings).transforms(), pictures.classes
+    own, classes = Preprocessing.from_weights(backbone_weights(settings)), pictures.classes
     labels = [label for _, label in pictures.test]
     steps = {("none", 0): corrupted(own, nn.Identity())}
     for kind, transforms in corruptions(own).items():
@@ -67,7 +70,7 @@ def shifted_images(settings: Settings, photographs: Path) -> dict[tuple[str, int
         key: in_memory(TransformedDataset(pictures.test, step), labels, classes)
         for key, step in steps.items()
     }
-    transform = backbone_transform(backbone_weights(settings))
+    transform = Preprocessing.from_weights(backbone_weights(settings)).transform()
     found = FolderOfClasses(photographs, transform, classes=set(KNOWN_AS))
     found.samples = found.samples[::EVERY]
     labels = [classes.index(KNOWN_AS[found.classes[label]]) for _, label in found.samples]

@@ -35,9 +35,9 @@ from storing import RESULTS, add_rows
 from torch import nn
 from torch.utils.data import Dataset
 
-from course_utils.data import load_rgb
+from course_utils.data.image_io import load_rgb
 from course_utils.errors import DataError
-from course_utils.models import freeze
+from course_utils.models.freezing import freeze
 from course_utils.settings import Settings, set_seed
 from course_utils.training import fit
 from course_utils.training import loop as training

@@ -25,7 +25,7 @@ CONTENT = random.Random(0).randbytes(4_000_000)
 WAYS = {
     "course": """
 import sys, pathlib
-from course_utils.data import KnownFile, download
+from course_utils.downloads import KnownFile, download
 url, sha256, md5, folder = sys.argv[1:]
 sys.stdin.readline()
 download(KnownFile("data.bin", (url,), sha256, md5), pathlib.Path(folder))

@@ -19,8 +19,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from course_utils.data import backbone_weights, build_backbone, load_splits
-from course_utils.models import load_backbone
+from course_utils.data.splits import load_splits
+from course_utils.models.backbones import build_backbone, load_backbone
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 
 TARGETS = {"fashion_mnist_sample": 100, "clipart": 20}  # labelled images of each class

@@ -16,7 +16,7 @@ import pandas as pd
 from storing import RESULTS, add_rows
 
 from course_utils.evaluation import Evaluation, evaluate
-from course_utils.models import freeze
+from course_utils.models.freezing import freeze
 from course_utils.settings import Settings, set_seed
 from course_utils.text import (
     SENTIMENTS,

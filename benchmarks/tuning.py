@@ -21,7 +21,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from storing import RESULTS, add_rows
 from torch.utils.data import Subset
 
-from course_utils.data import Splits, groups_of, labels_of, load_splits
+from course_utils.data.loaders import labels_of
+from course_utils.data.splits import Splits, groups_of, load_splits
 from course_utils.settings import Settings
 
 FACTOR = 3  # between neighbouring learning rates

@@ -35,9 +35,11 @@ from storing import RESULTS, add_rows, runs_done
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from course_utils.data import backbone_weights, groups_of, load_splits
+from course_utils.data.splits import groups_of, load_splits
 from course_utils.evaluation import InitStrategy, log_me, train_from
-from course_utils.models import load_backbone, replace_head
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import replace_head
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 from course_utils.training import extract_features
 

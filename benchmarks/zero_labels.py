@@ -18,9 +18,10 @@ from sklearn.linear_model import LogisticRegression
 from storing import add_rows
 from torch.utils.data import Subset
 
-from course_utils.data import backbone_weights, load_splits
+from course_utils.data.splits import load_splits
 from course_utils.evaluation import accuracy_interval, evaluate, mean_interval
-from course_utils.models import load_backbone
+from course_utils.models.backbones import load_backbone
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
 from course_utils.text import embed_texts, match_names, read_rated_sentences
 from course_utils.training import extract_features

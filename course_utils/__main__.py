@@ -197,7 +197,9 @@ def _train(options: argparse.Namespace) -> int | None:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from course_utils.data import fetch_images, fetch_weights, files_table
+    from course_utils.data.archives import files_table
+    from course_utils.data.splits import fetch_images
+    from course_utils.models.weights import fetch_weights
     from course_utils.settings import downloads_folder, shipped_data_folder
     from course_utils.teaching import unpack
 

@@ -43,7 +43,7 @@ def no_network(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse_to_look_up)
     monkeypatch.setattr(socket.socket, "connect", refuse_to_connect)
-    monkeypatch.setattr("course_utils.data.downloads.RETRIES", 0)
+    monkeypatch.setattr("course_utils.downloads.RETRIES", 0)
 
 
 @pytest.fixture

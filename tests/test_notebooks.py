@@ -25,16 +25,20 @@ from torchvision import datasets, models
 from torchvision.transforms import v2
 
 from course_utils import evaluation, training
-from course_utils.data import backbone_weights, build_backbone, load_splits, make_loader
+from course_utils.data.loaders import make_loader
+from course_utils.data.splits import load_splits
 from course_utils.evaluation import comparison
-from course_utils.models import freeze, load_backbone, replace_head, set_train_mode, stage_parameters, thaw
+from course_utils.models.backbones import build_backbone, load_backbone
+from course_utils.models.freezing import freeze, replace_head, set_train_mode, stage_parameters, thaw
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import REPOSITORY_FOLDER, Settings, set_seed, settings_from_notebook
 from course_utils.teaching import lesson_notebooks
 from course_utils.text.encoders import pool
 from course_utils.training.loop import parameter_groups
 
 LESSONS = lesson_notebooks()
-LOOKS_INSIDE = {"soak", "grading", "coverage", "independent"}  # benchmarks that import modules on purpose
+ROOMS = ["data", "models"]
+WHOLE = {"figures": "course_utils.figures", "check": "course_utils.checks"}  # imported as a whole
 NOTEBOOKS = [*LESSONS, *sorted((REPOSITORY_FOLDER / "notebooks" / "exercises").glob("**/[0-9]*.ipynb"))]
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
 
@@ -150,27 +154,27 @@ def test_nbval_has_something_to_compare(path):
     assert len(compared) >= 2
 
 
-def source_of(path: Path) -> str:
-    if path.suffix == ".py":
-        return path.read_text(encoding="utf-8")
-    return text_of(path, "code")
+def imports_of(path: Path) -> set[tuple[str, str]]:
+    """Return each name that a notebook takes from the package, as a pair of module and name."""
+    found = set()
+    for node in ast.walk(ast.parse(text_of(path, "code"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("course_utils"):
+            found |= {(node.module, alias.name) for alias in node.names}
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in WHOLE:
+            found.add((WHOLE[node.value.id], node.attr))
+    return found
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(REPOSITORY_FOLDER / "notebooks").rglob("[0-9]*.ipynb"),
-        *(p for p in (REPOSITORY_FOLDER / "benchmarks").glob("*.py") if p.stem not in LOOKS_INSIDE),
-    ],
-    ids=lambda path: f"{path.parent.name}/{path.stem}",
-)
-def test_notebooks_and_benchmarks_import_what_the_front_doors_list(path):
-    for node in ast.walk(ast.parse(source_of(path))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("course_utils."):
-            module = importlib.import_module(node.module)
-            listed = getattr(module, "__all__", vars(module))  # settings and errors list nothing
-            assert node.module.count(".") == 1, f"{node.module} is not a front door"
-            assert not {alias.name for alias in node.names} - set(listed), node.module
+@pytest.mark.parametrize("part", ROOMS)
+def test_a_front_door_lists_what_notebooks_import_and_nothing_else(part):
+    module = f"course_utils.{part}"
+    imported = {name for path in NOTEBOOKS for source, name in imports_of(path) if source == module}
+    assert set(importlib.import_module(module).__all__) == imported
+
+
+def test_notebooks_import_from_front_doors():
+    modules = {module for path in NOTEBOOKS for module, _ in imports_of(path)}
+    assert all(module.count(".") <= 1 for module in modules), modules
 
 
 def test_the_old_spelling_of_weights_is_shown_once_and_used_nowhere():
@@ -304,7 +308,9 @@ def folded(lesson: str) -> dict[str, str]:
 def test_a_lesson_that_calls_a_function_before_it_is_taught_shows_what_it_stands_for(name, taught_in):
     calls = re.compile(rf"(?<![.\w]){name}\(")  # and not the method of another library
     early = [
-        path.stem[:2] for path in LESSONS if calls.search(source_of(path)) and path.stem[:2] <= taught_in
+        path.stem[:2]
+        for path in LESSONS
+        if path.stem[:2] <= taught_in and calls.search(text_of(path, "code"))
     ]
     shown = {lesson: folded(lesson).get(name) for lesson in early if lesson != "04"}
     assert len(shown) > 1 and set(shown.values()) == {folded("00")[name]}

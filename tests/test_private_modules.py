@@ -6,7 +6,7 @@ import inspect
 from torch import nn
 from torchvision import models
 
-from course_utils.data import ImageClassification
+from course_utils.models.weight_files import ImageClassification
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.training.features import fuse_conv_bn
 
@@ -44,9 +44,8 @@ def test_torchvisions_preset_is_still_what_the_course_takes_it_for():
     missing = wanted - {*inspect.signature(type(preset)).parameters} | wanted - {*dir(preset)}
     assert type(preset) is ImageClassification and not missing, (
         f"torchvision's preprocessing of classifiers has changed: it lacks {missing or 'its one class'}. "
-        "What to do: in course_utils/data/preprocessing.py, write a class ImageClassification that has these "
-        "parameters and attributes (resize, centre crop, scale to [0, 1], normalise), and let "
-        "backbone_transform return it."
+        "What to do: in course_utils/models/weight_files.py, write a class ImageClassification that has "
+        "these parameters and attributes (resize, centre crop, scale to [0, 1], normalise)."
     )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from course_utils.data import groups_of, labels_of
+from course_utils.data.loaders import labels_of
+from course_utils.data.splits import groups_of
 from course_utils.evaluation import INIT_STRATEGIES
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 

@@ -14,7 +14,7 @@ from torchvision.models import resnet18
 from course_utils.checks.mistakes import Mistakes
 from course_utils.checks.values import as_names, as_number, close, describe, listed
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
-from course_utils.models import freeze, freeze_batchnorm, thaw
+from course_utils.models.freezing import freeze, freeze_batchnorm, thaw
 
 
 def _resnet(down_to: str | None = None) -> nn.Module:

@@ -11,18 +11,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import v2
 
 from course_utils.checks.values import listed
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
-from course_utils.data import ImageClassification, build_backbone
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.errors import CheckpointError
 from course_utils.evaluation import Evaluation, predict
-from course_utils.models import load_model, replace_head
+from course_utils.models.backbones import build_backbone
+from course_utils.models.freezing import replace_head
+from course_utils.models.saving import load_model
 
 
 @check(
-    begin="`save_model` writes the file; `load_model` and `model_transform` bring back what `predict` needs.",
+    begin="`save_model` writes the file; `load_model` and `Preprocessing.from_dict` bring back what "
+    "`predict` needs.",
     expects="two functions: one that writes a network to a path, and one that asks the network at a path",
     answers=2,
 )
@@ -32,7 +34,7 @@ def handed_over(keep, answer):
     picture = picture.resize((80, 60), Image.Resampling.BICUBIC)
     # No network is prepared for in this way by default, so that another preprocessing shows
     unusual = {"crop_size": 48, "resize_size": 48, "mean": (0.2, 0.5, 0.7), "std": (0.4, 0.3, 0.2)}
-    transform = v2.Compose([v2.RGB(), ImageClassification(**unusual)])
+    transform = Preprocessing(**unusual).transform()
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for classes in (["zebra", "apple", "moth"], ["tree", "shrub", "herb"]):

@@ -10,7 +10,8 @@ from torch import nn
 
 from course_utils.checks.values import as_number, describe
 from course_utils.checks.verdict import Right, Wrong, as_numbers, ask, ask_value, check
-from course_utils.data import backbone_transform, load_splits
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.data.splits import load_splits
 from course_utils.settings import Settings
 
 FOOTWEAR = ("Sandal", "Sneaker", "Ankle boot")
@@ -160,7 +161,7 @@ def set_sizes(answer, images_per_class=25, val_fraction=0.2):
 )
 def own_transform(answer, weights, seed=0):
     """Lesson 01: a transform that gives the numbers that the weights were trained with."""
-    random, right_transform = np.random.default_rng(seed), backbone_transform(weights)
+    random, right_transform = np.random.default_rng(seed), Preprocessing.from_weights(weights).transform()
     for mode, shape, end in (  # the last one is wider than high
         ("L", (28, 28), (28, 28)),
         ("RGB", (48, 48, 3), (28, 28)),

@@ -12,7 +12,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from course_utils.checks.mistakes import Mistakes, one_number
 from course_utils.checks.values import as_names, as_number, describe
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
-from course_utils.models import find_head, freeze, replace_head, trainable_parameters
+from course_utils.models.freezing import find_head, freeze, replace_head, trainable_parameters
 
 _read_whole = one_number("Give one whole number; this is {value}.")
 

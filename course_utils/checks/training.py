@@ -9,7 +9,7 @@ from torch import nn
 from course_utils.checks.mistakes import Mistakes, one_number
 from course_utils.checks.values import as_number, close, describe
 from course_utils.checks.verdict import Right, Wrong, ask, check
-from course_utils.models import stage_names, thaw
+from course_utils.models.freezing import stage_names, thaw
 
 
 @check(

@@ -28,7 +28,7 @@ from types import CodeType, FunctionType
 from torch import nn
 
 from course_utils.checks.values import DATA, as_number, describe, in_words, unchanged
-from course_utils.data import preserve_rng_state
+from course_utils.data.loaders import preserve_rng_state
 from course_utils.settings import set_seed
 
 NO_RETURN = "Your function gives back None. Does its last line begin with `return`?"

@@ -6,9 +6,9 @@ import shutil
 import tarfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 
-from course_utils.data.downloads import (
+from course_utils.downloads import (
+    FileStatus,
     KnownFile,
     cannot_write,
     difference,
@@ -58,16 +58,6 @@ KNOWN = {
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
 }
-
-
-class FileStatus(NamedTuple):
-    """A row of what `python -m course_utils fetch` prints."""
-
-    what: str
-    where: Path
-    bytes: int
-    state: str
-    """"sound" (it was there), "fetched" or "unpacked"."""
 
 
 def dataset_files(kind: type) -> list[KnownFile]:

@@ -14,13 +14,14 @@ import numpy as np
 from torch.utils.data import Dataset, Subset
 from torchvision import datasets
 
-from course_utils.data.archives import FileStatus, fetch_dataset
-from course_utils.data.backbone_inputs import backbone_transform
+from course_utils.data.archives import fetch_dataset
 from course_utils.data.folders import FolderOfClasses, folder_sources
 from course_utils.data.groups import check_groups_apart, grouped_split, image_groups
 from course_utils.data.loaders import classes_of, labels_of, source_and_indices
-from course_utils.data.weights import backbone_weights
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.downloads import FileStatus
 from course_utils.errors import DataError
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import (
     Settings,
     downloads_folder,
@@ -72,7 +73,8 @@ def load_splits(
         ConfigError: If `groups` is not valid, or the dataset has no files to group.
     """
     if transform is None:
-        transform = backbone_transform(backbone_weights(settings), settings.image_size)
+        weights = backbone_weights(settings)
+        transform = Preprocessing.from_weights(weights, settings.image_size).transform()
     sources = _open_sources(settings)
     train = sources["train"](train_transform or transform)
     if len(train.classes) < 2:

@@ -56,7 +56,6 @@ from course_utils.evaluation.preprocessing_ablation import (
     linear_head,
     predict_proba,
     resized,
-    right_steps,
     with_steps,
 )
 from course_utils.evaluation.shift import (
@@ -110,7 +109,6 @@ __all__ = [
     "predict_proba",
     "reliability_table",
     "resized",
-    "right_steps",
     "roc_interval",
     "same_classes",
     "shift_table",

@@ -18,9 +18,12 @@ from torch import nn
 from torch.utils.data import Subset
 from torchvision.transforms import v2
 
-from course_utils.data import Splits, backbone_transform, backbone_weights, build_backbone, load_splits
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.data.splits import Splits, load_splits
 from course_utils.evaluation.metrics import Evaluation, evaluate
-from course_utils.models import freeze, load_backbone, replace_head
+from course_utils.models.backbones import build_backbone, load_backbone
+from course_utils.models.freezing import freeze, replace_head
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 from course_utils.training import History, fit
 
@@ -86,7 +89,7 @@ def augment(settings: Settings) -> v2.Transform:
     The shift is up to a tenth of the picture. What it uncovers mirrors the picture at its edge, so that it
     looks like more of the same: white beside a drawing on white, grass beside a photograph of grass.
     """
-    transform = backbone_transform(backbone_weights(settings), settings.image_size)
+    transform = Preprocessing.from_weights(backbone_weights(settings), settings.image_size).transform()
     return v2.Compose([transform, v2.RandomHorizontalFlip(), v2.Lambda(_shift)])
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from course_utils.errors import ConfigError
-from course_utils.models import STAGE_CONTAINERS, eval_mode, stage_names
+from course_utils.models.freezing import STAGE_CONTAINERS, eval_mode, stage_names
 
 FEWEST_POSITIONS = 4  # rows and columns: the four fields of a 2 × 2 map say next to nothing about where
 

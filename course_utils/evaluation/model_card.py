@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from course_utils.data import Splits, check_new, labels_of, source_and_indices, write_atomically
+from course_utils.data.loaders import labels_of, source_and_indices
+from course_utils.data.splits import Splits
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, per_class
+from course_utils.files import check_new, write_atomically
 from course_utils.settings import Settings
 from course_utils.training import History
 

@@ -15,7 +15,8 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.transforms import v2
 
-from course_utils.data import ImageClassification, classes_of
+from course_utils.data.loaders import classes_of
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.evaluation.metrics import Evaluation, paired_difference
 
 FAULT_SCOPES = ("trained and used", "used only")
@@ -41,28 +42,17 @@ class TransformedDataset(Dataset):
         return self.preprocess(picture), label
 
 
-def right_steps(own: ImageClassification) -> dict[str, Callable]:
-    """Return the steps of `weights.transforms()` by name: RGB, Resize, ToTensor and Normalize."""
-    resize = v2.Resize(own.resize_size, interpolation=own.interpolation, antialias=own.antialias)
-    return {
-        "RGB": v2.RGB(),
-        "Resize": v2.Compose([resize, v2.CenterCrop(own.crop_size)]),
-        "ToTensor": v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]),
-        "Normalize": v2.Normalize(mean=own.mean, std=own.std),
-    }
-
-
 def with_steps(right: Mapping[str, Callable], **exchanged: Callable) -> v2.Compose:
     """Return the steps as one transform, with the given ones in place of the right ones."""
     return v2.Compose(list({**right, **exchanged}.values()))
 
 
-def resized(own: ImageClassification, scale: float = 1, **options: object) -> v2.Compose:
+def resized(own: Preprocessing, scale: float = 1, **options: object) -> v2.Compose:
     """Return the step Resize with another size, or with other `options` of `v2.Resize`.
 
     It resizes a tensor of whole numbers, not a PIL picture, because PIL cannot leave antialiasing out.
     """
-    size, crop = (round(pixels[0] * scale) for pixels in (own.resize_size, own.crop_size))
+    size, crop = (round(pixels * scale) for pixels in (own.resize_size, own.crop_size))
     options = {"interpolation": own.interpolation, **options}
     return v2.Compose([v2.ToImage(), v2.Resize(size, **options), v2.CenterCrop(crop)])
 
@@ -72,13 +62,13 @@ def _swap_red_and_blue(picture: Image.Image) -> Image.Image:
 
 
 def faulty_preprocessings(
-    own: ImageClassification, mean: Sequence[float], std: Sequence[float]
+    own: Preprocessing, mean: Sequence[float], std: Sequence[float]
 ) -> dict[str, v2.Compose]:
     """Return the common faults by name, each with one wrong step; BGR is the order of OpenCV's channels.
 
-    `own` is `weights.transforms()`; `mean` and `std` are those of your pictures, from `channel_statistics`.
+    `own` is that of the weights; `mean` and `std` are those of your pictures, from `channel_statistics`.
     """
-    right = right_steps(own)
+    right = own.steps()
     nearest = resized(own, interpolation=v2.InterpolationMode.NEAREST)
     unscaled = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=False)])
     return {
@@ -94,9 +84,9 @@ def faulty_preprocessings(
     }
 
 
-def channel_statistics(pictures: Dataset, own: ImageClassification) -> tuple[list[float], list[float]]:
+def channel_statistics(pictures: Dataset, own: Preprocessing) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of red, green and blue (0 to 1) at the size of the network."""
-    images = TransformedDataset(pictures, with_steps(right_steps(own), Normalize=nn.Identity()))
+    images = TransformedDataset(pictures, with_steps(own.steps(), Normalize=nn.Identity()))
     mean, mean_square = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     for image, _ in images:
         mean += image.double().mean(dim=(1, 2)) / len(images)

@@ -17,12 +17,16 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from course_utils.data import FolderOfClasses, ImageClassification, Splits, backbone_weights, crop_of
+from course_utils.data.folders import FolderOfClasses
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.data.splits import Splits
 from course_utils.errors import DataError
 from course_utils.evaluation.calibration import calibration_interval
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval
-from course_utils.evaluation.preprocessing_ablation import right_steps, with_steps
-from course_utils.models import freeze, load_backbone, replace_head
+from course_utils.evaluation.preprocessing_ablation import with_steps
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import freeze, replace_head
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 from course_utils.training import fit
 
@@ -38,13 +42,13 @@ validation images, with seeds that no reported run uses: for lesson 07, and by `
 """
 
 
-def corruptions(own: ImageClassification) -> dict[str, list[Callable]]:
+def corruptions(own: Preprocessing) -> dict[str, list[Callable]]:
     """Return corruptions by name: a list of three transforms, the mildest first.
 
     Each takes an image (float32, [3, height, width], 0 to 1) and returns one like it: it belongs between
-    resizing and normalising. `own` is `weights.transforms()`; the blur grows with the size of its images.
+    resizing and normalising. `own` is that of the weights; the blur grows with the size of its images.
     """
-    scale = crop_of(own)[0] / 64
+    scale = own.crop_size / 64
     return {
         "noise": [v2.GaussianNoise(sigma=sigma) for sigma in (0.05, 0.1, 0.2)],
         "blur": [_blur(scale * sigma) for sigma in (0.7, 1.2, 2.0)],
@@ -75,9 +79,9 @@ class JPEG(v2.Transform):
         return F.to_dtype(F.pil_to_tensor(Image.open(file)), torch.float32, scale=True)
 
 
-def corrupted(own: ImageClassification, corruption: Callable) -> v2.Compose:
+def corrupted(own: Preprocessing, corruption: Callable) -> v2.Compose:
     """Return the preprocessing `own`, with a corruption between resizing and normalising."""
-    steps = right_steps(own)
+    steps = own.steps()
     return with_steps(steps, ToTensor=v2.Compose([steps["ToTensor"], corruption]))
 
 

@@ -1,28 +1,17 @@
 """Models: a pretrained network, its head, and what of it is trained (lessons 02 and 03).
 
-Filling a backbone with its weights; finding and replacing the head; freezing and thawing; saving and loading.
+Which weights there are, and a backbone filled with them; finding and replacing the head; freezing and
+thawing; saving and loading.
 """
 
-from course_utils.models.adapting import (
-    load_trained,
-    save_trained,
-    thaw_batchnorm,
-    thaw_biases,
-    trained_entries,
-)
-from course_utils.models.backbones import load_backbone
+from course_utils.models.adapting import load_trained, save_trained, thaw_batchnorm, trained_entries
+from course_utils.models.backbones import build_backbone, load_backbone
 from course_utils.models.freezing import (
-    STAGE_CONTAINERS,
-    batchnorm_layers,
-    check_head,
-    check_trainable,
     choose_device,
     eval_mode,
     find_head,
-    float32_expected,
     freeze,
     freeze_batchnorm,
-    only_head_trainable,
     replace_head,
     set_train_mode,
     stage_names,
@@ -31,32 +20,20 @@ from course_utils.models.freezing import (
     trainable_parameters,
     without_head,
 )
-from course_utils.models.saving import (
-    describe_preprocessing,
-    hash_tensors,
-    load_model,
-    model_transform,
-    save_model,
-)
+from course_utils.models.saving import load_model, save_model
+from course_utils.models.weights import backbone_weights
 
 __all__ = [
-    "STAGE_CONTAINERS",
-    "batchnorm_layers",
-    "check_head",
-    "check_trainable",
+    "backbone_weights",
+    "build_backbone",
     "choose_device",
-    "describe_preprocessing",
     "eval_mode",
     "find_head",
-    "float32_expected",
     "freeze",
     "freeze_batchnorm",
-    "hash_tensors",
     "load_backbone",
     "load_model",
     "load_trained",
-    "model_transform",
-    "only_head_trainable",
     "replace_head",
     "save_model",
     "save_trained",
@@ -65,7 +42,6 @@ __all__ = [
     "stage_parameters",
     "thaw",
     "thaw_batchnorm",
-    "thaw_biases",
     "trainable_parameters",
     "trained_entries",
     "without_head",

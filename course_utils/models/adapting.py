@@ -12,11 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from course_utils.data import check_finite, write_atomically
 from course_utils.errors import CheckpointError, CourseError
+from course_utils.files import write_atomically
 from course_utils.models.backbones import fill
 from course_utils.models.freezing import batchnorm_layers, check_trainable
 from course_utils.models.saving import hash_tensors
+from course_utils.models.weight_files import check_finite
 
 
 def thaw_biases(model: nn.Module) -> None:

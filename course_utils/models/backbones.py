@@ -1,16 +1,51 @@
-"""Pretrained networks, filled with weights that fit them, and the device on which they run."""
+"""Networks by their names, and filled with the pretrained weights that fit them."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import nn
+from torchvision import models
 from torchvision.models import WeightsEnum
 
-from course_utils.data import FileWeights, RandomWeights, backbone_name, build_backbone, read_weights
 from course_utils.errors import ConfigError, WeightsError
+from course_utils.models.efficientnet_lite0 import LITE0, build_lite0
 from course_utils.models.freezing import find_head, replace_head
+from course_utils.models.weight_files import FileWeights
+from course_utils.models.weights import RandomWeights, backbone_name, read_weights, timm_model
+
+
+def build_backbone(name: str) -> nn.Module:
+    """Build a network by its name ("resnet18", "timm/NAME", ...) with random parameters."""
+    if name == LITE0:
+        return build_lite0()
+    if name.startswith("timm/"):
+        return timm_model(name, pretrained=False)
+    if name in ("googlenet", "inception_v3"):
+        # transform_input: as torchvision builds these two for its pretrained weights.
+        return models.get_model(name, init_weights=True, aux_logits=False, transform_input=True)
+    return models.get_model(name)
+
+
+@cache
+def check_image_size(name: str, image_size: int) -> None:
+    """Raise `ConfigError` if the network cannot take pictures of this size; only shapes are computed."""
+    try:
+        with torch.device("meta"), torch.inference_mode():
+            build_backbone(name).eval()(torch.empty(1, 3, image_size, image_size))
+    except NotImplementedError:
+        return  # a RegNet cannot be built without numbers; it takes every size
+    except Exception as error:  # each network says it in its own way
+        raise ConfigError(
+            f"{name} cannot take pictures of this size.",
+            where="image_size",
+            expected="a size that the network was made for: a vision transformer takes one only, and a deep "
+            "network nothing too small",
+            found=f"{image_size} pixels ({' '.join(str(error).split())[:150]})",
+            do="Set image_size to None: that is the size that the weights were made for.",
+        ) from error
 
 
 def load_backbone(weights: WeightsEnum) -> nn.Module:

@@ -14,12 +14,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.transforms import InterpolationMode, v2
 
-from course_utils.data import RGB, ImageClassification, build_backbone, check_finite, write_atomically
 from course_utils.errors import CheckpointError, CourseError
-from course_utils.models.backbones import fill
+from course_utils.files import write_atomically
+from course_utils.models.backbones import build_backbone, fill
 from course_utils.models.freezing import replace_head
+from course_utils.models.weight_files import check_finite
 
 
 def save_model(
@@ -39,8 +39,8 @@ def save_model(
         backbone: The network's name: torchvision's, or "timm/NAME".
         classes: The names of the head's outputs, in order.
         image_size: Height and width in pixels that the network was trained with. None: the weights' own.
-        transform: The preprocessing, from `backbone_transform`; `model_transform` rebuilds it. None: it is
-            not saved, and the file alone does not tell how pictures are prepared.
+        transform: What `Preprocessing.transform` returned; its numbers are saved. None: they are not, and the
+            file alone does not tell how pictures are prepared.
 
     Raises:
         CheckpointError: If the file cannot be written, `load_model` could not read it again because
@@ -52,7 +52,7 @@ def save_model(
         "backbone": backbone,
         "classes": classes,
         "image_size": image_size,
-        "preprocessing": describe_preprocessing(transform) if transform else None,
+        "preprocessing": _described(transform) if transform else None,
     }
     _check_readable(path, state, card)
     metadata = {"course": json.dumps({**card, "sha256": _fingerprint(state, card)}, ensure_ascii=False)}
@@ -102,7 +102,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
 
     Returns:
         The network (float32, on the CPU, in eval mode) and a dictionary with `backbone`, `classes`,
-        `image_size` and `preprocessing` (see `model_transform`).
+        `image_size` and `preprocessing` (see `Preprocessing.from_dict`).
 
     Raises:
         CheckpointError: If the file is missing, damaged, altered or was not written by `save_model`.
@@ -132,53 +132,21 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     return model.eval(), card
 
 
-def model_transform(card: dict) -> v2.Compose:
-    """Return the preprocessing that a network was saved with, from a PIL picture to its input.
-
-    Args:
-        card: The dictionary that `load_model` returned.
+def _described(transform: Callable) -> dict:
+    """Return the numbers of a transform that a `Preprocessing` made.
 
     Raises:
-        CheckpointError: If it was saved without its preprocessing.
+        CheckpointError: If it is any other.
     """
-    if not card["preprocessing"]:
-        raise CheckpointError(
-            "The preprocessing of this network is not known.",
-            where=card["backbone"],
-            expected="a model file that was saved with its transform",
-            found="one that was saved without",
-            do="Build it with backbone_transform(weights), or save the model again with transform=...",
-        )
-    described = dict(card["preprocessing"])
-    sides, interpolation = described.pop("resize_size"), InterpolationMode(described.pop("interpolation"))
-    preset = ImageClassification(**described, interpolation=interpolation)
-    preset.resize_size = sides if isinstance(sides, list) else [sides]  # older files have one number
-    return v2.Compose([RGB(), preset])
-
-
-def describe_preprocessing(transform: Callable) -> dict:
-    """Return the numbers of a transform that `backbone_transform` made, from which it can be rebuilt.
-
-    Raises:
-        CheckpointError: If it is anything else than a preset, after making a picture RGB.
-    """
-    *before, preset = getattr(transform, "transforms", [transform])
-    if not isinstance(preset, ImageClassification) or not all(isinstance(step, v2.RGB) for step in before):
+    if not hasattr(transform, "preprocessing"):
         raise CheckpointError(
             "The preprocessing of a network cannot be written into its file.",
             where=f"transform={' '.join(str(transform).split())[:200]}",
-            expected="what backbone_transform(weights) returns, unchanged",
+            expected="what Preprocessing.transform() returns, unchanged",
             found="other steps, which the file cannot describe",
             do="Give the transform of the test images: what only training images go through is not needed.",
         )
-    return {
-        "resize_size": list(preset.resize_size),  # the shorter side, or height and width
-        "crop_size": preset.crop_size[0],
-        "mean": list(preset.mean),
-        "std": list(preset.std),
-        "interpolation": preset.interpolation.value,
-        "antialias": preset.antialias,
-    }
+    return transform.preprocessing.to_dict()
 
 
 def _fingerprint(state: dict[str, torch.Tensor], card: dict) -> str:

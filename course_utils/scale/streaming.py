@@ -17,19 +17,13 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Dataset
 
-from course_utils.data import (
-    ImageClassification,
-    crop_of,
-    in_eight_bits,
-    load_rgb,
-    normalise,
-    progress_bar,
-    send,
-    source_and_indices,
-    write_atomically,
-)
+from course_utils.data.image_io import load_rgb
+from course_utils.data.loaders import progress_bar, source_and_indices
+from course_utils.data.preprocessing import Preprocessing, to_device
 from course_utils.errors import DataError
-from course_utils.models import eval_mode, hash_tensors, without_head
+from course_utils.files import write_atomically
+from course_utils.models.freezing import eval_mode, without_head
+from course_utils.models.saving import hash_tensors
 from course_utils.training import fastest_dtype, images_at_once, num_processes, optimized_copy, process_state
 
 
@@ -67,11 +61,11 @@ def _fill(path: Path, source: Dataset, indices: Sequence[int]) -> None:
             tar.write({"__key__": f"{index:09d}", kind: Path(file).read_bytes(), "cls": str(label)})
 
 
-def read_tar(path: str | Path, preset: ImageClassification) -> Iterator[tuple[torch.Tensor, int]]:
-    """Yield each picture of a tar file (uint8, [3, height, width], as the preset crops it) and its label."""
+def read_tar(path: str | Path, preprocessing: Preprocessing) -> Iterator[tuple[torch.Tensor, int]]:
+    """Yield each picture of a tar file (uint8, [3, height, width], as it is cropped) and its label."""
     import webdataset
 
-    path, prepare, key = Path(path).resolve(), in_eight_bits(preset), "its beginning"
+    path, prepare, key = Path(path).resolve(), preprocessing.in_eight_bits(), "its beginning"
     try:
         # No splitter: it would refuse to read on several processes, of which each has its own tar files here.
         options = {"shardshuffle": False, "empty_check": False, "nodesplitter": None}
@@ -94,7 +88,7 @@ def _unreadable(path: Path, near: str, error: Exception) -> DataError:
 
 
 def stream_features(
-    model: nn.Module, tars: Sequence[str | Path], preset: ImageClassification, folder: str | Path
+    model: nn.Module, tars: Sequence[str | Path], preprocessing: Preprocessing, folder: str | Path
 ) -> list[Path]:
     """Write the features of all pictures in tar files, tar by tar; one batch of pictures is held at a time.
 
@@ -103,7 +97,7 @@ def stream_features(
     Args:
         model: A network with a known head, on the device where it runs.
         tars: The same paths on every process.
-        preset: What torchvision's weights entry gives as `.transforms()`.
+        preprocessing: How the weights want pictures prepared.
         folder: Where to; it is made if it is missing.
 
     Returns:
@@ -114,10 +108,10 @@ def stream_features(
         DataError: If a tar file cannot be read.
         CheckpointError: If a file of features cannot be written.
     """
-    device = next(model.parameters()).device
+    device, crop = next(model.parameters()).device, preprocessing.crop_size
     own, paths = range(process_state(device).process_index, len(tars), num_processes()), {}
     with without_head(model) as backbone, eval_mode(backbone), torch.inference_mode():
-        run, of_model = optimized_copy(backbone, device), _model_digest(backbone, preset, device)
+        run, of_model = optimized_copy(backbone, device), _model_digest(backbone, preprocessing, device)
         for index in progress_bar(own, desc="tar files", leave=False):
             tar = Path(tars[index])
             name = f"{tar.stem}-{_fingerprint(of_model, tar)}.safetensors"
@@ -125,8 +119,8 @@ def stream_features(
             if paths[index].exists():
                 continue
             found = [
-                (run(normalise(send(pictures, device), preset)).cpu(), labels)
-                for pictures, labels in _batches(tar, preset, images_at_once(crop_of(preset), device))
+                (run(preprocessing.normalise(to_device(pictures, device))).cpu(), labels)
+                for pictures, labels in _batches(tar, preprocessing, images_at_once([crop, crop], device))
             ]
             features, labels = (torch.cat(tensors) for tensors in zip(*found, strict=True))
             tensors = {"features": features, "labels": labels}
@@ -139,16 +133,16 @@ def stream_features(
 
 
 def _batches(
-    tar: str | Path, preset: ImageClassification, size: int
+    tar: str | Path, preprocessing: Preprocessing, size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    pictures = read_tar(tar, preset)
+    pictures = read_tar(tar, preprocessing)
     while batch := list(itertools.islice(pictures, size)):
         yield torch.stack([picture for picture, _ in batch]), torch.tensor([label for _, label in batch])
 
 
-def _model_digest(backbone: nn.Module, preset: ImageClassification, device: torch.device) -> "hashlib._Hash":
+def _model_digest(backbone: nn.Module, preprocessing: Preprocessing, device: torch.device) -> "hashlib._Hash":
     """Return a SHA-256 of all that features depend on but the pictures, which can be added."""
-    facts = str(backbone), str(fastest_dtype(device)), sorted(vars(preset).items())
+    facts = str(backbone), str(fastest_dtype(device)), preprocessing
     digest = hashlib.sha256(repr(facts).encode())
     hash_tensors(digest, backbone.state_dict())
     return digest

@@ -15,27 +15,16 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
-from course_utils.data import (
-    backbone_transform,
-    backbone_weights,
-    check_room,
-    copies_of,
-    load_splits,
-    not_written,
-    run_contents,
-    write_atomically,
-)
+from course_utils.data.contents import copies_of, run_contents
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.data.splits import load_splits
 from course_utils.errors import ConfigError, CourseError, TrainingError, printable
 from course_utils.evaluation import Evaluation, accuracy_interval, evaluate, per_class
-from course_utils.models import (
-    describe_preprocessing,
-    freeze,
-    load_backbone,
-    replace_head,
-    save_model,
-    thaw,
-    trainable_parameters,
-)
+from course_utils.files import check_room, not_written, write_atomically
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import freeze, replace_head, thaw, trainable_parameters
+from course_utils.models.saving import save_model
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 from course_utils.training import fastest_dtype, fit, from_main_process, num_processes, process_state
 
@@ -84,8 +73,7 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
     set_seed(settings.seed)
     started = time.perf_counter()
     weights = backbone_weights(settings)
-    transform = backbone_transform(weights, settings.image_size)
-    describe_preprocessing(transform)  # what could not be saved is told before training
+    transform = Preprocessing.from_weights(weights, settings.image_size).transform()
     splits, model = load_splits(settings, transform), load_backbone(weights)
     replace_head(model, len(splits.classes))
     choose_part(model, part)

@@ -16,15 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from course_utils.data import (
-    DOWNLOADED,
-    FileStatus,
-    dataset_files,
-    fetch_images,
-    fetch_weights,
-    write_atomically,
-)
+from course_utils.data.archives import dataset_files
+from course_utils.data.splits import DOWNLOADED, fetch_images
+from course_utils.downloads import FileStatus
 from course_utils.errors import DataError
+from course_utils.files import write_atomically
+from course_utils.models.weights import fetch_weights
 from course_utils.settings import Settings, downloads_folder, shipped_data_folder
 from course_utils.teaching.lessons import write_file
 from course_utils.teaching.packages import BUILDS, fill_wheelhouse

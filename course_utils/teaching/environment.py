@@ -7,16 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 import pandas as pd
 from packaging.version import Version
 
-from course_utils.data import (
-    DOWNLOADED,
-    FileWeights,
-    backbone_weights,
-    check_sums,
-    dataset_files,
-    progress_bar,
-)
+from course_utils.data.archives import dataset_files
+from course_utils.data.loaders import progress_bar
+from course_utils.data.splits import DOWNLOADED, check_sums
 from course_utils.errors import CourseError
-from course_utils.models import choose_device
+from course_utils.models.freezing import choose_device
+from course_utils.models.weight_files import FileWeights
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import (
     REPOSITORY_FOLDER,
     Settings,

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import nbformat
 
-from course_utils.data import make_folder, write_atomically
 from course_utils.errors import CheckpointError, ConfigError, CourseError
+from course_utils.files import make_folder, write_atomically
 from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unknown_name
 from course_utils.teaching.progress import Progress
 

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_utils.data import check_new
 from course_utils.errors import ConfigError
+from course_utils.files import check_new
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.lessons import write_file
 

@@ -20,8 +20,8 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_output
 
-from course_utils.data import make_folder
 from course_utils.errors import ConfigError
+from course_utils.files import make_folder
 from course_utils.teaching.lessons import METRICS_TYPE, write_file
 
 CDN = "https://unpkg.com/reveal.js@5.2.1"

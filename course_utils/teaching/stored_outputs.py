@@ -6,8 +6,8 @@ from pathlib import Path
 
 import nbformat
 
-from course_utils.data import make_folder
 from course_utils.errors import ConfigError
+from course_utils.files import make_folder
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.lessons import LessonRun, run_lessons, write_file
 

@@ -13,8 +13,8 @@ import sys
 import tarfile
 from pathlib import Path
 
-from course_utils.data import make_folder
 from course_utils.errors import ConfigError
+from course_utils.files import make_folder
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching.address import check_address, check_ref, set_repository
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import nbformat
 from filelock import FileLock, Timeout
 
-from course_utils.data import not_written
 from course_utils.errors import CheckpointError, ConfigError
+from course_utils.files import not_written
 from course_utils.teaching.grids import plan_sweep
 from course_utils.teaching.lessons import LessonRun, run_folder, run_lesson, write_file
 from course_utils.teaching.sweep_results import write_results

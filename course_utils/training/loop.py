@@ -17,18 +17,18 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, Dataset
 
-from course_utils.data import (
+from course_utils.data.loaders import (
     batches_of,
     check_batch_labels,
     check_labels,
     classes_of,
-    in_memory,
     make_loader,
     preserve_rng_state,
     progress_bar,
 )
+from course_utils.data.preprocessing import in_memory
 from course_utils.errors import CourseError, TrainingError
-from course_utils.models import (
+from course_utils.models.freezing import (
     check_head,
     choose_device,
     eval_mode,

@@ -15,9 +15,11 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset
 
-from course_utils.data import classes_of, run_contents, write_atomically
+from course_utils.data.contents import run_contents
+from course_utils.data.loaders import classes_of
 from course_utils.errors import CheckpointError
-from course_utils.models import trainable_parameters
+from course_utils.files import write_atomically
+from course_utils.models.freezing import trainable_parameters
 from course_utils.settings import Settings
 from course_utils.training.acceleration import from_main_process
 from course_utils.training.history import EpochMetrics, History

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from course_utils.data.downloads import difference
+from course_utils.downloads import difference
 from course_utils.text.corpora import (
     LEAST_MEAN,
     NEAR_TWIN,

@@ -83,10 +83,13 @@ def drawings_as_images(count: int):
     """Return that many drawings as the network gets them: float32, [count, 3, 64, 64]."""
     import torch
 
-    from course_utils.data import FolderOfClasses, backbone_transform, backbone_weights
+    from course_utils.data.folders import FolderOfClasses
+    from course_utils.data.preprocessing import Preprocessing
+    from course_utils.models.weights import backbone_weights
     from course_utils.settings import Settings
 
-    drawings = FolderOfClasses(CLIPART / "test", backbone_transform(backbone_weights(Settings())))
+    preprocessing = Preprocessing.from_weights(backbone_weights(Settings()))
+    drawings = FolderOfClasses(CLIPART / "test", preprocessing.transform())
     return torch.stack([drawings[i][0] for i in range(count)])
 
 

@@ -17,9 +17,11 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 from torch.utils.data import Subset
 from visitor import look, watch
 
-from course_utils.data import FolderOfClasses, backbone_transform, backbone_weights
+from course_utils.data.folders import FolderOfClasses
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.evaluation import accuracy_interval
-from course_utils.models import load_backbone
+from course_utils.models.backbones import load_backbone
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +93,8 @@ def encoded(paths):
 
 
 def drawings(split):
-    return FolderOfClasses(CLIPART / split, backbone_transform(backbone_weights(Settings())))
+    preprocessing = Preprocessing.from_weights(backbone_weights(Settings()))
+    return FolderOfClasses(CLIPART / split, preprocessing.transform())
 
 
 def test_pixels_are_those_of_python(opened, tmp_path):
@@ -107,7 +110,7 @@ def test_pixels_are_those_of_python(opened, tmp_path):
     exif[0x0112] = 6
     Image.open(paths[-6]).save(turned, exif=exif)
     found = np.array(opened[0].evaluate(PREPROCESS, encoded([*paths, turned])))
-    transform = backbone_transform(backbone_weights(Settings()))
+    transform = Preprocessing.from_weights(backbone_weights(Settings())).transform()
     wanted = np.array([transform(Image.open(path)).flatten().numpy() for path in [*paths, turned]])
     shade = 1 / 255 / 0.224
     assert np.abs(found - wanted).max() < 1.05 * shade  # a transparent edge may round to the next shade

@@ -21,9 +21,10 @@ from course_utils.data.folder_report import check_images
 from course_utils.data.folders import FolderOfClasses
 from course_utils.data.image_io import load_rgb
 from course_utils.data.splits import load_splits
-from course_utils.data.weights import backbone_weights
 from course_utils.errors import DataError
-from course_utils.models import freeze, load_backbone, replace_head
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import freeze, replace_head
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.training import fit
 

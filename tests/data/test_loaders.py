@@ -10,9 +10,11 @@ from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 from torchvision.transforms import v2
 
-from course_utils.data import FolderOfClasses, classes_of, labels_of, loaders, make_loader, progress_bar
+from course_utils.data import loaders
+from course_utils.data.folders import FolderOfClasses
+from course_utils.data.loaders import classes_of, labels_of, make_loader, progress_bar
 from course_utils.errors import DataError
-from course_utils.models import freeze
+from course_utils.models.freezing import freeze
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.training import fit
 

@@ -1,25 +1,31 @@
-"""A batch of 8-bit pictures is prepared as torchvision prepares each of them."""
+"""`Preprocessing`, and that a batch of 8-bit pictures is prepared as torchvision prepares each of them."""
+
+import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_pictures import usual
 from torch.utils.data import Subset
 from torchvision import datasets
+from torchvision.models import ResNet50_Weights, Swin_T_Weights
 from torchvision.transforms import v2
 
 from course_utils.data import preprocessing
-from course_utils.data.backbone_inputs import backbone_transform
 from course_utils.data.folders import FolderOfClasses
+from course_utils.data.image_io import load_rgb
 from course_utils.data.loaders import make_loader
 from course_utils.data.preprocessing import (
+    Preprocessing,
     as_pixels,
     image_batches,
     in_memory,
-    known_preset,
+    preprocessing_of,
 )
 from course_utils.data.splits import load_splits
-from course_utils.data.weights import backbone_weights
+from course_utils.errors import ConfigError
+from course_utils.models.weights import ResNet18_64px_Weights, backbone_weights
 from course_utils.settings import Settings, shipped_data_folder
 
 CPU = torch.device("cpu")
@@ -42,7 +48,7 @@ def clipart(transform):
 
 def one_shade(transform):
     """How much one of 256 shades is after normalisation, at most."""
-    return 1 / 255 / min(transform.transforms[1].std)
+    return 1 / 255 / min(transform.preprocessing.std)
 
 
 def all_batches(dataset, batch_size=16, **options):
@@ -52,6 +58,62 @@ def all_batches(dataset, batch_size=16, **options):
 
 def one_by_one(dataset):
     return torch.stack([image for image, _ in dataset]), torch.tensor([label for _, label in dataset])
+
+
+WEIGHTS = [ResNet18_64px_Weights.DEFAULT, ResNet50_Weights.IMAGENET1K_V2, Swin_T_Weights.DEFAULT]
+
+
+@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
+def test_transform_equals_torchvisions_own_to_the_last_bit(weights):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 240, 3), dtype=np.uint8))
+    assert torch.equal(
+        Preprocessing.from_weights(weights).transform()(picture), weights.transforms()(picture)
+    )
+
+
+def test_from_dict_reads_what_to_dict_wrote_and_older_files():
+    own = Preprocessing(72, 64, (0.1, 0.2, 0.3), (1, 2, 3), v2.InterpolationMode.BICUBIC)
+    described = json.loads(json.dumps(own.to_dict()))
+    assert Preprocessing.from_dict(described) == own
+    assert Preprocessing.from_dict({**described, "resize_size": [72]}) == own
+
+
+def test_steps_cannot_be_added_to_a_transform_unnoticed():
+    with pytest.raises(AttributeError):
+        usual().transforms.append(v2.RandomHorizontalFlip())
+
+
+def transform_of(name, size):
+    weights = backbone_weights(Settings(backbone=name, weights="none"))
+    return Preprocessing.from_weights(weights, size).transform()
+
+
+@pytest.mark.parametrize(("name", "size"), [("vit_b_16", 64), ("maxvit_t", 64), ("inception_v3", 32)])
+def test_a_size_that_the_network_cannot_take_is_an_error(name, size, refused):
+    before = torch.get_rng_state()
+    with refused(ConfigError, match=f"(?s){name} cannot take .* {size} pixels"):
+        transform_of(name, size)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("vit_b_16", 224), ("mobilenet_v3_small", 32), ("regnet_y_400mf", 64)]
+)
+def test_every_other_size_is_taken(name, size):
+    assert transform_of(name, size)(Image.new("L", (90, 70))).shape == (3, size, size)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Image.fromarray(np.arange(0, 64000, 1000, dtype=np.uint16).repeat(64).reshape(64, 64)),
+        Image.new("RGBA", (64, 64), (200, 0, 0, 40)),
+    ],
+    ids=["16 bits", "transparent"],
+)
+def test_picture_of_another_mode_is_read_as_load_rgb_reads_it(picture):
+    transform = Preprocessing.from_weights(ResNet18_64px_Weights.DEFAULT).transform()
+    assert torch.equal(transform(picture), transform(load_rgb(picture)))
 
 
 @pytest.mark.parametrize("size, resize", [(64, 64), (64, 72), (224, 232), (28, 40), (32, 48), (16, 18)])
@@ -118,7 +180,7 @@ def with_labels_changed():
     return dataset
 
 
-PRESET = usual().transforms[1]
+PRESET = usual()
 OTHERS = {
     "no transform": cifar10(6),
     "another first step": cifar10(6, v2.Compose([v2.RandomHorizontalFlip(), PRESET])),
@@ -132,7 +194,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("dataset", OTHERS.values(), ids=OTHERS)
 def test_what_a_dataset_does_besides_is_never_left_out(dataset):
-    assert known_preset(dataset) is None
+    assert preprocessing_of(dataset) is None
     assert as_pixels(dataset) is None
     assert in_memory(dataset) is dataset
 
@@ -147,8 +209,8 @@ def test_other_datasets_are_read_image_by_image(name):
 
 @pytest.mark.parametrize("backbone", ["resnet18", "vgg16", "efficientnet_b0", "vit_b_16"])
 def test_the_preprocessing_of_torchvisions_weights_is_known(backbone):
-    transform = backbone_transform(backbone_weights(Settings(backbone=backbone)))
-    assert known_preset(cifar10(2, transform)) is transform.transforms[1]
+    transform = Preprocessing.from_weights(backbone_weights(Settings(backbone=backbone))).transform()
+    assert preprocessing_of(cifar10(2, transform)) is transform.preprocessing
 
 
 def test_a_loader_of_pixels_has_the_order_of_a_loader_of_pictures():

@@ -15,8 +15,8 @@ from torch.utils.data import Subset
 from course_utils.data.folders import FolderOfClasses
 from course_utils.data.loaders import labels_of
 from course_utils.data.splits import check_class_sizes, load_splits, stratified_split
-from course_utils.data.weights import ResNet18_64px_Weights
 from course_utils.errors import DataError
+from course_utils.models.weights import ResNet18_64px_Weights
 from course_utils.settings import Settings, shipped_data_folder
 
 pytestmark = pytest.mark.usefixtures("no_network")

@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 import course_utils.evaluation.comparison as comparison
-from course_utils.data.backbone_inputs import backbone_transform
-from course_utils.data.weights import backbone_weights
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.evaluation.comparison import (
     INIT_STRATEGIES,
     aggregate_runs,
@@ -23,6 +22,7 @@ from course_utils.evaluation.comparison import (
     train_from,
 )
 from course_utils.models.backbones import load_backbone
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
 from course_utils.training.history import EpochMetrics, History
 
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_run(settings):
 
 def test_a_shift_brings_no_colour_into_a_photograph_that_is_not_in_it():
     lawn = Image.new("RGB", (50, 60), (40, 120, 30))
-    plain = backbone_transform(backbone_weights(SETTINGS), 40)(lawn)
+    plain = Preprocessing.from_weights(backbone_weights(SETTINGS), 40).transform()(lawn)
     transform = augment(SETTINGS)
     assert all(torch.allclose(transform(lawn), plain) for _ in range(8))
 

@@ -9,8 +9,7 @@ from torch.utils.data import TensorDataset
 from torchvision.models import ResNet50_Weights
 from torchvision.transforms import v2
 
-from course_utils.data.backbone_inputs import backbone_transform
-from course_utils.data.weights import ResNet18_64px_Weights
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.evaluation.metrics import Evaluation, paired_difference
 from course_utils.evaluation.preprocessing_ablation import (
     FAULT_SCOPES,
@@ -20,14 +19,14 @@ from course_utils.evaluation.preprocessing_ablation import (
     costs_table,
     evaluate_heads,
     faulty_preprocessings,
-    right_steps,
     with_steps,
 )
+from course_utils.models.weights import ResNet18_64px_Weights
 from course_utils.teaching.lessons import lesson_notebooks
 
-OWN = ResNet18_64px_Weights.DEFAULT.transforms()
+OWN = Preprocessing.from_weights(ResNet18_64px_Weights.DEFAULT)
 MEAN, STD = [0.5, 0.25, 0.125], [0.5, 0.25, 1.0]
-RIGHT, FAULTY = with_steps(right_steps(OWN)), faulty_preprocessings(OWN, MEAN, STD)
+RIGHT, FAULTY = with_steps(OWN.steps()), faulty_preprocessings(OWN, MEAN, STD)
 
 
 def a_picture(seed=0, size=(100, 80), mode="RGB"):
@@ -48,9 +47,9 @@ def assert_same_image(image, expected, tolerance=1e-5):
 @pytest.mark.parametrize("weights", [ResNet18_64px_Weights.DEFAULT, ResNet50_Weights.IMAGENET1K_V2], ids=str)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_right_steps_one_after_the_other_are_the_weights_own_preprocessing(weights, mode):
-    picture, steps = a_picture(size=(300, 240), mode=mode), right_steps(weights.transforms())
+    picture, steps = a_picture(size=(300, 240), mode=mode), Preprocessing.from_weights(weights).steps()
     assert list(steps) == ["RGB", "Resize", "ToTensor", "Normalize"]
-    assert_same_image(with_steps(steps)(picture), backbone_transform(weights)(picture))
+    assert_same_image(with_steps(steps)(picture), Preprocessing.from_weights(weights).transform()(picture))
 
 
 @pytest.mark.parametrize("name", FAULTY)

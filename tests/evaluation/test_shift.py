@@ -7,14 +7,15 @@ from small_pictures import photograph
 from torch import nn
 from torchvision.models import ResNet50_Weights
 
-from course_utils.data import backbone_transform, load_splits
-from course_utils.data.weights import ResNet18_64px_Weights
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.data.splits import load_splits
 from course_utils.errors import DataError
 from course_utils.evaluation import shift
 from course_utils.evaluation.metrics import accuracy_interval
+from course_utils.models.weights import ResNet18_64px_Weights
 from course_utils.settings import Settings
 
-OWN = ResNet18_64px_Weights.DEFAULT.transforms()
+OWN = Preprocessing.from_weights(ResNet18_64px_Weights.DEFAULT)
 KINDS = shift.corruptions(OWN)
 
 
@@ -30,7 +31,7 @@ def as_pixels(corruption, own=OWN):
 
 def test_no_corruption_is_the_preprocessing_of_the_weights():
     image = shift.corrupted(OWN, nn.Identity())(PICTURE)
-    expected = backbone_transform(ResNet18_64px_Weights.DEFAULT)(PICTURE)
+    expected = Preprocessing.from_weights(ResNet18_64px_Weights.DEFAULT).transform()(PICTURE)
     torch.testing.assert_close(image, expected)
 
 
@@ -56,7 +57,7 @@ def test_what_a_corruption_takes_is_what_its_name_says():
 
 def test_the_blur_of_larger_images_is_larger():
     (small, *_), (large, *_) = (
-        shift.corruptions(weights.transforms())["blur"]
+        shift.corruptions(Preprocessing.from_weights(weights))["blur"]
         for weights in (ResNet18_64px_Weights.DEFAULT, ResNet50_Weights.IMAGENET1K_V1)
     )
     assert large.sigma[0] == pytest.approx(small.sigma[0] * 224 / 64)

@@ -11,7 +11,7 @@ from torchvision.models import shufflenet_v2_x0_5
 
 from course_utils.__main__ import main
 from course_utils.errors import CheckpointError
-from course_utils.models import save_model
+from course_utils.models.saving import save_model
 from course_utils.teaching import run_lessons, sweep
 
 MB = 2**20

@@ -12,7 +12,7 @@ from small_notebooks import cells_of
 from torch import nn
 
 from course_utils import evaluation
-from course_utils.data import load_splits
+from course_utils.data.splits import load_splits
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 
 

@@ -9,7 +9,7 @@ from small_networks import Pictures, norm_net, same, some_settings, state
 
 from course_utils.errors import DataError, TrainingError
 from course_utils.evaluation import evaluate
-from course_utils.models import freeze
+from course_utils.models.freezing import freeze
 from course_utils.training import fit, lr_range_test
 
 SETTINGS = some_settings()

@@ -10,7 +10,9 @@ import pytest
 import torch
 from small_networks import Pictures
 
-from course_utils.data import load_splits, loaders, make_loader
+from course_utils.data import loaders
+from course_utils.data.loaders import make_loader
+from course_utils.data.splits import load_splits
 from course_utils.errors import ConfigError, DataError
 from course_utils.settings import Settings
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from course_utils.data import build_backbone
-from course_utils.models import freeze
+from course_utils.models.backbones import build_backbone
+from course_utils.models.freezing import freeze
 from course_utils.settings import Settings
 
 

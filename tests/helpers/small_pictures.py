@@ -6,9 +6,8 @@ import zlib
 
 import numpy as np
 from PIL import Image
-from torchvision.transforms import v2
 
-from course_utils.data import ImageClassification
+from course_utils.data.preprocessing import Preprocessing
 
 
 def photograph(size=(48, 32)):
@@ -62,8 +61,8 @@ UNDECODABLE = {
 
 
 def usual(size=64, resize=None):
-    """Return the preprocessing of torchvision's weights, as `backbone_transform` does."""
-    return v2.Compose([v2.RGB(), ImageClassification(crop_size=size, resize_size=resize or size)])
+    """Return the preprocessing of torchvision's weights, as `Preprocessing` does."""
+    return Preprocessing(resize_size=resize or size, crop_size=size).transform()
 
 
 def paths(split):

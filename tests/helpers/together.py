@@ -26,11 +26,11 @@ from torch.utils.data import Subset
 from torchvision.models import get_model
 
 from course_utils.data.splits import load_splits
-from course_utils.data.weights import backbone_weights
 from course_utils.errors import CheckpointError, CourseError
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, freeze_batchnorm, replace_head
+from course_utils.models.weights import backbone_weights
 from course_utils.scale.streaming import stream_features, write_tars
 from course_utils.settings import Settings, set_seed
 from course_utils.training import loop as training
@@ -159,7 +159,7 @@ def streamed(folder: Path) -> dict:
     tars = from_main_process(lambda: write_tars(drawings, folder / "tars", images_per_tar=4))
     torch.manual_seed(0)
     model = get_model("resnet18", num_classes=2)
-    paths = stream_features(model, tars, preprocessing.transforms[1], folder / "features")
+    paths = stream_features(model, tars, preprocessing.preprocessing, folder / "features")
     return {
         "names": [path.name for path in paths],
         "features": torch.cat([load_file(path)["features"] for path in paths]),

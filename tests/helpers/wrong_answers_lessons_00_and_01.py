@@ -13,8 +13,8 @@ from PIL import Image
 from torchvision.transforms import v2
 from wrong_answers_lessons_02_to_04 import network
 
-from course_utils.data import backbone_transform
-from course_utils.data.weights import ResNet18_64px_Weights
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.models.weights import ResNet18_64px_Weights
 
 CLASSES = ["Shirt", "Sandal", "Bag", "Sneaker", "Coat", "Ankle boot"]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -186,7 +186,10 @@ WRONG = {
         (transform("image", "scale", "normalise"), "v2.ToImage"),
         (lambda picture: transform()(picture).permute(1, 2, 0), "channels first"),
         (ResNet18_64px_Weights.DISTILLED_V1.transforms(), "the weights' own transform"),
-        (backbone_transform(ResNet18_64px_Weights.DISTILLED_V1), "the weights' own transform"),
+        (
+            Preprocessing.from_weights(ResNet18_64px_Weights.DISTILLED_V1).transform(),
+            "the weights' own transform",
+        ),
         (resized(v2.Compose([v2.Resize(64), v2.RandomCrop(64)])), "second time"),
         (resized(v2.Compose([v2.Resize(64), lambda image: image.crop((0, 0, 64, 64))])), "on both sides"),
         (resized(v2.Resize((64, 64), interpolation=v2.InterpolationMode.NEAREST)), "usual interpolation"),

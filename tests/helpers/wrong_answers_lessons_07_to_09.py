@@ -11,11 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
 from course_utils.data.folder_report import check_images
-from course_utils.data.preprocessing import ImageClassification
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.evaluation.comparison import mean_interval
 from course_utils.evaluation.metrics import Evaluation, paired_difference, per_class, predict
 from course_utils.models.freezing import replace_head
-from course_utils.models.saving import load_model, model_transform, save_model
+from course_utils.models.saving import load_model, save_model
 
 
 def grid() -> pd.DataFrame:
@@ -182,7 +182,12 @@ def ask_file(path, picture, head=False, transform=None):
     network, card = load_model(path)
     if head:
         replace_head(network, len(card["classes"]))
-    return predict(network, picture, transform or model_transform(card), card["classes"])
+    return predict(
+        network,
+        picture,
+        transform or Preprocessing.from_dict(card["preprocessing"]).transform(),
+        card["classes"],
+    )
 
 
 def deleted(folder):
@@ -441,7 +446,7 @@ WRONG = {
         ((lambda m, p, b, c, t: save(m, p, b, c, None), ask_file), "how pictures are prepared"),
         ((lambda m, p, *_: torch.save(m.state_dict(), p), ask_file), "Write it with save_model"),
         ((save, partial(ask_file, head=True)), "without a new head"),
-        ((save, partial(ask_file, transform=ImageClassification(crop_size=64))), "prepared as the file"),
+        ((save, partial(ask_file, transform=Preprocessing(256, 64).transform())), "prepared as the file"),
         ((save, lambda path, picture: None), "`return`"),
         ((lambda m, p, *_: p.write_bytes(b""), ask_file), "load_model cannot read it"),
         ((lambda m, p, b, c, t: save(m, p, b, c[::-1], t), ask_file), "the wrong name"),

@@ -6,17 +6,16 @@ from safetensors.torch import load_file, save_file
 from small_networks import Pictures, same, seeded_net, some_settings, state
 from torch import nn
 
-from course_utils.data import build_backbone
 from course_utils.errors import CheckpointError, ConfigError
-from course_utils.models import (
-    freeze,
+from course_utils.models.adapting import (
     load_trained,
-    replace_head,
     save_trained,
     thaw_batchnorm,
     thaw_biases,
     trained_entries,
 )
+from course_utils.models.backbones import build_backbone
+from course_utils.models.freezing import freeze, replace_head
 from course_utils.training import fit
 
 PICTURES = Pictures(12, size=8)

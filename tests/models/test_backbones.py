@@ -1,4 +1,4 @@
-"""Pretrained networks and the device on which they run. Files of weights: see data/test_weight_files.py."""
+"""Pretrained networks and the device on which they run. Files of weights: see test_weight_files.py."""
 
 import copy
 import re
@@ -11,10 +11,12 @@ from torch import nn
 from torchvision import models
 from torchvision.models import WeightsEnum
 
-from course_utils.data import backbone_weights
-from course_utils.data.weights import classifier_names
 from course_utils.errors import CheckpointError, ConfigError, WeightsError
-from course_utils.models import backbones, choose_device, load_backbone, load_model, save_model
+from course_utils.models import backbones
+from course_utils.models.backbones import build_backbone, load_backbone
+from course_utils.models.freezing import choose_device
+from course_utils.models.saving import load_model, save_model
+from course_utils.models.weights import backbone_weights, classifier_names
 from course_utils.settings import Settings
 
 
@@ -27,7 +29,7 @@ def test_saved_googlenet_answers_as_before(tmp_path, monkeypatch):
         module.momentum = 1.0  # BatchNorm must have seen images, or the answers to all are nearly the same
     with torch.no_grad():
         published(torch.rand(8, 3, 64, 64, generator=generator))
-    monkeypatch.setattr("course_utils.data.weights.read_hub", lambda weights: published.state_dict())
+    monkeypatch.setattr("course_utils.models.weights.read_hub", lambda weights: published.state_dict())
     model = load_backbone(models.GoogLeNet_Weights.IMAGENET1K_V1).eval()
     names = {"backbone": "googlenet", "classes": ["x"] * 1000, "image_size": 64, "transform": None}
     save_model(model, tmp_path / "a.safetensors", **names)
@@ -98,7 +100,7 @@ def test_published_weights_of_every_family_load_are_saved_and_load_again(name, t
     state, entry = published(name), models.get_model_weights(name).DEFAULT
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *_, **__: copy.copy(state))
     theirs = models.get_model(name, weights=entry).state_dict()
-    monkeypatch.setattr("course_utils.data.weights.read_hub", lambda weights: state)
+    monkeypatch.setattr("course_utils.models.weights.read_hub", lambda weights: state)
     model = load_backbone(entry)
     ours = model.state_dict()
     assert ours and all(torch.equal(tensor, theirs[own]) for own, tensor in ours.items())
@@ -126,3 +128,12 @@ def test_auto_is_cuda_or_the_cpu_and_apples_card_is_used_only_by_its_name(cuda, 
         with pytest.raises(ConfigError, match=f"no device '{missing}'") as caught:
             choose_device(missing)
         assert all(name in caught.value.expected for name in ("auto", *present))
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_heads_do_not_survive(name):
+    """These two have extra heads that only training from scratch uses; here one tensor comes out."""
+    with torch.device("meta"):
+        model = build_backbone(name).train()
+    assert not model.aux_logits
+    assert isinstance(model(torch.empty(2, 3, 96, 96, device="meta")), torch.Tensor)

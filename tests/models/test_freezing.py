@@ -9,9 +9,9 @@ from torch import nn
 from torchvision import models
 from torchvision.models import get_model
 
-from course_utils.data import build_backbone
 from course_utils.errors import ConfigError
-from course_utils.models import (
+from course_utils.models.backbones import build_backbone
+from course_utils.models.freezing import (
     batchnorm_layers,
     eval_mode,
     find_head,

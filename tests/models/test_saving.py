@@ -14,11 +14,10 @@ from small_networks import same
 from torchvision.models import ResNet50_Weights, Swin_T_Weights, shufflenet_v2_x0_5
 from torchvision.transforms import v2
 
-from course_utils.data import ImageClassification, backbone_transform, backbone_weights
-from course_utils.data.weights import ResNet18_64px_Weights
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.errors import CheckpointError
-from course_utils.models import load_model, model_transform, save_model
-from course_utils.models.saving import _fingerprint
+from course_utils.models.saving import _fingerprint, load_model, save_model
+from course_utils.models.weights import ResNet18_64px_Weights, backbone_weights
 from course_utils.settings import Settings
 
 NAME = "shufflenet_v2_x0_5"
@@ -134,7 +133,7 @@ NOISE = torch.randint(256, (3, 90, 70), dtype=torch.uint8, generator=torch.Gener
 
 def assert_given_back(transform, path, *inputs):
     save(shufflenet_v2_x0_5(num_classes=3), path, transform=transform)
-    again = model_transform(load_model(path)[1])
+    again = Preprocessing.from_dict(load_model(path)[1]["preprocessing"]).transform()
     assert all(torch.equal(again(one), transform(one)) for one in inputs)
     return again
 
@@ -150,20 +149,22 @@ def test_model_file_gives_back_the_preprocessing(tmp_path, weights, image_size):
         pytest.importorskip("timm")
         weights = backbone_weights(Settings(backbone=weights, weights="none"))
     picture = Image.fromarray(NOISE.permute(1, 2, 0).numpy())
-    assert_given_back(backbone_transform(weights, image_size), tmp_path / "model.safetensors", picture)
+    assert_given_back(
+        Preprocessing.from_weights(weights, image_size).transform(), tmp_path / "model.safetensors", picture
+    )
 
 
 @pytest.mark.parametrize("antialias", [True, False])
 def test_model_file_gives_back_a_preprocessing_without_antialiasing(tmp_path, antialias):
-    transform = ImageClassification(crop_size=48, resize_size=48, antialias=antialias)
+    transform = Preprocessing(resize_size=48, crop_size=48, antialias=antialias).transform()
     # Of a PIL picture the resizing is always antialiased; of a tensor only if it is asked for.
     again = assert_given_back(transform, tmp_path / "model.safetensors", NOISE)
-    assert again.transforms[-1].antialias == antialias
+    assert again.preprocessing.antialias == antialias
 
 
 def test_model_file_without_its_preprocessing_says_so(saved, refused):
     with refused(CheckpointError, match="preprocessing"):
-        model_transform(load_model(saved[1])[1])
+        Preprocessing.from_dict(load_model(saved[1])[1]["preprocessing"]).transform()
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,15 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data import Subset
 from torchvision.models import get_model
-from torchvision.transforms import v2
 
 from course_utils.data.folders import FolderOfClasses
-from course_utils.data.preprocessing import ImageClassification
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.errors import CheckpointError, DataError
 from course_utils.scale import streaming
 from course_utils.scale.streaming import read_tar, stream_features, write_tars
 from course_utils.training.features import extract_features
 
-PRESET = ImageClassification(crop_size=32, resize_size=32)
+PREPROCESSING = Preprocessing(resize_size=32, crop_size=32)
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def model():
 @pytest.fixture
 def pets(tmp_path, write_class_folders):
     folder = write_class_folders(tmp_path / "pets", {"cat": 5, "dog": 4})
-    return FolderOfClasses(folder, v2.Compose([v2.RGB(), PRESET]))
+    return FolderOfClasses(folder, PREPROCESSING.transform())
 
 
 @pytest.fixture
@@ -59,18 +58,18 @@ def test_the_same_pictures_make_the_same_bytes(pets, tars, tmp_path):
 
 
 def test_pictures_come_with_their_labels_in_order(pets, tars):
-    found = [pair for path in tars for pair in read_tar(path, PRESET)]
+    found = [pair for path in tars for pair in read_tar(path, PREPROCESSING)]
     assert [label for _, label in found] == pets.targets
     assert {(picture.dtype, picture.shape) for picture, _ in found} == {(torch.uint8, (3, 32, 32))}
 
 
 def test_a_part_of_a_folder_can_be_written_shuffled(pets, tmp_path):
     (path,) = write_tars(Subset(pets, [8, 0, 4]), tmp_path / "tars")
-    assert [label for _, label in read_tar(path, PRESET)] == [1, 0, 0]
+    assert [label for _, label in read_tar(path, PREPROCESSING)] == [1, 0, 0]
 
 
 def test_features_are_those_of_the_folder(model, pets, tars, folder, in_float32):
-    kept = [load_file(path) for path in stream_features(model, tars, PRESET, folder)]
+    kept = [load_file(path) for path in stream_features(model, tars, PREPROCESSING, folder)]
     features, labels = extract_features(model, pets).tensors
     torch.testing.assert_close(torch.cat([shard["features"] for shard in kept]), features)
     assert torch.equal(torch.cat([shard["labels"] for shard in kept]), labels)
@@ -78,7 +77,7 @@ def test_features_are_those_of_the_folder(model, pets, tars, folder, in_float32)
 
 
 def test_only_what_is_missing_is_computed_again(model, tars, folder, monkeypatch):
-    first = stream_features(model, tars, PRESET, folder)
+    first = stream_features(model, tars, PREPROCESSING, folder)
     first[1].unlink()
     read, real = [], streaming.read_tar
 
@@ -87,17 +86,17 @@ def test_only_what_is_missing_is_computed_again(model, tars, folder, monkeypatch
         return real(path, preset)
 
     monkeypatch.setattr(streaming, "read_tar", spy)
-    assert stream_features(model, tars, PRESET, folder) == first
+    assert stream_features(model, tars, PREPROCESSING, folder) == first
     assert read == [tars[1]]
 
 
 def test_no_more_than_a_batch_of_pictures_is_held(model, tars, folder, monkeypatch):
     monkeypatch.setattr(streaming, "images_at_once", lambda size, device: 2)
-    sizes, real = [], streaming.normalise
+    sizes, real = [], Preprocessing.normalise
     monkeypatch.setattr(
-        streaming, "normalise", lambda pixels, preset: sizes.append(len(pixels)) or real(pixels, preset)
+        Preprocessing, "normalise", lambda own, pixels: sizes.append(len(pixels)) or real(own, pixels)
     )
-    stream_features(model, tars, PRESET, folder)
+    stream_features(model, tars, PREPROCESSING, folder)
     assert sizes == [2, 2, 2, 2, 1]
 
 
@@ -117,7 +116,7 @@ def replace_by_a_page(path):
 def test_a_damaged_tar_file_is_named_and_the_shards_before_it_are_kept(model, tars, folder, spoil):
     spoil(tars[1])
     with pytest.raises(DataError, match=r"pictures-000001\.tar"):
-        stream_features(model, tars, PRESET, folder)
+        stream_features(model, tars, PREPROCESSING, folder)
     assert len(list(folder.glob("*"))) == 1
     assert isinstance(model.fc, torch.nn.Linear)
 
@@ -128,4 +127,4 @@ def test_a_full_disk_is_an_error(model, tars, folder, monkeypatch):
 
     monkeypatch.setattr("course_utils.scale.streaming.save_file", fail)
     with pytest.raises(CheckpointError, match="features"):
-        stream_features(model, tars, PRESET, folder)
+        stream_features(model, tars, PREPROCESSING, folder)

@@ -16,13 +16,13 @@ from safetensors.torch import save_file
 from torchvision.models import get_model
 
 from course_utils.__main__ import main
-from course_utils.data.backbone_inputs import backbone_transform
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
-from course_utils.data.weights import backbone_weights
 from course_utils.errors import CheckpointError, ConfigError, TrainingError
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
-from course_utils.models.saving import load_model, model_transform
+from course_utils.models.saving import load_model
+from course_utils.models.weights import backbone_weights
 from course_utils.scale import train_command
 from course_utils.scale.launching import launch
 from course_utils.scale.train_command import choose_part
@@ -71,10 +71,12 @@ def test_the_model_is_asked_as_it_was_tested(pets, tmp_path, image_size):
     assert main(arguments(pets, tmp_path / "run", "-p", "image_size", str(image_size))) == 0
     model, card = load_model(tmp_path / "run" / "model.safetensors")
     settings = Settings(dataset=f"folder:{pets}", image_size=image_size)
-    expected = backbone_transform(backbone_weights(settings), image_size)
+    expected = Preprocessing.from_weights(backbone_weights(settings), image_size).transform()
     picture = Image.open(next((pets / "test").rglob("*.png")))
-    assert torch.equal(model_transform(card)(picture), expected(picture))
-    found = evaluate(model, load_splits(settings, model_transform(card)).test)
+    assert torch.equal(Preprocessing.from_dict(card["preprocessing"]).transform()(picture), expected(picture))
+    found = evaluate(
+        model, load_splits(settings, Preprocessing.from_dict(card["preprocessing"]).transform()).test
+    )
     assert found.accuracy == results(tmp_path / "run")["test"]["accuracy"]
 
 

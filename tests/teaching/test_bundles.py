@@ -9,8 +9,10 @@ from collections import namedtuple
 import pytest
 
 from course_utils.__main__ import main
-from course_utils.data import FileStatus, fetch_images, fetch_weights
+from course_utils.data.splits import fetch_images
+from course_utils.downloads import FileStatus
 from course_utils.errors import ConfigError, DataError
+from course_utils.models.weights import fetch_weights
 from course_utils.settings import Settings
 from course_utils.teaching import bundles
 from course_utils.teaching.bundles import SUMS, bundle, unpack

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils.data import check_images
+from course_utils.data.folder_report import check_images
 from course_utils.teaching import write_faulty_folder
 
 

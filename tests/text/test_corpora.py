@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from course_utils.data import KnownFile
+from course_utils.downloads import KnownFile
 from course_utils.errors import DataError
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.text import corpora

@@ -15,7 +15,7 @@ from torchvision.models import get_model
 import course_utils
 import course_utils.training.acceleration as acceleration
 import course_utils.training.learning_rates as learning_rates
-from course_utils.data import preserve_rng_state
+from course_utils.data.loaders import preserve_rng_state
 from course_utils.models.freezing import freeze
 from course_utils.settings import Settings
 from course_utils.training.acceleration import make_accelerator, seed_epoch

@@ -21,10 +21,10 @@ from small_networks import state as weights_of
 from soak import Noisy, spoil
 from torchvision.models import shufflenet_v2_x0_5
 
-from course_utils.data.weights import backbone_weights
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze
 from course_utils.models.saving import load_model, save_model
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
 from course_utils.training.loop import fit
 

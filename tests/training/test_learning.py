@@ -12,10 +12,10 @@ from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
 from course_utils.data.splits import load_splits
-from course_utils.data.weights import backbone_weights
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, replace_head
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 from course_utils.training.features import extract_features
 from course_utils.training.loop import fit

@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.models import get_model
 
 import course_utils.training.learning_rates as learning_rates
-from course_utils.data import progress_bar
+from course_utils.data.loaders import progress_bar
 from course_utils.errors import ConfigError
 from course_utils.models.freezing import freeze, thaw, trainable_parameters
 from course_utils.settings import Settings

@@ -15,11 +15,12 @@ from small_networks import Pictures, same, seeded_net, some_settings, state
 from torch import nn
 from torchvision.models import resnet18
 
-from course_utils.data import backbone_weights, load_splits
 from course_utils.data.loaders import make_loader
+from course_utils.data.splits import load_splits
 from course_utils.errors import ConfigError, DataError, TrainingError
-from course_utils.models import load_backbone, replace_head
-from course_utils.models.freezing import freeze
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import freeze, replace_head
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
 from course_utils.training import loop as training
 from course_utils.training.history import EpochMetrics, History

@@ -10,9 +10,9 @@ from torchvision.models import get_model
 
 from course_utils.data.preprocessing import image_batches
 from course_utils.data.splits import load_splits
-from course_utils.data.weights import backbone_weights
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import without_head
+from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
 from course_utils.training import acceleration, features
 from course_utils.training.features import extract_features, fuse_conv_bn, is_library_model, optimized_copy

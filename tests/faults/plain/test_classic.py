@@ -13,10 +13,13 @@ from torchvision import models
 from torchvision.models import Weights, WeightsEnum
 from torchvision.transforms import v2
 
-from course_utils.data import ImageClassification, backbone_transform, load_splits
-from course_utils.data.weights import ResNet18_64px_Weights
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.data.splits import load_splits
 from course_utils.evaluation import evaluate
-from course_utils.models import eval_mode, freeze, load_backbone
+from course_utils.models.backbones import load_backbone
+from course_utils.models.freezing import eval_mode, freeze
+from course_utils.models.weight_files import ImageClassification
+from course_utils.models.weights import ResNet18_64px_Weights
 from course_utils.settings import Settings
 from course_utils.training import fit
 
@@ -135,8 +138,10 @@ def test_bug_4_normalisation_of_other_weights(weights):
     for buggy in (v2.Compose(scaled), v2.Compose([*scaled, v2.Normalize([0.5] * 3, [0.5] * 3)])):
         with pytest.raises(AssertionError):
             assert_normalised_as_the_weights_want(buggy, weights)
-    assert_normalised_as_the_weights_want(backbone_transform(weights), weights)
-    assert_normalised_as_the_weights_want(backbone_transform(weights, image_size=48), weights)
+    assert_normalised_as_the_weights_want(Preprocessing.from_weights(weights).transform(), weights)
+    assert_normalised_as_the_weights_want(
+        Preprocessing.from_weights(weights, image_size=48).transform(), weights
+    )
 
 
 # 5. The same picture in two splits

@@ -22,8 +22,8 @@ import pytest
 import requests
 from torchvision.datasets.utils import download_url
 
-from course_utils.data import downloads
-from course_utils.data.downloads import KnownFile, download, stay_on_https
+from course_utils import downloads
+from course_utils.downloads import KnownFile, download, stay_on_https
 from course_utils.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -229,7 +229,7 @@ def test_fault_4_name_never_stands_for_half_a_file(new_mirror, tmp_path, monkeyp
 DOWNLOAD = """
 import sys
 from pathlib import Path
-from course_utils.data import KnownFile, download
+from course_utils.downloads import KnownFile, download
 url, folder, next_url, next_folder, sha256 = sys.argv[1:]
 download(KnownFile("data.bin", (url,), sha256), Path(folder))
 download(KnownFile("data.bin", (next_url,), sha256), Path(next_folder))

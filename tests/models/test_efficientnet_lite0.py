@@ -16,31 +16,17 @@ from safetensors.torch import save_file
 from small_networks import Pictures, same, some_settings, state
 from small_pictures import photograph
 
-from course_utils.data import (
-    FileWeights,
-    RandomWeights,
-    backbone_name,
-    backbone_transform,
-    backbone_weights,
-    build_backbone,
-    classes_of,
-    fetch_weights,
-    labels_of,
-    load_splits,
-)
-from course_utils.data.efficientnet_lite0 import LITE0 as NAME
-from course_utils.data.efficientnet_lite0 import PACKAGE, EfficientNet_Lite0_Weights
+from course_utils.data.loaders import classes_of, labels_of
+from course_utils.data.preprocessing import Preprocessing
+from course_utils.data.splits import load_splits
 from course_utils.errors import ConfigError, WeightsError
-from course_utils.models import (
-    find_head,
-    freeze,
-    load_backbone,
-    load_model,
-    replace_head,
-    save_model,
-    stage_names,
-    thaw,
-)
+from course_utils.models.backbones import build_backbone, load_backbone
+from course_utils.models.efficientnet_lite0 import LITE0 as NAME
+from course_utils.models.efficientnet_lite0 import PACKAGE, EfficientNet_Lite0_Weights
+from course_utils.models.freezing import find_head, freeze, replace_head, stage_names, thaw
+from course_utils.models.saving import load_model, save_model
+from course_utils.models.weight_files import FileWeights
+from course_utils.models.weights import RandomWeights, backbone_name, backbone_weights, fetch_weights
 from course_utils.settings import Settings
 from course_utils.teaching.environment import describe_machine
 from course_utils.training import fit
@@ -87,9 +73,9 @@ def test_preprocessing_is_timms():
 
     picture = photograph((500, 300))
     theirs = create_transform(**resolve_data_config({}, model=load_backbone(LITE0)))
-    image = backbone_transform(LITE0)(picture)
+    image = Preprocessing.from_weights(LITE0).transform()(picture)
     torch.testing.assert_close(image, theirs(picture))
-    white = backbone_transform(LITE0, image_size=64)(Image.new("L", (90, 70), 255))
+    white = Preprocessing.from_weights(LITE0, image_size=64).transform()(Image.new("L", (90, 70), 255))
     assert image.shape == (3, 224, 224) and white.shape == (3, 64, 64) and white.unique().tolist() == [1.0]
 
 
@@ -140,7 +126,9 @@ def test_it_is_frozen_thawed_trained_saved_and_read_like_any_other(tmp_path):
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert {name.partition(".")[0] for name in changed} == {"conv_head", "bn2", "classifier"}
     card = {"backbone": NAME, "classes": ["cat", "dog", "ship"], "image_size": None}
-    save_model(model, tmp_path / "model.safetensors", **card, transform=backbone_transform(LITE0))
+    save_model(
+        model, tmp_path / "model.safetensors", **card, transform=Preprocessing.from_weights(LITE0).transform()
+    )
     again, _ = load_model(tmp_path / "model.safetensors")
     assert same(again.state_dict(), model.state_dict())
 

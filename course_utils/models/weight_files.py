@@ -10,11 +10,15 @@ from urllib.parse import urlparse
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
+from torchvision import models
 from torchvision.models import WeightsEnum
 
-from course_utils.data.downloads import KnownFile, difference, download, quarantine
+from course_utils.downloads import KnownFile, difference, download, quarantine
 from course_utils.errors import WeightsError
 from course_utils.settings import REPOSITORY_FOLDER, how_to_restore
+
+# What torchvision's weights do to a picture. Their `transforms()` is public, the module of its class is not.
+ImageClassification = type(models.ResNet18_Weights.IMAGENET1K_V1.transforms())
 
 PICKLES = (".pth", ".pt", ".bin")  # what torch.save writes
 
