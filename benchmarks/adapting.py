@@ -38,14 +38,15 @@ from torch import nn
 from torch.utils.data import Subset
 
 from course_utils.data.splits import Splits, load_splits
-from course_utils.evaluation import evaluate
+from course_utils.evaluation.metrics import evaluate
 from course_utils.models.adapting import save_trained, thaw_batchnorm, thaw_biases
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, replace_head, stage_names, thaw, trainable_parameters
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
-from course_utils.text import TextNetwork, load_encoder, load_sentiment, load_tokenizer
-from course_utils.training import fit
+from course_utils.text.data import load_sentiment
+from course_utils.text.encoders import TextNetwork, load_encoder, load_tokenizer
+from course_utils.training.loop import fit
 
 STEPS = {"films": 30, "clipart": 50}
 TARGETS = {

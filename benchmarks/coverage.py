@@ -16,16 +16,11 @@ import torch
 from scipy.stats import norm
 from storing import RESULTS, this_run
 
-from course_utils.evaluation import (
-    Evaluation,
-    accuracy_interval,
-    calibration_error,
-    mean_interval,
-    paired_difference,
-    roc_interval,
-)
-from course_utils.evaluation.calibration import calibration_interval
-from course_utils.text import entity_f1
+from course_utils.evaluation.calibration import calibration_error, calibration_interval
+from course_utils.evaluation.comparison import mean_interval
+from course_utils.evaluation.detection import roc_interval
+from course_utils.evaluation.metrics import Evaluation, accuracy_interval, paired_difference
+from course_utils.text.entities import entity_f1
 
 Case = tuple[str, str, float, Callable[[np.random.Generator], tuple[float, float]]]
 """The interval's name, the case, the truth, and a function that draws one interval."""

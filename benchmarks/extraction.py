@@ -29,7 +29,8 @@ from tqdm import tqdm
 
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.models.freezing import eval_mode, without_head
-from course_utils.training import EXTRACTION_BATCH, PIXELS, batches_with_bar, extract_features, fastest_dtype
+from course_utils.training.acceleration import fastest_dtype
+from course_utils.training.features import EXTRACTION_BATCH, PIXELS, batches_with_bar, extract_features
 
 CPU = torch.device("cpu")
 MATRICES = (1024, 2048, 4096)

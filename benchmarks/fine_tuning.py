@@ -26,7 +26,8 @@ from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, replace_head, thaw, trainable_parameters
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
-from course_utils.training import make_accelerator, train_one_epoch
+from course_utils.training.acceleration import make_accelerator
+from course_utils.training.loop import train_one_epoch
 
 CPU = torch.device("cpu")
 

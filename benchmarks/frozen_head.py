@@ -18,12 +18,13 @@ from sklearn.linear_model import LogisticRegression
 from storing import replace_rows
 
 from course_utils.data.splits import load_splits
-from course_utils.evaluation import evaluate
+from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, replace_head
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
-from course_utils.training import extract_features, fit
+from course_utils.training.features import extract_features
+from course_utils.training.loop import fit
 
 ASKED = ["dataset", "images_per_class", "label_smoothing", "seed"]
 

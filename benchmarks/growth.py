@@ -31,7 +31,8 @@ def run_here(images: int) -> dict[str, float]:
     from torchvision.models import resnet18
 
     from course_utils.settings import Settings
-    from course_utils.training import extract_features, fit
+    from course_utils.training.features import extract_features
+    from course_utils.training.loop import fit
 
     imported = megabytes()
     model, dataset = resnet18(), noise_like_cifar10(images, 64)

@@ -18,9 +18,10 @@ from storing import write_table
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from course_utils.evaluation import evaluate
+from course_utils.evaluation.metrics import evaluate
 from course_utils.settings import Settings, set_seed
-from course_utils.training import History, fit
+from course_utils.training.history import History
+from course_utils.training.loop import fit
 
 CLASSES = 10
 RATES, STRENGTHS = (0.0003, 0.001, 0.003), (1e-4, 1e-3, 1e-2)

@@ -18,7 +18,8 @@ from storing import write_table
 from torch import nn
 
 from course_utils import evaluation
-from course_utils.evaluation import Evaluation
+from course_utils.evaluation import calibration, detection
+from course_utils.evaluation.metrics import Evaluation
 
 CLASSES = ["a", "b", "c", "d"]
 
@@ -96,7 +97,7 @@ def calibration_error() -> tuple[float, int]:
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     return largest(
-        evaluation.calibration_error(result, bins)
+        calibration.calibration_error(result, bins)
         - float(multiclass_calibration_error(result.probabilities, result.labels, num_classes=4, n_bins=bins))
         for result in evaluations()
         for bins in (5, 10, 15)
@@ -132,7 +133,7 @@ def energy() -> tuple[float, int]:
     from scipy.special import logsumexp
 
     logits = torch.randn(200, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 30
-    return largest([evaluation.energy(logits).numpy() - logsumexp(logits.numpy(), axis=1)])
+    return largest([detection.energy(logits).numpy() - logsumexp(logits.numpy(), axis=1)])
 
 
 def mahalanobis() -> tuple[float, int]:
@@ -227,7 +228,7 @@ def grad_cam_again() -> tuple[float, int]:
 def entity_f1() -> tuple[float, int]:
     from seqeval.metrics import f1_score
 
-    from course_utils.text import entity_f1 as ours
+    from course_utils.text.entities import entity_f1 as ours
 
     rng = np.random.default_rng(0)
     names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]

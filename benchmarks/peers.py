@@ -59,7 +59,7 @@ from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, replace_head, stage_names, thaw
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
-from course_utils.training import multiplies_bfloat16
+from course_utils.training.acceleration import multiplies_bfloat16
 
 BFLOAT16 = multiplies_bfloat16(torch.device("cpu"))
 
@@ -67,7 +67,7 @@ BFLOAT16 = multiplies_bfloat16(torch.device("cpu"))
 
 
 def course(settings: Settings, stage: int | None = None) -> Iterator[nn.Module | None]:
-    from course_utils.training import fit
+    from course_utils.training.loop import fit
 
     yield
     splits, model = load_splits(settings), load_backbone(backbone_weights(settings))
@@ -216,7 +216,7 @@ def run_here(name: str, started: float, **settings: object) -> dict[str, float]:
     imports, begin = time.time() - started, time.perf_counter()
     network = next(steps)
     seconds = time.perf_counter() - begin
-    from course_utils.evaluation import evaluate
+    from course_utils.evaluation.metrics import evaluate
 
     accuracy = 100 * evaluate(network, load_splits(settings).test).accuracy
     return {"seconds": seconds, "imports": imports, "accuracy": accuracy}

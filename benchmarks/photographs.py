@@ -16,7 +16,8 @@ from storing import write_table
 
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
-from course_utils.evaluation import WAYS, accuracy_interval, evaluate, same_classes, train_way
+from course_utils.evaluation.metrics import accuracy_interval, evaluate
+from course_utils.evaluation.shift import WAYS, same_classes, train_way
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, shipped_data_folder
 

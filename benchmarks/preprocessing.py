@@ -22,7 +22,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
-from course_utils.evaluation import (
+from course_utils.evaluation.preprocessing_ablation import (
     FAULT_SCOPES,
     TransformedDataset,
     alters_images,
@@ -36,7 +36,7 @@ from course_utils.evaluation import (
 from course_utils.models.backbones import load_backbone
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
-from course_utils.training import extract_features
+from course_utils.training.features import extract_features
 
 
 def measure(settings: Settings, wanted: list[str], seeds: list[int], test_images: int | None) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import eval_mode, freeze, replace_head
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
-from course_utils.training import fit
+from course_utils.training.loop import fit
 
 EPOCHS = 5
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

@@ -55,7 +55,8 @@ def one_of_several(images: int, folder: str | None) -> None:
     from extraction import noise_like_cifar10
     from torchvision.models import resnet18
 
-    from course_utils.training import extract_features, num_processes, process_state
+    from course_utils.training.acceleration import num_processes, process_state
+    from course_utils.training.features import extract_features
 
     dataset = folder_of_files(Path(folder), images) if folder else noise_like_cifar10(images, 64)
     model = resnet18()
@@ -106,8 +107,8 @@ def extract_here(kind: str, files: int, folder: str) -> dict[str, float]:
     from torch.utils.data import Subset
     from torchvision.models import resnet18
 
-    from course_utils.scale import stream_features
-    from course_utils.training import extract_features
+    from course_utils.scale.streaming import stream_features
+    from course_utils.training.features import extract_features
 
     model = resnet18()
     with tempfile.TemporaryDirectory() as store:
@@ -128,7 +129,7 @@ def grow(counts: list[int], folder: str | None, runs: int) -> None:
     from alternating import in_a_process, spread
     from storing import write_table
 
-    from course_utils.scale import write_tars
+    from course_utils.scale.streaming import write_tars
 
     if not folder or not Path(folder).is_dir():
         print(f"growth: skipped, since there is no folder {folder or '(--folder)'}")

@@ -14,7 +14,7 @@ import itertools
 import numpy as np
 from storing import add_rows, runs_done
 
-from course_utils.evaluation import INIT_STRATEGIES, train_from
+from course_utils.evaluation.comparison import INIT_STRATEGIES, train_from
 from course_utils.settings import Settings
 
 DATASETS = ("clipart", "fashion_mnist_sample")

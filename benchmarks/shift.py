@@ -26,16 +26,9 @@ from torch.utils.data import Dataset, TensorDataset
 from course_utils.data.folders import FolderOfClasses
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
-from course_utils.evaluation import (
-    STRENGTHS,
-    WAYS,
-    TransformedDataset,
-    corrupted,
-    corruptions,
-    evaluate,
-    shift_table,
-    train_way,
-)
+from course_utils.evaluation.metrics import evaluate
+from course_utils.evaluation.preprocessing_ablation import TransformedDataset
+from course_utils.evaluation.shift import STRENGTHS, WAYS, corrupted, corruptions, shift_table, train_way
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 

@@ -39,8 +39,8 @@ from course_utils.data.image_io import load_rgb
 from course_utils.errors import DataError
 from course_utils.models.freezing import freeze
 from course_utils.settings import Settings, set_seed
-from course_utils.training import fit
 from course_utils.training import loop as training
+from course_utils.training.loop import fit
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 SETTINGS = Settings(epochs=6, batch_size=8, lr=0.05, device="cpu")

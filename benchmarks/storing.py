@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from course_utils.evaluation import Evaluation
+from course_utils.evaluation.metrics import Evaluation
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -15,19 +15,14 @@ import argparse
 import pandas as pd
 from storing import RESULTS, add_rows
 
-from course_utils.evaluation import Evaluation, evaluate
+from course_utils.evaluation.metrics import Evaluation, evaluate
 from course_utils.models.freezing import freeze
 from course_utils.settings import Settings, set_seed
-from course_utils.text import (
-    SENTIMENTS,
-    TextNetwork,
-    few_shot_classify,
-    load_sentiment,
-    load_smollm2,
-    pool_last_token,
-    read_rated_sentences,
-)
-from course_utils.training import fit
+from course_utils.text.corpora import SENTIMENTS, read_rated_sentences
+from course_utils.text.data import load_sentiment
+from course_utils.text.decoders import few_shot_classify, load_smollm2, pool_last_token
+from course_utils.text.encoders import TextNetwork
+from course_utils.training.loop import fit
 
 COMMAND = "python benchmarks/text_decoder.py"
 

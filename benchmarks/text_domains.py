@@ -11,17 +11,13 @@ import argparse
 
 from storing import add_rows
 
-from course_utils.evaluation import evaluate
+from course_utils.evaluation.metrics import evaluate
 from course_utils.settings import Settings, set_seed
-from course_utils.text import (
-    DOMAINS,
-    INIT_STRATEGIES,
-    load_sentiment,
-    load_tokenizer,
-    one_rater_accuracy,
-    read_rated_sentences,
-)
-from course_utils.training import fit
+from course_utils.text.comparison import INIT_STRATEGIES
+from course_utils.text.corpora import DOMAINS, one_rater_accuracy, read_rated_sentences
+from course_utils.text.data import load_sentiment
+from course_utils.text.encoders import load_tokenizer
+from course_utils.training.loop import fit
 
 COMMAND = "python benchmarks/text_domains.py"
 

@@ -13,7 +13,8 @@ import itertools
 from storing import add_rows, right_or_wrong, runs_done
 
 from course_utils.settings import Settings
-from course_utils.text import DOMAINS, INIT_STRATEGIES, train_text_from
+from course_utils.text.comparison import INIT_STRATEGIES, train_text_from
+from course_utils.text.corpora import DOMAINS
 
 COUNTS = (10, 100, None)
 

@@ -15,7 +15,7 @@ import itertools
 
 from storing import add_rows, runs_done
 
-from course_utils.evaluation import INIT_STRATEGIES, Run, train_from
+from course_utils.evaluation.comparison import INIT_STRATEGIES, Run, train_from
 from course_utils.settings import Settings
 
 STEPS = 300

@@ -8,7 +8,7 @@ method has one rate for all that lesson 07 compares. `results/transfer_rates.csv
 
 from tuning import WEIGHT_DECAY, fold, tune
 
-from course_utils.evaluation import INIT_STRATEGIES, augment, train_and_test
+from course_utils.evaluation.comparison import INIT_STRATEGIES, augment, train_and_test
 from course_utils.settings import Settings
 
 TABLE = "transfer_rates.csv"

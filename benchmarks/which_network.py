@@ -36,12 +36,13 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from course_utils.data.splits import groups_of, load_splits
-from course_utils.evaluation import InitStrategy, log_me, train_from
+from course_utils.evaluation.comparison import InitStrategy, train_from
+from course_utils.evaluation.transferability import log_me
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import replace_head
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
-from course_utils.training import extract_features
+from course_utils.training.features import extract_features
 
 COUNTS = {"clipart": None, "fashion_mnist_sample": 20}  # images of each class
 TEST_IMAGES = 500

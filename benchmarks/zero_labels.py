@@ -19,12 +19,14 @@ from storing import add_rows
 from torch.utils.data import Subset
 
 from course_utils.data.splits import load_splits
-from course_utils.evaluation import accuracy_interval, evaluate, mean_interval
+from course_utils.evaluation.comparison import mean_interval
+from course_utils.evaluation.metrics import accuracy_interval, evaluate
 from course_utils.models.backbones import load_backbone
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
-from course_utils.text import embed_texts, match_names, read_rated_sentences
-from course_utils.training import extract_features
+from course_utils.text.corpora import read_rated_sentences
+from course_utils.text.names import embed_texts, match_names
+from course_utils.training.features import extract_features
 
 SHOTS = (1, 5)
 TEST_IMAGES = 1000  # at most, spread evenly

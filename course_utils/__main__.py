@@ -178,9 +178,9 @@ def _report(runs: list, output: Path) -> int:
 
 
 def _train(options: argparse.Namespace) -> int | None:
-    from course_utils.scale import summary, train_run
+    from course_utils.scale.train_command import summary, train_run
     from course_utils.teaching import new_output_folder
-    from course_utils.training import from_main_process
+    from course_utils.training.acceleration import from_main_process
 
     settings = _settings(options)
     # One folder for all processes, which may have looked at the clock in different seconds.

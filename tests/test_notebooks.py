@@ -27,7 +27,8 @@ from torchvision.transforms import v2
 from course_utils import evaluation, training
 from course_utils.data.loaders import make_loader
 from course_utils.data.splits import load_splits
-from course_utils.evaluation import comparison
+from course_utils.evaluation import comparison, detection, shift
+from course_utils.evaluation.calibration import calibration_error
 from course_utils.models.backbones import build_backbone, load_backbone
 from course_utils.models.freezing import freeze, replace_head, set_train_mode, stage_parameters, thaw
 from course_utils.models.weights import backbone_weights
@@ -37,7 +38,7 @@ from course_utils.text.encoders import pool
 from course_utils.training.loop import parameter_groups
 
 LESSONS = lesson_notebooks()
-ROOMS = ["data", "models"]
+ROOMS = ["data", "models", "training", "evaluation", "text", "scale", "figures", "checks"]
 WHOLE = {"figures": "course_utils.figures", "check": "course_utils.checks"}  # imported as a whole
 NOTEBOOKS = [*LESSONS, *sorted((REPOSITORY_FOLDER / "notebooks" / "exercises").glob("**/[0-9]*.ipynb"))]
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
@@ -216,7 +217,7 @@ def test_the_calibration_error_of_lesson_05_is_the_package_s(bins):
     labels = torch.randint(3, (500,), generator=random)
     result = evaluation.Evaluation(probabilities, labels, ["cat", "dog", "ship"])
     own = taught("05", "calibration_error")
-    assert own(result, bins) == pytest.approx(evaluation.calibration_error(result, bins))
+    assert own(result, bins) == pytest.approx(calibration_error(result, bins))
 
 
 @pytest.mark.parametrize("down_to", ["layer4", "layer2", "conv1"])
@@ -265,7 +266,7 @@ def test_the_starts_of_lesson_07_are_those_of_the_package(name):
 @pytest.mark.parametrize("name", ["max_probability", "energy"])
 def test_the_detectors_of_lesson_12_are_those_of_the_package(name):
     logits = 3 * torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(taught("12", name)(logits), getattr(evaluation, name)(logits))
+    assert torch.equal(taught("12", name)(logits), getattr(detection, name)(logits))
 
 
 def test_the_ways_to_train_of_lesson_12_are_those_of_the_package():
@@ -274,10 +275,10 @@ def test_the_ways_to_train_of_lesson_12_are_those_of_the_package():
     tools = {"nn": nn, "set_seed": set_seed, "load_backbone": load_backbone, "fit": training.fit}
     tools |= {"backbone_weights": backbone_weights, "replace_head": replace_head, "freeze": freeze}
     exec(cell.source, tools)
-    assert tools["WAYS"] == evaluation.WAYS
+    assert tools["WAYS"] == shift.WAYS
     settings = Settings(images_per_class=3, epochs=2, lr=0.006)
-    splits, phases = load_splits(settings), evaluation.WAYS["head then everything"]
-    ours, theirs = (train(phases, splits, settings) for train in (tools["train_way"], evaluation.train_way))
+    splits, phases = load_splits(settings), shift.WAYS["head then everything"]
+    ours, theirs = (train(phases, splits, settings) for train in (tools["train_way"], shift.train_way))
     assert all(torch.equal(ours.state_dict()[name], value) for name, value in theirs.state_dict().items())
 
 

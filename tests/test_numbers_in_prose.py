@@ -15,7 +15,8 @@ from scipy.stats import kendalltau
 from small_notebooks import text_of
 from torch.nn.functional import one_hot
 
-from course_utils.evaluation import Evaluation, aggregate_runs, mean_interval, paired_difference
+from course_utils.evaluation.comparison import aggregate_runs, mean_interval
+from course_utils.evaluation.metrics import Evaluation, paired_difference
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching import lesson_notebooks
 

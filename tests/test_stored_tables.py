@@ -11,7 +11,7 @@ import pytest
 
 from course_utils.data.loaders import labels_of
 from course_utils.data.splits import groups_of
-from course_utils.evaluation import INIT_STRATEGIES
+from course_utils.evaluation.comparison import INIT_STRATEGIES
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 
 sys.path.insert(0, str(REPOSITORY_FOLDER / "benchmarks"))

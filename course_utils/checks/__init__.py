@@ -40,10 +40,8 @@ from course_utils.checks.scale import gradient_together, images_for_one, shards_
 from course_utils.checks.scoring import points, total
 from course_utils.checks.text import aligned_labels, counted_names, padding_mask, pooled_by_hand
 from course_utils.checks.training import compare_rates, frozen_by_hand, mean_loss, optimizer_holds
-from course_utils.checks.verdict import Verdict
 
 __all__ = [
-    "Verdict",
     "accuracy_over_samples",
     "aligned_labels",
     "batchnorm_kept",

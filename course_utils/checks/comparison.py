@@ -9,7 +9,7 @@ import numpy as np
 from course_utils.checks.mistakes import Mistakes
 from course_utils.checks.values import as_names, as_number, close
 from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask_value, check
-from course_utils.evaluation import aggregate_runs, mean_interval
+from course_utils.evaluation.comparison import aggregate_runs, mean_interval
 
 SIDE = {
     "start": "random", "network": "resnet18", "images_per_class": 20, "steps": 300, "lr": 0.0003,

@@ -16,7 +16,7 @@ from course_utils.checks.values import listed
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.errors import CheckpointError
-from course_utils.evaluation import Evaluation, predict
+from course_utils.evaluation.metrics import Evaluation, predict
 from course_utils.models.backbones import build_backbone
 from course_utils.models.freezing import replace_head
 from course_utils.models.saving import load_model

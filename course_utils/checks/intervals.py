@@ -9,7 +9,7 @@ import numpy as np
 from course_utils.checks.mistakes import Mistakes
 from course_utils.checks.values import as_number
 from course_utils.checks.verdict import Right, Wrong, as_numbers, ask_value, check
-from course_utils.evaluation import accuracy_interval
+from course_utils.evaluation.metrics import accuracy_interval
 
 
 def _wilson(correct: int, images: int, z: float = 1.96) -> tuple[float, float]:

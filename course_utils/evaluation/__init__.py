@@ -5,35 +5,17 @@ preprocessing; what is left under shift, and pictures of no class; which network
 goes with a model.
 """
 
-from course_utils.evaluation.calibration import (
-    calibration_error,
-    fit_temperature,
-    reliability_table,
-    with_temperature,
-)
+from course_utils.evaluation import model_card
+from course_utils.evaluation.calibration import fit_temperature, with_temperature
 from course_utils.evaluation.comparison import (
     INIT_STRATEGIES,
-    InitStrategy,
-    Run,
     aggregate_runs,
-    augment,
     expected_best,
     mean_interval,
-    train_and_test,
     train_from,
 )
-from course_utils.evaluation.detection import (
-    energy,
-    feature_distance,
-    max_probability,
-    roc_interval,
-    threshold_keeping,
-)
-from course_utils.evaluation.explanations import (
-    check_target,
-    grad_cam,
-    tsne_embedding,
-)
+from course_utils.evaluation.detection import feature_distance, roc_interval, threshold_keeping
+from course_utils.evaluation.explanations import grad_cam, tsne_embedding
 from course_utils.evaluation.metrics import (
     Evaluation,
     accuracy_interval,
@@ -44,9 +26,8 @@ from course_utils.evaluation.metrics import (
     per_class,
     predict,
 )
-from course_utils.evaluation.model_card import model_card, write_new_file
+from course_utils.evaluation.model_card import write_new_file
 from course_utils.evaluation.preprocessing_ablation import (
-    FAULT_SCOPES,
     TransformedDataset,
     alters_images,
     channel_statistics,
@@ -55,41 +36,24 @@ from course_utils.evaluation.preprocessing_ablation import (
     faulty_preprocessings,
     linear_head,
     predict_proba,
-    resized,
     with_steps,
 )
-from course_utils.evaluation.shift import (
-    STRENGTHS,
-    WAYS,
-    corrupted,
-    corruptions,
-    same_classes,
-    shift_table,
-    train_way,
-)
+from course_utils.evaluation.shift import STRENGTHS, corrupted, corruptions, same_classes, shift_table
 from course_utils.evaluation.transferability import log_me
 
 __all__ = [
-    "FAULT_SCOPES",
     "INIT_STRATEGIES",
     "STRENGTHS",
-    "WAYS",
     "Evaluation",
-    "InitStrategy",
-    "Run",
     "TransformedDataset",
     "accuracy_interval",
     "aggregate_runs",
     "alters_images",
-    "augment",
-    "calibration_error",
     "channel_statistics",
-    "check_target",
     "confusion_matrix",
     "corrupted",
     "corruptions",
     "costs_table",
-    "energy",
     "evaluate",
     "evaluate_heads",
     "expected_best",
@@ -99,7 +63,6 @@ __all__ = [
     "grad_cam",
     "linear_head",
     "log_me",
-    "max_probability",
     "mean_interval",
     "model_card",
     "most_confident_mistakes",
@@ -107,15 +70,11 @@ __all__ = [
     "per_class",
     "predict",
     "predict_proba",
-    "reliability_table",
-    "resized",
     "roc_interval",
     "same_classes",
     "shift_table",
     "threshold_keeping",
-    "train_and_test",
     "train_from",
-    "train_way",
     "tsne_embedding",
     "with_steps",
     "with_temperature",

@@ -25,7 +25,8 @@ from course_utils.models.backbones import build_backbone, load_backbone
 from course_utils.models.freezing import freeze, replace_head
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
-from course_utils.training import History, fit
+from course_utils.training.history import History
+from course_utils.training.loop import fit
 
 
 def from_scratch(settings: Settings, num_classes: int) -> nn.Module:

@@ -17,10 +17,10 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from course_utils.data.image_io import load_rgb
-from course_utils.data.loaders import classes_of
+from course_utils.data.loaders import check_batch_labels, classes_of
 from course_utils.errors import ConfigError, DataError
 from course_utils.models.freezing import eval_mode, float32_expected
-from course_utils.training import batches_with_bar, check_batch_labels, share_among_processes
+from course_utils.training.features import batches_with_bar, share_among_processes
 
 NONE_OF_THESE = "none of these"
 """What `predict` answers if no class is probable enough."""

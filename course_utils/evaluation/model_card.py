@@ -16,7 +16,7 @@ from course_utils.data.splits import Splits
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, per_class
 from course_utils.files import check_new, write_atomically
 from course_utils.settings import Settings
-from course_utils.training import History
+from course_utils.training.history import History
 
 WEAKEST = 3  # how many classes the card warns of
 

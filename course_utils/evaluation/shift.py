@@ -28,7 +28,7 @@ from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, replace_head
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
-from course_utils.training import fit
+from course_utils.training.loop import fit
 
 STRENGTHS = (1, 2, 3)
 

@@ -18,7 +18,6 @@ from course_utils.figures.curves import (
     stage_probes,
     transfer_curves,
 )
-from course_utils.figures.described import GREY, DescribedFigure
 from course_utils.figures.diagrams import (
     backbone_and_head,
     chain,
@@ -42,8 +41,6 @@ from course_utils.figures.images import (
 from course_utils.figures.results import bars, confusion, costs, embedding, interval_plot, reliability
 
 __all__ = [
-    "GREY",
-    "DescribedFigure",
     "accuracy_over_time",
     "backbone_and_head",
     "bars",

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator
 
-from course_utils.evaluation import aggregate_runs
+from course_utils.evaluation.comparison import aggregate_runs
 from course_utils.figures.described import BLUE, COLOURS, GREEN, GREY, ORANGE, DescribedFigure, literal
-from course_utils.training import History
+from course_utils.training.history import History
 
 LINE_COLOURS = (BLUE, ORANGE, GREEN, GREY, *COLOURS[3:])
 LINES = ("-", "--", "-.", ":")

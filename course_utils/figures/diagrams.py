@@ -12,7 +12,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle
 from torch import nn
 
 from course_utils.figures.described import BLUE, GREY, ORANGE, DescribedFigure, literal
-from course_utils.text import AttributedText
+from course_utils.text.attributions import AttributedText
 
 TOKENS_IN_A_ROW = 14
 

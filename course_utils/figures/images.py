@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from course_utils.evaluation import Evaluation
+from course_utils.evaluation.metrics import Evaluation
 from course_utils.figures.described import BLUE, GREEN, ORANGE, DescribedFigure, literal
 
 Images = Sequence[Image.Image | torch.Tensor]

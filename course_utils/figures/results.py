@@ -7,13 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from course_utils.evaluation import (
-    Evaluation,
-    accuracy_interval,
-    calibration_error,
-    confusion_matrix,
-    reliability_table,
-)
+from course_utils.evaluation.calibration import calibration_error, reliability_table
+from course_utils.evaluation.metrics import Evaluation, accuracy_interval, confusion_matrix
 from course_utils.figures.described import BLUE, COLOURS, GREY, MARKERS, DescribedFigure, literal
 
 MOST_CLASSES = 30  # of a confusion matrix: with more, nobody can read its numbers

@@ -24,7 +24,8 @@ from course_utils.errors import DataError
 from course_utils.files import write_atomically
 from course_utils.models.freezing import eval_mode, without_head
 from course_utils.models.saving import hash_tensors
-from course_utils.training import fastest_dtype, images_at_once, num_processes, optimized_copy, process_state
+from course_utils.training.acceleration import fastest_dtype, num_processes, process_state
+from course_utils.training.features import images_at_once, optimized_copy
 
 
 def write_tars(dataset: Dataset, folder: str | Path, images_per_tar: int = 1000) -> list[Path]:

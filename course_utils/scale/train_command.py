@@ -19,14 +19,15 @@ from course_utils.data.contents import copies_of, run_contents
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
 from course_utils.errors import ConfigError, CourseError, TrainingError, printable
-from course_utils.evaluation import Evaluation, accuracy_interval, evaluate, per_class
+from course_utils.evaluation.metrics import Evaluation, accuracy_interval, evaluate, per_class
 from course_utils.files import check_room, not_written, write_atomically
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, replace_head, thaw, trainable_parameters
 from course_utils.models.saving import save_model
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
-from course_utils.training import fastest_dtype, fit, from_main_process, num_processes, process_state
+from course_utils.training.acceleration import fastest_dtype, from_main_process, num_processes, process_state
+from course_utils.training.loop import fit
 
 STATE, MODEL, RESULTS = "training.pt", "model.safetensors", "results.json"
 

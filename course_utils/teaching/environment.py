@@ -26,7 +26,7 @@ from course_utils.settings import (
 from course_utils.teaching.exercises import EXERCISES_FOLDER
 from course_utils.teaching.lessons import NOTEBOOKS_FOLDER
 from course_utils.teaching.packages import PYPROJECT, package_floors
-from course_utils.text import encoder_source
+from course_utils.text.encoders import encoder_source
 
 SHIPPED = ("fashion_mnist_sample", "clipart", "photographs", "text")
 """What ships in folders of `data`, with a list of sums each. The weights know their own sum."""

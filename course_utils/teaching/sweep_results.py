@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course_utils.evaluation import mean_interval
-from course_utils.figures import GREY, DescribedFigure, interval_plot
+from course_utils.evaluation.comparison import mean_interval
+from course_utils.figures.described import GREY, DescribedFigure
+from course_utils.figures.results import interval_plot
 from course_utils.teaching.lessons import run_lesson, write_file
 
 MOST_DRAWN = 40  # settings in one figure

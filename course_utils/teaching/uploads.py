@@ -9,7 +9,7 @@ from html import escape
 import ipywidgets
 
 from course_utils.errors import CourseError
-from course_utils.figures import DescribedFigure
+from course_utils.figures.described import DescribedFigure
 
 
 def upload_button(tell: Callable[[io.BytesIO], DescribedFigure]) -> ipywidgets.VBox:

@@ -4,7 +4,6 @@ Tokenized datasets, encoders and decoders, named entities, and which tokens a pr
 """
 
 from course_utils.text.attributions import AttributedText, token_attributions
-from course_utils.text.comparison import INIT_STRATEGIES, train_text_from
 from course_utils.text.corpora import (
     DOMAINS,
     SENTIMENTS,
@@ -17,25 +16,22 @@ from course_utils.text.decoders import (
     few_shot_classify,
     generate,
     load_smollm2,
-    pool_last_token,
     prompt_for,
     small_decoder,
     smollm2_file,
 )
-from course_utils.text.encoders import TextNetwork, encoder_source, load_encoder, load_tokenizer
+from course_utils.text.encoders import TextNetwork, load_encoder, load_tokenizer
 from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, per_type
 from course_utils.text.names import embed_texts, match_names
 
 __all__ = [
     "DOMAINS",
-    "INIT_STRATEGIES",
     "SENTIMENTS",
     "WORD_LABELS",
     "AttributedText",
     "TextNetwork",
     "embed_texts",
     "encode_words",
-    "encoder_source",
     "entity_f1",
     "extract_entities",
     "few_shot_classify",
@@ -48,12 +44,10 @@ __all__ = [
     "match_names",
     "one_rater_accuracy",
     "per_type",
-    "pool_last_token",
     "prompt_for",
     "read_rated_sentences",
     "small_decoder",
     "smollm2_file",
     "split_sentences",
     "token_attributions",
-    "train_text_from",
 ]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from course_utils.evaluation import check_target
+from course_utils.evaluation.explanations import check_target
 from course_utils.models.freezing import eval_mode
 from course_utils.text.encoders import TextNetwork, pool
 

@@ -4,7 +4,8 @@ The learning rates were chosen on validation texts and with a seed that no repor
 (`benchmarks/results/text_rates.csv`).
 """
 
-from course_utils.evaluation import Evaluation, InitStrategy, Run, train_and_test
+from course_utils.evaluation.comparison import InitStrategy, Run, train_and_test
+from course_utils.evaluation.metrics import Evaluation
 from course_utils.settings import Settings
 from course_utils.text.data import load_sentiment
 from course_utils.text.encoders import fine_tuned, from_scratch, frozen, load_tokenizer

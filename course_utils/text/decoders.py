@@ -15,12 +15,12 @@ from tqdm.auto import tqdm
 
 from course_utils.data.image_io import file_hash
 from course_utils.errors import WeightsError
-from course_utils.evaluation import Evaluation
+from course_utils.evaluation.metrics import Evaluation
 from course_utils.models.freezing import eval_mode
 from course_utils.settings import set_seed
 from course_utils.text.corpora import SENTIMENTS
 from course_utils.text.data import TextDataset
-from course_utils.training import fast_inference
+from course_utils.training.acceleration import fast_inference
 
 PROMPT = "Review: {text}\nSentiment:"
 

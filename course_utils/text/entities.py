@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from course_utils.errors import DataError
-from course_utils.evaluation import Evaluation
+from course_utils.evaluation.metrics import Evaluation
 from course_utils.text.corpora import ENTITY_TYPES, Sentence
 
 Labels = Sequence[Sequence[str]]

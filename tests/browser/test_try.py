@@ -19,7 +19,7 @@ from visitor import look, watch
 
 from course_utils.data.folders import FolderOfClasses
 from course_utils.data.preprocessing import Preprocessing
-from course_utils.evaluation import accuracy_interval
+from course_utils.evaluation.metrics import accuracy_interval
 from course_utils.models.backbones import load_backbone
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings

@@ -2,8 +2,8 @@
 
 import pytest
 
-from course_utils.checks import Verdict, points, total
-from course_utils.checks.scoring import NotYet
+from course_utils.checks.scoring import NotYet, points, total
+from course_utils.checks.verdict import Verdict
 
 RIGHT, WRONG, BLANK = Verdict(True), Verdict(False, ["No."]), Verdict(False, ["Nothing here yet: begin."])
 

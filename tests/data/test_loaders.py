@@ -16,7 +16,7 @@ from course_utils.data.loaders import classes_of, labels_of, make_loader, progre
 from course_utils.errors import DataError
 from course_utils.models.freezing import freeze
 from course_utils.settings import REPOSITORY_FOLDER, Settings
-from course_utils.training import fit
+from course_utils.training.loop import fit
 
 TO_TENSOR = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from course_utils.data.splits import check_sums
-from course_utils.evaluation import same_classes
+from course_utils.evaluation.shift import same_classes
 from course_utils.settings import REPOSITORY_FOLDER, shipped_data_folder
 
 pytestmark = pytest.mark.usefixtures("no_network")

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from course_utils.errors import DataError
-from course_utils.evaluation import log_me
+from course_utils.evaluation.transferability import log_me
 
 
 def some_features(images, width, noise, seed=0):

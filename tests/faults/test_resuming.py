@@ -13,7 +13,7 @@ from small_networks import Pictures, same, seeded_net, some_settings, state
 
 from course_utils.errors import CheckpointError
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.training import fit
+from course_utils.training.loop import fit
 
 EPOCHS = 4
 SETTINGS = some_settings(epochs=EPOCHS, lr=0.05)

@@ -8,9 +8,10 @@ import torch
 from small_networks import Pictures, norm_net, same, some_settings, state
 
 from course_utils.errors import DataError, TrainingError
-from course_utils.evaluation import evaluate
+from course_utils.evaluation.metrics import evaluate
 from course_utils.models.freezing import freeze
-from course_utils.training import fit, lr_range_test
+from course_utils.training.learning_rates import lr_range_test
+from course_utils.training.loop import fit
 
 SETTINGS = some_settings()
 

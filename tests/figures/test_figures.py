@@ -16,6 +16,7 @@ from torchvision.models import resnet18
 
 from course_utils import figures
 from course_utils.evaluation.metrics import most_confident_mistakes
+from course_utils.figures.described import DescribedFigure
 from course_utils.text.attributions import AttributedText
 from course_utils.training.history import EpochMetrics, History
 
@@ -209,7 +210,7 @@ def drawn():
 
 
 def test_no_figure_of_the_front_door_is_forgotten_here():
-    assert set(figures.__all__) - {"DescribedFigure", "GREY"} == set(ALL)
+    assert set(figures.__all__) == set(ALL)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -267,7 +268,7 @@ def test_padding_gets_features_and_is_left_out_of_the_average():
 
 
 def test_figure_can_be_saved_and_its_description_is_one_line(tmp_path):
-    figure = figures.DescribedFigure("  one\n   line ")
+    figure = DescribedFigure("  one\n   line ")
     figure.savefig(tmp_path / "figure.png")
     assert Image.open(tmp_path / "figure.png").format == "PNG"
     assert figure.description == "one line"

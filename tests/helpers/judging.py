@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from course_utils import checks
+from course_utils.checks.verdict import Verdict
 from course_utils.settings import REPOSITORY_FOLDER
 
 CHECKS = {name: getattr(checks, name) for name in checks.__all__ if hasattr(getattr(checks, name), "tables")}
@@ -65,12 +66,12 @@ def ticks_of_a_right_answer(check: str) -> int:
     return shown(check, right_answers()[check][0])[1].count("✓")
 
 
-def judged(check: str, answer: object, quiet: bool = False, **named: object) -> checks.Verdict:
+def judged(check: str, answer: object, quiet: bool = False, **named: object) -> Verdict:
     """Ask a check, and return its verdict."""
     return shown(check, answer, quiet, **named)[0]
 
 
-def shown(check: str, answer: object, quiet: bool = False, **named: object) -> tuple[checks.Verdict, str]:
+def shown(check: str, answer: object, quiet: bool = False, **named: object) -> tuple[Verdict, str]:
     """Ask a check: it prints what it finds unless it is quiet, and leaves the random numbers as they were.
 
     An answer that is a tuple is several answers; one answer to a check of two is given as both.

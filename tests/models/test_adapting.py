@@ -16,7 +16,7 @@ from course_utils.models.adapting import (
 )
 from course_utils.models.backbones import build_backbone
 from course_utils.models.freezing import freeze, replace_head
-from course_utils.training import fit
+from course_utils.training.loop import fit
 
 PICTURES = Pictures(12, size=8)
 

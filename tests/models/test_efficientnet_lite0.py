@@ -29,7 +29,7 @@ from course_utils.models.weight_files import FileWeights
 from course_utils.models.weights import RandomWeights, backbone_name, backbone_weights, fetch_weights
 from course_utils.settings import Settings
 from course_utils.teaching.environment import describe_machine
-from course_utils.training import fit
+from course_utils.training.loop import fit
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

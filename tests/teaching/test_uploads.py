@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from course_utils.data.image_io import load_rgb
-from course_utils.figures import image_grid
+from course_utils.figures.images import image_grid
 from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.teaching import upload_button
 

@@ -15,13 +15,13 @@ from torchvision.transforms import v2
 
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
-from course_utils.evaluation import evaluate
+from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import eval_mode, freeze
 from course_utils.models.weight_files import ImageClassification
 from course_utils.models.weights import ResNet18_64px_Weights
 from course_utils.settings import Settings
-from course_utils.training import fit
+from course_utils.training.loop import fit
 
 pytestmark = pytest.mark.kernels
 
