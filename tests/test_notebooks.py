@@ -296,43 +296,23 @@ def test_the_pooling_of_lesson_10_is_that_of_the_package():
     assert torch.equal(taught("10", "pool")(hidden, counted), pool(hidden, counted))
 
 
-def folded(lesson: str) -> dict[str, str]:
-    """Return the folded lines of plain PyTorch of a lesson, by the first function that they stand for."""
-    (path,) = lesson_notebooks([lesson])
-    found = re.findall(
-        r"<details>\n<summary>(.*?)</summary>.*?```python\n(.*?)```", text_of(path, "markdown"), re.DOTALL
-    )
-    return {re.search(r"<code>(\w+)", title)[1]: code for title, code in found}
-
-
-@pytest.mark.parametrize(("name", "taught_in"), [("load_splits", "01"), ("fit", "04")])
-def test_a_lesson_that_calls_a_function_before_it_is_taught_shows_what_it_stands_for(name, taught_in):
-    calls = re.compile(rf"(?<![.\w]){name}\(")  # and not the method of another library
-    early = [
-        path.stem[:2]
-        for path in LESSONS
-        if path.stem[:2] <= taught_in and calls.search(text_of(path, "code"))
-    ]
-    shown = {lesson: folded(lesson).get(name) for lesson in early if lesson != "04"}
-    assert len(shown) > 1 and set(shown.values()) == {folded("00")[name]}
-
-
 @pytest.mark.filterwarnings("ignore:Palette images:UserWarning")  # plain Pillow's, of a few drawings
 @same_draw
 def test_the_plain_pytorch_of_lesson_00_runs_and_learns(monkeypatch):
     monkeypatch.chdir(REPOSITORY_FOLDER / "notebooks")
-    code = folded("00")
+    (code,) = re.findall(r"```python\n(.*?)```", text_of(LESSONS[0], "markdown"), re.DOTALL)
+    load, build, train = code.split("\n\n")
     tools = {"torch": torch, "nn": nn, "models": models, "v2": v2, "datasets": datasets, "Subset": Subset}
     tools |= {"train_test_split": train_test_split, "load_file": load_file, "DataLoader": DataLoader}
     torch.manual_seed(0)
-    exec(code["load_splits"], tools)
+    exec(load, tools)
     splits = load_splits(Settings(dataset="clipart"))
     assert [len(tools["train"]), len(tools["val"])] == [len(splits.train), len(splits.val)]
     assert tools["train"][0][0].shape == splits.train[0][0].shape
     tools["train"] = Subset(tools["train"], range(0, 300, 5))  # a few, for time
-    exec(code["load_backbone"], tools)
+    exec(build, tools)
     before = {name: value.clone() for name, value in tools["model"].state_dict().items()}
-    exec(code["fit"], tools)
+    exec(train, tools)
     changed = {name for name, value in tools["model"].state_dict().items() if not value.equal(before[name])}
     assert changed == {"fc.weight", "fc.bias"}
     assert tools["loss"] < 1.5  # a guess has 2.3

@@ -18,8 +18,14 @@ lowest to its own highest value, since a normalised image has no colours."""
 MOST_IMAGES = 100  # of a grid: each needs as much memory as a small figure
 
 
-def image_grid(images: Images, titles: Sequence[str], description: str, columns: int = 5) -> DescribedFigure:
-    """Draw images side by side, each with a title: the first 100, if there are more."""
+def image_grid(
+    images: Images, titles: Sequence[str], description: str = "", columns: int = 5
+) -> DescribedFigure:
+    """Draw images side by side, each with a title: the first 100, if there are more.
+
+    Without a `description`, the titles make one.
+    """
+    description = description or f"{len(titles)} pictures with these titles: {'; '.join(titles)}."
     pairs = list(zip(images, titles, strict=True))[:MOST_IMAGES]
     columns = min(columns, len(pairs))
     rows = -(-len(pairs) // columns)

@@ -36,13 +36,9 @@ NO_MEASUREMENTS = [
 ]
 TASKS = "## Exercises"  # a cell whose numbers are questions
 ALLOWED = """
-00 | At 28 by 28 pixels | the data's README
-00 | 1,000 ImageNet categories | published
-00 | ImageNet's 1,000 categories | published
-00 | about 1.3 million labelled | published
-00 | 64 by 64 pixels | the model card
-00 | only twenty pictures | a question
-00 | 0.18, is from April 2024 | published
+00 | knows the 1,000 categories of ImageNet | published
+00 | about 1.3 million labelled photographs into 1,000 categories | published
+00 | with twenty pictures of each class? | a question
 00 | closed in July 2025 | published
 01 | Four steps | a list in the lesson
 01 | four steps | a list in the lesson
