@@ -178,13 +178,13 @@ def _report(runs: list, output: Path) -> int:
 
 
 def _train(options: argparse.Namespace) -> int | None:
-    from course_utils.scale.train_command import summary, train_run
+    from course_utils.scale.train_command import summarise_run, train_run
     from course_utils.teaching import new_output_folder
-    from course_utils.training.acceleration import from_main_process
+    from course_utils.training.acceleration import run_on_main
 
     settings = _settings(options)
     # One folder for all processes, which may have looked at the clock in different seconds.
-    output = options.output or from_main_process(lambda: new_output_folder("train"))
+    output = options.output or run_on_main(lambda: new_output_folder("train"))
     try:
         facts = train_run(settings, output.resolve(), options.part)
     except KeyboardInterrupt as stopped:
@@ -193,7 +193,7 @@ def _train(options: argparse.Namespace) -> int | None:
             print(f"\n{begin} To go on: the same command with --output {output.resolve()}", file=sys.stderr)
         return 130  # as a shell reports Ctrl-C
     if os.environ.get("RANK", "0") == "0":
-        print(f"{summary(facts)}\n{output.resolve() / 'results.json'}")
+        print(f"{summarise_run(facts)}\n{output.resolve() / 'results.json'}")
 
 
 def _fetch(options: argparse.Namespace) -> int:

@@ -5,18 +5,16 @@ prints what it finds and returns a `Verdict`. `verdict.py` says how one is writt
 `points` and `total` count what has passed.
 """
 
-from course_utils.checks.adapting import lora_layer, lora_parameters, merged_layer, what_to_hand_over
+from course_utils.checks.adapting import choose_adapter, lora_layer, lora_parameters, merged_layer
 from course_utils.checks.comparison import (
     cases_without_gain,
     epochs_for_budget,
     student_interval,
-    told_apart,
     unfair_differences,
+    verdict_on_means,
 )
 from course_utils.checks.evaluation import accuracy_over_samples, precision_and_recall, surest_mistakes
 from course_utils.checks.fine_tuning import batchnorm_kept, choose_run, learning_parts, three_rates
-from course_utils.checks.handing_over import card_purpose, handed_over, weakest_class
-from course_utils.checks.holding import overconfidence, split_by_group, split_columns, threshold_for_share
 from course_utils.checks.images import (
     few_images,
     own_transform,
@@ -35,7 +33,9 @@ from course_utils.checks.networks import (
     task_layer,
 )
 from course_utils.checks.own_images import held_out_probabilities, left_out_files, suspicious_labels
-from course_utils.checks.preprocessing import fault_found, paired_interval, rgb_restored, way_of_fault
+from course_utils.checks.preprocessing import fault_found, fault_scope, paired_interval, rgb_restored
+from course_utils.checks.robustness import overconfidence, split_by_group, split_columns, threshold_for_share
+from course_utils.checks.saving import card_purpose, handed_over, weakest_class
 from course_utils.checks.scale import gradient_together, images_for_one, shards_left, slowest_step
 from course_utils.checks.scoring import points, total
 from course_utils.checks.text import aligned_labels, counted_names, padding_mask, pooled_by_hand
@@ -47,12 +47,14 @@ __all__ = [
     "batchnorm_kept",
     "card_purpose",
     "cases_without_gain",
+    "choose_adapter",
     "choose_run",
     "compare_rates",
     "counted_names",
     "diagnosis",
     "epochs_for_budget",
     "fault_found",
+    "fault_scope",
     "few_images",
     "frozen_by_hand",
     "gradient_together",
@@ -92,12 +94,10 @@ __all__ = [
     "task_layer",
     "three_rates",
     "threshold_for_share",
-    "told_apart",
     "total",
     "unfair_differences",
-    "way_of_fault",
+    "verdict_on_means",
     "weakest_class",
-    "what_to_hand_over",
     "wilson_interval",
     "worn_on_feet",
 ]

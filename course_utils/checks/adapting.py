@@ -292,7 +292,7 @@ _CASES = {
     begin="which intervals lie above 0? Of those that are left, which file fits?",
     expects="a dictionary from each case to head, LoRA or everything",
 )
-def what_to_hand_over(answer):
+def choose_adapter(answer):
     """Lesson 13: from paired intervals and sizes of files, what to hand over in four cases."""
     cases = [str(case).strip().lower() for case in dict(answer)]
     if twice := [case for case in cases if cases.count(case) > 1]:

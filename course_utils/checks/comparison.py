@@ -155,21 +155,24 @@ def student_interval(answer):
     yield from STUDENT_INTERVAL.compare(answer, cases)
 
 
-PAYS, BEHIND, OPEN = "transfer pays", "scratch is better", "not told apart"
+PAYS, BEHIND, UNDECIDED = "transfer pays", "scratch is better", "not told apart"
 
 
 @check(
     begin="give each side its mean and interval. What does it mean if the two do not touch?",
-    expects=f"a function from two lists of accuracies to '{PAYS}', '{BEHIND}' or '{OPEN}'",
+    expects=f"a function from two lists of accuracies to '{PAYS}', '{BEHIND}' or '{UNDECIDED}'",
 )
-def told_apart(answer):
+def verdict_on_means(answer):
     """Lesson 07: a verdict on two starts, from the accuracies of their runs."""
     cases = (
         ([0.80, 0.81, 0.82], [0.60, 0.61, 0.62], PAYS, "The intervals lie far apart, with transfer above."),
         ([0.60, 0.61, 0.62], [0.80, 0.81, 0.82], BEHIND, "The intervals lie far apart, with scratch above."),
-        ([0.70, 0.76, 0.82], [0.67, 0.70, 0.72], OPEN, "Means six points apart, but the intervals overlap."),
         (
-            [0.74, 0.75, 0.76], [0.695, 0.705, 0.715], OPEN,
+            [0.70, 0.76, 0.82], [0.67, 0.70, 0.72], UNDECIDED,
+            "Means six points apart, but the intervals overlap.",
+        ),
+        (
+            [0.74, 0.75, 0.76], [0.695, 0.705, 0.715], UNDECIDED,
             "Every run of one side is above every run of the other. Yet each interval reaches 2.5 points to "
             "either side, so they overlap: is yours Student's, with n - 1 in the standard deviation?",
         ),
@@ -181,8 +184,8 @@ def told_apart(answer):
     for transfer, scratch, wanted, why in cases:
         none = f"{NO_RETURN} It was asked about {transfer} and {scratch}."
         value = ask_value(answer, list(transfer), list(scratch), none=none)
-        if value not in (PAYS, BEHIND, OPEN):
-            raise Wrong(f"{value!r:.50} is none of '{PAYS}', '{BEHIND}' and '{OPEN}'.")
+        if value not in (PAYS, BEHIND, UNDECIDED):
+            raise Wrong(f"{value!r:.50} is none of '{PAYS}', '{BEHIND}' and '{UNDECIDED}'.")
         if value != wanted:
             raise Wrong(f"Transfer {transfer}, scratch {scratch}: you say '{value}'. {why}")
     yield Right("You say that two starts differ only if their intervals do not touch.")

@@ -226,7 +226,7 @@ def _head_replaced(model: nn.Module, before: nn.Module, num_classes: int) -> str
     return head
 
 
-FAULTS = {
+TASK_FAULTS = {
     "outputs": "the number of logits is not the number of classes",
     "frozen": "something besides the head is trainable",
     "optimizer": "the optimizer does not hold the new head",
@@ -260,9 +260,11 @@ def diagnosis(answer, num_classes=10):
             raise
         if isinstance(named, dict):
             raise Wrong("Give a list with the names of the faults that you find, and not a dictionary.")
-        if unknown := found - set(FAULTS):
-            raise Wrong(f"The names are {', '.join(FAULTS)}, and one of yours is {describe(unknown.pop())}.")
-        truth = " and ".join(FAULTS[fault] for fault in sorted(faults)) or "nothing is wrong"
+        if unknown := found - set(TASK_FAULTS):
+            raise Wrong(
+                f"The names are {', '.join(TASK_FAULTS)}, and one of yours is {describe(unknown.pop())}."
+            )
+        truth = " and ".join(TASK_FAULTS[fault] for fault in sorted(faults)) or "nothing is wrong"
         if found - faults:
             raise Wrong(f"A false alarm: {truth}, and your function says {min(found - faults)!r}.")
         if faults - found:

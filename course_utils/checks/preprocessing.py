@@ -27,7 +27,7 @@ _WHERE_IT_BEGINS = {
     begin="compare the three formats two by two: which of them agree?",
     expects="a function from three names of formats to the name of a way",
 )
-def way_of_fault(answer):
+def fault_scope(answer):
     """Lesson 08: the way in which a fault is made, from the formats that three programs work with."""
     for pretrained, trained, used, wanted in (
         ("RGB", "RGB", "RGB", "right"),
@@ -110,7 +110,7 @@ def rgb_restored(answer):
 
 
 # Each fault, and where to look for it.
-FAULTS = {
+BATCH_FAULTS = {
     "right": "A right batch may have numbers below 0 and above 1, and need not have both. Look at the "
     "smallest and the largest together.",
     "another size": "Compare the last two numbers of the shape with the size, each of them: they may differ.",
@@ -124,7 +124,7 @@ FAULTS = {
 @check(
     begin="print the shape, the smallest and the largest value of a batch that is right. What would each "
     "fault change?",
-    expects=f"a function from images, mean, std and size to one of {', '.join(FAULTS)}",
+    expects=f"a function from images, mean, std and size to one of {', '.join(BATCH_FAULTS)}",
 )
 def fault_found(answer):
     """Lesson 08: the fault that was made in preparing a batch, from its numbers."""
@@ -134,11 +134,11 @@ def fault_found(answer):
             shape = list(images.shape)
             none = f"{NO_RETURN} It does not for a batch {shape} that is '{fault}'."
             value = ask_value(answer, images.clone(), list(MEAN), list(STD), SIZE, none=none)
-            if value not in list(FAULTS):
-                raise Wrong(f"{value!r:.50} is none of {', '.join(FAULTS)}.")
+            if value not in list(BATCH_FAULTS):
+                raise Wrong(f"{value!r:.50} is none of {', '.join(BATCH_FAULTS)}.")
             if value != fault:
                 numbers = f"{shape}, from {images.min():.1f} to {images.max():.1f}"
-                hint = f"A batch {numbers}, is '{fault}', and you call it '{value}'. {FAULTS[fault]}"
+                hint = f"A batch {numbers}, is '{fault}', and you call it '{value}'. {BATCH_FAULTS[fault]}"
                 if (fault, value) == ("right", "grey"):
                     hint = (
                         "A batch is 'grey' if all of its pictures are, and all of their three channels equal."

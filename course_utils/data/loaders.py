@@ -91,7 +91,7 @@ class OneSize(Subset):
     """A `Subset` whose images are known to have one size, so that no batch need be tried."""
 
 
-def probe(dataset: Dataset, batch_size: int) -> None:
+def check_batchable(dataset: Dataset, batch_size: int) -> None:
     """Make a batch of pictures from all over a dataset of folders, where pictures have all sizes.
 
     So an error comes before anything is learned. The random numbers are left as they were.
@@ -122,7 +122,7 @@ class FullBatches(BatchSampler):
         return super().__len__() - self.joins
 
 
-class WholeBatches(Dataset):
+class BatchedTensors(Dataset):
     """Tensors that are read a batch at a time, which is ten times as fast as sample by sample."""
 
     def __init__(self, dataset: TensorDataset):
@@ -313,10 +313,10 @@ def make_loader(
     generator = torch.Generator().manual_seed(seed)
     order = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
     batches = FullBatches(order, batch_size, smallest_batch)
-    probe(dataset, batch_size)
+    check_batchable(dataset, batch_size)
     if isinstance(dataset, TensorDataset):
         # What lies in memory needs no extra process to read it.
-        dataset, collate_fn, num_workers = WholeBatches(dataset), tuple, 0
+        dataset, collate_fn, num_workers = BatchedTensors(dataset), tuple, 0
     else:
         collate_fn = collate
     options = {"num_workers": num_workers, "generator": generator, "collate_fn": collate_fn}

@@ -20,7 +20,7 @@ from course_utils.data.image_io import load_rgb
 from course_utils.data.loaders import check_batch_labels, classes_of
 from course_utils.errors import ConfigError, DataError
 from course_utils.models.freezing import eval_mode, float32_expected
-from course_utils.training.features import batches_with_bar, share_among_processes
+from course_utils.training.features import batches_with_bar, map_over_processes
 
 NONE_OF_THESE = "none of these"
 """What `predict` answers if no class is probable enough."""
@@ -74,7 +74,7 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
         return [torch.cat(tensors) for tensors in zip(*batches, strict=True)]
 
     with float32_expected(model), eval_mode(model), torch.inference_mode():
-        return Evaluation(*share_among_processes(predict_part, dataset, device), classes_of(dataset))
+        return Evaluation(*map_over_processes(predict_part, dataset, device), classes_of(dataset))
 
 
 def predict(

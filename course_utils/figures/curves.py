@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.ticker import LogLocator
 
 from course_utils.evaluation.comparison import aggregate_runs
-from course_utils.figures.described import BLUE, COLOURS, GREEN, GREY, ORANGE, DescribedFigure, literal
+from course_utils.figures.described import BLUE, COLOURS, GREEN, GREY, ORANGE, DescribedFigure, escape_dollar
 from course_utils.training.history import History
 
 LINE_COLOURS = (BLUE, ORANGE, GREEN, GREY, *COLOURS[3:])
@@ -46,7 +46,7 @@ def loss_curves(histories: dict[str, History]) -> DescribedFigure:
     figure = DescribedFigure(f"Line chart of the validation loss after each epoch. {words}.", figsize=(6, 3))
     axes = figure.add_subplot(xlabel="epoch", ylabel="validation loss (nats)")
     for (name, run), colour, marker in zip(losses.items(), cycle(LINE_COLOURS), cycle("os^v"), strict=False):
-        axes.plot(run, f"{marker}-", color=colour, label=literal(name))
+        axes.plot(run, f"{marker}-", color=colour, label=escape_dollar(name))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     return figure
@@ -90,7 +90,7 @@ def _panels(figure: DescribedFigure, table: pd.DataFrame) -> list[tuple]:
     groups = list(table.groupby("dataset", sort=False))
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     for axes, (dataset, _) in zip(panels, groups, strict=True):
-        axes.set_title(literal(DATASET_NAMES.get(dataset, dataset)), fontsize=10)
+        axes.set_title(escape_dollar(DATASET_NAMES.get(dataset, dataset)), fontsize=10)
         axes.grid(axis="y", alpha=0.4)
     return [(axes, rows) for axes, (_, rows) in zip(panels, groups, strict=True)]
 
@@ -246,7 +246,7 @@ def shift_curves(table: pd.DataFrame) -> DescribedFigure:
         _with_interval(above, own, ("accuracy", "low", "high"), {"color": BLUE, "label": "accuracy"})
         above.plot(own.strength, own.confidence, "^--", color=ORANGE, label="mean confidence")
         _with_interval(below, own, ("error", "error_low", "error_high"), {"color": GREEN})
-        above.set_title(literal(kind), fontsize=10)
+        above.set_title(escape_dollar(kind), fontsize=10)
         below.set(xlabel="strength", xticks=sorted(own.strength))
         above.grid(axis="y", alpha=0.4)
         below.grid(axis="y", alpha=0.4)
@@ -280,7 +280,7 @@ def roc(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> DescribedFigure:
     )
     axes = figure.add_subplot(xlabel="unknown images let through", ylabel="known images kept", aspect="equal")
     for (name, curve), colour, line in zip(curves.items(), cycle(LINE_COLOURS), cycle(LINES), strict=False):
-        axes.plot(*curve, line, color=colour, label=f"{literal(name)}: {areas[name]:.2f}")
+        axes.plot(*curve, line, color=colour, label=f"{escape_dollar(name)}: {areas[name]:.2f}")
     axes.plot([0, 1], [0, 1], ":", color="black", linewidth=0.8)
     axes.legend(title="area under the curve", loc="lower right", fontsize=9)
     axes.grid(alpha=0.4)

@@ -19,7 +19,7 @@ COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#88
 MARKERS = ("o", "^", "s", "X", "v", "D", "P", "<", "*", ">", "p")
 
 
-def literal(name: object) -> str:
+def escape_dollar(name: object) -> str:
     r"""Escape a name: matplotlib takes the text between two dollars, as in `$\frac{$`, for a formula."""
     return str(name).replace("$", r"\$")
 

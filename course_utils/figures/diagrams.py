@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle
 from torch import nn
 
-from course_utils.figures.described import BLUE, GREY, ORANGE, DescribedFigure, literal
+from course_utils.figures.described import BLUE, GREY, ORANGE, DescribedFigure, escape_dollar
 from course_utils.text.attributions import AttributedText
 
 TOKENS_IN_A_ROW = 14
@@ -33,7 +33,7 @@ def _box(axes: Axes, place: Place, text: str, colour: str = GREY) -> None:
     shape = FancyBboxPatch((left, bottom), width, height, "round,pad=0,rounding_size=0.08", **look)
     axes.add_patch(shape)
     middle = (left + width / 2, bottom + height / 2)
-    axes.text(*middle, literal(text), ha="center", va="center", fontsize=9, zorder=4)
+    axes.text(*middle, escape_dollar(text), ha="center", va="center", fontsize=9, zorder=4)
 
 
 def _arrow(axes: Axes, start: tuple, end: tuple, text: str = "", **look: object) -> None:
@@ -42,7 +42,7 @@ def _arrow(axes: Axes, start: tuple, end: tuple, text: str = "", **look: object)
         "", end, start, arrowprops={"arrowstyle": "->", "lw": 1.3, "shrinkA": 0, "shrinkB": 0} | look
     )
     middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.06)
-    axes.text(*middle, literal(text), ha="center", va="bottom", fontsize=8)
+    axes.text(*middle, escape_dollar(text), ha="center", va="bottom", fontsize=8)
 
 
 def _picture(axes: Axes, left: float, bottom: float) -> None:
@@ -76,7 +76,7 @@ def backbone_and_head(answers: Sequence[str]) -> DescribedFigure:
     lines = np.linspace(1.85, 0.35, len(answers))
     for height, name in zip(lines, answers, strict=True):
         _arrow(axes, (6.45, 1.1), (7.05, height), color=ORANGE)
-        axes.text(7.15, height, literal(name), va="center", fontsize=9)
+        axes.text(7.15, height, escape_dollar(name), va="center", fontsize=9)
     return figure
 
 
@@ -174,9 +174,8 @@ def thawed_stages(parts: Sequence[str], choices: Mapping[str, int]) -> Described
             words, colour = ("trained", ORANGE) if trained else ("frozen", BLUE)
             _box(axes, (left, 0.45 + 0.42 * row, 1.9, 0.36), f"{name}: {words}", colour)
         axes.text(left + 0.95, 0.2, "picture", ha="center", va="center", fontsize=9)
-        axes.text(
-            left + 0.95, 0.65 + 0.42 * len(parts), literal(title), ha="center", fontweight="bold", fontsize=10
-        )
+        bold = {"ha": "center", "fontweight": "bold", "fontsize": 10}
+        axes.text(left + 0.95, 0.65 + 0.42 * len(parts), escape_dollar(title), **bold)
     return figure
 
 
@@ -257,7 +256,7 @@ def text_network(
     for number, answer in enumerate(answers):
         place = middle + 1.1 * (number - (len(answers) - 1) / 2)
         _arrow(axes, (middle, 0.62), (place, 0.38), color=ORANGE)
-        axes.text(place, 0.25, literal(answer), ha="center", va="center", fontsize=9)
+        axes.text(place, 0.25, escape_dollar(answer), ha="center", va="center", fontsize=9)
     return figure
 
 
@@ -316,9 +315,9 @@ def token_heatmap(texts: Sequence[AttributedText]) -> DescribedFigure:
             look = {"color": ORANGE if value > 0 else BLUE, "alpha": 0.85 * abs(value) / largest}
             axes.bar(column + 0.5, 0.86, width=0.94, bottom=row + 0.08, linewidth=0, **look)
             size = 9 if len(token) < 10 else 7  # a long token stays in its box
-            axes.text(column + 0.5, row + 0.42, literal(token), ha="center", va="center", fontsize=size)
+            axes.text(column + 0.5, row + 0.42, escape_dollar(token), ha="center", va="center", fontsize=size)
             axes.text(column + 0.5, row + 0.8, f"{value:+.2f}", ha="center", va="center", fontsize=7)
         axes.set(xlim=(0, TOKENS_IN_A_ROW), ylim=(count, 0))
-        axes.set_title(literal(text.title), fontsize=9, loc="left")
+        axes.set_title(escape_dollar(text.title), fontsize=9, loc="left")
         axes.axis("off")
     return figure

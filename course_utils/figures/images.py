@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from course_utils.evaluation.metrics import Evaluation
-from course_utils.figures.described import BLUE, GREEN, ORANGE, DescribedFigure, literal
+from course_utils.figures.described import BLUE, GREEN, ORANGE, DescribedFigure, escape_dollar
 
 Images = Sequence[Image.Image | torch.Tensor]
 """PIL pictures, or tensors of [3, height, width] or [height, width]. A tensor is stretched from its own
@@ -37,7 +37,7 @@ def image_grid(
     for number, (image, title) in enumerate(pairs, start=1):
         axes = figure.add_subplot(rows, columns, number)
         axes.imshow(_pixels(image), cmap="gray", interpolation="nearest")
-        axes.set_title(literal(title), fontsize=9)
+        axes.set_title(escape_dollar(title), fontsize=9)
         axes.set_axis_off()
     return figure
 
@@ -54,7 +54,7 @@ def before_and_after(picture: Image.Image, before: pd.DataFrame, after: pd.DataF
     panels[0].imshow(picture)
     panels[0].set_axis_off()
     for axes, (head, table), colour in zip(panels[1:], heads.items(), (BLUE, ORANGE), strict=True):
-        names = [literal(name) for name in table["class"]]
+        names = [escape_dollar(name) for name in table["class"]]
         bars = axes.barh(names, 100 * table["probability"], color=colour)
         axes.bar_label(bars, fmt="%.0f %%", padding=3)
         axes.invert_yaxis()
@@ -92,7 +92,7 @@ def class_counts(counts: pd.DataFrame) -> DescribedFigure:
         figsize=(7, 3.4),
     )
     axes = figure.add_subplot()
-    names, left = [literal(name) for name in counts.index], np.zeros(len(counts))
+    names, left = [escape_dollar(name) for name in counts.index], np.zeros(len(counts))
     for (split, values), colour in zip(counts.items(), cycle((BLUE, ORANGE, GREEN)), strict=False):
         axes.barh(names, values, left=left, color=colour, label=split)
         left += values.to_numpy()
@@ -118,7 +118,7 @@ def value_histogram(batches: dict[str, torch.Tensor], description: str) -> Descr
         for channel, (colour, style) in enumerate(looks.values()):
             counts, _ = np.histogram(pixels[:, channel], edges)
             axes.stairs(counts, edges, color=colour, linestyle=style, linewidth=1.4)
-        axes.set_title(literal(name), fontsize=10)
+        axes.set_title(escape_dollar(name), fontsize=10)
         axes.set(xlabel="pixel value", ylabel="pixels (log scale)", yscale="log", ylim=(1, None))
     figure.legend(list(looks), loc="outside lower center", ncols=3)
     return figure
@@ -146,7 +146,7 @@ def heatmaps(
     pairs, margin = figure.subfigures(2, 1, height_ratios=(2.3 * rows, 0.6))
     panels = pairs.subfigures(rows, columns, squeeze=False).flat[: len(titles)]
     for panel, title, image, heat in zip(panels, titles, images, maps, strict=True):
-        panel.suptitle(literal(title), fontsize=9)
+        panel.suptitle(escape_dollar(title), fontsize=9)
         extent = (0, 1, 0, 1)  # image and map may differ in size; they cover the same square
         for axes in panel.subplots(1, 2):
             axes.imshow(_pixels(image), cmap="gray", extent=extent)

@@ -9,7 +9,7 @@ import torch
 
 from course_utils.evaluation.calibration import calibration_error, reliability_table
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, confusion_matrix
-from course_utils.figures.described import BLUE, COLOURS, GREY, MARKERS, DescribedFigure, literal
+from course_utils.figures.described import BLUE, COLOURS, GREY, MARKERS, DescribedFigure, escape_dollar
 
 MOST_CLASSES = 30  # of a confusion matrix: with more, nobody can read its numbers
 
@@ -21,7 +21,7 @@ def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
     """
     figure = DescribedFigure(description, figsize=(6.5, 0.36 * len(values) + 0.9))
     axes = figure.add_subplot(xlabel=label)
-    drawn = axes.barh([literal(name) for name in values.index], values.to_numpy(), color=BLUE)
+    drawn = axes.barh([escape_dollar(name) for name in values.index], values.to_numpy(), color=BLUE)
     axes.bar_label(drawn, fmt=lambda value: f"{value:,.3g}" if value < 100 else f"{value:,.0f}", padding=3)
     axes.margins(x=0.15)
     axes.invert_yaxis()
@@ -58,7 +58,7 @@ def confusion(result: Evaluation, unit: str = "images") -> DescribedFigure:
         count = matrix[row, column]
         colour = "white" if count < matrix.max() / 2 else "black"
         axes.text(column, row, count, ha="center", va="center", color=colour, fontsize=8)
-    labels = [literal(names[label]) for label in drawn]
+    labels = [escape_dollar(names[label]) for label in drawn]
     axes.set_xticks(range(size), labels, rotation=45, ha="right")
     axes.set_yticks(range(size), labels)
     figure.colorbar(picture, label=unit, shrink=0.8)
@@ -76,7 +76,7 @@ def interval_plot(
     figure = DescribedFigure(description, figsize=(6.5, 0.4 * len(table) + 0.9))
     axes = figure.add_subplot(xlabel=label)
     spread = np.stack([table.accuracy - table.low, table.high - table.accuracy]).clip(0)
-    names = [literal(name) for name in table.index]
+    names = [escape_dollar(name) for name in table.index]
     if table.low.min() < 0 < table.high.max():
         axes.axvline(0, color="black", linewidth=0.8)
     axes.errorbar(table.accuracy, names, xerr=spread, fmt="o", color=BLUE, capsize=4)
@@ -108,7 +108,7 @@ def reliability(results: Mapping[str, Evaluation]) -> DescribedFigure:
         spread = np.abs(bounds.T - table.accuracy.to_numpy())
         above.plot([0, 1], [0, 1], "--", color=GREY, label="calibrated")
         above.errorbar(table.confidence, table.accuracy, spread, fmt="o", color=BLUE, label="measured")
-        above.set_title(f"{literal(name)}\nECE {errors[name]:.3f}", fontsize=10)
+        above.set_title(f"{escape_dollar(name)}\nECE {errors[name]:.3f}", fontsize=10)
         below.bar(table.low, table.images, width=table.high - table.low, align="edge", color=BLUE, ec="white")
         above.set(xlabel="confidence", ylabel="accuracy")
         below.set(xlabel="confidence", ylabel="images")
@@ -134,8 +134,8 @@ def embedding(
         for label, name in enumerate(classes):
             x, y = positions[labels.numpy() == label].T
             look = {"color": COLOURS[label % len(COLOURS)], "marker": MARKERS[label % len(MARKERS)]}
-            axes.scatter(x, y, s=22, linewidths=0, alpha=0.8, label=literal(name), **look)
-        axes.set_title(literal(title), fontsize=10)
+            axes.scatter(x, y, s=22, linewidths=0, alpha=0.8, label=escape_dollar(name), **look)
+        axes.set_title(escape_dollar(title), fontsize=10)
         axes.set(xticks=[], yticks=[], xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=5, markerscale=1.6)
@@ -163,7 +163,7 @@ def costs(table: pd.DataFrame, description: str) -> DescribedFigure:
         for fault in set(faults) - set(part.fault):
             axes.text(1, faults.index(fault), "not measured", va="center", fontsize=8, color=GREY)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_title(literal(dataset), fontsize=10)
+        axes.set_title(escape_dollar(dataset), fontsize=10)
         axes.set_xlabel("cost in points of accuracy")
         axes.grid(axis="x", alpha=0.4)
         axes.set_axisbelow(True)

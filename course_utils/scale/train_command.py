@@ -26,7 +26,7 @@ from course_utils.models.freezing import freeze, replace_head, thaw, trainable_p
 from course_utils.models.saving import save_model
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
-from course_utils.training.acceleration import fastest_dtype, from_main_process, num_processes, process_state
+from course_utils.training.acceleration import fastest_dtype, num_processes, process_state, run_on_main
 from course_utils.training.loop import fit
 
 STATE, MODEL, RESULTS = "training.pt", "model.safetensors", "results.json"
@@ -80,9 +80,9 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
     choose_part(model, part)
     with _own_folder(output):
         contents = run_contents(settings, train=splits.train, val=splits.val, test=splits.test)
-        if finished := from_main_process(lambda: _finished(output, settings, part, contents)):
+        if finished := run_on_main(lambda: _finished(output, settings, part, contents)):
             return finished
-        from_main_process(lambda: check_room(output, _more_bytes(output, model, part)))
+        run_on_main(lambda: check_room(output, _more_bytes(output, model, part)))
         history = fit(model, splits.train, splits.val, settings, checkpoint=output / STATE)
         if history.interrupted:
             done = f"{len(history.epochs)} of {settings.epochs} epochs are finished"
@@ -107,7 +107,7 @@ def _train_run(settings: Settings, output: Path, part: str) -> dict:
             "seconds": {"fit": fitted - started, "evaluate": time.perf_counter() - fitted},
         }
         names = {"backbone": settings.backbone, "classes": splits.classes, "image_size": settings.image_size}
-        from_main_process(lambda: _write(output, model, facts, transform=transform, **names))
+        run_on_main(lambda: _write(output, model, facts, transform=transform, **names))
     return facts
 
 
@@ -131,7 +131,7 @@ def _tested(result: Evaluation) -> dict:
 def _own_folder(output: Path) -> Iterator[None]:
     """Make the folder of a run, or go on in it, with no other run in it meanwhile."""
     lock = FileLock(output / ".lock")
-    from_main_process(lambda: _take(lock, output))
+    run_on_main(lambda: _take(lock, output))
     try:
         yield
     finally:
@@ -163,7 +163,7 @@ def _finished(output: Path, settings: Settings, part: str, contents: dict[str, s
         facts = json.loads((output / RESULTS).read_text(encoding="utf-8"))
         saved = {**facts["settings"], "part": facts["trained"], **facts["contents"]}
         different = [name for name in wanted if saved.get(name) != wanted[name]]
-        if len(there) == 2 and not different and summary(facts):
+        if len(there) == 2 and not different and summarise_run(facts):
             print("This run was finished before, and is left as it is:")
             return facts
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not written by a run
@@ -173,13 +173,13 @@ def _finished(output: Path, settings: Settings, part: str, contents: dict[str, s
     raise _not_here(output, "a new folder, or that of an unfinished run with the same settings", found)
 
 
-AWAY = (
+MOVE_FILES_AWAY = (
     "Choose another folder with --output. Or move all files of this folder away to train anew, or all but "
     f"{STATE} if these were written by something else than the same run."
 )
 
 
-def _not_here(output: Path, expected: str, found: str, do: str = AWAY) -> ConfigError:
+def _not_here(output: Path, expected: str, found: str, do: str = MOVE_FILES_AWAY) -> ConfigError:
     return ConfigError(
         "A network cannot be trained into this folder.", where=output, expected=expected, found=found, do=do
     )
@@ -218,7 +218,7 @@ def _write(output: Path, model: nn.Module, facts: dict, **card: object) -> None:
         raise
 
 
-def summary(facts: dict) -> str:
+def summarise_run(facts: dict) -> str:
     """Return the results of a run in a few lines: with the baseline, and the lowest recalls of a class."""
     test, images = facts["test"], facts["images"]["test"]
     low, high = test["interval_95"]

@@ -8,12 +8,17 @@ from course_utils.evaluation.comparison import InitStrategy, Run, train_and_test
 from course_utils.evaluation.metrics import Evaluation
 from course_utils.settings import Settings
 from course_utils.text.data import load_sentiment
-from course_utils.text.encoders import fine_tuned, from_scratch, frozen, load_tokenizer
+from course_utils.text.encoders import (
+    encoder_from_scratch,
+    fine_tuned_encoder,
+    frozen_encoder,
+    load_tokenizer,
+)
 
 INIT_STRATEGIES = (
-    InitStrategy("from scratch", from_scratch, lr=3e-4, augmented=False),
-    InitStrategy("frozen", frozen, lr=1e-2, augmented=False),
-    InitStrategy("fine-tuned", fine_tuned, lr=1e-3, layer_lr_decay=0.3, augmented=False),
+    InitStrategy("from scratch", encoder_from_scratch, lr=3e-4, augmented=False),
+    InitStrategy("frozen", frozen_encoder, lr=1e-2, augmented=False),
+    InitStrategy("fine-tuned", fine_tuned_encoder, lr=1e-3, layer_lr_decay=0.3, augmented=False),
 )
 
 

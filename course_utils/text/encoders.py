@@ -179,21 +179,21 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def from_scratch(settings: Settings, num_classes: int) -> TextNetwork:
+def encoder_from_scratch(settings: Settings, num_classes: int) -> TextNetwork:
     """Return the network of the settings with random weights, all of it trainable."""
     return _with_head(load_encoder(settings, pretrained=False), num_classes)
 
 
-def frozen(settings: Settings, num_classes: int) -> TextNetwork:
+def frozen_encoder(settings: Settings, num_classes: int) -> TextNetwork:
     """Return the pretrained network of the settings with a new head, which alone is trainable."""
     model = _with_head(load_encoder(settings), num_classes)
     freeze(model)
     return model
 
 
-def fine_tuned(settings: Settings, num_classes: int) -> TextNetwork:
+def fine_tuned_encoder(settings: Settings, num_classes: int) -> TextNetwork:
     """Return the pretrained network of the settings; the head and the last two layers are trainable."""
-    model = frozen(settings, num_classes)
+    model = frozen_encoder(settings, num_classes)
     thaw(model, stage_names(model)[-2])
     return model
 

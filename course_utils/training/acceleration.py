@@ -172,7 +172,7 @@ def process_state(device: torch.device | None = None):
     return state
 
 
-def from_main_process(work: Callable[[], Result]) -> Result:
+def run_on_main(work: Callable[[], Result]) -> Result:
     """Call a function on the main process only, for example to write a file; give its result to all.
 
     If it raises a `CourseError`, every process does.
@@ -193,7 +193,7 @@ def from_main_process(work: Callable[[], Result]) -> Result:
     return answer[0]
 
 
-def same_weights(network: nn.Module) -> None:
+def broadcast_weights(network: nn.Module) -> None:
     """Give every process the weights of the main process, in place."""
     if num_processes() > 1:
         from accelerate.utils import broadcast

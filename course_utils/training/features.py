@@ -73,12 +73,12 @@ def extract_features(
             found = [(run(images).cpu(), labels) for images, labels in batches]
             return [torch.cat(tensors) for tensors in zip(*found, strict=True)]
 
-    features, labels = share_among_processes(extract, dataset, device)
+    features, labels = map_over_processes(extract, dataset, device)
     # Inference tensors cannot be used in training; a clone outside inference mode can.
     return TensorDataset(features.float().clone(), labels.clone())
 
 
-def share_among_processes(
+def map_over_processes(
     work: Callable[[Dataset], list[torch.Tensor]], dataset: Dataset, device: torch.device
 ) -> list[torch.Tensor]:
     """Do something with every image of a dataset, each process with its part.

@@ -41,11 +41,11 @@ from course_utils.models.freezing import (
 from course_utils.settings import Settings
 from course_utils.training.acceleration import (
     OneProcess,
+    broadcast_weights,
     check_batch_size,
     in_parts,
     make_accelerator,
     prepared,
-    same_weights,
     seed_epoch,
 )
 from course_utils.training.features import extract_features, is_deterministic
@@ -181,7 +181,7 @@ def _resumable(run: TrainingState, checkpoint: Checkpoint | None) -> Iterator[No
 
     Ctrl-C only ends the run; an error takes the history with it. The caller's random numbers do not change.
     """
-    same_weights(run.network)
+    broadcast_weights(run.network)
     run.best_weights = copy.deepcopy(run.network.state_dict())
     try:
         if checkpoint is not None:
@@ -195,7 +195,7 @@ def _resumable(run: TrainingState, checkpoint: Checkpoint | None) -> Iterator[No
         raise
     finally:
         run.network.load_state_dict(run.best_weights)
-        same_weights(run.network)  # other machines may round differently, and end at other weights
+        broadcast_weights(run.network)  # other machines may round differently, and end at other weights
 
 
 def train_one_epoch(

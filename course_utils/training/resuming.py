@@ -21,7 +21,7 @@ from course_utils.errors import CheckpointError
 from course_utils.files import write_atomically
 from course_utils.models.freezing import trainable_parameters
 from course_utils.settings import Settings
-from course_utils.training.acceleration import from_main_process
+from course_utils.training.acceleration import run_on_main
 from course_utils.training.history import EpochMetrics, History
 
 
@@ -74,7 +74,7 @@ def save_training_state(checkpoint: Checkpoint, state: TrainingState) -> None:
         "best_weights": state.best_weights,
         "epochs": [asdict(epoch) for epoch in state.history.epochs],
     }
-    from_main_process(lambda: write_atomically(checkpoint.path, lambda part: torch.save(saved, part)))
+    run_on_main(lambda: write_atomically(checkpoint.path, lambda part: torch.save(saved, part)))
 
 
 def load_training_state(checkpoint: Checkpoint, state: TrainingState) -> None:
@@ -87,7 +87,7 @@ def load_training_state(checkpoint: Checkpoint, state: TrainingState) -> None:
         CheckpointError: If the file cannot be read, or was written with other settings or classes. Then the
             caller puts the network's best weights back.
     """
-    saved = from_main_process(lambda: _read(*checkpoint))
+    saved = run_on_main(lambda: _read(*checkpoint))
     if saved is None:
         return
     try:

@@ -35,7 +35,7 @@ from course_utils.scale.streaming import stream_features, write_tars
 from course_utils.settings import Settings, set_seed
 from course_utils.training import loop as training
 from course_utils.training import resuming
-from course_utils.training.acceleration import from_main_process
+from course_utils.training.acceleration import run_on_main
 from course_utils.training.features import extract_features
 from course_utils.training.loop import fit
 
@@ -156,7 +156,7 @@ def streamed(folder: Path) -> dict:
     """Write the features of three tar files, which the processes share."""
     preprocessing = usual(16)
     drawings = Subset(load_splits(Settings(dataset="clipart"), preprocessing).test, range(12))
-    tars = from_main_process(lambda: write_tars(drawings, folder / "tars", images_per_tar=4))
+    tars = run_on_main(lambda: write_tars(drawings, folder / "tars", images_per_tar=4))
     torch.manual_seed(0)
     model = get_model("resnet18", num_classes=2)
     paths = stream_features(model, tars, preprocessing.preprocessing, folder / "features")

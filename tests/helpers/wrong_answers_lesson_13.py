@@ -273,7 +273,7 @@ RIGHT = {
         lambda *given: Layer(*given, begin=lambda *shape: torch.zeros(shape)),
     ],
     "merged_layer": [merge, made_anew, by_hand, from_outputs],
-    "what_to_hand_over": [
+    "choose_adapter": [
         CASES,
         {case: [way] for case, way in CASES.items()},
         {case: way.lower() for case, way in CASES.items()},
@@ -351,7 +351,7 @@ WRONG = {
         (lambda linear, a, b, scale: nn.Sequential(linear, nn.Linear(7, 2)), "Give a linear layer"),
         (lambda linear, a, b, scale: merge(linear, a, b, scale).state_dict(), "Give a linear layer"),
     ],
-    "what_to_hand_over": [
+    "choose_adapter": [
         (dict.fromkeys(CASES, "everything"), "above the limit"),
         (CASES | {"shop": "everything"}, "costs most"),
         (CASES | {"archive": "everything"}, "A mean above 0 is not enough"),

@@ -259,13 +259,13 @@ RIGHT = {
         lambda steps, images, batch: np.ceil(steps / np.ceil(images / batch)),
         lambda steps, images, batch: torch.tensor(-(-steps // -(-images // batch))),
     ],
-    "told_apart": [by_intervals, lambda a, b: np.str_(by_intervals(a, b))],
+    "verdict_on_means": [by_intervals, lambda a, b: np.str_(by_intervals(a, b))],
     "cases_without_gain": [
         lambda runs, start: [("clothes", 5)] + [("drawings", 5)] * (start == "fine-tuned"),
         lambda runs, start: pd.MultiIndex.from_tuples(cases(runs, start)),
         lambda runs, start: np.array([["clothes", 5], ["drawings", 5]])[: 1 + (start == "fine-tuned")],
     ],
-    "way_of_fault": [way, lambda *three: str(way(*three))],
+    "fault_scope": [way, lambda *three: str(way(*three))],
     "rgb_restored": [
         lambda images, mean, std: mend(images.double(), mean, std, torch.float64),
         lambda images, mean, std: mend(images, mean, std).requires_grad_(),
@@ -330,7 +330,7 @@ WRONG = {
         (lambda values: t_interval(values)[1:], "should give 3 numbers"),
         (lambda values: t_interval([100 * value for value in values]), "The mean of"),
     ],
-    "told_apart": [
+    "verdict_on_means": [
         (by_means, "the intervals overlap"),
         (by_every_run, "2.5 points"),
         (lambda a, b: "transfer pays", "scratch above"),
@@ -362,7 +362,7 @@ WRONG = {
         (lambda runs, start: len(cases(runs, start)), "the name first"),
         (lambda runs, start: print(cases(runs, start)), "`return`"),
     ],
-    "way_of_fault": [
+    "fault_scope": [
         (lambda p, t, u: "right" if t == u else "used only", "What about the pretraining?"),
         (lambda p, t, u: "right" if p == u else "used only", "the pretraining"),
         (lambda p, t, u: "trained and used" if p == t != u else "used only", "All three agree"),

@@ -15,10 +15,10 @@ from course_utils.settings import Settings, set_seed
 from course_utils.text import encoders
 from course_utils.text.encoders import (
     TextNetwork,
+    encoder_from_scratch,
     encoder_source,
-    fine_tuned,
-    from_scratch,
-    frozen,
+    fine_tuned_encoder,
+    frozen_encoder,
     load_encoder,
     load_tokenizer,
     pool,
@@ -93,7 +93,8 @@ def test_the_encoder_of_the_package_loads_without_a_network(no_network, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("build", "pretrained", "share"), [(from_scratch, False, 1), (fine_tuned, True, 0.157), (frozen, True, 0)]
+    ("build", "pretrained", "share"),
+    [(encoder_from_scratch, False, 1), (fine_tuned_encoder, True, 0.157), (frozen_encoder, True, 0)],
 )
 def test_strategies_differ_in_their_weights_and_in_what_they_train(build, pretrained, share):
     model, weights = build(Settings(), 2), load_encoder(Settings()).state_dict()
@@ -114,7 +115,7 @@ def test_a_distilbert_in_a_folder_is_frozen_thawed_and_trained_like_a_bert(tmp_p
     sizes = {"dim": 32, "hidden_dim": 64, "n_heads": 4, "n_layers": 3, "vocab_size": VOCABULARY}
     DistilBertModel(DistilBertConfig(max_position_embeddings=32, **sizes)).save_pretrained(tmp_path)
     settings = Settings(profile="full", encoder=str(tmp_path), epochs=2, lr=0.01)
-    network = fine_tuned(settings, 2)
+    network = fine_tuned_encoder(settings, 2)
     layers = [f"encoder.transformer.layer.{number}" for number in range(3)]
     assert stage_names(network) == ["encoder.embeddings", *layers]
     rates = [(group["name"], group["lr"]) for group in parameter_groups(network, 1.0, 0.5)]

@@ -8,7 +8,7 @@ import pytest
 import together
 import torch
 
-from course_utils.training.acceleration import from_main_process, num_processes
+from course_utils.training.acceleration import num_processes, run_on_main
 
 pytestmark = pytest.mark.kernels
 TOLERANCE = 2e-5
@@ -135,6 +135,6 @@ def test_a_full_disk_stops_both_with_the_path(runs):
 
 def test_one_process_sends_nothing():
     assert num_processes() == 1
-    assert from_main_process(lambda: 7) == 7
+    assert run_on_main(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
-        from_main_process(lambda: 1 / 0)
+        run_on_main(lambda: 1 / 0)
