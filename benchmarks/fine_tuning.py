@@ -36,7 +36,7 @@ def epoch_of(
     network: nn.Module, train: Dataset, settings: Settings, mixed: bool = False, fused: bool = False
 ) -> Callable[[], None]:
     """Return a function that trains for one epoch."""
-    loader = make_loader(train, settings.batch_size, shuffle=True, smallest_batch=2)
+    loader = make_loader(train, settings.batch_size, shuffle=True, drop_single=True)
     optimizer = torch.optim.Adam(trainable_parameters(network), 1e-5, fused=fused)
 
     def work() -> None:

@@ -1,25 +1,19 @@
 """Loaders: batches of samples in an order that follows from a seed, and clear errors where there can be none.
 
 Plain PyTorch says "stack expects each tensor to be equal size", names no image, and says it in the middle of
-an epoch; and whatever goes wrong in an extra process comes back as a text inside another error.
+an epoch.
 """
 
 import os
 import random
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import (
-    BatchSampler,
     DataLoader,
     Dataset,
-    RandomSampler,
-    Sampler,
-    SequentialSampler,
     Subset,
     TensorDataset,
     default_collate,
@@ -27,12 +21,9 @@ from torch.utils.data import (
 from torchvision.datasets import DatasetFolder
 from tqdm.auto import tqdm
 
-from course_utils.errors import ConfigError, CourseError, DataError
+from course_utils.errors import DataError
 
 PROBED = 16  # images
-
-SHARED_MEMORY = "/dev/shm"
-"""Where Linux keeps what processes share. A container often has 64 MB there."""
 
 
 def progress_bar(iterable: Iterable | None = None, *, desc: str, **options: object) -> tqdm:
@@ -70,7 +61,7 @@ def collate(samples: Sequence[tuple]) -> list[torch.Tensor]:
     try:
         return default_collate(samples)
     except (RuntimeError, TypeError) as error:
-        if _no_shared_memory(error):
+        if "shared memory" in str(error):  # of extra processes: no fault of the images
             raise
         kinds = sorted({_describe(image) for image, *_ in samples})
         raise DataError(
@@ -104,24 +95,6 @@ def check_batchable(dataset: Dataset, batch_size: int) -> None:
             collate([dataset[index] for index in indices])
 
 
-class FullBatches(BatchSampler):
-    """PyTorch's batches, but a last batch that is too small joins the batch before it."""
-
-    def __init__(self, sampler: Sampler, batch_size: int, smallest_batch: int):
-        super().__init__(sampler, batch_size, drop_last=False)
-        self.joins = len(sampler) > batch_size and 0 < len(sampler) % batch_size < smallest_batch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        batches = super().__iter__()
-        for number, batch in enumerate(batches, start=1):
-            if self.joins and number == len(self):
-                batch = batch + next(batches)
-            yield batch
-
-    def __len__(self) -> int:
-        return super().__len__() - self.joins
-
-
 class BatchedTensors(Dataset):
     """Tensors that are read a batch at a time, which is ten times as fast as sample by sample."""
 
@@ -134,61 +107,6 @@ class BatchedTensors(Dataset):
     def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
         """Return a batch: where a dataset has this method, PyTorch asks for no single samples."""
         return self.dataset[torch.tensor(indices)]
-
-
-class Loader(DataLoader):
-    """PyTorch's loader, with the errors of `batches_of`."""
-
-    def __iter__(self) -> Iterator:
-        return _reported(super().__iter__, self.num_workers)
-
-
-def batches_of(loader: DataLoader) -> Iterator:
-    """Yield the batches of any loader, also of one that accelerate has prepared.
-
-    Raises:
-        DataError: When an extra process fails, also if it was because a Dataset or a transform that is
-            defined in a notebook cannot be handed to it.
-        ConfigError: If the extra processes have too little shared memory for their batches.
-    """
-    return _reported(loader.__iter__, loader.num_workers)
-
-
-def _reported(iterate: Callable[[], Iterator], num_workers: int) -> Iterator:
-    try:
-        yield from iterate()
-    except Exception as error:
-        if isinstance(error, CourseError) or not num_workers:
-            raise
-        raise _worker_failed(error, num_workers) from error
-
-
-def _no_shared_memory(error: Exception) -> bool:
-    return "shared memory" in str(error) and "open files" not in str(error)
-
-
-def _worker_failed(error: Exception, num_workers: int) -> CourseError:
-    if _no_shared_memory(error):
-        return ConfigError(
-            "The extra processes that read images have too little shared memory to hand over their batches.",
-            where=f"num_workers={num_workers}",
-            expected=f"room in {SHARED_MEMORY} for some batches for each process",
-            found=f"{shutil.disk_usage(SHARED_MEMORY).total:,} bytes in all"
-            if Path(SHARED_MEMORY).is_dir()
-            else "an error of the system, which is chained to this one",
-            do="Set num_workers=0: then nothing is handed over. In a container, more is given when it is "
-            "started, for example by docker run --shm-size=2g.",
-        )
-    lines = str(error).strip().splitlines() or [""]
-    ours = [number for number, line in enumerate(lines) if line.startswith("course_utils.errors.")]
-    told = " ".join(line.strip() for line in lines[ours[-1] :]) if ours else lines[-1]
-    return DataError(
-        "An extra process that reads images has failed.",
-        where=f"num_workers={num_workers}",
-        expected="samples that can be read, from a Dataset and transforms that every process can import",
-        found=f"{type(error).__name__}: {told}",
-        do="Set num_workers=0: then this process reads the images itself.",
-    )
 
 
 def source_and_indices(dataset: Dataset) -> tuple[Dataset, np.ndarray]:
@@ -290,14 +208,14 @@ def make_loader(
     shuffle: bool = False,
     seed: int = 0,
     num_workers: int = 0,
-    smallest_batch: int = 1,
+    drop_single: bool = False,
 ) -> DataLoader:
     """Return a `DataLoader` of batches of `batch_size` samples, whose order follows from `seed` alone.
 
     Args:
         shuffle: Whether each epoch has a new order.
         num_workers: Extra processes that read samples.
-        smallest_batch: If the last batch has fewer samples than this, they join the batch before it.
+        drop_single: Whether a last batch of a single sample, which has no variance, is left out.
 
     Raises:
         DataError: If the dataset is empty, or its pictures have different sizes.
@@ -310,14 +228,19 @@ def make_loader(
             found="an empty dataset",
             do="Look at how this dataset was made: a Subset of no indices is empty, for example.",
         )
-    generator = torch.Generator().manual_seed(seed)
-    order = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
-    batches = FullBatches(order, batch_size, smallest_batch)
     check_batchable(dataset, batch_size)
+    drop_last = drop_single and len(dataset) > batch_size and len(dataset) % batch_size == 1
     if isinstance(dataset, TensorDataset):
         # What lies in memory needs no extra process to read it.
         dataset, collate_fn, num_workers = BatchedTensors(dataset), tuple, 0
     else:
         collate_fn = collate
-    options = {"num_workers": num_workers, "generator": generator, "collate_fn": collate_fn}
-    return Loader(dataset, batch_sampler=batches, **options)
+    return DataLoader(
+        dataset,
+        batch_size,
+        shuffle=shuffle,
+        num_workers=num_workers,
+        collate_fn=collate_fn,
+        drop_last=drop_last,
+        generator=torch.Generator().manual_seed(seed),
+    )

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 
-from course_utils.data.loaders import batches_of, check_labels, classes_of, make_loader, progress_bar
+from course_utils.data.loaders import check_labels, classes_of, make_loader, progress_bar
 from course_utils.data.preprocessing import in_memory
 from course_utils.errors import ConfigError
 from course_utils.models.freezing import check_trainable, choose_device, set_train_mode
@@ -64,13 +64,13 @@ def lr_range_test(
     growth = (highest / lowest) ** (1 / (steps - 1))
     schedule = LambdaLR(optimizer, lambda step: growth**step)
     pictures = in_memory(train, settings.num_workers)
-    order = {"shuffle": True, "seed": settings.seed, "smallest_batch": 2}
+    order = {"shuffle": True, "seed": settings.seed, "drop_single": True}
     loader = make_loader(pictures, settings.batch_size, **order, num_workers=settings.num_workers)
     accelerator = make_accelerator(device)
     network, optimizer, schedule = accelerator.prepare(network, optimizer, schedule)
     set_train_mode(network)
     rows = []
-    batches = itertools.chain.from_iterable(batches_of(loader) for _ in itertools.repeat(None))
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
     with progress_bar(total=steps, desc="learning rates") as bar:
         for images, labels in itertools.islice(batches, steps):
             loss = nn.functional.cross_entropy(network(images.to(device)), labels.to(device))

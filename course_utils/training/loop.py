@@ -18,7 +18,6 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, Dataset
 
 from course_utils.data.loaders import (
-    batches_of,
     check_batch_labels,
     check_labels,
     classes_of,
@@ -139,9 +138,9 @@ def _train(
     parts, processes = accelerator.gradient_accumulation_steps, accelerator.num_processes
     # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode. Of
     # several processes accelerate fills the last batch up.
-    smallest = 1 if only_head_trainable(model) or processes > 1 else 2
+    drop_single = processes == 1 and not only_head_trainable(model)
     val_batch = max(settings.batch_size // parts, VAL_BATCH // processes * processes)
-    order = {"shuffle": True, "smallest_batch": smallest}
+    order = {"shuffle": True, "drop_single": drop_single}
     loader = make_loader(train, settings.batch_size, **order, num_workers=workers)
     val_loader = make_loader(val, val_batch, num_workers=workers)
     groups = parameter_groups(model, settings.lr, settings.layer_lr_decay)
@@ -233,7 +232,7 @@ def train_one_epoch(
     set_train_mode(network)
     optimizer.zero_grad()  # a step that was interrupted has left its gradients
     total_loss, correct, samples = 0.0, 0, 0
-    for batch, (inputs, labels) in enumerate(batches_of(loader), start=1):
+    for batch, (inputs, labels) in enumerate(loader, start=1):
         for images, truth in in_parts(parts, network, inputs, labels):
             with _one_image_reported(f"batch {batch}"):
                 outputs = network(images.to(device))
@@ -265,7 +264,7 @@ def evaluate_loss(network: nn.Module, loader: DataLoader, accelerator=None) -> t
     device, accelerator = next(network.parameters()).device, accelerator or OneProcess()
     total_loss, correct, samples = 0.0, 0, 0
     with eval_mode(network):
-        for inputs, labels in batches_of(loader):
+        for inputs, labels in loader:
             outputs = network(inputs.to(device))
             check_batch_labels(labels, outputs.shape[1], "validation")
             labels = labels.to(device)
