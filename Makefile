@@ -48,7 +48,7 @@ test-browser: .venv/browser site
 	$(if $(LOCKED),,$(BIN)/python -m pip install -e ".[browser]")
 	touch .venv/browser
 
-# A bundle for a classroom without a network, packed and installed: fetches about 500 MB, and takes some minutes.
+# A copy for a classroom without a network, made and installed as the guide says: fetches about 500 MB, and takes some minutes.
 test-bundle: install
 	$(BIN)/pytest -ra tests/bundle
 

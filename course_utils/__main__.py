@@ -63,7 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     text = "end a cell that takes longer; default: no limit"
     run.add_argument("--seconds-per-cell", type=int, metavar="N", help=text)
     fetch = command("fetch", _fetch, "have the images and weights of a profile here, and verify them")
-    fetch.add_argument("--from", dest="bundle", type=Path, metavar="PATH", help="unpack a bundle instead")
     refresh = command("refresh", _refresh, "run the lessons and store their outputs (for maintainers)")
     train = command("train", _train, "train a network; also under torchrun and accelerate launch")
     train.add_argument("--part", default="head", metavar="PART", help='"head", "all", or a stage: layer4')
@@ -111,11 +110,6 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--grid", type=Path, required=True, metavar="FILE", help="YAML: names and values")
     sweep.add_argument("--output", type=Path, metavar="DIR", help="default: runs/sweep_NOTEBOOK")
     sweep.add_argument("--workers", type=int, help="default: one for each core")
-    bundle = command("bundle", _bundle, "pack the course for a classroom without a network")
-    bundle.add_argument("--profile", choices=["quick", "full"], default="quick")
-    text = "pack these packages; default: those for a machine like this"
-    bundle.add_argument("--wheels", type=Path, metavar="FOLDER", help=text)
-    bundle.add_argument("out", type=Path, metavar="OUT.zip")
     students = command("students-repository", _students_repository, "make a repository without solutions")
     students.add_argument("name", metavar="OWNER/NAME", help="on GitHub, where it will be")
     students.add_argument("folder", type=Path, metavar="FOLDER", help="a new one")
@@ -200,14 +194,7 @@ def _fetch(options: argparse.Namespace) -> int:
     from course_utils.data.archives import files_table
     from course_utils.data.splits import fetch_images
     from course_utils.models.weights import fetch_weights
-    from course_utils.settings import downloads_folder, shipped_data_folder
-    from course_utils.teaching import unpack
 
-    if options.bundle:
-        rows = unpack(options.bundle, shipped_data_folder(), downloads_folder())
-        new = sum(row.state == "unpacked" for row in rows)
-        print(f"{options.bundle.resolve()} is whole; of {len(rows)} files of data, {new} were put in place")
-        return 0
     settings = _settings(options)
     rows, failed = [], False
     for fetch in (fetch_images, fetch_weights):
@@ -285,13 +272,6 @@ def _sweep(options: argparse.Namespace) -> int:
         print(f"{result['name']}: cell {result['cell']}: {result['error']}", file=sys.stderr)
     print(f"{len(results)} runs, {len(failed)} failed. The table and its plots: {output / 'results.ipynb'}")
     return 1 if failed else 0
-
-
-def _bundle(options: argparse.Namespace) -> None:
-    from course_utils.teaching import bundle
-
-    names = bundle(options.profile, options.out, options.wheels)
-    print(f"{options.out.resolve()}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
 
 
 def _students_repository(options: argparse.Namespace) -> None:

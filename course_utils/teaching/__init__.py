@@ -1,11 +1,10 @@
 """Teaching: what those who give the course need. Students need not read it.
 
-Running the lessons, making exercises from their solutions, quizzes, grading, sweeps, bundles for a classroom
-without a network, and the course's address.
+Running the lessons, making exercises from their solutions, quizzes, grading, sweeps, students' copies, and
+the course's address.
 """
 
 from course_utils.teaching.address import set_repository
-from course_utils.teaching.bundles import bundle, unpack
 from course_utils.teaching.environment import describe_machine
 from course_utils.teaching.exercises import generate_exercises
 from course_utils.teaching.faulty_folder import write_faulty_folder
@@ -30,7 +29,6 @@ from course_utils.teaching.sweeps import sweep, sweep_folder
 from course_utils.teaching.uploads import upload_button
 
 __all__ = [
-    "bundle",
     "describe_machine",
     "draw_means",
     "generate_exercises",
@@ -53,7 +51,6 @@ __all__ = [
     "summary",
     "sweep",
     "sweep_folder",
-    "unpack",
     "upload_button",
     "write_faulty_folder",
     "write_front_picture",
