@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# What is installed: the newest that pyproject.toml allows, for `make run` and `make lab` only what students need;
+# What is installed: the newest that pyproject.toml allows, for `make lab` only what students need;
 # with LOCKED=1 what was tested, each file with its hash; with FLOORS=1 the lowest that pyproject.toml allows.
 LOCK := .devcontainer/requirements.lock
 FLOORS_LIST := .ci/floors.txt
@@ -17,8 +17,8 @@ VENV = $(PYTHON) -m venv $(if $(wildcard $(OTHERS)),--clear) .venv
 lab: $(LESSONS)
 	$(BIN)/python -m course_utils lab
 
-run: $(LESSONS)
-	$(BIN)/python -m course_utils run
+run: install
+	$(BIN)/python -m course_teaching run
 
 # On two slow, busy cores, the longest cell of a lesson takes more than 300 s. One that takes 900 s hangs.
 test: install

@@ -22,9 +22,9 @@ import pandas as pd
 from storing import replace_rows
 from torch import nn
 
+from course_teaching.lessons import lesson_notebooks, plan_parameters, run_lesson
 from course_utils.data.splits import load_splits
 from course_utils.settings import REPOSITORY_FOLDER, Settings
-from course_utils.teaching import lesson_notebooks, plan_parameters, run_lesson
 
 DOCS = REPOSITORY_FOLDER / "docs" / "setup.md"
 CLASSES, PICTURES_PER_CLASS = 5, 30

@@ -31,8 +31,8 @@ from small_submissions import (
     write_submission,
 )
 
-from course_utils.teaching import grade, make_limits, summary
-from course_utils.teaching.grading.sandbox import FIRST_USER, USERS, find_isolation
+from course_teaching.grading import grade, make_limits, summary
+from course_teaching.grading.sandbox import FIRST_USER, USERS, find_isolation
 
 RESULTS = Path(__file__).parent / "results" / "grading.csv"
 HOSTILE = ("loops", "eats_memory", "removes_files", "exits", "prints")

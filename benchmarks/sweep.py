@@ -17,7 +17,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 from storing import RESULTS, add_rows
 
-from course_utils.teaching import sweep
+from course_teaching.sweeps import sweep
 
 COMPUTE = """
 import pathlib
@@ -27,7 +27,7 @@ matrix = np.random.default_rng(seed).normal(size=(1000, 1000))
 for step in range({work}):
     matrix = np.tanh(matrix @ matrix / 1000)
     {at_half}
-from course_utils.teaching import record
+from course_utils.notebook import record
 record(mean=float(matrix.mean()))
 """
 

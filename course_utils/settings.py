@@ -20,7 +20,7 @@ from course_utils.errors import ConfigError, require_packages
 # named at once, as pip knows it.
 IMPORTED = {
     **{name: name for name in ("torch", "torchvision", "numpy", "safetensors", "pandas", "matplotlib")},
-    **{name: name for name in ("pydantic", "filelock", "tqdm", "packaging", "psutil")},
+    **{name: name for name in ("pydantic", "filelock", "tqdm", "packaging")},
     "sklearn": "scikit-learn",
 }
 require_packages(IMPORTED)

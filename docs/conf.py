@@ -11,7 +11,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
 
-from course_utils.teaching.address import HOST, repository, repository_ref  # noqa: E402
+from course_teaching.address import HOST, repository, repository_ref  # noqa: E402
 
 project = html_title = "Transfer learning, the whole of it"
 root_doc = "index"

@@ -11,6 +11,6 @@ COURSE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(COURSE))
 
 # Run by its path: to import the package around it takes packages that may be missing.
-packages = runpy.run_path(str(COURSE / "course_utils" / "teaching" / "packages.py"))
+packages = runpy.run_path(str(COURSE / "course_utils" / "notebook" / "packages.py"))
 if missing := packages["missing_packages"]():
     packages["install"](missing)

@@ -18,6 +18,11 @@ from serving import serve
 
 from course_utils.errors import CourseError
 
+# Two processes on two cores are three times as fast with one thread each as with two. Kernels inherit it.
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TQDM_MININTERVAL", "5")  # a bar that is redrawn too often fails a run of a notebook
+
 # torch and torchvision are imported where they are used: of several processes the first, which runs no test,
 # reads this file before the others start.
 

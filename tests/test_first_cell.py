@@ -13,10 +13,10 @@ from importlib.metadata import version
 import pytest
 from local_remote import commit, git, local_remote, remote_folder
 
+from course_teaching.address import FIRST_CELL
 from course_utils.errors import ConfigError
+from course_utils.notebook.packages import install, missing_packages, package_floors
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.address import FIRST_CELL
-from course_utils.teaching.packages import install, missing_packages, package_floors
 
 IN_COLAB = 'import sys, types; sys.modules["google.colab"] = types.ModuleType("google.colab")\n'
 AND_THEN = "\nimport course_utils; print(course_utils.__path__[0])"

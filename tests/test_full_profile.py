@@ -9,13 +9,13 @@ import papermill
 import pytest
 import torch
 
+from course_teaching.lessons import lesson_notebooks
 from course_utils.data.splits import load_splits
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, replace_head
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
-from course_utils.teaching import lesson_notebooks
 from course_utils.training.loop import fit
 
 pytestmark = pytest.mark.kernels

@@ -16,8 +16,8 @@ from small_notebooks import text_of
 from torch import nn
 from torch.utils import data
 
+from course_teaching.lessons import lesson_notebooks
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching import lesson_notebooks
 
 GLOSSARY = (REPOSITORY_FOLDER / "docs" / "glossary.md").read_text(encoding="utf-8")
 TERMS = {

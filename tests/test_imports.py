@@ -49,17 +49,19 @@ def test_a_heavy_library_would_be_seen():
     assert {"scipy.stats", "matplotlib.pyplot"} <= imported_with("scipy.stats", "matplotlib.pyplot")
 
 
-@pytest.mark.parametrize("line", ["", "def later():\n    from course_utils.training import fit\n"])
-def test_no_part_imports_a_higher_one(tmp_path, line):
+@pytest.mark.parametrize("module", ["", "course_utils.training", "course_teaching.lessons"])
+def test_no_part_imports_a_higher_one(tmp_path, module):
     shutil.copyfile(REPOSITORY_FOLDER / "pyproject.toml", tmp_path / "pyproject.toml")
-    shutil.copytree(REPOSITORY_FOLDER / "course_utils", tmp_path / "course_utils")
+    for package in ("course_utils", "course_teaching"):
+        shutil.copytree(REPOSITORY_FOLDER / package, tmp_path / package)
     changed = tmp_path / "course_utils" / "models" / "freezing.py"
+    line = f"def later():\n    import {module}\n" if module else ""
     changed.write_text(changed.read_text("utf-8") + line, "utf-8")
     command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     own = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True)
-    assert done.returncode == bool(line), done.stdout + done.stderr
-    assert not line or "course_utils.models.freezing -> course_utils.training" in done.stdout
+    assert done.returncode == bool(module), done.stdout + done.stderr
+    assert not module or f"course_utils.models.freezing -> {module}" in done.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other OpenMP libraries print this in their own way")

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from torchvision import datasets, models
 from torchvision.transforms import v2
 
+from course_teaching.lessons import lesson_notebooks
 from course_utils import evaluation, training
 from course_utils.data.loaders import make_loader
 from course_utils.data.splits import load_splits
@@ -33,7 +34,6 @@ from course_utils.models.backbones import build_backbone, load_backbone
 from course_utils.models.freezing import freeze, replace_head, set_train_mode, stage_parameters, thaw
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import REPOSITORY_FOLDER, Settings, set_seed, settings_from_notebook
-from course_utils.teaching import lesson_notebooks
 from course_utils.text.encoders import pool
 from course_utils.training.loop import parameter_groups
 

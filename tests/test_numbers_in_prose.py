@@ -15,10 +15,10 @@ from scipy.stats import kendalltau
 from small_notebooks import text_of
 from torch.nn.functional import one_hot
 
+from course_teaching.lessons import lesson_notebooks
 from course_utils.evaluation.comparison import aggregate_runs, mean_interval
 from course_utils.evaluation.metrics import Evaluation, paired_difference
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching import lesson_notebooks
 
 STARTS = ["from scratch", "frozen", "fine-tuned"]
 CLIPART, CLOTHES, PHOTOGRAPHS = "clipart", "fashion_mnist_sample", "cifar10_jpeg"

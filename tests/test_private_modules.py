@@ -24,14 +24,14 @@ def private_imports(source):
     return {
         name
         for name in found
-        if not name.startswith(("course_utils", "_"))
+        if not name.startswith(("course_", "_"))
         and any(part.startswith("_") or part == "experimental" for part in name.split("."))
     }
 
 
 def test_private_modules_are_imported_in_one_place_each():
     found = {}
-    for folder in ("course_utils", "benchmarks", "tests"):
+    for folder in ("course_utils", "course_teaching", "benchmarks", "tests"):
         for path in sorted((REPOSITORY_FOLDER / folder).rglob("*.py")):
             for name in private_imports(path.read_text(encoding="utf-8")):
                 found.setdefault(name, []).append(path.relative_to(REPOSITORY_FOLDER).as_posix())

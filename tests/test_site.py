@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from course_utils.teaching import address
+from course_teaching import address
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").glob("*.py")]

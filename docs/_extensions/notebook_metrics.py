@@ -4,7 +4,7 @@ import json
 
 from sphinx.application import Sphinx
 
-from course_utils.teaching.lessons import METRICS_TYPE
+from course_utils.notebook.records import METRICS_TYPE
 
 
 def without_metrics(notebook: dict) -> dict:

@@ -9,7 +9,7 @@ from string import ascii_lowercase
 
 from sphinx.application import Sphinx
 
-from course_utils.teaching.quizzes import questions_of, read_quiz
+from course_teaching.quizzes import questions_of, read_quiz
 
 PAGE = re.compile(r"docs/quizzes/(\d\d_\w+)")
 

@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
-from course_utils.teaching.address import HOST, repository, repository_ref
+from course_teaching.address import HOST, repository, repository_ref
 
 PAGES = {"README.md": "index", "course_utils": "docs/api", "notebooks/exercises": "docs/exercises"}
 

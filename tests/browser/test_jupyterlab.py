@@ -15,7 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from student import CUT_OFF, FOLDED, NARROW, PROMPTS, RED, WIDE, Student
 
-from course_utils.teaching.lessons import lesson_notebooks
+from course_teaching.lessons import lesson_notebooks
 
 LESSONS = lesson_notebooks()
 EXERCISE = "exercises/03_replace_the_head.ipynb"

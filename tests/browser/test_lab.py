@@ -21,7 +21,7 @@ from course_utils.settings import REPOSITORY_FOLDER
 UPLOAD = """\
 from course_utils.data import load_rgb
 from course_utils.figures import image_grid
-from course_utils.teaching import upload_button
+from course_utils.notebook import upload_button
 
 upload_button(lambda file: image_grid([load_rgb(file).resize((64, 64))], [""], "a photograph"))"""
 

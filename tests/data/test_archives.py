@@ -18,8 +18,8 @@ from course_utils.__main__ import main
 from course_utils.data.archives import KNOWN, MIRRORS, dataset_files, fetch_dataset
 from course_utils.data.splits import DOWNLOADED, load_splits
 from course_utils.errors import DataError
+from course_utils.notebook.machine import describe_machine
 from course_utils.settings import DATASETS, Settings
-from course_utils.teaching.environment import describe_machine
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

@@ -18,8 +18,8 @@ from torchvision.transforms import v2
 from course_utils.data.image_io import load_rgb
 from course_utils.data.loaders import labels_of
 from course_utils.data.splits import load_splits
+from course_utils.notebook.machine import describe_machine
 from course_utils.settings import Settings, shipped_data_folder
-from course_utils.teaching.environment import describe_machine
 
 pytestmark = pytest.mark.usefixtures("no_network")
 

@@ -9,6 +9,7 @@ from torch.utils.data import TensorDataset
 from torchvision.models import ResNet50_Weights
 from torchvision.transforms import v2
 
+from course_teaching.lessons import lesson_notebooks
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.evaluation.metrics import Evaluation, paired_difference
 from course_utils.evaluation.preprocessing_ablation import (
@@ -22,7 +23,6 @@ from course_utils.evaluation.preprocessing_ablation import (
     with_steps,
 )
 from course_utils.models.weights import ResNet18_64px_Weights
-from course_utils.teaching.lessons import lesson_notebooks
 
 OWN = Preprocessing.from_weights(ResNet18_64px_Weights.DEFAULT)
 MEAN, STD = [0.5, 0.25, 0.125], [0.5, 0.25, 1.0]

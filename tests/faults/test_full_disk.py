@@ -9,10 +9,11 @@ from small_notebooks import write_grid, write_notebook
 from small_pictures import usual
 from torchvision.models import shufflenet_v2_x0_5
 
-from course_utils.__main__ import main
+from course_teaching.__main__ import main
+from course_teaching.lessons import run_lessons
+from course_teaching.sweeps import sweep
 from course_utils.errors import CheckpointError
 from course_utils.models.saving import save_model
-from course_utils.teaching import run_lessons, sweep
 
 MB = 2**20
 LARGE = "if seed == 0:\n    print('x' * 3_000_000)"  # what it prints does not fit on the disk

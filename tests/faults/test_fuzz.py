@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from soak import FORMATS, some_pictures, spoil
 
+from course_teaching.lessons import NOTEBOOKS_FOLDER, plan_parameters
+from course_utils.__main__ import read_value
 from course_utils.data.folder_report import check_images
 from course_utils.data.image_io import load_rgb
 from course_utils.data.splits import load_splits
 from course_utils.models.weights import backbone_weights
+from course_utils.scale.run_folders import run_folder
 from course_utils.settings import REPOSITORY_FOLDER, Settings, shipped_data_folder
-from course_utils.teaching.lessons import NOTEBOOKS_FOLDER, plan_parameters, read_value, run_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="needs SIGALRM to end what hangs")
 

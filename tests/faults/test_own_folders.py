@@ -33,7 +33,7 @@ def own_folder(tmp_path_factory):
 @pytest.mark.kernels
 @pytest.mark.parametrize("lesson", ["01", "09"])
 def test_a_lesson_runs_on_two_classes_of_mixed_sizes(own_folder, lesson, tmp_path):
-    command = [sys.executable, "-m", "course_utils", "run", "--only", lesson]
+    command = [sys.executable, "-m", "course_teaching", "run", "--only", lesson]
     command += ["--output", str(tmp_path / "out"), "-p", "dataset", f"folder:{own_folder}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from course_teaching.address import HOST, set_repository
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.address import HOST, set_repository
 
 
 def local_remote(folder, name):

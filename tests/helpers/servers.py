@@ -44,7 +44,7 @@ def own_environment(place: Path) -> dict[str, str]:
         "JUPYTERLAB_WORKSPACES_DIR": str(place / "workspaces"),
         "IPYTHONDIR": str(place / "ipython"),
     }
-    # Bars are drawn as they are for a student: see the conftest.py of the repository. Under the last name a
+    # Bars are drawn as they are for a student: see tests/conftest.py. Under the last name a
     # kernel does not show what compiled code writes to stderr, which a student would see.
     for name in ("TQDM_MININTERVAL", "PYTEST_CURRENT_TEST"):
         environment.pop(name, None)

@@ -1,5 +1,6 @@
 """Notebooks that take no longer than their kernel does to start, and grids for them."""
 
+import os
 import subprocess
 import sys
 
@@ -49,7 +50,10 @@ def run_nbval(notebook, *options):
     """Run nbval on a notebook that lies anywhere, as `make test` runs it on the lessons."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "conftest", "--nbval"]
     command += [*options, str(notebook)]
-    return subprocess.run(command, cwd=REPOSITORY_FOLDER, capture_output=True, text=True, timeout=1800)
+    own = {**os.environ, "PYTHONPATH": str(REPOSITORY_FOLDER / "notebooks")}  # for its conftest
+    return subprocess.run(
+        command, cwd=REPOSITORY_FOLDER, env=own, capture_output=True, text=True, timeout=1800
+    )
 
 
 def write_grid(path, text):

@@ -11,7 +11,7 @@ import psutil
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from small_notebooks import KERNEL
 
-from course_utils.teaching.grading.answers import fill_in, place_cells, read_cells
+from course_teaching.grading.answers import fill_in, place_cells, read_cells
 
 RIGHT = ("answer = 42", "def double(x):\n    return 2 * x")
 STUB = "# YOUR CODE HERE"

@@ -27,8 +27,8 @@ from course_utils.models.freezing import find_head, freeze, replace_head, stage_
 from course_utils.models.saving import load_model, save_model
 from course_utils.models.weight_files import FileWeights
 from course_utils.models.weights import RandomWeights, backbone_name, backbone_weights, fetch_weights
+from course_utils.notebook.machine import describe_machine
 from course_utils.settings import Settings
-from course_utils.teaching.environment import describe_machine
 from course_utils.training.loop import fit
 
 pytestmark = pytest.mark.usefixtures("no_network")

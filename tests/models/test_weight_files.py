@@ -18,8 +18,8 @@ from torchvision import models
 from course_utils.errors import WeightsError
 from course_utils.models.backbones import build_backbone, load_backbone
 from course_utils.models.weights import ResNet18_64px_Weights, backbone_weights, fetch_weights, read_weights
+from course_utils.notebook.machine import describe_machine
 from course_utils.settings import Settings
-from course_utils.teaching.environment import describe_machine
 
 pytestmark = pytest.mark.usefixtures("no_network", "hub")
 

@@ -25,9 +25,9 @@ from course_utils.models.saving import load_model
 from course_utils.models.weights import backbone_weights
 from course_utils.scale import train_command
 from course_utils.scale.launching import launch
+from course_utils.scale.run_folders import new_output_folder
 from course_utils.scale.train_command import choose_part
 from course_utils.settings import REPOSITORY_FOLDER, Settings
-from course_utils.teaching.lessons import new_output_folder
 from course_utils.training import loop as training
 from course_utils.training.loop import fit
 
@@ -232,7 +232,7 @@ def test_default_folders_of_one_second_are_all_new(monkeypatch):
         def now(cls):
             return cls(2026, 1, 2, 3, 4, 5)
 
-    monkeypatch.setattr("course_utils.teaching.lessons.datetime", Stopped)
+    monkeypatch.setattr("course_utils.scale.run_folders.datetime", Stopped)
     names = {new_output_folder("train").name for _ in range(100)}
     assert len(names) == 100
     assert all(name.startswith("2026-01-02_030405_train") for name in names)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from course_teaching.grading.sandbox import find_isolation
 from course_utils.errors import ConfigError
-from course_utils.teaching.grading.sandbox import find_isolation
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,7 @@ import nbformat
 import pytest
 from local_remote import git
 
-from course_utils.errors import ConfigError
-from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.address import (
+from course_teaching.address import (
     FIRST_CELL,
     OPEN_IT,
     check_address,
@@ -19,6 +17,8 @@ from course_utils.teaching.address import (
     repository_ref,
     set_repository,
 )
+from course_utils.errors import ConfigError
+from course_utils.settings import REPOSITORY_FOLDER
 
 FOUND = (REPOSITORY_FOLDER / "notebooks").rglob("*.ipynb")
 NOTEBOOKS = sorted(path for path in FOUND if ".ipynb_checkpoints" not in path.parts)
@@ -105,7 +105,7 @@ def test_there_is_no_other_mention_of_an_address():
     listed = git(["ls-files", "-co", "--exclude-standard"], REPOSITORY_FOLDER, check=False)
     if listed.returncode:
         pytest.skip("there is no git here to list the files with")
-    allowed = {"course_utils/teaching/address.py", "tests/teaching/test_address.py"}
+    allowed = {"course_teaching/address.py", "tests/teaching/test_address.py"}
     if repository():
         allowed |= {"README.md", *(path.relative_to(REPOSITORY_FOLDER).as_posix() for path in NOTEBOOKS)}
     for name in listed.stdout.splitlines():

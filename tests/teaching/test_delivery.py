@@ -10,11 +10,11 @@ from nbformat.v4 import new_output
 from small_rosters import gradebook, rows_by, table, worksheet, write
 from small_submissions import RIGHT, TITLE, asking_solution, handed_in, write_solution, zipped
 
-from course_utils.__main__ import main
+from course_teaching.__main__ import main
+from course_teaching.grading import grade, grader, read_delivery, summary, write_marks
+from course_teaching.grading.engines import Isolation
+from course_teaching.grading.sandbox import ExecutedNotebook
 from course_utils.errors import ConfigError
-from course_utils.teaching.grading import grade, grader, read_delivery, summary, write_marks
-from course_utils.teaching.grading.engines import Isolation
-from course_utils.teaching.grading.sandbox import ExecutedNotebook
 
 
 def notebook(text, first=RIGHT[0]):

@@ -8,12 +8,12 @@ import sys
 import pytest
 from small_submissions import RIGHT, filled_in, hostile_answers, running
 
+from course_teaching.exercises import marks
+from course_teaching.grading import engines, sandbox
+from course_teaching.grading.engines import Isolation, Limits, sandbox_command
+from course_teaching.grading.sandbox import FIRST_USER, find_isolation, run_in_sandbox
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.exercises import marks
-from course_utils.teaching.grading import engines, sandbox
-from course_utils.teaching.grading.engines import Isolation, Limits, sandbox_command
-from course_utils.teaching.grading.sandbox import FIRST_USER, find_isolation, run_in_sandbox
 
 LIMITS = Limits(
     seconds=120, cell_seconds=100, memory=400_000_000, file_size=20_480_000, folder_size=40_960_000

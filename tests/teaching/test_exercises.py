@@ -9,8 +9,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from course_utils.errors import ConfigError
-from course_utils.teaching.exercises import (
+from course_teaching.exercises import (
     EXERCISES_FOLDER,
     SOLUTIONS_FOLDER,
     TEXT_STUB,
@@ -20,7 +19,8 @@ from course_utils.teaching.exercises import (
     marks,
     students_version,
 )
-from course_utils.teaching.lessons import lesson_notebooks
+from course_teaching.lessons import lesson_notebooks
+from course_utils.errors import ConfigError
 
 SOLUTIONS = sorted(SOLUTIONS_FOLDER.glob("*.ipynb"))
 each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=[path.stem for path in SOLUTIONS])

@@ -11,11 +11,11 @@ import zipfile
 import pytest
 from small_submissions import RIGHT, handed_in, small_solution, zipped
 
+from course_teaching.grading import exports
+from course_teaching.grading.exports import class_folder, exported_as
+from course_teaching.grading.submissions import find_submissions
+from course_teaching.grading.workspace import remove_stale_workspaces
 from course_utils.errors import ConfigError
-from course_utils.teaching.grading import exports
-from course_utils.teaching.grading.exports import class_folder, exported_as
-from course_utils.teaching.grading.submissions import find_submissions
-from course_utils.teaching.grading.workspace import remove_stale_workspaces
 
 SOLUTIONS = {"01_small": small_solution()}
 TEXT = json.dumps(handed_in(*RIGHT))
@@ -132,7 +132,7 @@ def test_names_that_become_the_same_are_told_apart(tmp_path, names):
 KILLED = """
 import os, sys, tempfile
 from pathlib import Path
-from course_utils.teaching.grading.exports import class_folder
+from course_teaching.grading.exports import class_folder
 tempfile.tempdir = sys.argv[2]
 with class_folder(Path(sys.argv[1])):
     os._exit(9)

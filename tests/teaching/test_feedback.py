@@ -8,9 +8,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from small_submissions import RIGHT, small_solution
 
-from course_utils.teaching.grading.answers import split_hidden
-from course_utils.teaching.grading.feedback import MARKS_END, TAGS, exercises_of, feedback_page, with_marks
-from course_utils.teaching.grading.results import Graded, Question
+from course_teaching.grading.answers import split_hidden
+from course_teaching.grading.feedback import MARKS_END, TAGS, exercises_of, feedback_page, with_marks
+from course_teaching.grading.results import Graded, Question
 
 HIDDEN = 'assert answer == 42, "answer is another number"'
 
@@ -29,7 +29,7 @@ def test_white_space_and_markdown_are_read_in_linear_time():
     # A hang guard, not a measurement: the quadratic search takes an hour for this.
     code = (
         "from nbformat.v4 import new_code_cell, new_notebook\n"
-        "from course_utils.teaching.grading.feedback import Graded, _markdown, feedback_page\n"
+        "from course_teaching.grading.feedback import Graded, _markdown, feedback_page\n"
         "nbgrader = {'grade': True, 'grade_id': 'a', 'points': 1}\n"
         "cells = [new_code_cell(' ' * 1_000_000, metadata=m) for m in ({}, {'nbgrader': nbgrader})]\n"
         "feedback_page(Graded('a', '', '', ''), new_notebook(cells=cells), '')\n"

@@ -14,12 +14,12 @@ from small_submissions import (
     write_submission,
 )
 
-from course_utils.__main__ import main
+from course_teaching.__main__ import main
+from course_teaching.grading import grade, grader, make_limits, summary
+from course_teaching.grading.engines import Isolation
+from course_teaching.grading.results import Graded, marks_table, read_results, write_results
+from course_teaching.grading.sandbox import ExecutedNotebook
 from course_utils.errors import ConfigError
-from course_utils.teaching.grading import grade, grader, make_limits, summary
-from course_utils.teaching.grading.engines import Isolation
-from course_utils.teaching.grading.results import Graded, marks_table, read_results, write_results
-from course_utils.teaching.grading.sandbox import ExecutedNotebook
 
 # A line of a hidden test, with more than one space in it, and so long that a row cuts it.
 HIDDEN = "assert double(4) == 8  # and so for whatever other number"

@@ -21,10 +21,10 @@ from small_submissions import (
     write_submission,
 )
 
-from course_utils.teaching.exercises import marks
-from course_utils.teaching.grading import grade
-from course_utils.teaching.grading.engines import Limits
-from course_utils.teaching.grading.sandbox import FIRST_USER, USERS, run_in_sandbox
+from course_teaching.exercises import marks
+from course_teaching.grading import grade
+from course_teaching.grading.engines import Limits
+from course_teaching.grading.sandbox import FIRST_USER, USERS, run_in_sandbox
 
 LIMITS = Limits(
     seconds=40,

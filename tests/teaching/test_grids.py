@@ -5,9 +5,9 @@ import re
 import pytest
 from small_notebooks import write_grid, write_notebook
 
+from course_teaching import grids
+from course_teaching.grids import plan_sweep, run_name
 from course_utils.errors import ConfigError
-from course_utils.teaching import grids
-from course_utils.teaching.grids import plan_sweep, run_name
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import nbformat
 import pytest
 from local_remote import commit
 
+from course_teaching.exercises import SOLUTIONS_FOLDER, human_cells, marks
 from course_utils import checks
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.exercises import SOLUTIONS_FOLDER, human_cells, marks
 
 GUIDE, CONTRIBUTING, CLASSROOM = (
     (REPOSITORY_FOLDER / "docs" / name).read_text(encoding="utf-8")

@@ -13,14 +13,16 @@ import papermill
 import pytest
 from small_notebooks import outputs_of, write_notebook
 
-from course_utils.__main__ import main
+from course_teaching import lessons
+from course_teaching.__main__ import main
+from course_teaching.lessons import LessonRun, plan_parameters, run_lessons
+from course_utils.__main__ import read_value
 from course_utils.errors import ConfigError
+from course_utils.scale import run_folders
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching import lessons
-from course_utils.teaching.lessons import LessonRun, plan_parameters, run_lessons
 
 pytestmark = pytest.mark.kernels
-RECORD = "from course_utils.teaching import record\nrecord(val_accuracy=0.75, test_accuracy=epochs / 10)"
+RECORD = "from course_utils.notebook import record\nrecord(val_accuracy=0.75, test_accuracy=epochs / 10)"
 
 
 def cells_of(path):
@@ -105,9 +107,9 @@ def test_ctrl_c_keeps_what_has_run_and_says_so_in_one_line(tmp_path):
     )
     output = tmp_path / "out"
     code = (
-        "import sys; from pathlib import Path; from course_utils.teaching import lessons\n"
+        "import sys; from pathlib import Path; from course_teaching import lessons\n"
         f"lessons.NOTEBOOKS_FOLDER = Path({str(tmp_path / 'notebooks')!r})\n"
-        "from course_utils.__main__ import main; sys.exit(main(sys.argv[1:]))"
+        "from course_teaching.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "run", "--output", str(output)]
     terminal, end = os.openpty()
@@ -125,11 +127,11 @@ def test_ctrl_c_keeps_what_has_run_and_says_so_in_one_line(tmp_path):
     assert "so far" in outputs_of(output / "02_slow.ipynb")
 
 
-@pytest.mark.parametrize("command", ["run", "train"])
+@pytest.mark.parametrize("command", ["course_teaching run", "course_utils train"])
 def test_ctrl_c_during_the_imports_ends_in_one_line(tmp_path, command):
     (tmp_path / "torch.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
     own = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY_FOLDER}"}
-    command = [sys.executable, "-m", "course_utils", *command.split()]
+    command = [sys.executable, "-m", *command.split()]
     done = subprocess.run(command, env=own, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr.strip()) == (130, "Interrupted.")
 
@@ -138,7 +140,7 @@ def test_ctrl_c_during_the_imports_ends_in_one_line(tmp_path, command):
 def test_package_that_a_command_lacks_is_named_with_what_to_install(tmp_path, package):
     (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('No module named {package}')")
     own = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY_FOLDER}"}
-    command = [sys.executable, "-m", "course_utils", "run", "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "course_teaching", "run", "--output", str(tmp_path / "out")]
     done = subprocess.run(command, env=own, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert f"No module named {package}" in done.stderr
@@ -158,9 +160,10 @@ def test_kernel_is_the_python_of_the_command_whatever_is_registered_elsewhere(tm
 
 def test_kernel_imports_the_package_of_the_command_even_if_another_is_installed(tmp_path):
     course = tmp_path / "course"
-    shutil.copytree(REPOSITORY_FOLDER / "course_utils", course / "course_utils")
+    for package in ("course_utils", "course_teaching"):
+        shutil.copytree(REPOSITORY_FOLDER / package, course / package)
     write_notebook(course / "notebooks" / "01_a.ipynb", "import course_utils\ncourse_utils.__file__")
-    command = [sys.executable, "-m", "course_utils", "run", "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "course_teaching", "run", "--output", str(tmp_path / "out")]
     subprocess.run(command, cwd=course, check=True, capture_output=True)
     assert repr(str(course / "course_utils" / "__init__.py")) in outputs_of(tmp_path / "out" / "01_a.ipynb")
 
@@ -170,7 +173,7 @@ def lesson(tmp_path, monkeypatch):
     """Make one lesson, 01, the whole series of the command line, with no way to run it."""
     monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: pytest.fail("a kernel was started"))
     monkeypatch.setattr(lessons, "NOTEBOOKS_FOLDER", tmp_path / "notebooks")
-    monkeypatch.setattr(lessons, "REPOSITORY_FOLDER", tmp_path / "repository")
+    monkeypatch.setattr(run_folders, "REPOSITORY_FOLDER", tmp_path / "repository")
     return write_notebook(tmp_path / "notebooks" / "01_one.ipynb", "1 + 1")
 
 
@@ -233,7 +236,7 @@ def test_faults_40_and_42_notebooks_and_commands_are_of_the_course_s_kind():
 def test_fault_36_name_that_could_lead_elsewhere_is_refused(lesson, tmp_path, capsys, name):
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ConfigError, match="cannot have this name"):
-        lessons.run_folder(name)
+        run_folders.run_folder(name)
     assert main(["run", f"--name={name}"]) == 2
     assert "ConfigError" in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
@@ -241,12 +244,12 @@ def test_fault_36_name_that_could_lead_elsewhere_is_refused(lesson, tmp_path, ca
 
 def test_fault_36_name_of_a_run_is_a_folder_in_runs(lesson, tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr("course_utils.teaching.run_lessons", lambda *arguments: given.append(arguments) or [])
+    monkeypatch.setattr(lessons, "run_lessons", lambda *arguments: given.append(arguments) or [])
     assert main(["run", "--name", "First_try-2.0"]) == 0
     assert given[0][2] == (tmp_path / "repository" / "runs" / "First_try-2.0").resolve()
-    assert lessons.new_output_folder("quick").parent == tmp_path / "repository" / "runs"
+    assert run_folders.new_output_folder("quick").parent == tmp_path / "repository" / "runs"
     with pytest.raises(ConfigError):
-        lessons.new_output_folder("../../x")
+        run_folders.new_output_folder("../../x")
     with pytest.raises(SystemExit):
         main(["run", "--name", "a", "--output", "b"])
 
@@ -301,7 +304,7 @@ def test_paths_among_the_parameters_are_made_absolute_and_names_are_not(tmp_path
     ],
 )
 def test_values_of_the_command_line_are_read_and_never_run(text, value):
-    read = lessons.read_value(text)
+    read = read_value(text)
     assert (read, type(read)) == (value, type(value))
 
 

@@ -5,8 +5,8 @@ import re
 import nbformat
 import pytest
 
-from course_utils.teaching.exercises import EXERCISES_FOLDER, SOLUTIONS_FOLDER
-from course_utils.teaching.lessons import lesson_notebooks
+from course_teaching.exercises import EXERCISES_FOLDER, SOLUTIONS_FOLDER
+from course_teaching.lessons import lesson_notebooks
 
 ANSWERS = (SOLUTIONS_FOLDER / "model_answers.md").read_text(encoding="utf-8")
 LESSONS = lesson_notebooks()

@@ -13,8 +13,8 @@ import pytest
 from bs4 import BeautifulSoup
 from small_rosters import rows_by
 
+from course_teaching.exercises import EXERCISES_FOLDER, SOLUTIONS_FOLDER
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.exercises import EXERCISES_FOLDER, SOLUTIONS_FOLDER
 
 pytestmark = pytest.mark.kernels
 
@@ -131,7 +131,7 @@ def test_the_exchange_lets_no_other_user_list_what_was_handed_in_or_given_back(s
 
 
 def test_the_course_s_own_command_grades_what_was_collected(shared, bubblewrap, tmp_path):
-    command = [sys.executable, "-m", "course_utils", "grade", str(shared / "teacher" / "submitted")]
+    command = [sys.executable, "-m", "course_teaching", "grade", str(shared / "teacher" / "submitted")]
     command += ["--lesson", "03", "--output", str(tmp_path / "marks"), "--engine", "bwrap"]
     done = subprocess.run(command, cwd=REPOSITORY_FOLDER, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,7 +2,7 @@
 
 import io
 
-from course_utils.teaching.progress import Progress
+from course_teaching.progress import Progress
 
 
 def test_progress_is_one_short_line_in_a_file(capsys):

@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 
-from course_utils.__main__ import main
+from course_teaching.__main__ import main
+from course_teaching.lessons import lesson_notebooks
+from course_teaching.quizzes import QUIZZES_FOLDER, gift, qti, questions_of, read_quiz, write_quizzes
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.lessons import lesson_notebooks
-from course_utils.teaching.quizzes import QUIZZES_FOLDER, gift, qti, questions_of, read_quiz, write_quizzes
 
 TEXTS = sorted(QUIZZES_FOLDER.glob("*.md"))
 each_quiz = pytest.mark.parametrize("path", TEXTS, ids=[path.stem for path in TEXTS])

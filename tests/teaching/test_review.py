@@ -9,8 +9,8 @@ import pytest
 from nbformat.v4 import new_code_cell
 from small_submissions import cheating_answers, handed_in, small_solution
 
+from course_teaching.grading.review import cells_to_review
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.grading.review import cells_to_review
 
 SETUP = "import math\nimport torch\nfrom course_utils import checks as check\nimport course_utils.errors"
 ANSWERS = sorted((REPOSITORY_FOLDER / "tests" / "helpers").glob("wrong_answers*.py"))
@@ -108,7 +108,7 @@ def test_many_cells_are_looked_through_up_to_a_length_and_the_rest_is_named():
     # magics, hours.
     code = (
         "from nbformat.v4 import new_code_cell, new_notebook\n"
-        "from course_utils.teaching.grading.review import cells_to_review\n"
+        "from course_teaching.grading.review import cells_to_review\n"
         "magics = ['%a\\n' * 6_000] * 1_000\n"
         "imports = [''.join(f'import m{n}_{k}\\n' for k in range(1_200)) for n in range(1_000)]\n"
         "for sources in (magics, imports, ['x = 1\\n' * 3_000] * 30):\n"

@@ -6,10 +6,10 @@ import io
 import pytest
 from small_rosters import CANVAS, NAMES, gradebook, table, worksheet, write
 
+from course_teaching.grading.platforms import canvas_table, moodle_table
+from course_teaching.grading.results import Graded, Question, marks_table, summary
+from course_teaching.grading.roster import assign, read_roster
 from course_utils.errors import ConfigError
-from course_utils.teaching.grading.platforms import canvas_table, moodle_table
-from course_utils.teaching.grading.results import Graded, Question, marks_table, summary
-from course_utils.teaching.grading.roster import assign, read_roster
 
 
 def plain(path, **how):

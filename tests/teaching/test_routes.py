@@ -7,8 +7,8 @@ import re
 import nbformat
 import pytest
 
+from course_teaching.lessons import lesson_notebooks
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching import lesson_notebooks
 
 DOCS = REPOSITORY_FOLDER / "docs"
 ROUTES = {path.stem: path.read_text("utf-8") for path in sorted((DOCS / "routes").glob("*.md"))}

@@ -14,22 +14,22 @@ import pytest
 from filelock import FileLock
 from small_submissions import RIGHT, filled_in, hostile_answers, running
 
+from course_teaching.exercises import SOLUTIONS_FOLDER
+from course_teaching.grading.answers import read_solutions
+from course_teaching.grading.engines import Limits
+from course_teaching.grading.runner import IMPORTS_OF_CHECKS
+from course_teaching.grading.sandbox import FIRST_USER, USERS, _read, find_isolation, run_in_sandbox
+from course_teaching.grading.workspace import locked_folder, private_folder, remove_stale_workspaces
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.exercises import SOLUTIONS_FOLDER
-from course_utils.teaching.grading.answers import read_solutions
-from course_utils.teaching.grading.engines import Limits
-from course_utils.teaching.grading.runner import IMPORTS_OF_CHECKS
-from course_utils.teaching.grading.sandbox import FIRST_USER, USERS, _read, find_isolation, run_in_sandbox
-from course_utils.teaching.grading.workspace import locked_folder, private_folder, remove_stale_workspaces
 
 SOLUTIONS = read_solutions(SOLUTIONS_FOLDER)
 IMPORT = "from course_utils import checks as check"
 GRADER = """
 import sys
 from small_submissions import RIGHT, filled_in
-from course_utils.teaching.grading.engines import Limits
-from course_utils.teaching.grading.sandbox import find_isolation, run_in_sandbox
+from course_teaching.grading.engines import Limits
+from course_teaching.grading.sandbox import find_isolation, run_in_sandbox
 run_in_sandbox(filled_in(RIGHT[0], sys.argv[1]), Limits(), find_isolation("bwrap"))
 """
 
@@ -96,7 +96,7 @@ def test_users_of_submissions_are_nobody_elses():
 CLOSED = """
 import os, sys
 from pathlib import Path
-from course_utils.teaching.grading.workspace import remove
+from course_teaching.grading.workspace import remove
 if os.geteuid() == 0:  # whom no permission stops
     os.setgroups([])
     os.setgid(int(sys.argv[3]))

@@ -8,10 +8,10 @@ import pytest
 from bs4 import BeautifulSoup
 from nbconvert.filters import markdown2html
 
-from course_utils.__main__ import main
+from course_teaching.__main__ import main
+from course_teaching.lessons import lesson_notebooks
+from course_teaching.slides import PREDICTIONS, deck, write_slides
 from course_utils.errors import ConfigError
-from course_utils.teaching import lesson_notebooks, write_slides
-from course_utils.teaching.slides import PREDICTIONS, deck
 
 LESSONS = {path.stem[:2]: path for path in lesson_notebooks()}
 each_lesson = pytest.mark.parametrize("number", ["00", "05", "06", "10"])

@@ -6,15 +6,15 @@ import pytest
 from nbformat.v4 import new_output
 from small_notebooks import write_notebook
 
-from course_utils.errors import ConfigError
-from course_utils.settings import REPOSITORY_FOLDER
-from course_utils.teaching.lessons import METRICS_TYPE
-from course_utils.teaching.stored_outputs import (
+from course_teaching.stored_outputs import (
     NOT_STORED,
     front_picture,
     refresh_outputs,
     write_front_picture,
 )
+from course_utils.errors import ConfigError
+from course_utils.notebook.records import METRICS_TYPE
+from course_utils.settings import REPOSITORY_FOLDER
 
 RECORDED = {METRICS_TYPE: {"val_accuracy": 0.84}, "text/plain": "recorded"}
 

@@ -10,10 +10,10 @@ import nbformat
 import pytest
 from local_remote import commit, copy_course, git
 
+from course_teaching import student_files
+from course_teaching.address import launch_links
+from course_teaching.student_files import students_repository, write_student_files
 from course_utils.errors import ConfigError
-from course_utils.teaching import student_files
-from course_utils.teaching.address import launch_links
-from course_utils.teaching.student_files import students_repository, write_student_files
 
 # What a teacher may have beside the solutions.
 PLANTED = ("notebooks/exercises/solutions/planted.md", "docs/quizzes/planted.md")
@@ -72,7 +72,7 @@ def test_every_link_leads_to_a_file_that_is_there(written):
     assert len(links) > 50
     assert [(path.name, target) for path, target in links if not (path.parent / target).exists()] == []
     readme = (written / "README.md").read_text("utf-8")
-    assert "| For those who teach |" in readme and "make run" in readme and "make test" not in readme
+    assert "| For those who teach |" in readme and "make lab" in readme and "make run" not in readme
     assert "pytest" not in (written / "docs" / "setup.md").read_text("utf-8")
 
 

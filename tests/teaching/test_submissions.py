@@ -17,15 +17,15 @@ from small_submissions import (
     zipped,
 )
 
-from course_utils.teaching.exercises import EXERCISES_FOLDER, SOLUTIONS_FOLDER, nbgrader_of
-from course_utils.teaching.grading.answers import (
+from course_teaching.exercises import EXERCISES_FOLDER, SOLUTIONS_FOLDER, nbgrader_of
+from course_teaching.grading.answers import (
     UnreadableError,
     fill_in,
     place_cells,
     read_cells,
     read_solutions,
 )
-from course_utils.teaching.grading.submissions import find_submissions
+from course_teaching.grading.submissions import find_submissions
 
 
 def restored(notebook, solution):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from course_utils.teaching.sweep_results import draw_means, means_over_seeds, results_frame
+from course_teaching.sweep_results import draw_means, means_over_seeds, results_frame
 
 
 @pytest.fixture

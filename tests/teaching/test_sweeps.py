@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from small_notebooks import write_grid, write_notebook
 
-from course_utils.__main__ import main
+from course_teaching import sweeps
+from course_teaching.__main__ import main
+from course_teaching.sweeps import sweep
 from course_utils.errors import ConfigError
-from course_utils.teaching import sweeps
-from course_utils.teaching.sweeps import sweep
 
 pytestmark = pytest.mark.kernels
 
@@ -94,7 +94,7 @@ def test_command_does_only_what_is_missing_and_reports_what_failed(swept, monkey
     before = times_of(folder / "out")
     assert main(command) == 0
     assert times_of(folder / "out") == before
-    monkeypatch.setattr("course_utils.teaching.sweep", lambda *_: results)
+    monkeypatch.setattr("course_teaching.sweeps.sweep", lambda *_: results)
     assert main(command) == 1
     assert "RuntimeError: too fast" in capsys.readouterr().err
 

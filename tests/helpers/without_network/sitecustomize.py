@@ -1,7 +1,8 @@
 """Refuse connections that leave this machine, and write them down.
 
-Python runs this file when it starts, and so does each kernel of `pytest --nbval`: see `conftest.py`. What was
-refused is written down, too, since a library may go on without the network that it has asked for.
+Python runs this file when it starts, and so does each kernel of `pytest --nbval`: see
+`notebooks/conftest.py`. What was refused is written down, too, since a
+library may go on without the network that it has asked for.
 """
 
 import os

@@ -1,0 +1,133 @@
+"""Quizzes: five questions a lesson, written once as text, and exported for learning platforms.
+
+The texts in docs/quizzes are the source, in the format of text2qti, which reads them and writes QTI, for
+Canvas and others. Moodle does not read QTI: `gift` writes its own format. The site shows the same texts.
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from course_teaching.lessons import write_file
+from course_utils.errors import ConfigError
+from course_utils.files import check_new
+from course_utils.settings import REPOSITORY_FOLDER
+
+if TYPE_CHECKING:
+    from text2qti.quiz import Question, Quiz
+
+QUIZZES_FOLDER = REPOSITORY_FOLDER / "docs" / "quizzes"
+
+
+def write_quizzes(output: Path, source: Path = QUIZZES_FOLDER) -> list[Path]:
+    """Write each quiz as QTI (NAME.zip) and as GIFT (NAME.gift.txt), and return the paths of the files.
+
+    Args:
+        output: The folder to write to. No file in it is replaced.
+        source: The folder of the texts, one for each quiz: NAME.md.
+
+    Raises:
+        ConfigError: If text2qti is missing, a text is not a quiz, or a file is there already or cannot be
+            written. Then nothing has been written, unless the disk is to blame.
+    """
+    files: dict[Path, str | bytes] = {}
+    for path in sorted(source.glob("*.md")):
+        quiz = read_quiz(path)
+        files[output / f"{path.stem}.zip"] = qti(quiz)
+        files[output / f"{path.stem}.gift.txt"] = gift(quiz)
+    if not files:
+        raise _not_a_quiz(source, "a folder with texts of quizzes: NAME.md", "none")
+    for path in files:
+        check_new(path, ConfigError, another="folder")
+    for path, content in files.items():
+        write_file(path, content, ConfigError)
+    return list(files)
+
+
+def read_quiz(path: Path) -> "Quiz":
+    """Return the quiz of a text in the format of text2qti.
+
+    Raises:
+        ConfigError: If text2qti is missing or cannot read the text, for example because a question has not
+            exactly one right choice, or a choice has no feedback. It names the line.
+    """
+    try:
+        from text2qti.config import Config
+        from text2qti.err import Text2qtiError
+        from text2qti.quiz import Quiz
+    except ImportError as error:
+        raise ConfigError(
+            "Quizzes need a package that is not installed.",
+            where=path,
+            expected="text2qti",
+            found=str(error),
+            do="Install it in the folder of the course: pip install -r requirements.txt",
+        ) from error
+    numbers = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        numbers = _lines_that_count(lines)
+        source = "\n".join(lines[number - 1] for number in numbers)
+        quiz = Quiz(source, config=Config(), source_name=path.name)
+    except (Text2qtiError, OSError, UnicodeDecodeError) as error:
+        line, found = re.fullmatch(r"(?:In .+? on line (\d+):\n)?(.*)", str(error), re.DOTALL).groups()
+        number = numbers[min(int(line), len(numbers)) - 1] if line else None
+        place = f"{path}, line {number} or the question before it" if line else path
+        raise _not_a_quiz(place, "a quiz in the format of text2qti", found) from error
+    if not quiz.title_raw:
+        raise _not_a_quiz(f"{path}, line 1", "a line that begins with Quiz title:", "none")
+    for question in questions_of(quiz):
+        for choice in question.choices:
+            if not choice.feedback_raw:
+                place = f"{path}, line {numbers[choice.linenum_start - 1]}"
+                raise _not_a_quiz(place, "feedback below each choice: a line that begins with ...", "none")
+    return quiz
+
+
+def _lines_that_count(lines: list[str]) -> list[int]:
+    """Return the numbers of the lines without the blank ones between parts, by which text2qti loses count."""
+    kept, indented = [], False
+    for number, line in reversed(list(enumerate(lines, 1))):
+        if line.strip():
+            indented = line[0].isspace()
+        if line.strip() or indented:
+            kept.append(number)
+    return kept[::-1]
+
+
+def questions_of(quiz: "Quiz") -> list["Question"]:
+    """Return the questions of a quiz, in order, each with its `question_raw` and its `choices`."""
+    return [part for part in quiz.questions_and_delims if hasattr(part, "choices")]
+
+
+def qti(quiz: "Quiz") -> bytes:
+    """Return a quiz as a zip file of QTI 1.2."""
+    from text2qti.qti import QTI
+
+    return QTI(quiz).zip_bytes()
+
+
+def gift(quiz: "Quiz") -> str:
+    """Return a quiz in GIFT, which Moodle imports: https://docs.moodle.org/en/GIFT_format.
+
+    Texts are Markdown, as they are in the source.
+    """
+    parts = []
+    for number, question in enumerate(questions_of(quiz), 1):
+        name = _escaped(f"{quiz.title_raw}, question {number}")
+        choices = "".join(
+            f"\t{'=' if one.correct else '~'}{_escaped(one.choice_raw)}#{_escaped(one.feedback_raw)}\n"
+            for one in question.choices
+        )
+        parts.append(f"::{name}::[markdown]{_escaped(question.question_raw)}{{\n{choices}}}\n")
+    return "\n".join(parts)
+
+
+def _escaped(text: str) -> str:
+    """Return a text in which nothing means anything to GIFT."""
+    return re.sub(r"([\\~=#{}:])", r"\\\1", text).replace("\n", r"\n")
+
+
+def _not_a_quiz(where: object, expected: str, found: str) -> ConfigError:
+    do = "Mend the text. Those in docs/quizzes show the format; so do the pages of text2qti."
+    return ConfigError("A quiz cannot be read.", where=where, expected=expected, found=found, do=do)

@@ -1,0 +1,66 @@
+"""Stored outputs of the lessons: made anew for maintainers, and the picture of README among them."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import nbformat
+
+from course_teaching.lessons import LessonRun, run_lessons, write_file
+from course_utils.errors import ConfigError
+from course_utils.files import make_folder
+from course_utils.settings import REPOSITORY_FOLDER
+
+NOT_STORED = "output-not-stored"
+
+
+def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
+    """Run lessons in the quick profile and store their outputs in the notebooks themselves.
+
+    Progress bars are left out, since a stored one cannot be drawn; so are papermill's cells and metadata. A
+    cell with the tag "output-not-stored" shows texts that only the data folder may hold: it stays empty. A
+    lesson that fails is left as it was.
+
+    Raises:
+        ConfigError: As `run_lessons`, or if the notebooks' folder cannot be written to; before anything runs.
+    """
+    notebooks = list(notebooks)
+    for folder in {notebook.parent for notebook in notebooks}:
+        make_folder(folder, ConfigError)
+    runs = run_lessons(notebooks, {}, output)
+    for notebook, run in zip(notebooks, runs, strict=True):
+        if run.status == "ok":
+            source = nbformat.read(notebook, as_version=4)
+            executed = nbformat.read(Path(output) / notebook.name, as_version=4)
+            for cell, done in zip(source.cells, executed.cells, strict=True):
+                if cell.cell_type == "code":
+                    kept = [out for out in done.outputs if not _is_progress_bar(out)]
+                    cell.outputs = [] if NOT_STORED in cell.metadata.get("tags", []) else kept
+                    cell.execution_count = done.execution_count
+            write_file(notebook, nbformat.writes(source) + "\n")
+    return runs
+
+
+def _is_progress_bar(output: Mapping) -> bool:
+    if output.get("name") == "stderr":  # anything else there is a warning, which must be seen
+        return all("%|" in line for line in output["text"].splitlines() if line.strip())
+    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+
+
+def write_front_picture(folder: Path = REPOSITORY_FOLDER) -> Path:
+    """Write the picture at the top of README, from the stored outputs of lesson 07.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    path = folder / "docs" / "pictures" / "transfer.png"
+    write_file(path, front_picture(folder), ConfigError)
+    return path
+
+
+def front_picture(folder: Path = REPOSITORY_FOLDER) -> bytes:
+    """Return the PNG file that the cell with the tag "front-page" has drawn."""
+    lesson = nbformat.read(folder / "notebooks" / "07_does_transfer_pay.ipynb", as_version=4)
+    (cell,) = (cell for cell in lesson.cells if "front-page" in cell.metadata.get("tags", []))
+    (png,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
+    return base64.b64decode(png)
