@@ -1,4 +1,4 @@
-"""Checks of lesson 05: the accuracy, the confusion matrix, and the surest mistakes."""
+"""Checks of lesson 05: accuracy, confusion matrix and the most confident mistakes."""
 
 import operator
 from collections.abc import Iterable
@@ -34,8 +34,8 @@ ACCURACY = Mistakes(
         "You divided by 3 × 8 = 24 images, but the last batch is smaller: there are 18.": lambda batches: (
             sum(_counts(batches)[0]) / (len(batches) * len(batches[0][1]))
         ),
-        "That is how many are right. What do you have to divide by to get a share?": lambda batches: sum(
-            _counts(batches)[0]
+        "That is the number of correct predictions. What do you divide by to get a share?": lambda batches: (
+            sum(_counts(batches)[0])
         ),
         "You divided by the number of batches. Divide by the number of images.": lambda batches: (
             sum(_counts(batches)[0]) / len(batches)
@@ -43,29 +43,29 @@ ACCURACY = Mistakes(
         "That is in per cent. The course writes accuracies as a share from 0 to 1.": lambda batches: (
             100 * _share(batches)
         ),
-        "That is the share of the wrong ones.": lambda batches: 1 - _share(batches),
+        "That is the share of wrong predictions.": lambda batches: 1 - _share(batches),
         "That is the last batch alone. Is a sum set back to 0 inside the loop?": lambda batches: _share(
             batches[-1:]
         ),
         "That is the first batch alone. Is the `return` inside the loop?": lambda batches: _share(
             batches[:1]
         ),
-        "You leave out the last batch. Its images count, too.": lambda batches: _share(batches[:-1]),
+        "You leave out the last batch. Its images count as well.": lambda batches: _share(batches[:-1]),
         "You add up the accuracies of the batches. Add up images.": lambda batches: (
             len(batches) * _mean_of_batches(batches)
         ),
         "The first three batches are right, but not two others. Does the function count anything besides its "
         "argument?": lambda batches: 13 / 18,
     },
-    read=one_number("Your function gives {value}: it should give one number."),
-    found="For {case} right you give {value:.4g}. ",
-    otherwise="Count by hand: how many images are there, and how many of them are right?",
+    read=one_number("Your function returns {value}. It should return one number."),
+    found="For {case} right you return {value:.4g}. ",
+    otherwise="Count by hand: how many images are there, and how many predictions are correct?",
 )
 
 
 @check(
-    begin="for each batch, count the images and how many of them are right; divide once, at the end.",
-    expects="a function from a list of batches to a number from 0 to 1",
+    begin="for each batch, count the images and the correct predictions; divide once, at the end.",
+    expects="a function of a list of batches that returns a number from 0 to 1",
     tables=[ACCURACY],
 )
 def accuracy_over_samples(answer):
@@ -75,7 +75,7 @@ def accuracy_over_samples(answer):
         "0 of 4 and 1 of 1": (_batches((0, 4), (1, 1)),),
     }
     yield from ACCURACY.compare(answer, cases)
-    yield Right("Every image counts once, in whatever batch it is.")
+    yield Right("Every image counts once, no matter which batch it is in.")
 
 
 def _batches(*counts: tuple[int, int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -101,17 +101,17 @@ def _other_denominator(value: tuple[float, float], right: tuple, matrix: torch.T
         return f"You divide by all {images} images. Divide by one row, and by one column."
     if close(*value):
         return "Both are the same. For one you divide by a row, for the other by a column."
-    found = f"{called} images were called class {number}, and {are} belong to it."
-    return f"{found} For how many of them is both true?"
+    found = f"{called} images are predicted to be of class {number}, and {are} belong to it."
+    return f"{found} For how many of them are both true?"
 
 
 PRECISION_RECALL = Mistakes(
     right=_both_shares,
     wrong={
         "The two are swapped. A row holds the images that belong to the class, a column those that "
-        "were given its name; and precision comes first.": lambda matrix, number: _both_shares(
-            matrix, number
-        )[::-1],
+        "are predicted to; and precision comes first.": lambda matrix, number: _both_shares(matrix, number)[
+            ::-1
+        ],
         "Those are per cent; give shares from 0 to 1.": lambda matrix, number: (
             [100 * share for share in _both_shares(matrix, number)]
         ),
@@ -121,23 +121,23 @@ PRECISION_RECALL = Mistakes(
         "That is class 2: classes are numbered from 0.": lambda matrix, number: _both_shares(
             matrix, number - 1
         ),
-        "You divide by the mistakes alone. The right ones belong to row and column, too.": (
+        "You divide by the mistakes alone. Row and column include the correct predictions.": (
             lambda matrix, number: _both_shares(matrix, number, less=matrix[number, number])
         ),
-        "Class 0 is right, but class 1 is not. Do you use the number of the class everywhere?": (
+        "Class 0 is correct, but class 1 is not. Do you use the number of the class everywhere?": (
             lambda matrix, number: _both_shares(matrix, 0)
         ),
     },
     read=partial(as_numbers, count=2),
     agrees=lambda one, other: all(map(close, one, other)),
-    found="For class {number} of {matrix} you give {value[0]:.3g} and {value[1]:.3g}. ",
+    found="For class {number} of {matrix} you return {value[0]:.3g} and {value[1]:.3g}. ",
     otherwise=_other_denominator,
 )
 
 
 @check(
     begin="find the row of the class, its column, and the number where they cross.",
-    expects="a function from a matrix and the number of a class to two numbers",
+    expects="a function of a matrix and the number of a class that returns two numbers",
     tables=[PRECISION_RECALL],
 )
 def precision_and_recall(answer):
@@ -146,16 +146,16 @@ def precision_and_recall(answer):
     yield from PRECISION_RECALL.compare(answer, [(matrix, 0), (matrix, 1)])
     yield Right("Precision looks down a column, recall along a row.")
     for counts, number, why in (
-        ([[0, 3], [0, 5]], 0, "is never named, so its column sums to 0: call the precision 0 then"),
-        ([[2, 1], [0, 0]], 1, "has no image, so its row sums to 0: call the recall 0 then"),
+        ([[0, 3], [0, 5]], 0, "is never predicted, so its column sums to 0: return a precision of 0"),
+        ([[2, 1], [0, 0]], 1, "has no image, so its row sums to 0: return a recall of 0"),
     ):
-        hint = f"In {counts} class {number} {why}, and do not divide by 0."
+        hint = f"In {counts} class {number} {why}, without dividing by 0."
         try:
             pair = as_numbers(ask(answer, torch.tensor(counts), number), 2)
         except Wrong as error:
             raise Wrong(f"{hint} {error}") from error
         if not all(map(close, pair, (0, 0))):
-            raise Wrong(f"{hint} You give {pair[0]:g} and {pair[1]:g}.")
+            raise Wrong(f"{hint} You return {pair[0]:g} and {pair[1]:g}.")
     yield Right("Where nothing is counted, both are 0.")
 
 
@@ -170,7 +170,7 @@ def _whole_numbers(value: Iterable) -> list[int]:
 
 
 def _mistaken(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the numbers of the images that are not named right."""
+    """Return the positions of the misclassified images."""
     return (probabilities.argmax(dim=1) != labels).nonzero().flatten()
 
 
@@ -188,18 +188,18 @@ def _other_images(
         return f"There are only {len(wrong)} mistakes here; if the count is {count}, give all of them."
     if len(value) < count and value == right[: len(value)]:
         return (
-            f"There are {len(value)} mistakes in your answer, and five were asked for: drop the right "
-            "answers before you take the first five."
+            f"There are {len(value)} mistakes in your answer, and five were asked for. Drop the correct "
+            "predictions before you take the first five."
         )
     if len(value) != count:
-        return f"There should be five images, and you give {len(value)}."
+        return f"There should be five images, and you return {len(value)}."
     if named_right:
         return (
-            f"{len(named_right)} of your 5 images were named right, for example image {named_right[0]}. Drop "
-            "the right answers before you take the first ones."
+            f"{len(named_right)} of your 5 images were classified correctly, such as image {named_right[0]}. "
+            "Drop the correct predictions before you take the first ones."
         )
     if sorted(value) == sorted(right):
-        return "The right five, but in another order: the surest comes first."
+        return "The right five, but in another order: the most confident comes first."
     place = first_difference(value, right)
     image = right[place - 1]
     return (
@@ -211,20 +211,20 @@ def _other_images(
 SUREST_MISTAKES = Mistakes(
     right=_surest,
     wrong={
-        "Your numbers are one too high: the first image has the number 0.": (
+        "Your positions are one too high: the first image is at 0.": (
             lambda probabilities, labels, count: 1 + _surest(probabilities, labels, count)
         ),
-        "You count places among the mistakes. At place {value[0]} of them, counted from 0, is image "
-        "{right[0]}: translate the places back into numbers of images.": (
+        "You return positions among the mistakes. Position {value[0]} of them, counted from 0, is image "
+        "{right[0]}. Translate them back into positions among all images.": (
             lambda probabilities, labels, count: (
                 probabilities[_mistaken(probabilities, labels)].amax(dim=1).argsort(descending=True)[:count]
             )
         ),
-        "Those are the mistakes that the network was least sure of. Which order does your sorting give?": (
+        "Those are the least confident mistakes. In which order do you sort?": (
             lambda probabilities, labels, count: _surest(probabilities, labels, len(labels)).flip(0)[:count]
         ),
-        "You sort by how unlikely the right class was. Sort by how sure the network was of the answer "
-        "that it gave: its highest probability.": (
+        "You sort by how unlikely the true class was. Sort by the confidence of the prediction, "
+        "its highest probability.": (
             lambda probabilities, labels, count: probabilities[torch.arange(len(labels)), labels].argsort()[
                 :count
             ]
@@ -237,15 +237,15 @@ SUREST_MISTAKES = Mistakes(
 
 
 @check(
-    begin="for each image, find the answer and its probability; then keep the images where it is wrong.",
-    expects="a function from probabilities, labels and a count to the numbers of images",
+    begin="for each image, find the prediction and its probability; then keep the wrong ones.",
+    expects="a function of probabilities, labels and a count that returns the positions of images",
     without=("most_confident_mistakes",),
     tables=[SUREST_MISTAKES],
 )
 def surest_mistakes(answer):
-    """Lesson 05: the numbers of the wrongly named images, the one with the highest confidence first."""
+    """Lesson 05: the positions of the misclassified images, the most confident first."""
     random = torch.Generator().manual_seed(6)
     probabilities = (1.5 * torch.randn(40, 4, generator=random)).softmax(dim=1)
     labels = torch.randint(4, (40,), generator=random)
     yield from SUREST_MISTAKES.compare(answer, [(probabilities, labels, count) for count in (5, 100)])
-    yield Right("Mistakes only, the surest first.")
+    yield Right("Mistakes only, the most confident first.")

@@ -1,4 +1,4 @@
-"""Checks of lesson 05: the interval around an accuracy, and how many images make it narrower."""
+"""Checks of lesson 05: the interval of an accuracy, and how many images make it narrower."""
 
 import itertools
 import math
@@ -64,7 +64,7 @@ WILSON_INTERVAL = Mistakes(
     },
     read=partial(as_numbers, count=2),
     agrees=partial(np.allclose, rtol=0, atol=2e-4),
-    found="With {correct} of {images} right you give {value[0]:.3f} to {value[1]:.3f}. ",
+    found="With {correct} of {images} right you return {value[0]:.3f} to {value[1]:.3f}. ",
     otherwise=_other_interval,
     praise="{correct} of {images} right: {value[0]:.3f} to {value[1]:.3f}.",
 )
@@ -72,18 +72,18 @@ WILSON_INTERVAL = Mistakes(
 
 @check(
     begin="put the formula of the question into Python, with z = 1.96, and try it with 20 of 20 right.",
-    expects="a function from two whole numbers to the two ends of an interval",
+    expects="a function of two whole numbers that returns the two ends of an interval",
     without=("accuracy_interval",),
     tables=[WILSON_INTERVAL],
 )
 def wilson_interval(answer):
-    """Lesson 05: the 95 % Wilson interval, from the number of right answers and of images."""
+    """Lesson 05: the 95 % Wilson interval, from the numbers of correct predictions and of images."""
     yield from WILSON_INTERVAL.compare(answer, [(178, 200), (20, 20), (3, 10)])
 
 
 @check(
     begin="try `accuracy_interval` with more and more images of the same accuracy, and look at the width.",
-    expects="a function from two whole numbers to a whole number of images",
+    expects="a function of two whole numbers that returns a number of images",
 )
 def half_the_width(answer):
     """Lesson 05: how many test images make the interval half as wide."""
@@ -91,16 +91,16 @@ def half_the_width(answer):
         value = ask_value(answer, correct, images)
         number = as_number(value)
         if number is None:
-            raise Wrong(f"You give {value}: give one number of images.")
+            raise Wrong(f"You return {value}. Return one number of images.")
         if number < 1:
-            raise Wrong(f"You give {number:g}. One image is the least.")
+            raise Wrong(f"You return {number:g}. One image is the least.")
         before, after = (_width(correct / images, count) for count in (images, number))
         found = (
             f"With {correct} of {images} right the interval is {before:.3f} wide; with {number:,.0f} images "
             f"of the same accuracy it is {after:.3f}, which is {after / before:.2f} times as wide. "
         )
         if math.isclose(number, 3 * images, rel_tol=0.03):
-            raise Wrong(found + "Is that how many images to add? Give how many there are in all.")
+            raise Wrong(found + "Is that how many images to add? Return how many there are in total.")
         share = number / next(n for n in itertools.count(images) if _width(correct / images, n) <= before / 2)
         if share < 0.95:  # within a few per cent, says the question
             raise Wrong(

@@ -148,10 +148,10 @@ HEAD_SIZE = Mistakes(
         "There is more than one bias: each output has its own.": (
             lambda features, classes: features * classes + 1
         ),
-        "Only the outputs have a bias, and you give one to the inputs as well.": (
+        "Only outputs have a bias; you gave one to each input as well.": (
             lambda features, classes: features * classes + features + classes
         ),
-        "A layer has so many tensors. How many numbers do they hold?": lambda features, classes: 2,
+        "That is the number of tensors. How many numbers do they hold together?": lambda features, classes: 2,
     },
     read=_read_whole,
     agrees=operator.eq,
@@ -173,18 +173,18 @@ def head_parameters(answer, cases=((512, 10), (2048, 37))):
 
 @check(
     begin="print(model.classifier): which of its layers has a thousand outputs?",
-    expects="a function that changes a network and is given the number of classes",
+    expects="a function of a network and a number of classes that changes the network",
     without=("replace_head",),
 )
 def new_head(answer, num_classes=10, seed=0):
-    """Lesson 03: a MobileNet with a new head, and all the rest as it was."""
+    """Lesson 03: a MobileNet with a new head and an unchanged backbone."""
     for classes in (num_classes, num_classes + 3):
         torch.manual_seed(seed)
         model = models.mobilenet_v3_small().eval()
         before = copy.deepcopy(model)
         given = ask(answer, model, classes)
         head = _head_replaced(given if isinstance(given, type(model)) else model, before, classes)
-        yield Right(f"model.{head} gives {classes} logits, and the backbone is as it was.")
+        yield Right(f"model.{head} returns {classes} logits, and the backbone is unchanged.")
 
 
 def _head_replaced(model: nn.Module, before: nn.Module, num_classes: int) -> str:
@@ -199,13 +199,13 @@ def _head_replaced(model: nn.Module, before: nn.Module, num_classes: int) -> str
             outputs = list(model.eval()(torch.randn(2, 3, 64, 64)).shape)
     except RuntimeError as error:
         raise Wrong(
-            f"The network no longer runs ({error}): does the new layer take as many features as come in?"
+            f"The network no longer runs ({error}). Does the new layer keep the in_features of the old?"
         ) from error
     layers = len(list(model.modules()))
     if layers < len(names):
         raise Wrong(
-            f"The network has {layers} layers now instead of {len(names)}: you have replaced a chain of "
-            "layers, and only its last one belongs to the old task."
+            f"The network has {layers} layers now instead of {len(names)}: you replaced a whole chain of "
+            "layers, but only its last one is the head."
         )
     if outputs[1] != num_classes:
         old_outputs = before.get_submodule(find_head(before)).out_features
@@ -220,7 +220,7 @@ def _head_replaced(model: nn.Module, before: nn.Module, num_classes: int) -> str
         )
     head, old, now = find_head(model), before.state_dict(), model.state_dict()
     if changed := [n for n in old if not n.startswith(head) and not torch.equal(old[n], now[n])]:
-        raise Wrong(f"The new head is in its place, but the backbone has changed, too: {changed[0]}.")
+        raise Wrong(f"The new head is in its place, but the backbone has changed as well: {changed[0]}.")
     if f"{head}.bias" not in now:
         raise Wrong(f"The new head has {num_classes} outputs but no bias, and the old head had one: keep it.")
     return head
@@ -232,7 +232,7 @@ TASK_FAULTS = {
     "optimizer": "the optimizer does not hold the new head",
 }
 _WHERE_TO_LOOK = {
-    "outputs": "Look at what the network gives for a picture: an attribute may sit there unused.",
+    "outputs": "Look at the shape of the network's output: a layer may be attached and never called.",
     "frozen": "Count the parameters whose requires_grad is true.",
     "optimizer": "Compare what is in optimizer.param_groups with the parameters of the head by `id`: two "
     "tensors of the same shape are not the same tensor, and `in` and `==` compare their numbers.",
@@ -241,11 +241,11 @@ _WHERE_TO_LOOK = {
 
 @check(
     begin="make an empty list, and append the name of each fault that you find, one `if` after the other.",
-    expects="a function from a network, an optimizer and a number of classes to a list of names",
+    expects="a function of a network, an optimizer and a number of classes that returns a list of names",
 )
 def diagnosis(answer, num_classes=10):
-    """Lesson 03: the mistakes that PyTorch runs silently, found in networks that the check spoils."""
-    nothing = "Nothing comes back: is there a `return`? For a sound network give an empty list."
+    """Lesson 03: mistakes that PyTorch does not report, found in deliberately broken networks."""
+    nothing = "Expected a list, got None. Did you forget `return`? If nothing is wrong, return an empty list."
     cases = [(faults, faults, num_classes) for faults in (set(), {"outputs"}, {"frozen"}, {"optimizer"})]
     cases.append(({"frozen", "optimizer"}, {"frozen", "optimizer"}, num_classes))
     cases.append(({"outputs"}, set(), num_classes - 1))  # fewer outputs, without another layer
@@ -266,12 +266,12 @@ def diagnosis(answer, num_classes=10):
             )
         truth = " and ".join(TASK_FAULTS[fault] for fault in sorted(faults)) or "nothing is wrong"
         if found - faults:
-            raise Wrong(f"A false alarm: {truth}, and your function says {min(found - faults)!r}.")
+            raise Wrong(f"A false alarm: {truth}, but your function reports {min(found - faults)!r}.")
         if faults - found:
             missed = min(faults - found)
             hint = _WHERE_TO_LOOK[missed]
-            raise Wrong(f"Not noticed: {truth}, and your function does not say {missed!r}. {hint}")
-    yield Right("It finds the faults in five networks, and none in the sound one.")
+            raise Wrong(f"Missed: {truth}, but your function does not say {missed!r}. {hint}")
+    yield Right("Your function finds the faults of five networks and reports none in the correct one.")
 
 
 def _faulty_network(faults: set[str], num_classes: int) -> tuple[nn.Module, torch.optim.Optimizer]:

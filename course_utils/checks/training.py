@@ -13,11 +13,11 @@ from course_utils.models.freezing import stage_names, thaw
 
 
 @check(
-    begin="`torch.optim.Adam(...)` takes the parameters that it may change, and `lr`.",
-    expects="a function from a network and a learning rate to an optimizer",
+    begin="`torch.optim.Adam(...)` takes the parameters to change and `lr`.",
+    expects="a function of a network and a learning rate that returns an optimizer",
 )
 def optimizer_holds(answer, model, lr=0.02):
-    """Lesson 04: an optimizer with the trainable parameters and no other, also after a thaw."""
+    """Lesson 04: an optimizer with exactly the trainable parameters, also after thawing a stage."""
     thawed = copy.deepcopy(model)
     thaw(thawed, stage_names(thawed)[-1])
     hints = list(_optimizer_mistakes(answer, model, lr))
@@ -32,36 +32,36 @@ def _optimizer_mistakes(answer: Callable, model: nn.Module, lr: float) -> Iterat
     before = [parameter.requires_grad for parameter in model.parameters()]
     optimizer = ask(answer, model, lr)
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise Wrong(f"An optimizer should come back, and it is {describe(optimizer)}: is there a `return`?")
+        raise Wrong(f"An optimizer should come back, not {describe(optimizer)}. Did you forget `return`?")
     if type(optimizer) is not torch.optim.Adam:
         raise Wrong(f"It should be Adam, and this is {type(optimizer).__name__}.")
     if before != [parameter.requires_grad for parameter in model.parameters()]:
-        raise Wrong("Your function changes what is trainable. Leave that as it is, and only read it.")
+        raise Wrong("Your function changes what is trainable. Read `requires_grad`, but do not set it.")
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     own = {id(parameter) for parameter in model.parameters()}
     trainable = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     rates = {group["lr"] for group in optimizer.param_groups}
     right_rate = all(close(rate, lr) for rate in rates)
     if held - own:
-        yield f"{len(held - own)} of the parameters in the optimizer are not of this network."
+        yield f"{len(held - own)} of the parameters in the optimizer belong to another network."
     elif held - trainable:
         yield (
-            f"The optimizer holds {len(held)} parameters but only {len(trainable)} are trainable: give it "
+            f"The optimizer holds {len(held)} parameters but only {len(trainable)} are trainable: pass it "
             "those with requires_grad."
         )
     elif trainable - held:
-        yield f"{len(trainable - held)} trainable parameters are not in the optimizer: they will never learn."
+        yield f"{len(trainable - held)} trainable parameters are not in the optimizer, so they never change."
     if not right_rate:
-        yield f"The function is given lr={lr:g}, and the optimizer has {', '.join(f'{r:g}' for r in rates)}."
+        yield f"Called with lr={lr:g}, and the optimizer has {', '.join(f'{r:g}' for r in rates)}."
 
 
 @check(
-    begin="there are two halves: `requires_grad` of the parameters, and the mode of the frozen layers.",
-    expects="a function from a network and its head that changes the network",
+    begin="there are two switches: `requires_grad` of the parameters and the mode of the frozen layers.",
+    expects="a function of a network and its head that changes the network",
     without=("set_train_mode", "freeze"),
 )
 def frozen_by_hand(answer, model, head="fc"):
-    """Lesson 04: a backbone that is frozen and still, with a head that is ready to learn. A copy is tried."""
+    """Lesson 04: a backbone without gradient and drift, and a trainable head. A copy is tested."""
     trial = copy.deepcopy(model).requires_grad_(True).train()
     before = {name: tensor.clone() for name, tensor in trial.state_dict().items()}
     ask(answer, trial, trial.get_submodule(head))
@@ -76,7 +76,7 @@ def frozen_by_hand(answer, model, head="fc"):
         typo = " Is the name spelled requires_grad, with its s?" if everything else ""
         yield f"{len(below)} parameters below the head are trainable, for example {below[0]}.{typo}"
     if not learns:
-        yield "The head is frozen, too: then there is nothing that can learn. Switch it on again."
+        yield "The head is frozen as well, so there is nothing that can learn. Switch it on again."
     elif len(learns) < len(list(trial.get_submodule(head).parameters())):
         yield f"Only {learns[0]} of the head is trainable: a linear layer has weights and biases."
     with torch.no_grad():
@@ -88,16 +88,18 @@ def frozen_by_hand(answer, model, head="fc"):
     awake = [name for name, norm in norms if norm.training]
     if moved:
         yield (
-            f"Two batches have passed, and {len(moved)} of {len(buffers)} buffers changed, for example "
+            f"After two batches, {len(moved)} of {len(buffers)} buffers changed, for example "
             f"{moved[0]}. No gradient does that: in which mode are the BatchNorm layers?"
         )
     elif awake:
         yield (
-            f"The buffers stay, but {awake[0]} is in train mode: it takes the mean of each batch, so that "
-            "the features of a picture change with the pictures beside it."
+            f"The buffers stay, but {awake[0]} is in train mode. It takes the mean of each batch, so "
+            "the features of a picture depend on the other pictures in its batch."
         )
     if not below and len(learns) == 2 and not awake:
-        yield Right("Only the head can learn, and the backbone stays still when pictures pass.")
+        yield Right(
+            "Only the head can learn, and the backbone stays unchanged when pictures pass through it."
+        )
 
 
 def _sum_over_images(losses: Sequence[float], sizes: Sequence[int]) -> float:
@@ -107,9 +109,11 @@ def _sum_over_images(losses: Sequence[float], sizes: Sequence[int]) -> float:
 MEAN_LOSS = Mistakes(
     right=lambda losses, sizes: _sum_over_images(losses, sizes) / sum(sizes),
     wrong={
-        "{value:.3f} is the loss of the last batch alone: an accident.": lambda losses, sizes: losses[-1],
-        "{value:.3f} is the mean over batches: there the last one, of {last} images, counts as much "
-        "as one of {sizes[0]}.": lambda losses, sizes: sum(losses) / len(losses),
+        "{value:.3f} is the loss of the last batch alone, whichever that is.": lambda losses, sizes: losses[
+            -1
+        ],
+        "{value:.3f} is the mean over batches. The last one, with {last} images, counts as much "
+        "as one with {sizes[0]}.": lambda losses, sizes: sum(losses) / len(losses),
         "{value:.3f} is the sum over the images: divide it by how many there are.": _sum_over_images,
         "The sum over images is right, but you divide by {batches}, the number of batches.": (
             lambda losses, sizes: _sum_over_images(losses, sizes) / len(sizes)
@@ -117,7 +121,7 @@ MEAN_LOSS = Mistakes(
         "Each loss is already the mean of its batch: multiply it by its images before you divide.": (
             lambda losses, sizes: sum(losses) / sum(sizes)
         ),
-        "The last batch is missing. Its images count, too.": (
+        "The last batch is missing. Its images count as well.": (
             lambda losses, sizes: _sum_over_images(losses[:-1], sizes[:-1]) / sum(sizes[:-1])
         ),
         "That is the sum of the losses.": lambda losses, sizes: sum(losses),
@@ -129,15 +133,15 @@ MEAN_LOSS = Mistakes(
             lambda losses, sizes: round(_sum_over_images(losses, sizes) / sum(sizes), 1)
         ),
     },
-    read=one_number("A number should come back, and it is {value}."),
+    read=one_number("A number should come back, not {value}."),
     otherwise="For the losses {losses} and the sizes {sizes} you give {value:.3f}.",
     praise="The mean over {images} images is {value:.3f}.",
 )
 
 
 @check(
-    begin="how much does a batch of 8 images say, beside one of 32?",
-    expects="a function from a list of losses and a list of batch sizes to a number",
+    begin="how much should a batch of 8 images count, compared with one of 32?",
+    expects="a function of a list of losses and a list of batch sizes that returns a number",
     tables=[MEAN_LOSS],
 )
 def mean_loss(answer, losses=(1.0, 0.5, 3.0), sizes=(32, 32, 4)):
@@ -163,7 +167,7 @@ def compare_rates(answer, low=0.001, high=0.02):
         given = ask(answer, train, low, high)
         if hint := _unfair(train.calls, low, high) or _wrong_verdict(given, accuracies, verdict):
             raise Wrong(hint)
-    yield Right("Three seeds for each, the same for both, and no more said than they show.")
+    yield Right("Three seeds for each rate, the same for both, and a verdict that they support.")
 
 
 class _StandIn:
@@ -182,7 +186,7 @@ class _StandIn:
 def _unfair(calls: list[tuple[float, int]], low: float, high: float) -> str:
     """Return what is unfair about the runs, or an empty text."""
     if not calls:
-        return "Your function never calls `train`: every number has to come from a run."
+        return "Your function never calls `train`. Every number has to come from a run."
     first, second = ({seed for rate, seed in calls if rate == lr} for lr in (low, high))
     fewest = min(len(first), len(second))
     if fewest == 0:
@@ -203,7 +207,7 @@ def _unfair(calls: list[tuple[float, int]], low: float, high: float) -> str:
 def _wrong_verdict(given: object, accuracies: dict[float, Sequence[float]], verdict: str) -> str:
     """Return what is wrong with the result of a fair comparison, or an empty text."""
     if not isinstance(given, tuple | list) or len(given) != 3:
-        return f"Three things should come back, two lists and a verdict. It was {describe(given)}."
+        return f"Three things should come back, two lists and a verdict, not {describe(given)}."
     for name, values, true in zip(("first", "second"), given, accuracies.values(), strict=False):
         numbers = [as_number(number) for number in values] if hasattr(values, "__iter__") else []
         if None in numbers or len(numbers) < 3 or set(numbers) != set(true):
@@ -217,5 +221,5 @@ def _wrong_verdict(given: object, accuracies: dict[float, Sequence[float]], verd
         why = "the seeds contradict each other"
         if any(one == other for one, other in zip(*accuracies.values(), strict=True)):
             why = "with one seed they are equal, and equal is not better"
-        return f"The accuracies were {pairs}: {why}, and you say {given[2]!r}."
-    return f"The accuracies were {pairs}. Compare them seed by seed: you say {given[2]!r}."
+        return f"The accuracies were {pairs}: {why}, but your verdict is {given[2]!r}."
+    return f"The accuracies were {pairs}. Compare them seed by seed: your verdict is {given[2]!r}."

@@ -38,7 +38,16 @@ from course_utils.figures.images import (
     mistakes,
     value_histogram,
 )
-from course_utils.figures.results import bars, confusion, costs, embedding, interval_plot, reliability
+from course_utils.figures.results import (
+    bars,
+    confusion,
+    costs,
+    embedding,
+    interval_plot,
+    reliability,
+    spreads,
+    untrained_heads,
+)
 
 __all__ = [
     "accuracy_over_time",
@@ -66,6 +75,7 @@ __all__ = [
     "residual_block",
     "roc",
     "shift_curves",
+    "spreads",
     "stage_probes",
     "text_network",
     "thawed_stages",
@@ -73,5 +83,6 @@ __all__ = [
     "token_heatmap",
     "training_step",
     "transfer_curves",
+    "untrained_heads",
     "value_histogram",
 ]

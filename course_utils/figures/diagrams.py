@@ -141,7 +141,7 @@ def training_step() -> DescribedFigure:
 
 def three_sets(counts: Mapping[str, int]) -> DescribedFigure:
     """Draw what each of three sets of images decides; the counts are of training, validation and test."""
-    uses = ["change the head's numbers", "choose the epoch and the settings", "measure, once, at the end"]
+    uses = ["train the head", "choose the epoch and the settings", "measure, once, at the end"]
     pairs = list(zip(counts.items(), uses, strict=True))
     words = "; ".join(f"the {count:,} {name} images {use}" for (name, count), use in pairs)
     figure, axes = _canvas(f"Diagram of three sets of images: {words}.", width=6, height=2.5)

@@ -76,7 +76,7 @@ def mistakes(table: pd.DataFrame, images: Images) -> DescribedFigure:
     rows = list(table.itertuples())
     if not rows:
         return DescribedFigure("An empty picture: there is no mistake to show.", figsize=(2, 1))
-    titles = [f"{row.truth}\nsaid: {row.answer}\n{row.confidence:.0%} sure" for row in rows]
+    titles = [f"true: {row.truth}\npredicted: {row.answer}\n({row.confidence:.0%})" for row in rows]
     words = "; ".join(f"{row.truth} taken for {row.answer} ({row.confidence:.0%})" for row in rows)
     figure = image_grid(images, titles, f"The {len(rows)} most confident mistakes: {words}.")
     columns = min(5, len(rows))

@@ -9,7 +9,15 @@ import torch
 
 from course_utils.evaluation.calibration import calibration_error, reliability_table
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, confusion_matrix
-from course_utils.figures.described import BLUE, COLOURS, GREY, MARKERS, DescribedFigure, escape_dollar
+from course_utils.figures.described import (
+    BLUE,
+    COLOURS,
+    GREY,
+    MARKERS,
+    ORANGE,
+    DescribedFigure,
+    escape_dollar,
+)
 
 MOST_CLASSES = 30  # of a confusion matrix: with more, nobody can read its numbers
 
@@ -25,6 +33,29 @@ def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
     axes.bar_label(drawn, fmt=lambda value: f"{value:,.3g}" if value < 100 else f"{value:,.0f}", padding=3)
     axes.margins(x=0.15)
     axes.invert_yaxis()
+    return figure
+
+
+def untrained_heads(table: pd.DataFrame, num_classes: int) -> DescribedFigure:
+    """Draw the loss and the accuracy of untrained heads (rows) as points, with a line for chance."""
+    chances = {"loss": np.log(num_classes), "accuracy": 100 / num_classes}
+    values = {"loss": table.loss, "accuracy": 100 * table.accuracy}
+    labels = {"loss": "loss (nats)", "accuracy": "accuracy (%)"}
+    figure = DescribedFigure(
+        f"Two dot plots of {len(table)} untrained heads. Loss: {table.loss.min():.2f} to "
+        f"{table.loss.max():.2f}, with a line for chance at {chances['loss']:.2f}. Accuracy: "
+        f"{values['accuracy'].min():.1f} to {values['accuracy'].max():.1f} %, with a line for chance at "
+        f"{chances['accuracy']:.1f} %.",
+        figsize=(7.5, 0.28 * len(table) + 1.1),
+    )
+    for axes, (name, chance) in zip(figure.subplots(1, 2, sharey=True), chances.items(), strict=True):
+        axes.axvline(chance, color=ORANGE, linestyle="--", label="chance")
+        axes.plot(values[name], [escape_dollar(head) for head in table.index], "o", color=BLUE)
+        axes.set(xlabel=labels[name], xlim=(0, max(2 * chance, 1.1 * values[name].max())))
+        axes.grid(axis="x", alpha=0.4)
+    axes.invert_yaxis()
+    axes.margins(y=0.15)
+    axes.legend(loc="upper right")
     return figure
 
 
@@ -50,7 +81,7 @@ def confusion(result: Evaluation, unit: str = "images") -> DescribedFigure:
         f"the diagonal. {frequent} {left_out}",
         figsize=(0.5 * size + 2, 0.45 * size + 1.6),
     )
-    axes = figure.add_subplot(xlabel="answer of the network", ylabel="true class")
+    axes = figure.add_subplot(xlabel="predicted class", ylabel="true class")
     axes.set_title(left_out, fontsize=10)
     matrix = matrix[np.ix_(drawn, drawn)]
     picture = axes.imshow(matrix, cmap="viridis")
@@ -83,6 +114,28 @@ def interval_plot(
     axes.margins(y=0.2)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.4)
+    return figure
+
+
+def spreads(samples: Mapping[str, np.ndarray], label: str) -> DescribedFigure:
+    """Draw a histogram of each sample of numbers (by name), with its middle 95 % darker than the rest.
+
+    The label says what the numbers are, with their unit.
+    """
+    ends = {name: np.quantile(values, [0.025, 0.975]) for name, values in samples.items()}
+    words = "; ".join(f"{name}: 95 % lie from {low:.1f} to {high:.1f}" for name, (low, high) in ends.items())
+    figure = DescribedFigure(f"Histograms of the {label}. {words}.", figsize=(6.5, 1.5 * len(samples) + 0.6))
+    panels = figure.subplots(len(samples), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, values) in zip(panels, samples.items(), strict=True):
+        low, high = ends[name]
+        middle = values[(values >= low) & (values <= high)]
+        bins = np.linspace(values.min(), values.max(), 30)
+        axes.hist(values, bins, color=GREY, alpha=0.4)
+        axes.hist(middle, bins, color=BLUE, label="middle 95 %")
+        axes.set_title(escape_dollar(name), fontsize=10)
+        axes.set(ylabel="repetitions")
+    panels[0].legend()
+    panels[-1].set_xlabel(label)
     return figure
 
 

@@ -179,7 +179,7 @@ WITHOUT_NAMES = {
     "new_head": (lambda: figures.new_head(512, 1000, 7), ["512 in and 1,000 out", "512 in and 7 out"]),
     "three_sets": (
         lambda: figures.three_sets({"training": 2400, "validation": 600, "test": 2000}),
-        ["2,400 training images change", "600 validation images choose", "2,000 test images measure"],
+        ["2,400 training images train the head", "600 validation images choose", "2,000 test images measure"],
     ),
     "training_step": (figures.training_step, ["stops there"]),
     "growth": (lambda: figures.growth(measurements()), ["folder, 1,000 files: 2.0 s, 500 MB"]),

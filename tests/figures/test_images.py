@@ -75,7 +75,7 @@ def test_histogram_has_a_line_for_each_channel_in_which_peaks_beside_a_large_one
 def test_mistakes_carry_truth_prediction_and_confidence_and_there_may_be_none():
     table = most_confident_mistakes(an_evaluation([0, 0, 0, 1], [0, 1, 1, 1]), 5)
     titles = [axes.get_title() for axes in figures.mistakes(table, [PICTURE, PICTURE]).axes]
-    assert titles == ["cat\nsaid: dog\n90% sure"] * 2
+    assert titles == ["true: cat\npredicted: dog\n(90%)"] * 2
     figure = figures.mistakes(table[:0], [])
     figure._repr_mimebundle_()
     assert "no mistake" in figure.description

@@ -20,11 +20,26 @@ def test_bars_carry_their_values():
     assert {text.get_text() for text in axes.texts} == {"0.5", "1,234"}
 
 
+def test_untrained_heads_are_drawn_beside_chance():
+    table = pd.DataFrame({"loss": [1.4, 1.3], "accuracy": [0.2, 0.35]}, index=["head 0", "head 1"])
+    figure = figures.untrained_heads(table, num_classes=4)
+    chances = [axes.lines[0].get_xdata()[0] for axes in figure.axes]
+    assert chances == pytest.approx([np.log(4), 25])
+    assert figure.axes[1].lines[1].get_xdata().tolist() == pytest.approx([20, 35])
+    assert "20.0 to 35.0 %" in figure.description
+
+
+def test_spreads_describe_the_middle_of_each_sample():
+    figure = figures.spreads({"a": np.arange(-100, 101), "b": 2.0 * np.arange(-100, 101)}, "points")
+    assert "a: 95 % lie from -95.0 to 95.0; b: 95 % lie from -190.0 to 190.0" in figure.description
+    assert figure.axes[1].get_xlabel() == "points"
+
+
 def test_confusion_writes_the_counts_with_the_truth_in_rows():
     axes = figures.confusion(an_evaluation([0, 0, 0, 1, 2, 2], [0, 1, 1, 1, 2, 0])).axes[0]
     written = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
     assert written == {(0, 0): "1", (0, 1): "2", (1, 1): "1", (2, 2): "1", (2, 0): "1"}
-    assert "true" in axes.get_ylabel() and "answer" in axes.get_xlabel()
+    assert "true" in axes.get_ylabel() and "predicted" in axes.get_xlabel()
     assert [text.get_text() for text in axes.get_yticklabels()] == CLASSES
 
 

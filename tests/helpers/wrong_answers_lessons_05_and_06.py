@@ -111,7 +111,7 @@ WRONG = {
     ],
     "precision_and_recall": [
         (lambda m, n: (m[n, n] / m.sum(), m[n, n] / m.sum()), "all 30 images"),
-        (lambda m, n: (m[n, n] / m[:, n].sum(), m[n, n] / m[n].sum()), "never named, so"),
+        (lambda m, n: (m[n, n] / m[:, n].sum(), m[n, n] / m[n].sum()), "never predicted, so"),
         (lambda m, n: (both_shares(m, n)[0], m[n, n] / m[n].sum()), "has no image"),
         (lambda m, n: (both_shares(m, n)[1], both_shares(m, n)[1]), "Both are the same"),
         (lambda m, n: (m.diag().sum() / m.sum(), both_shares(m, n)[1]), "hides the class"),
@@ -119,7 +119,7 @@ WRONG = {
         (lambda m, n: both_shares(m, n)[0], "should give 2 numbers"),
     ],
     "surest_mistakes": [
-        (lambda p, _, count: p.max(dim=1).values.argsort(descending=True)[:count], "named right"),
+        (lambda p, _, count: p.max(dim=1).values.argsort(descending=True)[:count], "classified correctly"),
         (lambda p, y, count: p.max(dim=1).values[:count], "not how sure"),
         (lambda *given: sorted(surest(*given)), "in another order"),
         (missed_one, "Number 3 should be image"),
