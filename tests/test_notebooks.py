@@ -332,7 +332,7 @@ def beginning_of(lesson: str, last_cell_with: str, folder: Path) -> Path:
 
 @pytest.mark.kernels
 def test_nbval_fails_when_a_compared_output_is_changed_by_hand(tmp_path):
-    copy = beginning_of("01", "pictures.train)", tmp_path)
+    copy = beginning_of("01", "len(pictures)", tmp_path)
     notebook = nbformat.read(copy, as_version=4)
     output = notebook.cells[-1].outputs[0]
     assert "10 classes" in output.text

@@ -36,7 +36,6 @@ from course_utils.figures.images import (
     heatmaps,
     image_grid,
     mistakes,
-    value_histogram,
 )
 from course_utils.figures.results import (
     bars,
@@ -84,5 +83,4 @@ __all__ = [
     "training_step",
     "transfer_curves",
     "untrained_heads",
-    "value_histogram",
 ]

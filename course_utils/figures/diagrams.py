@@ -80,8 +80,13 @@ def backbone_and_head(answers: Sequence[str]) -> DescribedFigure:
     return figure
 
 
-def chain(states: Sequence[str], steps: Sequence[str], description: str) -> DescribedFigure:
-    """Draw what something becomes, from left to right: a box for each state, and a named step between two."""
+def chain(states: Sequence[str], steps: Sequence[str], description: str = "") -> DescribedFigure:
+    """Draw what something becomes, from left to right: a box for each state, and a named step between two.
+
+    Without a `description`, the states and steps make one.
+    """
+    parts = [f"by {step}: {state}" for step, state in zip(steps, states[1:], strict=True)]
+    description = description or f"Diagram, from left to right: {states[0]}; {'; '.join(parts)}."
     width, gap = 1.25, 0.85
     figure, axes = _canvas(description, width * len(states) + gap * len(steps) + 0.2, 1.1)
     for number, state in enumerate(states):

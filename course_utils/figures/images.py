@@ -102,28 +102,6 @@ def class_counts(counts: pd.DataFrame) -> DescribedFigure:
     return figure
 
 
-def value_histogram(batches: dict[str, torch.Tensor], description: str) -> DescribedFigure:
-    """Draw how often each pixel value occurs, one panel for each batch ([images, 3, height, width]) by name.
-
-    Each channel has a line of its own, so that its peaks stay visible beside those of the others. The counts
-    are on a logarithmic scale: of the value of its background a picture may have a hundred times as many
-    pixels as of any other.
-    """
-    figure = DescribedFigure(description, figsize=(3.6 * len(batches), 3.2))
-    panels = figure.subplots(1, len(batches), squeeze=False)[0]
-    looks = {"red": ("#D55E00", "-"), "green": (GREEN, "--"), "blue": (BLUE, ":")}
-    for axes, (name, batch) in zip(panels, batches.items(), strict=True):
-        pixels = batch.float().numpy()
-        edges = np.histogram_bin_edges(pixels, bins=64)
-        for channel, (colour, style) in enumerate(looks.values()):
-            counts, _ = np.histogram(pixels[:, channel], edges)
-            axes.stairs(counts, edges, color=colour, linestyle=style, linewidth=1.4)
-        axes.set_title(escape_dollar(name), fontsize=10)
-        axes.set(xlabel="pixel value", ylabel="pixels (log scale)", yscale="log", ylim=(1, None))
-    figure.legend(list(looks), loc="outside lower center", ncols=3)
-    return figure
-
-
 def heatmaps(
     result: Evaluation, indices: Sequence[int], images: Images, maps: Sequence[torch.Tensor]
 ) -> DescribedFigure:

@@ -154,10 +154,6 @@ FIGURES = {
     ),
 }
 WITHOUT_NAMES = {
-    "value_histogram": (
-        lambda: figures.value_histogram({"raw": torch.rand(4, 3, 8, 8)}, "from 0 to 1"),
-        ["from 0 to 1"],
-    ),
     "learning_curves": (
         lambda: figures.learning_curves(HISTORY),
         ["2 epochs", "1.50", "0.75", "1.25", "0.50", "epoch is 2, with a validation accuracy of 0.875"],

@@ -56,22 +56,6 @@ def test_class_counts_are_stacked_to_the_number_of_images_of_the_class():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "val", "test"]
 
 
-def test_histogram_has_a_line_for_each_channel_in_which_peaks_beside_a_large_one_can_be_seen():
-    black = torch.tensor([-2.1, -2.0, -1.8]).reshape(1, 3, 1, 1).repeat(1, 1, 100, 100)
-    black[:, :, 0, :10] = 2.6  # ten pixels of ten thousand
-    (axes,) = figures.value_histogram({"batch": black}, "Values of one batch.").axes
-    peaks = []
-    for line in axes.patches:
-        counts, edges, _ = line.get_data()
-        peaks.append((edges[counts.argmax()], edges[counts.argmax() + 1]))
-        assert counts[-1] == 10 and counts.sum() == 10_000
-    assert all(low <= value <= high for value, (low, high) in zip((-2.1, -2.0, -1.8), peaks, strict=True))
-    assert len(set(peaks)) == 3
-    bottom, top = (axes.transData.transform((0, count))[1] for count in (1, 10_000))
-    ten = axes.transData.transform((0, 10))[1]
-    assert (ten - bottom) / (top - bottom) > 0.2  # a thousandth of the height on an even scale
-
-
 def test_mistakes_carry_truth_prediction_and_confidence_and_there_may_be_none():
     table = most_confident_mistakes(an_evaluation([0, 0, 0, 1], [0, 1, 1, 1]), 5)
     titles = [axes.get_title() for axes in figures.mistakes(table, [PICTURE, PICTURE]).axes]

@@ -40,11 +40,10 @@ ALLOWED = """
 00 | about 1.3 million labelled photographs into 1,000 categories | published
 00 | with twenty pictures of each class? | a question
 00 | closed in July 2025 | published
-01 | Four steps | a list in the lesson
-01 | four steps | a list in the lesson
-01 | about −2, and white would be about 2.5 | (0 - mean) / std and (1 - mean) / std
-01 | about −2.1 in red, −2.0 in green and −1.8 in blue | (0 - mean) / std
-01 | 60,000 colour photographs | published
+01 | from 0 to 255 | eight bits
+01 | black about −2 | (0 - mean) / std
+01 | White becomes (1 − 0.406) / 0.225 = 2.64 | computed in the sentence
+01 | 60,000 colour photographs of 32 × 32 | published
 01 | downloads 170 MB | published
 02 | names 76.1 % | the page of the weights
 02 | names 91.47 % | published
