@@ -13,8 +13,10 @@ from course_utils.checks.comparison import (
     unfair_differences,
     verdict_on_means,
 )
+from course_utils.checks.empty_page import empty_page
 from course_utils.checks.evaluation import accuracy_over_samples, precision_and_recall, surest_mistakes
 from course_utils.checks.fine_tuning import batchnorm_kept, choose_run, learning_parts, three_rates
+from course_utils.checks.five_faults import five_faults
 from course_utils.checks.images import (
     few_images,
     own_transform,
@@ -52,10 +54,12 @@ __all__ = [
     "compare_rates",
     "counted_names",
     "diagnosis",
+    "empty_page",
     "epochs_for_budget",
     "fault_found",
     "fault_scope",
     "few_images",
+    "five_faults",
     "frozen_by_hand",
     "gradient_together",
     "half_the_width",

@@ -1,0 +1,282 @@
+"""What is wrong with a recipe for lesson 05: what it says of itself, compared with what it was seen to do."""
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from course_utils.checks.recipe_report import Report, inputs_of, try_transform
+from course_utils.checks.tracing import Pass, Trace
+from course_utils.checks.values import close
+from course_utils.checks.verdict import Wrong
+
+
+def recipe_hints(report: Report, trace: Trace, backbone: nn.Module) -> Iterator[str]:
+    """Yield what is wrong with a training; what follows from an earlier mistake is not looked at."""
+    try_transform(report.transform)
+    for hints in (_about_training, _about_pictures, _about_numbers):
+        found = list(hints(report, trace, backbone))
+        yield from found
+        if found:
+            return
+
+
+def _about_training(report: Report, trace: Trace, backbone: nn.Module) -> Iterator[str]:
+    if not trace.passes:
+        raise Wrong(
+            f"Expected a head that ends in an `nn.Linear` with {len(report.classes)} outputs, got none that "
+            "a batch has gone through."
+        )
+    if not trace.steps:
+        raise Wrong("Expected steps of an optimizer from `torch.optim`, got none. What changes the weights?")
+    trained = [one for one in trace.passes if one.trained]
+    evaluated = [one for one in trace.passes if not one.trained]
+    if changed := _changed(report.model, backbone):
+        yield changed
+    if any("BatchNorm" in one.training_layers for one in trained):
+        yield (
+            "Expected a frozen backbone that stays as it is, got BatchNorm layers in train mode while the "
+            "head learns: their running statistics move without a gradient. In which mode is the backbone "
+            "in your loop?"
+        )
+    if trace.extracted_in_train_mode or any(one.training_layers for one in evaluated):
+        yield (
+            "Expected a network in eval mode where nothing is learned, got layers in train mode: a "
+            "prediction then depends on chance or on the rest of its batch. Which line comes before you "
+            "predict?"
+        )
+    if trace.steps_of_head < trace.steps:
+        yield (
+            f"Expected an optimizer that holds the head, got {trace.steps - trace.steps_of_head} of "
+            f"{trace.steps} steps without it: the head never learns. Which came first, the optimizer or the "
+            "new head?"
+        )
+    elif trace.steps_without_gradient:
+        yield (
+            "Expected a gradient in each step, got none: the head never learns. What stands between "
+            "`backward()` and `step()`?"
+        )
+    elif trace.stale_gradient:
+        yield (
+            "Expected the gradient of one batch in each step, got the sum of all batches so far. What has "
+            "to happen to `.grad` between two steps?"
+        )
+    if trace.softmax_in_loss:
+        yield (
+            "Expected logits in the cross-entropy, got probabilities: each row sums to 1, and the loss "
+            "cannot come near 0. What does `cross_entropy` do to its input itself?"
+        )
+
+
+def _changed(model: nn.Module, backbone: nn.Module) -> str:
+    """Return a hint if the parameters of the backbone are not those that ship."""
+    found = {}
+    for tensor in model.state_dict().values():
+        found.setdefault(tensor.shape, []).append(tensor.cpu())
+    own = {name: p.detach() for name, p in backbone.named_parameters() if not name.startswith("fc.")}
+    if missing := [name for name, tensor in own.items() if tensor.shape not in found]:
+        return f"Expected a network with its backbone, got one without {missing[0]}."
+    moved = [name for name, t in own.items() if not any(torch.equal(t, one) for one in found[t.shape])]
+    if not moved:
+        return ""
+    first = own[next(iter(own))]
+    alike = max(float(torch.cosine_similarity(first.flatten(), t.flatten(), 0)) for t in found[first.shape])
+    if alike < 0.5:
+        return "Expected the weights that ship, got other ones. Were they loaded into this network?"
+    return (
+        f"Expected a frozen backbone, got {len(moved)} of {len(own)} parameters that changed, for example "
+        f"{moved[0]}. For which parameters does `requires_grad` hold?"
+    )
+
+
+def _about_pictures(report: Report, trace: Trace, backbone: nn.Module) -> Iterator[str]:
+    """Yield hints about which pictures were used for what, and with which labels."""
+    _match(report, trace, backbone)
+    trained = [n for one in trace.passes if one.trained for n in one.rows if n >= 0]
+    for name in ("test", "val"):
+        own = report.numbers(name)
+        if used := set(trained) & set(own):
+            raise Wrong(
+                f"Expected to train without the {name} pictures, got {len(used)} of {len(own)} in the "
+                "training batches. From which set does your training loader take its pictures?"
+            )
+    last = max((n for n, one in enumerate(trace.passes) if one.trained), default=0)
+    test, evaluated = set(report.numbers("test")), [one for one in trace.passes if not one.trained]
+    if early := {one.epoch for one in trace.passes[:last] if not one.trained and test & {*one.rows}}:
+        yield (
+            "Expected test pictures that are used once, after the last choice, got predictions for them "
+            f"{len(early)} times while the training still went on. Which set chooses the epoch?"
+        )
+    if any(set(one.rows) == {-1} for one in evaluated if one.epoch):
+        yield (
+            "Expected validation and test pictures as `transform` makes them, got other inputs: for example "
+            "augmented ones. Which transform does each set have?"
+        )
+    if pairs := [pair for one in trace.passes for pair in _labels_of(one, report)]:
+        meant = {label: {true for other, true in pairs if other == label} for label in set(dict(pairs))}
+        if any(label != true for label, true in pairs) and all(len(true) == 1 for true in meant.values()):
+            label = next(label for label, true in pairs if label != true)
+            (true,) = meant[label]
+            yield (
+                f"Expected classes in the order of the labels, got {report.classes[label]!r} for label "
+                f"{label}, with which you train on pictures of {report.classes[true]!r}. Where does the "
+                "order come from?"
+            )
+        elif wrong := sum(label != true for label, true in pairs):
+            yield (
+                f"Expected the label of its own folder for each picture, got another one for {wrong} of "
+                f"{len(pairs)}. Look at some pictures with their labels."
+            )
+
+
+def _labels_of(one: Pass, report: Report) -> list[tuple[int, int]]:
+    """Return the label that each known picture of a batch got, and its true one."""
+    labels = [] if one.labels is None else one.labels.tolist()
+    rows = one.rows if labels else []
+    return [(label, report.truth[n]) for label, n in zip(labels, rows, strict=True) if n >= 0]
+
+
+def _match(report: Report, trace: Trace, backbone: nn.Module) -> None:
+    """Give each pass its rows: the place of each picture in the report, -1 for an unknown one."""
+    body, parts = copy.deepcopy(backbone), torch.arange(len(report.paths)).split(16)
+    body.fc = nn.Identity()
+    with torch.no_grad():
+        known = torch.cat([body(inputs_of(report, part.tolist())) for part in parts])
+    for one in trace.passes:
+        one.rows = [-1] * len(one.predictions)
+        if one.features is not None and len(one.features) == len(one.predictions):
+            distance = torch.cdist(one.features.float(), known, compute_mode="donot_use_mm_for_euclid_dist")
+            nearest, number = distance.min(dim=1)
+            near = nearest < 1e-3 * known.norm(dim=1)[number] + 1e-6
+            one.rows = torch.where(near, number, -1).tolist()
+
+
+def _about_numbers(report: Report, trace: Trace, backbone: nn.Module) -> Iterator[str]:
+    """Yield hints about the losses and accuracies that a recipe reports, and the epoch that it chose."""
+    if found := [*_about_losses(report, trace), *_about_validation(report, trace)]:
+        yield from found
+        return
+    best, accuracies = report.best_epoch, report.val_accuracy
+    if accuracies[best - 1] < max(accuracies):
+        yield (
+            f"Expected the epoch with the highest validation accuracy, got epoch {best} of "
+            f"{_listed(accuracies)}. Epochs count from 1."
+        )
+        return
+    kept = [t.cpu() for t in report.model.state_dict().values()]
+    own = {
+        one.epoch
+        for one in _evaluations(trace, report, "val")
+        if any(t.shape == one.weight.shape and torch.equal(t, one.weight) for t in kept)
+    }
+    if own and best not in own:
+        what = "the last one" if trace.epochs in own else f"epoch {min(own)}"
+        yield (
+            f"Expected the head of the best epoch, {best}, got that of {what}. (The check spoils the last "
+            "epoch on purpose.) When do you keep the weights, and does your copy change with the network?"
+        )
+        return
+    yield from _about_test(report, trace)
+
+
+def _evaluations(trace: Trace, report: Report, name: str) -> list[Pass]:
+    """Return the batches without training that have pictures of a set."""
+    own = set(report.numbers(name))
+    return [one for one in trace.passes if not one.trained and one.epoch and own & set(one.rows)]
+
+
+def _about_losses(report: Report, trace: Trace) -> Iterator[str]:
+    for epoch, given in enumerate(report.train_loss, start=1):
+        batches = [(one.loss, len(one.rows)) for one in trace.passes if one.trained and one.epoch == epoch]
+        if not batches or any(loss is None for loss, _ in batches):
+            return
+        images = sum(count for _, count in batches)
+        total = sum(loss * count for loss, count in batches)
+        known = {
+            "that of the last batch": batches[-1][0],
+            "the sum over the images": total,
+            "the sum over the batches": sum(loss for loss, _ in batches),
+            "the sum over the batches, divided by the images": sum(loss for loss, _ in batches) / images,
+            "the mean over batches, in which a small last one counts as much as the others": (
+                sum(loss for loss, _ in batches) / len(batches)
+            ),
+        }
+        found = [words for words, value in known.items() if close(given, value)]
+        if found and not close(given, total / images):
+            yield (
+                f"Expected the mean loss over the images of an epoch, {total / images:.3f} in epoch "
+                f"{epoch}, got {found[0]}: {given:.3f}."
+            )
+            return
+
+
+def _about_validation(report: Report, trace: Trace) -> Iterator[str]:
+    by_epoch = []
+    for epoch in range(1, trace.epochs + 1):
+        passes = [one for one in _evaluations(trace, report, "val") if one.epoch == epoch]
+        # After the last epoch the best network may predict for them once more.
+        by_epoch.append([one for one in passes if torch.equal(one.weight, passes[0].weight)])
+    if hint := _wrong_accuracies(report.val_accuracy, by_epoch, report, "val"):
+        yield hint
+
+
+def _about_test(report: Report, trace: Trace) -> Iterator[str]:
+    numbers = report.numbers("test")
+    with torch.no_grad():
+        predictions = report.model(inputs_of(report, numbers)).argmax(dim=1).tolist()
+    own = sum(report.truth[n] == guess for n, guess in zip(numbers, predictions, strict=True)) / len(numbers)
+    if close(report.test_accuracy, own):
+        return
+    passes = _evaluations(trace, report, "test")
+    if hint := _wrong_accuracies([report.test_accuracy], [passes], report, "test"):
+        yield hint
+    else:
+        yield (
+            f"Expected the test accuracy of the network that you return, {own:.3f}, got "
+            f"{report.test_accuracy:.3f}. Which weights did it have when you tested it?"
+        )
+
+
+def _wrong_accuracies(given: list[float], by_epoch: list[list[Pass]], report: Report, name: str) -> str:
+    """Return what is wrong with the accuracies of a set, one for each epoch given; "" if nothing is."""
+    words = {"val": "the validation accuracy of epoch {}", "test": "the test accuracy"}[name]
+    order, right, last, means, seen = report.numbers(name), [], [], [], []
+    for number, passes in enumerate(by_epoch, start=1):
+        seen.append([n for one in passes for n in one.rows if n in order])
+        if missed := set(order) - set(seen[-1]):
+            words = words.format(number)
+            return f"Expected {words} over {len(order)} pictures, got {len(missed)} left out. Which ones?"
+        batches = [
+            [report.truth[n] == guess for n, guess in zip(one.rows, one.predictions.tolist(), strict=True)]
+            for one in passes
+        ]
+        shares = [sum(batch) / len(batch) for batch in batches]
+        right.append(sum(map(sum, batches)) / sum(map(len, batches)))
+        last.append(shares[-1])
+        means.append(sum(shares) / len(shares))
+
+    def agrees(others: list[float]) -> bool:
+        return all(map(close, given, others))
+
+    if agrees(right):
+        return ""
+    place = next(n for n, pair in enumerate(zip(given, right, strict=True)) if not close(*pair))
+    words = f"{words.format(place + 1)}, {right[place]:.3f} over {len(order)} pictures"
+    start = f"Expected {words}, got {given[place]:.3f}"
+    if agrees([100 * share for share in right]):
+        return f"{start}. Give it as a share from 0 to 1."
+    if agrees(last):
+        return f"{start}, that of the last batch alone. What do you add up, and where?"
+    if agrees(means):
+        return f"{start}, the mean over batches. Count pictures instead."
+    if seen[place] != order:
+        return (
+            f"{start}. The pictures reach the network in another order than in your list of files: do "
+            "predictions and labels still belong together?"
+        )
+    return f"{start}. Count by hand for one batch."
+
+
+def _listed(numbers: list[float]) -> str:
+    return ", ".join(f"{number:.2f}" for number in numbers)

@@ -1,0 +1,99 @@
+"""The open exercises' checks: right recipes pass, and each typical mistake gets its own hint."""
+
+import functools
+import re
+
+import nbformat
+import pytest
+import recipes
+from judging import shown
+from wrong_answers_open_exercises import REPAIRED
+
+from course_utils import checks
+from course_utils.teaching.exercises import SOLUTIONS_FOLDER
+
+WRONG = {
+    "no normalisation": "nothing has been normalised",
+    "no eval": "Expected a network in eval mode where nothing is learned",
+    "BatchNorm": "got BatchNorm layers in train mode while the head learns",
+    "test chooses": "Expected test pictures that are used once",
+    "optimizer first": "Expected an optimizer that holds the head",
+    "not frozen": "parameters that changed, for example conv1.weight",
+    "order lost": "in another order than in your list of files",
+    "class order": "Expected classes in the order of the labels, got 'dots' for label 1",
+    "last batch": "that of the last batch alone",
+    "last loss": "got that of the last batch",
+    "trained on test": "Expected to train without the test pictures",
+    "overlap": "in train and val",
+    "val is test": "Expected test pictures that are used once",
+    "split in order": "Expected training pictures of each class, got none of",
+    "no zero_grad": "got the sum of all batches so far",
+    "zero_grad too late": "What stands between `backward()` and `step()`?",
+    "softmax": "Expected logits in the cross-entropy",
+    "old head": "Is that the old head?",
+    "last epoch": "got that of the last one",
+    "no copy": "does your copy change with the network?",
+    "last claimed": "Expected the epoch with the highest validation accuracy",
+    "mean of batches": "the mean over batches",
+    "per cent": "share from 0 to 1",
+    "augmented": "Which transform does each set have?",
+    "random transform": "Which of your steps draws random numbers?",
+    "no RGB": "an input for a transparent picture (mode RGBA)",
+    "pictures as they are": "with transparent pictures it fails",
+    "no resize": "a picture of 90 × 50 pixels",
+    "random weights": "Were they loaded into this network?",
+    "rate too small": "Expected a training loss that falls",
+}
+
+
+def judged(recipe, **named):
+    return shown("empty_page", recipe, pretrained=recipes.pretrained, **named)
+
+
+def with_mistake(mistake):
+    return lambda folder, epochs, batch_size: recipes.recipe(folder, epochs, batch_size, mistake)
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_empty_page_names_a_mistake(mistake):
+    verdict, printed = judged(with_mistake(mistake))
+    assert len(verdict.hints) == 1 and WRONG[mistake] in verdict.hints[0], verdict.hints
+    assert printed.count("✓") < 2
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        recipes.recipe,
+        functools.partial(recipes.recipe, share=0.15, mistake="squashed"),
+        recipes.features_once,
+        recipes.in_a_class,
+        recipes.sequential_network,
+    ],
+)
+def test_empty_page_accepts_a_right_recipe(recipe):
+    verdict, printed = judged(recipe)
+    assert verdict.hints == [] and printed.count("✓") == 2
+
+
+def test_script_of_lesson_04_has_five_faults_and_its_solution_none(capsys):
+    cells = nbformat.read(SOLUTIONS_FOLDER / "04_freeze_and_train.ipynb", as_version=4).cells
+    script, answer = (
+        next(cell.source for cell in cells if cell.id == f"lesson04-open-faults-{kind}")
+        for kind in ("script", "answer")
+    )
+    names = {}
+    exec(script, names)
+    broken = [names[name] for name in REPAIRED]
+    hints = checks.five_faults(*broken).hints
+    assert [re.match(r"`(\w+)`: ", hint)[1] for hint in hints] == list(REPAIRED)
+    exec(answer, names)
+    assert checks.five_faults(*(names[name] for name in REPAIRED)).passed
+    assert capsys.readouterr().out.count("✓") == 5
+
+
+def test_solution_of_the_empty_page_has_fewer_than_forty_lines():
+    cells = nbformat.read(SOLUTIONS_FOLDER / "05_evaluate.ipynb", as_version=4).cells
+    answer = next(cell.source for cell in cells if cell.id == "lesson05-empty-page-answer")
+    lines = answer[answer.index("### BEGIN") : answer.index("### END")].splitlines()[1:]
+    assert len([line for line in lines if line.strip()]) < 40
