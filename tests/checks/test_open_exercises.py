@@ -9,8 +9,8 @@ import recipes
 from judging import shown
 from wrong_answers_open_exercises import REPAIRED
 
+from course_teaching.exercises import SOLUTIONS_FOLDER
 from course_utils import checks
-from course_utils.teaching.exercises import SOLUTIONS_FOLDER
 
 WRONG = {
     "no normalisation": "nothing has been normalised",
