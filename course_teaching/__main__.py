@@ -59,11 +59,6 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--grid", type=Path, required=True, metavar="FILE", help="YAML: names and values")
     sweep.add_argument("--output", type=Path, metavar="DIR", help="default: runs/sweep_NOTEBOOK")
     sweep.add_argument("--workers", type=int, help="default: one for each core")
-    text = "make a repository without solutions"
-    students = add_command(commands, "students-repository", _students_repository, text)
-    students.add_argument("name", metavar="OWNER/NAME", help="on GitHub, where it will be")
-    students.add_argument("folder", type=Path, metavar="FOLDER", help="a new one")
-    students.add_argument("--ref", default="", metavar="TAG", help="a tag that it gets, for its links")
     text = "write the course's address wherever it is repeated"
     address = add_command(commands, "set-repository", _set_repository, text)
     address.add_argument("name", metavar="OWNER/NAME", help='on GitHub; "" takes it away')
@@ -159,14 +154,6 @@ def _sweep(options: argparse.Namespace) -> int:
         print(f"{result['name']}: cell {result['cell']}: {result['error']}", file=sys.stderr)
     print(f"{len(results)} runs, {len(failed)} failed. The table and its plots: {output / 'results.ipynb'}")
     return 1 if failed else 0
-
-
-def _students_repository(options: argparse.Namespace) -> None:
-    from course_teaching.student_files import students_repository
-
-    folder = students_repository(options.name, options.folder, options.ref)
-    print(f"Make an empty repository {options.name} on GitHub, and then:")
-    print(f'git -C "{folder}" push https://github.com/{options.name}.git main {options.ref}'.rstrip())
 
 
 def _set_repository(options: argparse.Namespace) -> None:

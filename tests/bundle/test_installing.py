@@ -27,7 +27,7 @@ def test_classroom_copy_is_installed_without_a_network(tmp_path):
     path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
     own = {**os.environ, "PATH": path, "PYTHONPATH": str(course)}
     own |= {f"GIT_{role}_{key}": "a@b" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
-    run(make.replace("OWNER/NAME", "jane/lessons"), course, own)
+    run(make, course, own)
     own = {name: value for name, value in own.items() if not name.startswith(("PIP_", "PYTHON"))}
     own |= {
         "PIP_CONFIG_FILE": os.devnull,
