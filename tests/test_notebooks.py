@@ -38,7 +38,7 @@ from course_utils.text.encoders import pool
 from course_utils.training.loop import parameter_groups
 
 LESSONS = lesson_notebooks()
-ROOMS = ["data", "models", "training", "evaluation", "text", "scale", "figures", "checks"]
+ROOMS = ["data", "models", "training", "evaluation", "text", "scale", "figures", "checks", "notebook"]
 WHOLE = {"figures": "course_utils.figures", "check": "course_utils.checks"}  # imported as a whole
 NOTEBOOKS = [*LESSONS, *sorted((REPOSITORY_FOLDER / "notebooks" / "exercises").glob("**/[0-9]*.ipynb"))]
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])

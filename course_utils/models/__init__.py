@@ -8,17 +8,14 @@ from course_utils.models.adapting import load_trained, save_trained, thaw_batchn
 from course_utils.models.backbones import build_backbone, load_backbone
 from course_utils.models.freezing import (
     choose_device,
-    eval_mode,
     find_head,
     freeze,
     freeze_batchnorm,
     replace_head,
-    set_train_mode,
     stage_names,
     stage_parameters,
     thaw,
     trainable_parameters,
-    without_head,
 )
 from course_utils.models.saving import load_model, save_model
 from course_utils.models.weights import backbone_weights
@@ -27,7 +24,6 @@ __all__ = [
     "backbone_weights",
     "build_backbone",
     "choose_device",
-    "eval_mode",
     "find_head",
     "freeze",
     "freeze_batchnorm",
@@ -37,12 +33,10 @@ __all__ = [
     "replace_head",
     "save_model",
     "save_trained",
-    "set_train_mode",
     "stage_names",
     "stage_parameters",
     "thaw",
     "thaw_batchnorm",
     "trainable_parameters",
     "trained_entries",
-    "without_head",
 ]
