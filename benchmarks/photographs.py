@@ -2,11 +2,11 @@
 
     python benchmarks/photographs.py [--seeds 0 1 2 3 4] [--epochs 12]
 
-The head is the one of `benchmarks/shift.py`: on the frozen network that ships, with the same learning rate
-and epochs. Each seed is tested on the test drawings of the photographs' classes and on the photographs that
-ship; all ten classes are possible answers. The table is `results/photographs.csv`: for each seed, each class
-and all of them, the accuracy and its Wilson interval. "mean" is the mean over seeds, for which the interval
-takes the mean number of images that were correct: seeds share their images.
+The head is trained on the frozen network that ships, with lesson 07's learning rate. Each seed is tested on
+the test drawings of the photographs' classes and on the photographs that ship; all ten classes are possible
+answers. The table is `results/photographs.csv`: for each seed, each class and all of them, the accuracy and
+its Wilson interval. "mean" is the mean over seeds, for which the interval takes the mean number of images
+that were correct: seeds share their images.
 """
 
 import argparse

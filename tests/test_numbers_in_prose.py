@@ -312,16 +312,21 @@ SENTENCES = [
     ],
     (
         NEGATIVE,
-        "instead of the head alone | # points worse (# to #), and # worse (# to #) on corrupted ones",
-        lambda: [*forgotten("everything", "clean"), *forgotten("everything", "corrupted")],
+        "instead of the head alone | −# points (−# to #); # worse (# to #) on corrupted ones",
+        lambda: [
+            *(abs(forgotten("everything", "clean")[part]) for part in (0, 2, 1)),
+            *forgotten("everything", "corrupted"),
+        ],
     ),
     (
         NEGATIVE,
-        "then all layers | −# points (−# to #); # worse (# to #) on photographs",
-        lambda: [
-            *(abs(forgotten("head then everything", "clean")[part]) for part in (0, 2, 1)),
-            *forgotten("head then everything", "photographs"),
-        ],
+        "then all layers | −# points (−# to #), compared",
+        lambda: [abs(forgotten("head then everything", "clean")[part]) for part in (0, 2, 1)],
+    ),
+    (
+        NEGATIVE,
+        "half and half | # points (−# to #), compared",
+        lambda: [abs(forgotten("line 0.5", "clean")[part]) for part in (0, 2, 1)],
     ),
     (
         NEGATIVE,

@@ -12,6 +12,7 @@ import pytest
 from course_utils.data.loaders import labels_of
 from course_utils.data.splits import groups_of
 from course_utils.evaluation.comparison import INIT_STRATEGIES
+from course_utils.evaluation.shift import WAYS
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 
 sys.path.insert(0, str(REPOSITORY_FOLDER / "benchmarks"))
@@ -19,6 +20,7 @@ from tuning import SEEDS, TIE, TRIAL, fold, read_trials, score_trials, tune
 
 COMPARISONS = {  # the table of trials: the table of results, and its column with the methods
     "transfer_rates.csv": ("transfer_grid.csv", "start"),
+    "shift_rates.csv": ("shift.csv", "way"),
 }
 
 
@@ -55,16 +57,27 @@ def test_results_use_other_seeds(table):
     name, column = COMPARISONS[table]
     found = results(name)
     assert not set(found.seed) & set(SEEDS)
-    assert found.groupby([column, "dataset", "asked"]).seed.nunique().min() >= 3
+    compared = [column, *(name for name in ("dataset", "target", "asked") if name in found)]
+    assert found.groupby(compared).seed.nunique().min() >= 3
 
 
-def test_the_rates_of_lesson_07_are_as_good_as_the_best_trial():
-    scores = score_trials(read_trials("transfer_rates.csv")).set_index(TRIAL).val_accuracy
-    for strategy in INIT_STRATEGIES:
-        own = scores[strategy.name]
-        nearest = min(own.index, key=lambda lr: abs(np.log(lr / strategy.lr)))
-        assert nearest == pytest.approx(strategy.lr, rel=0.15)
-        assert own[nearest] >= own.max() - TIE
+def tried(table):
+    """Return the mean validation accuracy of each method and learning rate."""
+    return score_trials(read_trials(table)).set_index(TRIAL).val_accuracy
+
+
+USED = [
+    *(("transfer_rates.csv", start.name, start.lr) for start in INIT_STRATEGIES),
+    *(("shift_rates.csv", way, phases[-1]["lr"]) for way, phases in WAYS.items() if phases[-1]),
+]
+
+
+@pytest.mark.parametrize("table, method, lr", USED)
+def test_the_rates_of_the_lessons_are_as_good_as_the_best_trial(table, method, lr):
+    own = tried(table)[method]
+    nearest = min(own.index, key=lambda rate: abs(np.log(rate / lr)))
+    assert nearest == pytest.approx(lr, rel=0.15)
+    assert own[nearest] >= own.max() - TIE
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def phases_seen(monkeypatch):
     [
         ("head", [("head", 6, 0.01, 1.0)]),
         ("everything", [(62, 6, 1e-3, 0.7)]),
-        ("head then everything", [("head", 3, 0.01, 1.0), (62, 3, 3e-4, 0.7)]),
+        ("head then everything", [("head", 3, 0.01, 1.0), (62, 3, 1e-3, 0.7)]),
     ],
 )
 def test_every_way_has_the_same_number_of_epochs_and_its_own_rate(phases_seen, way, expected):
