@@ -1,11 +1,11 @@
 """Slides: a deck for each lesson, made of what the lesson has stored, by nbconvert and reveal.js.
 
-What is on a slide follows from rules here, not from metadata in the notebooks: whoever changes a lesson need
-not think of its slides, and no text is written twice.
+What is on a slide follows from rules here, so whoever changes a lesson need not think of its slides. A cell
+that has a slide type of its own, as JupyterLab's property inspector sets it, keeps it.
 
-A heading begins a slide. An output that is stored has a slide of its own, without its code. What is asked
-("Predict", "What do you expect") is shown, and so are the first sentences of the paragraph after a heading or
-an output; below an output they wait for a click. All other text becomes the speaker's notes.
+A heading begins a slide, with the first paragraph, list or table after it. A prediction ("Predict", "What do
+you expect") has a slide of its own, and so has an output that is stored, without its code. All other text
+becomes the speaker's notes.
 """
 
 import copy
@@ -13,7 +13,6 @@ import html
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
@@ -27,11 +26,7 @@ from course_utils.notebook.records import METRICS_TYPE
 
 CDN = "https://unpkg.com/reveal.js@5.2.1"
 PREDICTIONS = ("**Predict:**", "**What do you expect")
-LEAD = 260  # characters of the sentences that are shown of a paragraph; the first one may be longer
-ROOM = {"text": 600, "list": 500, "table": 1300}  # characters that fit below a heading
 BLOCK = re.compile(r"<details>.*?</details>|```.*?```|(?:(?!\n\n|\n```|\n<details>).)+", re.DOTALL)
-LIST, TABLE = re.compile(r"- |\d+\. "), re.compile(r"\|")
-NO_PROSE = re.compile(r"```|<|\$\$|>")
 LINK_WITHIN = re.compile(r"\[([^\[\]]+)\]\((?!https?:)[^()\s]+\)")
 
 TEMPLATE = """\
@@ -59,14 +54,6 @@ Reveal.initialize({controls: false, hash: true, width: 1280, height: 720, plugin
 </script>
 {%- endblock -%}
 """
-
-
-@dataclass
-class Slide:
-    kind: str  # "slide", or "subslide": it is below the one before
-    shown: list[NotebookNode]
-    full: bool = False  # nothing that is asked fits on it any more
-    notes: list[str] = field(default_factory=list)
 
 
 def write_slides(notebooks: Iterable[Path], output: Path, reveal: Path | None = None) -> list[Path]:
@@ -119,60 +106,37 @@ def _copy_reveal(reveal: Path, to: Path) -> None:
 
 def deck(lesson: NotebookNode) -> NotebookNode:
     """Return the slides of a lesson: a notebook whose cells have the metadata that nbconvert looks for."""
-    slides, fresh = [], False  # fresh: what comes next is about what is above
-    for cell in lesson.cells:
+    cells, is_first = [], False  # is_first: what comes next is the first block after a heading
+
+    def add(cell: NotebookNode, kind: str) -> None:
+        if kind == "notes" and cells and cells[-1].metadata.slideshow.slide_type == "notes":
+            cells[-1].source += f"\n\n{cell.source}"
+        else:
+            cell.metadata["slideshow"] = {"slide_type": kind}
+            cells.append(cell)
+
+    for cell in map(copy.deepcopy, lesson.cells):
+        own = cell.metadata.get("slideshow", {}).get("slide_type")
         if cell.cell_type == "code":
             kept = [output for output in cell.outputs if METRICS_TYPE not in output.get("data", {})]
-            if outputs := [_as_shown(output) for output in kept]:
-                slides.append(Slide("subslide", [copy.deepcopy(cell)], full=True))
-                slides[-1].shown[0].outputs, fresh = outputs, True
+            cell.outputs = [_as_shown(output) for output in kept]
+            if own or cell.outputs:
+                add(cell, own or "subslide")
             continue
-        for block in filter(None, map(str.strip, BLOCK.findall(LINK_WITHIN.sub(r"\1", cell.source)))):
-            if block.startswith("#"):
+        text = LINK_WITHIN.sub(r"\1", cell.source)
+        for block in [text] if own else filter(None, map(str.strip, BLOCK.findall(text))):
+            if own:
+                kind = own
+            elif block.startswith("#"):
                 kind = "subslide" if block.startswith("###") else "slide"
-                slides.append(Slide(kind, [new_markdown_cell(block)]))
-                fresh = True
-            elif any(words in block for words in PREDICTIONS):
-                if slides[-1].full or not _fits(block, slides[-1], "text"):
-                    slides.append(Slide("subslide", []))
-                slides[-1].shown.append(new_markdown_cell(block))
-                slides[-1].full, fresh = True, False
+            elif is_first:
+                kind = "-"
             else:
-                shown, rest = _lead(block, slides[-1]) if fresh else ("", block)
-                slides[-1].shown += [new_markdown_cell(shown)] if shown else []
-                slides[-1].notes += [rest] if rest else []
-                fresh = shown.endswith((".", ":")) and not rest and not slides[-1].full
-    return _joined(slides, title=lesson.cells[0].source.splitlines()[0].lstrip("# "))
-
-
-def _joined(slides: list[Slide], title: str) -> NotebookNode:
-    cells = []
-    for slide in slides:
-        first, *others = slide.shown
-        notes = [new_markdown_cell("\n\n".join(slide.notes))] if slide.notes else []
-        below = "fragment" if first.cell_type == "code" else "-"
-        for group, kind in (([first], slide.kind), (notes, "notes"), (others, below)):
-            for cell in group:
-                cell.metadata["slideshow"] = {"slide_type": kind}
-            cells += group
+                kind = "subslide" if any(words in block for words in PREDICTIONS) else "notes"
+            is_first = block.startswith("#")
+            add(new_markdown_cell(block), kind)
+    title = lesson.cells[0].source.splitlines()[0].lstrip("# ")
     return nbformat.v4.new_notebook(cells=cells, metadata={"title": title})
-
-
-def _lead(block: str, slide: Slide) -> tuple[str, str]:
-    """Return what is shown of a block of text, first sentences or a whole list or table, and the rest."""
-    for kind, begin in (("list", LIST), ("table", TABLE)):
-        if begin.match(block):
-            return (block, "") if not slide.full and _fits(block, slide, kind) else ("", block)
-    if NO_PROSE.match(block) or len(slide.shown) > 1:
-        return "", block
-    sentences = re.split(r"(?<=[.!?])\s+(?=[^\w\s]*[A-Z0-9])", block)
-    counts = range(2, len(sentences) + 1)
-    count = max((n for n in counts if len(" ".join(sentences[:n])) <= LEAD), default=1)
-    return " ".join(sentences[:count]), " ".join(sentences[count:])
-
-
-def _fits(block: str, slide: Slide, kind: str) -> bool:
-    return len(block) + sum(len(cell.source) for cell in slide.shown) <= ROOM[kind]
 
 
 def _as_shown(output: NotebookNode) -> NotebookNode:

@@ -2,8 +2,12 @@
 # Commit what students get of this course to a repository of their own, which is made if it is new. In the course's folder:
 #     bash course_teaching/students.sh FOLDER [TAG]
 set -euo pipefail
-[ ! -e "$1" ] || [ -d "$1/.git" ] || { echo "Expected a new folder or a students' repository, got $1." >&2; exit 2; }
-git init --quiet --initial-branch=main "$1"
+if [ ! -e "$1" ]; then
+    git init --quiet --initial-branch=main "$1"
+elif [ ! -d "$1/.git" ]; then
+    echo "Expected a new folder or a students' repository, got $1." >&2
+    exit 2
+fi
 git -C "$1" rm -r --quiet --ignore-unmatch .
 git -c core.attributesFile=course_teaching/students.gitattributes archive HEAD | tar -x -C "$1"
 # Parts of pages, single lines, and commands that are for those who teach

@@ -151,15 +151,17 @@ def test_a_folder_without_reveal_is_refused(tmp_path, refused):
         write_slides([LESSONS["03"]], tmp_path / "decks", tmp_path)
 
 
-def test_a_heading_inside_code_is_none_and_a_long_question_has_a_slide_of_its_own():
+def test_a_heading_inside_code_is_none_and_a_cell_keeps_a_slide_type_of_its_own():
     code = "```python\nx = 1\n\n# not a heading\n```"
-    question = f"{PREDICTIONS[0]} {'which? ' * 100}".strip()
+    question = f"{PREDICTIONS[0]} which?"
     text = f"# 90 · A\n\nOne sentence.\n\n{code}\n\nSee [there](there.ipynb).\n\n{question}"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    own = nbformat.v4.new_markdown_cell("## A\n\nB", metadata={"slideshow": {"slide_type": "fragment"}})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text), own])
     cells = [(cell.metadata.slideshow.slide_type, cell.source) for cell in deck(notebook).cells]
     assert cells == [
         ("slide", "# 90 · A"),
-        ("notes", f"{code}\n\nSee there."),
         ("-", "One sentence."),
+        ("notes", f"{code}\n\nSee there."),
         ("subslide", question),
+        ("fragment", "## A\n\nB"),
     ]
