@@ -63,12 +63,6 @@ def tries(dataset, start):
     return rows.groupby("setting").val_accuracy.mean()
 
 
-def probes(dataset):
-    """Return the mean accuracy of the pretrained stages of lesson 02."""
-    rows = results("stage_probes.csv").query("dataset == @dataset and weights == 'pretrained'")
-    return rows.groupby("stages").test_accuracy.mean()
-
-
 def costs(dataset, way, *faults):
     """Return the rows of lesson 08's long measurement, in the order of the faults."""
     table = results("preprocessing.csv").query("dataset == @dataset and way == @way")
@@ -573,16 +567,6 @@ CLAIMS = [
         LESSON_07,
         "On drawings that already gives a frozen network more than scratch reaches with all twenty.",
         lambda: tries(CLIPART, "frozen").mean() > tries(CLIPART, "from scratch").max(),
-    ),
-    (
-        "notebooks/02_inspect_resnet.ipynb",
-        "On clothes the third stage is the best single one",
-        lambda: probes(CLOTHES).drop("layer3 + layer4").idxmax() == "layer3",
-    ),
-    (
-        "notebooks/02_inspect_resnet.ipynb",
-        "On drawings every stage is better than the one before",
-        lambda: probes(CLIPART).drop("layer3 + layer4").is_monotonic_increasing,
     ),
     (
         LESSON_08,

@@ -15,7 +15,6 @@ from course_utils.figures.curves import (
     rates_over_steps,
     roc,
     shift_curves,
-    stage_probes,
     transfer_curves,
 )
 from course_utils.figures.diagrams import (
@@ -75,7 +74,6 @@ __all__ = [
     "roc",
     "shift_curves",
     "spreads",
-    "stage_probes",
     "text_network",
     "thawed_stages",
     "three_sets",

@@ -157,37 +157,6 @@ def best_of_tries(table: pd.DataFrame) -> DescribedFigure:
     return figure
 
 
-def stage_probes(table: pd.DataFrame) -> DescribedFigure:
-    """Draw the accuracy of linear probes over the stages of a network, one panel for a dataset.
-
-    The columns are `dataset`, `stages`, `weights` ("pretrained" or "random"), `accuracy`, and the ends of its
-    interval, `low` and `high` (0 to 1).
-    """
-    words = "; ".join(
-        f"{row.dataset}, {row.stages}, {row.weights}: {100 * row.accuracy:.0f} % ({100 * row.low:.0f} to "
-        f"{100 * row.high:.0f})"
-        for row in table.itertuples()
-    )
-    figure = DescribedFigure(
-        f"Test accuracy of linear probes on the stages of a network, with 95 % intervals. {words}.",
-        figsize=(4.4 * table.dataset.nunique(), 3.6),
-    )
-    looks = {"pretrained": (BLUE, "o-"), "random": (GREY, "s--")}
-    panels = _panels(figure, table)
-    for axes, part in panels:
-        for weights, (colour, look) in looks.items():
-            own = part[part.weights == weights]
-            spread = [100 * (own.accuracy - own.low), 100 * (own.high - own.accuracy)]
-            axes.errorbar(
-                own.stages, 100 * own.accuracy, spread, fmt=look, color=colour, capsize=3, label=weights
-            )
-        axes.set_xlabel("output of")
-        axes.tick_params("x", rotation=30)
-    panels[0][0].set_ylabel("test accuracy of a probe (%)")
-    panels[0][0].legend()
-    return figure
-
-
 def _only_ticks_at(axes, counts: pd.Series) -> None:
     ticks = sorted(set(counts))
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])

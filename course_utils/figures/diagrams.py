@@ -287,8 +287,8 @@ def residual_block(block: nn.Module) -> DescribedFigure:
         axes.text(0, height, label, ha="center", va="center", fontsize=9, bbox=box)
         if height > 0:
             axes.annotate("", (0, height - 0.68), (0, height - 0.32), arrowprops={"arrowstyle": "->"})
-    around = {"arrowstyle": "->", "color": ORANGE, "lw": 2, "connectionstyle": "arc3,rad=-1.05"}
-    axes.annotate("", (0.12, plus), (0.4, top), arrowprops=around)
+    around = {"arrowstyle": "->", "color": ORANGE, "lw": 2, "connectionstyle": "arc3,rad=-1.3"}
+    axes.annotate("", (0.14, plus), (0.34, top), arrowprops=around)
     text = "unchanged:\nthe shortcut"
     axes.text(1.55, (plus + top) / 2, text, color="#8a5a00", va="center", fontsize=9)
     return figure

@@ -22,11 +22,13 @@ from course_utils.figures.described import (
 MOST_CLASSES = 30  # of a confusion matrix: with more, nobody can read its numbers
 
 
-def bars(values: pd.Series, label: str, description: str) -> DescribedFigure:
+def bars(values: pd.Series, label: str, description: str = "") -> DescribedFigure:
     """Draw one horizontal bar for each entry of a series, with its value at its end.
 
-    The label says what the numbers are, with their unit.
+    The label says what the numbers are, with their unit. Without a `description`, label and values make one.
     """
+    words = ", ".join(f"{name} {value:,.4g}" for name, value in values.items())
+    description = description or f"Bar chart of {label}: {words}."
     figure = DescribedFigure(description, figsize=(6.5, 0.36 * len(values) + 0.9))
     axes = figure.add_subplot(xlabel=label)
     drawn = axes.barh([escape_dollar(name) for name in values.index], values.to_numpy(), color=BLUE)

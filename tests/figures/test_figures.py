@@ -53,11 +53,6 @@ def tries(name):
     return pd.DataFrame(rows, columns=["dataset", "start", "tries", "val_accuracy"])
 
 
-def probes(name):
-    rows = [[name, "layer1", "random", 0.25, 0.2, 0.3], [name, "layer1", "pretrained", 0.5, 0.4, 0.6]]
-    return pd.DataFrame(rows, columns=["dataset", "stages", "weights", "accuracy", "low", "high"])
-
-
 def epochs():
     rows = [["frozen", 0, 0.5, 0.25], ["frozen", 0, 1.0, 0.75], ["from scratch", 0, 8.0, 0.5]]
     return pd.DataFrame(rows, columns=["start", "seed", "seconds", "val_accuracy"])
@@ -124,10 +119,6 @@ FIGURES = {
     "best_of_tries": (
         lambda name: figures.best_of_tries(tries(name)),
         ["1 to 2 random settings", "cat, frozen: from 50 to 75 %"],
-    ),
-    "stage_probes": (
-        lambda name: figures.stage_probes(probes(name)),
-        ["cat, layer1, random: 25 % (20 to 30)", "pretrained: 50 % (40 to 60)"],
     ),
     "roc": (
         lambda name: figures.roc({name: (torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0]))}),

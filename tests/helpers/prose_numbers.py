@@ -45,10 +45,8 @@ ALLOWED = """
 01 | White becomes (1 − 0.406) / 0.225 = 2.64 | computed in the sentence
 01 | 60,000 colour photographs of 32 × 32 | published
 01 | downloads 170 MB | published
-02 | names 76.1 % | the page of the weights
-02 | names 91.47 % | published
-02 | names 80.9 % | the page of the weights
 03 | ln 1,000 is about 6.9 | a logarithm
+02 | 1 + 16 + 1 = 18 | computed in the sentence
 05 | at 28 by 28 pixels | the data's README
 07 | $t$ is 4.3 for | Student's distribution
 07 | from 0.0001 to 0.03 | benchmarks/settings_search.py
