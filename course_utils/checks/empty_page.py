@@ -1,7 +1,7 @@
 """Check of lesson 05's open exercise: the whole recipe, written on an empty page.
 
 `recipe_report.py` reads what the recipe returns, `tracing.py` watches it train, and `small_folders.py` writes
-the folders. What is compared here is what the recipe did with what it says of itself.
+the folders; `recipe_hints.py` compares what the recipe did with what it reports.
 """
 
 import functools

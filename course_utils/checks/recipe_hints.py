@@ -1,4 +1,4 @@
-"""What is wrong with a recipe for lesson 05: what it says of itself, compared with what it was seen to do."""
+"""Compare what a recipe for lesson 05 reports with what it did, and name its mistakes."""
 
 import copy
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from course_utils.checks.verdict import Wrong
 
 
 def recipe_hints(report: Report, trace: Trace, backbone: nn.Module) -> Iterator[str]:
-    """Yield what is wrong with a training; what follows from an earlier mistake is not looked at."""
+    """Yield a hint for each mistake; skip those that follow from an earlier one."""
     try_transform(report.transform)
     for hints in (_about_training, _about_pictures, _about_numbers):
         found = list(hints(report, trace, backbone))
@@ -186,27 +186,38 @@ def _evaluations(trace: Trace, report: Report, name: str) -> list[Pass]:
     return [one for one in trace.passes if not one.trained and one.epoch and own & set(one.rows)]
 
 
+# What a recipe may report by mistake, from the losses and the sizes of an epoch's batches
+_WRONG_LOSSES = {
+    "that of the last batch": lambda losses, sizes: losses[-1],
+    "the sum over the images": lambda losses, sizes: _sum_over_images(losses, sizes),
+    "the sum over the batches": lambda losses, sizes: sum(losses),
+    "the sum over the batches, divided by the images": lambda losses, sizes: sum(losses) / sum(sizes),
+    "the mean over batches, in which a small last one counts as much as the others": (
+        lambda losses, sizes: sum(losses) / len(losses)
+    ),
+}
+
+
+def _sum_over_images(losses: list[float], sizes: list[int]) -> float:
+    return sum(loss * size for loss, size in zip(losses, sizes, strict=True))
+
+
 def _about_losses(report: Report, trace: Trace) -> Iterator[str]:
-    for epoch, given in enumerate(report.train_loss, start=1):
-        batches = [(one.loss, len(one.rows)) for one in trace.passes if one.trained and one.epoch == epoch]
-        if not batches or any(loss is None for loss, _ in batches):
-            return
-        images = sum(count for _, count in batches)
-        total = sum(loss * count for loss, count in batches)
-        known = {
-            "that of the last batch": batches[-1][0],
-            "the sum over the images": total,
-            "the sum over the batches": sum(loss for loss, _ in batches),
-            "the sum over the batches, divided by the images": sum(loss for loss, _ in batches) / images,
-            "the mean over batches, in which a small last one counts as much as the others": (
-                sum(loss for loss, _ in batches) / len(batches)
-            ),
-        }
-        found = [words for words, value in known.items() if close(given, value)]
-        if found and not close(given, total / images):
+    """Yield a hint if the losses are those of a known mistake in every epoch."""
+    epochs = []
+    for epoch in range(1, trace.epochs + 1):
+        own = [one for one in trace.passes if one.trained and one.epoch == epoch]
+        epochs.append(([one.loss for one in own], [len(one.rows) for one in own]))
+    if any(not losses or None in losses for losses, _ in epochs):
+        return  # the loss is another one, or the check has not seen it
+    right = [_sum_over_images(*own) / sum(own[1]) for own in epochs]
+    if all(map(close, report.train_loss, right)):
+        return
+    for words, loss in _WRONG_LOSSES.items():
+        if all(map(close, report.train_loss, [loss(*own) for own in epochs])):
             yield (
-                f"Expected the mean loss over the images of an epoch, {total / images:.3f} in epoch "
-                f"{epoch}, got {found[0]}: {given:.3f}."
+                f"Expected the mean loss over the images of an epoch, {right[0]:.3f} in epoch 1, got "
+                f"{words}: {report.train_loss[0]:.3f}."
             )
             return
 

@@ -1,4 +1,4 @@
-"""What lesson 05's recipe returns: read, and its transform tried on pictures of all kinds."""
+"""Read the dictionary that lesson 05's recipe returns, and try its transform on pictures of all kinds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a student's training does, seen from outside: each batch that meets the head, and each optimizer step.
+"""Watch a training from outside: each batch that meets the head, and each optimizer step.
 
 PyTorch calls the hooks of this module for every layer and every optimizer, however the training is written.
 """
@@ -32,7 +32,7 @@ class Pass:
     labels: torch.Tensor | None = None
     loss: float | None = None
     rows: list[int] = field(default_factory=list)
-    """Which pictures these are, once somebody has found out."""
+    """The place of each picture in the report; `recipe_hints` fills it in."""
 
 
 class Trace:
