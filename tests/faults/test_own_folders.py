@@ -3,17 +3,12 @@
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from small_notebooks import cells_of
-from torch import nn
 
-from course_utils import evaluation
-from course_utils.data.splits import load_splits
-from course_utils.settings import REPOSITORY_FOLDER, Settings
+from course_utils.settings import REPOSITORY_FOLDER
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +35,3 @@ def test_a_lesson_runs_on_two_classes_of_mixed_sizes(own_folder, lesson, tmp_pat
         command, cwd=REPOSITORY_FOLDER, env=environment, capture_output=True, text=True, timeout=1800
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_no_run_of_lesson_06_is_tested_with_pictures_that_it_was_trained_on(own_folder, monkeypatch):
-    """Another seed draws other test pictures from a folder that has none of its own."""
-    cells = cells_of(REPOSITORY_FOLDER / "notebooks" / "06_fine_tune.ipynb", "code")
-    (source,) = (cell.source for cell in cells if "run_seed in" in cell.source)
-    settings = Settings(dataset=f"folder:{own_folder}", image_size=32)
-    learnt, shared = [], []
-
-    def fine_tune(down_to, images, own):
-        learnt.append(set(images.train.indices))
-        return nn.Linear(1, 1), SimpleNamespace(best=SimpleNamespace(val_accuracy=0.5))
-
-    def evaluate(network, test):
-        asked = {test.dataset.indices[index] for index in test.indices}
-        shared.append(len(learnt[-1] & asked))
-        return SimpleNamespace(accuracy=0.5)
-
-    monkeypatch.setattr(evaluation, "evaluate", evaluate)
-    lesson = {"settings": settings, "splits": load_splits(settings), "load_splits": load_splits}
-    exec(source, {**lesson, "fine_tune": fine_tune, "top": "layer4", "bottom": "conv1"})
-    assert shared == [0] * 9

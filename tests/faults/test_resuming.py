@@ -62,7 +62,7 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
-@pytest.mark.parametrize("parts", [[0], [1], [2], [3], [4], [1, 1, 1]], ids=str)
+@pytest.mark.parametrize("parts", [[0], [4], [1, 1, 1]], ids=str)
 def test_fault_34_going_on_after_every_epoch_gives_the_same_bits(tmp_path, is_frozen, parts):
     expected = uninterrupted(is_frozen)
     for number, epochs in enumerate(parts):
@@ -128,13 +128,6 @@ def test_fault_35_weights_under_other_names_are_refused(tmp_path, refused):
     with refused(CheckpointError, match="Missing key"):
         fit(model, Pictures(25), VAL, SETTINGS, tmp_path / "run.pt")
     assert same(state(model), before)
-
-
-def test_fault_35_other_images_are_refused_with_the_difference(tmp_path, refused):
-    run(True, tmp_path / "run.pt")
-    with refused(CheckpointError) as caught:
-        run(True, tmp_path / "run.pt", images=26)
-    assert (caught.value.expected, caught.value.found) == ("train_images=26", "train_images=25")
 
 
 def test_altered_training_state_is_refused_though_torch_reads_it(tmp_path, refused):

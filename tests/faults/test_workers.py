@@ -1,26 +1,11 @@
 """Fault 31, extra processes that read images: none unless asked for, and errors keep their text."""
 
-import pickle
-
 import pytest
-import torch
 from small_networks import Pictures
 
 from course_utils.data import loaders
 from course_utils.data.loaders import make_loader
-from course_utils.data.splits import load_splits
 from course_utils.errors import DataError
-from course_utils.settings import Settings
-
-
-def test_fault_31_what_the_package_defines_can_be_handed_over(tmp_path, write_class_folders):
-    assert Settings().num_workers == 0
-    write_class_folders(tmp_path / "pets", {"cat": 6, "dog": 6})
-    for dataset in ("fashion_mnist_sample", f"folder:{tmp_path / 'pets'}"):
-        train = load_splits(Settings(dataset=dataset)).train
-        again = pickle.loads(pickle.dumps(train))
-        assert torch.equal(again[0][0], train[0][0])
-        pickle.dumps(make_loader(train, 4).collate_fn)
 
 
 def fail(*_):

@@ -19,23 +19,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file
 from small_networks import Pictures, SmallNet
 from small_pictures import usual
 from torch.utils.data import Subset
 from torchvision.models import get_model
 
 from course_utils.data.splits import load_splits
-from course_utils.errors import CheckpointError, CourseError
+from course_utils.errors import CourseError
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, freeze_batchnorm, replace_head
 from course_utils.models.weights import backbone_weights
-from course_utils.scale.streaming import stream_features, write_tars
 from course_utils.settings import Settings, set_seed
 from course_utils.training import loop as training
-from course_utils.training import resuming
-from course_utils.training.acceleration import run_on_main
 from course_utils.training.features import extract_features
 from course_utils.training.loop import fit
 
@@ -99,11 +95,11 @@ def small_network(is_frozen=False):
     return model
 
 
-def trained(images=24, checkpoint=None, change=None, is_frozen=False, **values):
+def trained(checkpoint=None, change=None, is_frozen=False, **values):
     """Train the small network; return its weights, its history, and its accuracy on other pictures."""
     model = small_network(is_frozen)
     settings = Settings(**{"epochs": 3, "batch_size": 8, "lr": 0.02, "device": "cpu", **values})
-    history = fit(model, Pictures(images, change=change), Pictures(9, seed=2), settings, checkpoint)
+    history = fit(model, Pictures(24, change=change), Pictures(9, seed=2), settings, checkpoint)
     return {
         "weights": dict(model.state_dict()),
         "history": history.to_frame().drop(columns="seconds").to_numpy().tolist(),
@@ -119,10 +115,7 @@ def a_little_different(read, image):
 def learning() -> dict:
     return {
         "24 images in batches of 8": trained(),
-        "in two parts each": trained(grad_accum_steps=2, epochs=2),
         "a frozen network, image by image": trained(change=a_little_different, is_frozen=True),
-        "a frozen head in batches of 7": trained(is_frozen=True, batch_size=7),
-        "25 images in batches of 8": trained(images=25),
     }
 
 
@@ -152,23 +145,8 @@ def features() -> torch.Tensor:
     return extract_features(model, dataset).tensors[0]
 
 
-def streamed(folder: Path) -> dict:
-    """Write the features of three tar files, which the processes share."""
-    preprocessing = usual(16)
-    drawings = Subset(load_splits(Settings(dataset="clipart"), preprocessing).test, range(12))
-    tars = run_on_main(lambda: write_tars(drawings, folder / "tars", images_per_tar=4))
-    torch.manual_seed(0)
-    model = get_model("resnet18", num_classes=2)
-    paths = stream_features(model, tars, preprocessing.preprocessing, folder / "features")
-    return {
-        "names": [path.name for path in paths],
-        "features": torch.cat([load_file(path)["features"] for path in paths]),
-    }
-
-
-def everything(folder: Path) -> dict:
-    cases = {"learning": learning, "frozen": frozen, "features": features}
-    return {**{name: case() for name, case in cases.items()}, "streamed": streamed(folder)}
+def everything() -> dict:
+    return {"learning": learning(), "frozen": frozen(), "features": features()}
 
 
 def resumed(folder: Path) -> dict:
@@ -188,25 +166,13 @@ def resumed(folder: Path) -> dict:
         training.train_one_epoch = real
 
 
-def full_disk(folder: Path) -> dict:
-    """Train with a checkpoint for which the main process has no room."""
-
-    def fail(path, write):
-        raise CheckpointError("Full.", where=path, expected="a", found="No space left on device", do="c")
-
-    resuming.write_atomically = fail
-    return trained(checkpoint=folder / "training.pt")
-
-
 def run(case: str, folder: Path) -> None:
     """Run a case in float32 on this process; the main process writes the results."""
     torch.cpu.get_capabilities = dict  # no bfloat16: then two sums differ by rounding alone
     cases = {
-        "everything": partial(everything, folder),
+        "everything": everything,
         "resumed": partial(resumed, folder),
-        "trained": trained,
         "uneven": partial(trained, batch_size=7),
-        "full_disk": partial(full_disk, folder),
         "keep_a_copy": lambda: shutil.copy(folder / "training.pt", folder / "copy.pt"),
     }
     found = cases[case]()

@@ -1,8 +1,6 @@
 """Precision: bfloat16 where the machine has it, float32 where it has not, and gradients that are not lost."""
 
-import ast
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +10,11 @@ from small_networks import Pictures, set_bfloat16
 from torch import nn
 from torchvision.models import get_model
 
-import course_utils
 import course_utils.training.acceleration as acceleration
-import course_utils.training.learning_rates as learning_rates
 from course_utils.data.loaders import preserve_rng_state
 from course_utils.models.freezing import freeze
 from course_utils.settings import Settings
 from course_utils.training.acceleration import make_accelerator, seed_epoch
-from course_utils.training.learning_rates import lr_range_test
 from course_utils.training.loop import fit
 
 CPU = torch.device("cpu")
@@ -128,27 +123,3 @@ def test_fit_keeps_small_gradients_in_float16(in_float16):
     gradients = gradients_of(model.conv.weight)
     fit(model, PICTURES, PICTURES, SMALL)
     assert gradients[0].abs().max() > 0
-
-
-def test_the_range_test_keeps_small_gradients_in_float16(in_float16, monkeypatch):
-    trained, groups = [], learning_rates.parameter_groups
-    monkeypatch.setattr(
-        learning_rates,
-        "parameter_groups",
-        lambda model, *rates: trained.append(model) or groups(model, *rates),
-    )
-    lr_range_test(Faint(), PICTURES, SMALL, highest=1e-5, steps=2)
-    assert trained[0].conv.weight.grad.abs().max() > 0
-
-
-def test_no_other_module_decides_on_a_precision_or_scales_gradients():
-    found = set()
-    for path in Path(course_utils.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                name, arguments = node.func.attr, node.args
-                plain = name == "backward" and not arguments
-                if plain or name == "GradScaler" or ast.unparse(node.func) == "torch.autocast":
-                    found.add(path.name)
-    # The check of a LoRA layer asks once where gradients arrive.
-    assert found == {"acceleration.py", "adapting.py"}

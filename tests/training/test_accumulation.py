@@ -5,7 +5,6 @@ import torch
 from small_networks import Pictures, norm_net, some_settings, state
 from torch import nn
 
-from course_utils.training import loop
 from course_utils.training.loop import fit
 
 
@@ -26,20 +25,6 @@ class Net(nn.Module):
         return self.fc(self.conv(images.double()).relu().mean(dim=(2, 3)))
 
 
-@pytest.fixture
-def steps(monkeypatch):
-    """Return a list to which the learning rate of every step of `fit` is added."""
-    rates, adam = [], torch.optim.AdamW
-
-    def spied_adam(*arguments, **options):
-        optimizer = adam(*arguments, **options)
-        optimizer.register_step_post_hook(lambda *_: rates.append(optimizer.param_groups[0]["lr"]))
-        return optimizer
-
-    monkeypatch.setattr(loop.torch.optim, "AdamW", spied_adam)
-    return rates
-
-
 @pytest.mark.parametrize("images, batch_size, parts", [(40, 32, 4), (50, 16, 4), (64, 32, 4), (37, 8, 8)])
 def test_fit_in_parts_gives_the_weights_of_whole_batches(in_float32, images, batch_size, parts):
     found = []
@@ -51,14 +36,6 @@ def test_fit_in_parts_gives_the_weights_of_whole_batches(in_float32, images, bat
         found.append(state(model))
     for name, weights in found[0].items():
         torch.testing.assert_close(found[1][name], weights, rtol=0, atol=1e-12)
-
-
-def test_fit_in_parts_makes_one_step_for_each_batch_and_its_schedule_ends_with_the_last(steps):
-    model = Net()
-    fit(model, Pictures(40), Pictures(9, seed=2), some_settings(batch_size=16, grad_accum_steps=4))
-    assert model.sizes == 2 * [4, 4, 4, 4, 4, 4, 4, 4, 2, 2, 2, 2]
-    whole = [0.01, 0.00933, 0.0075, 0.005, 0.0025, 0.00067]  # two epochs of three steps
-    assert steps == pytest.approx(whole, abs=1e-5)
 
 
 def test_fit_in_parts_leaves_no_single_image_to_batchnorm():

@@ -78,14 +78,6 @@ def test_features_and_labels_keep_the_order_of_the_dataset_over_several_batches(
     assert labels.tolist() == dataset.targets
 
 
-def test_features_can_be_trained_on(model):
-    features, labels = extract_features(model, Pictures(5)).tensors
-    assert (features.dtype, labels.dtype) == (torch.float32, torch.int64)
-    assert not features.requires_grad
-    nn.functional.cross_entropy(model.fc(features), labels).backward()
-    assert model.fc.weight.grad.abs().sum() > 0
-
-
 NOISE_IN_ONE = 2 * 9 + 2  # the second time that the tenth image is read
 
 
@@ -106,12 +98,6 @@ def test_augmented_images_are_told_from_plain_ones_and_random_numbers_stay_as_th
     torch.manual_seed(0)
     assert is_deterministic(Pictures(20, change=change)) == expected
     assert torch.equal(torch.rand(3), first)
-
-
-def test_only_a_few_images_are_read_to_find_out():
-    dataset = Pictures(50)
-    is_deterministic(dataset, images=4)
-    assert len(dataset.read) == 2 * 4
 
 
 def test_frozen_network_in_double_precision_is_refused(refused):

@@ -4,12 +4,8 @@ The figures for all images and three seeds come from benchmarks/frozen_head.py; 
 bands wide enough for any machine.
 """
 
-from collections import OrderedDict
-
-from drawing import same_draw
 from sklearn.linear_model import LogisticRegression
-from torch import nn
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import Subset
 
 from course_utils.data.splits import load_splits
 from course_utils.evaluation.metrics import evaluate
@@ -35,22 +31,3 @@ def test_a_new_head_comes_near_the_best_linear_head_with_the_lessons_settings():
     yardstick = LogisticRegression(max_iter=5000).fit(*(tensor.numpy() for tensor in train))
     assert head > 0.7
     assert head > yardstick.score(*(tensor.numpy() for tensor in seen)) - 0.04
-
-
-@same_draw
-def test_the_lessons_rate_also_suits_features_that_are_twice_as_large():
-    # Photographs have larger features than what ships. Where the steps are too large for them, the first
-    # epoch has the lowest validation loss, and `fit` keeps a head that has hardly learned.
-    splits = load_splits(Settings(dataset="clipart"))
-    model = load_backbone(backbone_weights(Settings()))
-    parts = [extract_features(model, part).tensors for part in (splits.train, splits.val)]
-
-    def lowest_loss(scale: float, seed: int) -> float:
-        train, val = (TensorDataset(scale * features[:, :, None, None], labels) for features, labels in parts)
-        train.classes = val.classes = splits.classes
-        set_seed(seed)
-        head = nn.Sequential(OrderedDict(flatten=nn.Flatten(), fc=nn.Linear(512, len(splits.classes))))
-        return fit(head, train, val, Settings(seed=seed)).best.val_loss
-
-    large, small = (sum(lowest_loss(scale, seed) for seed in range(3)) for scale in (2.0, 1.0))
-    assert large < 1.1 * small

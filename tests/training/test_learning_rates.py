@@ -41,14 +41,6 @@ def test_the_groups_hold_every_trainable_parameter_once_and_no_frozen_one(resnet
     assert set(held) == {id(parameter) for parameter in trainable_parameters(resnet)}
 
 
-def test_a_frozen_stage_has_no_group_but_counts_as_a_step_down(resnet):
-    for parameter in resnet.layer4.parameters():
-        parameter.requires_grad = False
-    groups = {group["name"]: group["lr"] for group in parameter_groups(resnet, 0.1, 0.5)}
-    assert "layer4" not in groups
-    assert groups["layer3"] == pytest.approx(0.025)
-
-
 COSINE = [0.05 * (1 + math.cos(math.pi * step / 10)) for step in range(11)]
 AFTER_A_WARM_UP = [0.05 * (1 + math.cos(math.pi * step / 6)) for step in range(7)]
 
@@ -116,12 +108,3 @@ def test_range_test_refuses_what_cannot_be_tested(resnet, asked, message):
     freeze(resnet, except_head=False)
     with pytest.raises(ConfigError, match=message):
         lr_range_test(resnet, PICTURES, Settings(device="cpu"), **asked)
-
-
-def test_range_test_reads_pictures_with_the_workers_of_the_settings(resnet, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        learning_rates, "in_memory", lambda dataset, num_workers=0: asked.append(num_workers) or dataset
-    )
-    lr_range_test(resnet, Pictures(8, size=32), Settings(batch_size=8, device="cpu", num_workers=1), steps=2)
-    assert asked == [1]

@@ -28,8 +28,6 @@ def runs(tmp_path_factory):
         "kept": together.job("keep_a_copy", folder / "run", 1),
         "resumed": together.job("resumed", folder / "run", 2),
         "uneven": together.job("uneven", folder / "uneven", 2),
-        "sharded": together.job("trained", folder / "sharded", 2, ACCELERATE_USE_FSDP="true"),
-        "full disk": together.job("full_disk", folder / "full disk", 2),
     }
     return folder, dict(zip(jobs, together.run_together(*jobs.values()), strict=True))
 
@@ -54,26 +52,9 @@ def assert_same(one, other):
     assert one["accuracy"] == other["accuracy"]
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        "24 images in batches of 8",
-        "in two parts each",
-        "a frozen network, image by image",
-        "a frozen head in batches of 7",
-    ],
-)
+@pytest.mark.parametrize("case", ["24 images in batches of 8", "a frozen network, image by image"])
 def test_two_processes_learn_what_one_does(found, case):
     assert_same(*(found[processes]["learning"][case] for processes in (1, 2)))
-
-
-def test_accelerate_fills_up_the_last_batch_in_training_and_counts_each_validation_image_once(found):
-    one, two = (found[processes]["learning"]["25 images in batches of 8"] for processes in (1, 2))
-    assert (
-        max((one["weights"][name] - two["weights"][name]).abs().max() for name in one["weights"]) > TOLERANCE
-    )
-    accuracies = [row[-1] * 9 for row in two["history"]]  # of nine validation images
-    assert accuracies == pytest.approx([round(accuracy) for accuracy in accuracies])
 
 
 def test_frozen_features_give_the_same_head_to_the_bit(found):
@@ -87,12 +68,6 @@ def test_frozen_features_give_the_same_head_to_the_bit(found):
 
 def test_shared_features_are_those_of_one_process(found):
     assert torch.equal(*(found[processes]["features"] for processes in (1, 2)))
-
-
-def test_shared_tar_files_give_the_features_of_one_process_in_order(found):
-    one, two = (found[processes]["streamed"] for processes in (1, 2))
-    assert one["names"] == two["names"] and len(set(one["names"])) == 3
-    assert one["features"].shape == (12, 512) and torch.equal(one["features"], two["features"])
 
 
 def test_a_killed_process_stops_the_others(runs):
@@ -118,19 +93,10 @@ def test_one_process_can_go_on_with_a_run_of_two(runs, found, tmp_path, in_float
     assert_same(found[1]["learning"]["24 images in batches of 8"], resumed)
 
 
-@pytest.mark.parametrize(
-    "case, expected",
-    [("uneven", "expected: a multiple of 2"), ("sharded", "ACCELERATE_USE_FSDP")],
-)
-def test_what_cannot_be_shared_is_refused_by_both(runs, case, expected):
-    for process in runs[1][case]:
-        assert process.code == 2 and "ConfigError" in process.said and expected in process.said
-
-
-def test_a_full_disk_stops_both_with_the_path(runs):
-    for process in runs[1]["full disk"]:
-        assert process.code == 2 and "CheckpointError" in process.said
-        assert "training.pt" in process.said and "No space left on device" in process.said
+def test_what_cannot_be_shared_is_refused_by_both(runs):
+    for process in runs[1]["uneven"]:
+        assert process.code == 2 and "ConfigError" in process.said
+        assert "expected: a multiple of 2" in process.said
 
 
 def test_one_process_sends_nothing():
