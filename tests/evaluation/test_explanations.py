@@ -91,13 +91,6 @@ def test_heat_is_where_the_evidence_for_the_class_is(network, width, target, tra
     assert max(*others, elsewhere) < 0.1
 
 
-def test_heatmap_is_0_where_nothing_speaks_for_the_class():
-    model = Quadrants()
-    with torch.no_grad():
-        model.fc.weight.mul_(-1)
-    assert not grad_cam(model, a_picture(), 0).any()
-
-
 def test_heatmap_is_captum_s():
     model = build("resnet18").eval()
     image = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -130,14 +123,6 @@ def test_the_network_comes_back_as_it_was(network, trainable):
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not any(module._forward_hooks or module._backward_hooks for module in model.modules())
     assert not image.requires_grad
-
-
-def test_the_network_comes_back_as_it_was_after_an_error():
-    model = build("swin_t").train()  # whose rows and columns are in another order
-    with pytest.raises(ConfigError, match="norm"):
-        grad_cam(model, torch.randn(3, 64, 64), 0)
-    assert all(module.training for module in model.modules())
-    assert not any(module._forward_hooks for module in model.modules())
 
 
 @pytest.mark.parametrize(
@@ -191,24 +176,6 @@ def test_embedding_keeps_two_far_clusters_apart():
     between = np.linalg.norm(first.mean(axis=0) - second.mean(axis=0))
     radius = max(np.linalg.norm(part - part.mean(axis=0), axis=1).max() for part in (first, second))
     assert between > 2 * radius  # no point of one is among those of the other
-
-
-@pytest.mark.parametrize("columns", [20, 1])  # with one feature alone, points start at random
-def test_embedding_follows_from_the_seed_alone(columns):
-    features, points = two_clusters()[:, :columns], []
-    for before, seed in ((1, 3), (2, 3), (2, 4)):
-        np.random.seed(before)
-        points.append(tsne_embedding(features, seed=seed))
-    assert np.array_equal(points[0], points[1])
-    if columns == 1:
-        assert not np.array_equal(points[0], points[2])
-
-
-@pytest.mark.parametrize("shape", [(2, 5), (3, 5), (10, 5), (10, 1), (8, 3, 4, 4)])
-def test_map_of_few_images_or_features_can_be_drawn(shape):
-    points = tsne_embedding(random_features(*shape))
-    assert points.shape == (shape[0], 2) and points.dtype == np.float32
-    assert np.isfinite(points).all()
 
 
 @pytest.mark.parametrize("scale", [0, 1e-30, 1e-14])

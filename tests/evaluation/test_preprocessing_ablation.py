@@ -1,6 +1,5 @@
 """Tests of faulty preprocessings, each with the fault that it is named after, and of their costs."""
 
-import nbformat
 import numpy as np
 import pytest
 import torch
@@ -9,9 +8,7 @@ from torch.utils.data import TensorDataset
 from torchvision.models import ResNet50_Weights
 from torchvision.transforms import v2
 
-from course_teaching.lessons import lesson_notebooks
 from course_utils.data.preprocessing import Preprocessing
-from course_utils.evaluation.metrics import Evaluation, paired_difference
 from course_utils.evaluation.preprocessing_ablation import (
     FAULT_SCOPES,
     TransformedDataset,
@@ -72,39 +69,11 @@ def test_fault_is_exactly_the_named_one(name, mended):
     assert_same_image(mended(FAULTY[name](a_picture())), denormalised(RIGHT(a_picture())))
 
 
-def test_grey_has_three_equal_channels_of_the_usual_brightness():
-    image = denormalised(FAULTY["grey"](a_picture()))
-    assert_same_image(image[0], image[2])
-    expected = v2.Compose([v2.Grayscale(), v2.Resize(64), v2.CenterCrop(64), v2.PILToTensor()])(a_picture())
-    assert_same_image(image[:1], expected / 255)
-
-
-@pytest.mark.parametrize(("name", "pixels"), [("half the size", 32), ("1.5 times the size", 96)])
-def test_wrong_size_is_the_named_one(name, pixels):
-    picture = a_picture(size=(64, 64))
-    expected = v2.Compose([v2.Resize((pixels, pixels)), v2.PILToTensor()])(picture)
-    assert_same_image(denormalised(FAULTY[name](picture)), expected / 255, tolerance=1.5 / 255)
-
-
-def test_nearest_neighbour_invents_no_colour_and_no_antialias_blurs_less():
-    stripes = Image.fromarray(np.tile(np.array([0, 255], np.uint8), (256, 128)), mode="L").convert("RGB")
-    nearest = denormalised(FAULTY["nearest neighbour"](stripes)).unique()
-    assert ((nearest.abs() < 0.01) | ((nearest - 1).abs() < 0.01)).all()
-    noise = a_picture(size=(256, 256))
-    assert FAULTY["no antialias"](noise).std() > 1.5 * RIGHT(noise).std()
-
-
 def test_colour_faults_and_antialiasing_cannot_be_measured_on_small_grey_pictures():
     small = [(a_picture(seed, size=(28, 28), mode="L"), 0) for seed in range(3)]
     unchanged = {name for name, preprocess in FAULTY.items() if not alters_images(preprocess, RIGHT, small)}
     assert unchanged == {"BGR", "grey", "no antialias"}
     assert alters_images(FAULTY["BGR"], RIGHT, [*small, (a_picture(), 0)])  # one in colour is enough
-
-
-@pytest.mark.parametrize(("levels", "altered"), [(1, False), (2, True)])
-def test_one_grey_level_from_another_way_to_round_is_no_change(levels, altered):
-    shift = levels / 255 / torch.tensor(OWN.std).reshape(3, 1, 1)
-    assert alters_images(lambda picture: RIGHT(picture) + shift, RIGHT, [(a_picture(), 0)]) == altered
 
 
 def test_channel_statistics_are_those_of_all_pixels():
@@ -147,11 +116,6 @@ def test_a_fault_in_both_places_is_learned_away_and_one_in_use_alone_is_not(resu
     assert accuracy["negated", "used only"] < 0.5
 
 
-def test_each_seed_draws_other_training_images(results):
-    first, second, again = (run.probabilities for run in results["right", "used only"])
-    assert torch.equal(first, again) and not torch.equal(first, second)
-
-
 def test_four_fifths_of_the_images_of_each_class_train_a_head(monkeypatch):
     trained = []
 
@@ -178,33 +142,3 @@ def test_costs_are_right_less_wrong_in_points_with_the_interval_around_them(resu
         assert row.low <= row.cost <= row.high
     assert table.loc[("negated", "used only"), "low"] > 30
     assert table.loc[("negated", "trained and used"), "low"] < 5
-
-
-@pytest.fixture(scope="module")
-def lesson():
-    """Return what lesson 08 has defined by the time it has made every fault, and its `paired_difference`."""
-    notebook = nbformat.read(lesson_notebooks(["08"])[0], as_version=4)
-    defined = {}
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            made = "own_faults" in defined and "BGR" in defined["own_faults"]["clipart"]
-            if not made or "def paired_difference" in cell.source:
-                exec(cell.source, defined)
-    return defined
-
-
-def test_lesson_08_teaches_the_preprocessings_that_the_package_has(lesson):
-    picture, own = a_picture(size=(150, 150)), lesson["own"]
-    assert torch.equal(lesson["right"](picture), RIGHT(picture))
-    for label, taught in lesson["own_faults"].items():
-        packed = faulty_preprocessings(own, *channel_statistics(lesson["pictures"][label], own))
-        assert list(taught) == list(packed)
-        assert all(torch.equal(taught[name](picture), packed[name](picture)) for name in taught)
-
-
-def test_lesson_08_teaches_the_paired_difference_that_the_package_has(lesson):
-    draw = torch.Generator().manual_seed(0)
-    labels = torch.randint(3, (60,), generator=draw)
-    runs = [Evaluation(torch.rand(60, 3, generator=draw), labels, ["a", "b", "c"]) for _ in range(4)]
-    pair = runs[:2], runs[2:]
-    assert lesson["paired_difference"](*pair) == pytest.approx(paired_difference(*pair))

@@ -5,7 +5,6 @@ import torch
 from small_evaluations import CLASSES, an_evaluation
 from small_pictures import photograph
 from torch import nn
-from torchvision.models import ResNet50_Weights
 
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
@@ -53,15 +52,6 @@ def test_what_a_corruption_takes_is_what_its_name_says():
     assert float(strongest["contrast"].std()) < 0.2 * float(clean.std())
     noise = (strongest["noise"] - clean)[:, 16:48, 16:48]
     assert 0.1 < float(noise.std()) < 0.21 and abs(float(noise.mean())) < 0.05
-
-
-def test_the_blur_of_larger_images_is_larger():
-    (small, *_), (large, *_) = (
-        shift.corruptions(Preprocessing.from_weights(weights))["blur"]
-        for weights in (ResNet18_64px_Weights.DEFAULT, ResNet50_Weights.IMAGENET1K_V1)
-    )
-    assert large.sigma[0] == pytest.approx(small.sigma[0] * 224 / 64)
-    assert large.kernel_size[0] > small.kernel_size[0]
 
 
 @pytest.fixture

@@ -45,28 +45,11 @@ def test_evidence_is_as_high_as_it_can_be(images, width, noise):
     assert log_me(features.float(), labels) == pytest.approx(wanted, abs=1e-4)
 
 
-def test_the_less_noise_the_higher_and_features_of_other_images_are_low():
-    found = [log_me(*some_features(300, 20, noise)) for noise in (0.3, 1, 3, 10)]
-    assert found == sorted(found, reverse=True)
-    features, labels = some_features(300, 20, 0.3)
-    mixed = log_me(features[torch.randperm(300, generator=torch.Generator().manual_seed(0))], labels)
-    assert found[0] > mixed + 1
-
-
 def test_order_and_numbering_of_classes_do_not_matter():
     features, labels = some_features(60, 10, 1)
     order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
     found = log_me(features, labels)
     assert log_me(features[order], 7 * labels[order] + 2) == pytest.approx(found, abs=1e-6)
-
-
-def test_scale_does_not_matter_where_features_say_little():
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(50, 512, generator=generator).relu() + 3
-    labels = torch.randint(3, (50,), generator=generator)
-    found = log_me(features, labels)
-    assert found == pytest.approx(highest_evidence(features, labels), abs=1e-6)
-    assert log_me(1000 * features, labels) == pytest.approx(found, abs=1e-6)
 
 
 @pytest.mark.parametrize("features", [torch.zeros(12, 5), torch.eye(12)], ids=["all the same", "one each"])

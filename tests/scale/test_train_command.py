@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import datetime
 
 import pytest
 import torch
@@ -18,18 +17,16 @@ from torchvision.models import get_model
 from course_utils.__main__ import main
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
-from course_utils.errors import CheckpointError, ConfigError, TrainingError
+from course_utils.errors import ConfigError, TrainingError
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
 from course_utils.models.saving import load_model
 from course_utils.models.weights import backbone_weights
 from course_utils.scale import train_command
 from course_utils.scale.launching import launch
-from course_utils.scale.run_folders import new_output_folder
 from course_utils.scale.train_command import choose_part
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.training import loop as training
-from course_utils.training.loop import fit
 
 NAMES = ["model.safetensors", "results.json", "training.pt"]
 
@@ -66,8 +63,7 @@ def test_one_command_gives_weights_and_results(pets, tmp_path, capsys):
     assert model.fc.out_features == 2 and card["classes"] == ["cat", "dog"]
 
 
-@pytest.mark.parametrize("image_size", [None, 48])
-def test_the_model_is_asked_as_it_was_tested(pets, tmp_path, image_size):
+def test_the_model_is_asked_as_it_was_tested(pets, tmp_path, image_size=48):
     assert main(arguments(pets, tmp_path / "run", "-p", "image_size", str(image_size))) == 0
     model, card = load_model(tmp_path / "run" / "model.safetensors")
     settings = Settings(dataset=f"folder:{pets}", image_size=image_size)
@@ -81,8 +77,7 @@ def test_the_model_is_asked_as_it_was_tested(pets, tmp_path, image_size):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "results.json"])
-@pytest.mark.parametrize("content", ["mine", '{"settings": {"seed": 0}, "trained": "head"}'])
-def test_files_of_others_are_never_written_over(pets, tmp_path, capsys, monkeypatch, name, content):
+def test_files_of_others_are_never_written_over(pets, tmp_path, capsys, monkeypatch, name, content="mine"):
     monkeypatch.setattr(train_command, "fit", lambda *_, **__: pytest.fail("it was trained"))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / name).write_text(content)
@@ -90,19 +85,6 @@ def test_files_of_others_are_never_written_over(pets, tmp_path, capsys, monkeypa
     told = capsys.readouterr().err
     assert told.startswith("ConfigError") and str(tmp_path / "run") in told and name in told
     assert (tmp_path / "run" / name).read_text() == content
-
-
-def test_a_file_that_appears_while_it_trains_is_not_written_over(pets, tmp_path, capsys, monkeypatch):
-    def meanwhile(*arguments, **options):
-        (tmp_path / "run" / "model.safetensors").write_text("mine")
-        return fit(*arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_command, "fit", meanwhile)
-        assert main(arguments(pets, tmp_path / "run")) == 2
-    assert (tmp_path / "run" / "model.safetensors").read_text() == "mine"
-    (tmp_path / "run" / "model.safetensors").unlink()
-    assert main(arguments(pets, tmp_path / "run")) == 0  # from the training state: nothing was lost
 
 
 def test_a_finished_run_is_left_as_it_is(pets, tmp_path, capsys):
@@ -127,8 +109,7 @@ def press_ctrl_c_after_an_epoch(monkeypatch):
     monkeypatch.setattr(training, "save_training_state", press_ctrl_c)
 
 
-@pytest.mark.parametrize("is_finished", [True, False], ids=["finished", "unfinished"])
-@pytest.mark.parametrize("change", ["added", "changed", "weights"])
+@pytest.mark.parametrize(("change", "is_finished"), [("added", True), ("changed", False), ("weights", False)])
 def test_train_refuses_a_run_on_other_pictures_or_weights(
     change, is_finished, pets, tmp_path, write_image, capsys, monkeypatch
 ):
@@ -167,19 +148,6 @@ def test_train_prints_and_stores_the_baseline_the_recall_and_copies(pets, tmp_pa
     assert test["copies"] == [str(copy)] and "among the test images: 1." in told
 
 
-def test_results_that_have_no_room_leave_no_model_that_would_be_taken_for_anothers(
-    pets, tmp_path, capsys, monkeypatch
-):
-    def full(*_):
-        raise CheckpointError("It is full.", where="here", expected="a", found="b", do="c")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_command, "write_atomically", full)
-        assert main(arguments(pets, tmp_path / "run")) == 2
-    assert not (tmp_path / "run" / "model.safetensors").exists()
-    assert main(arguments(pets, tmp_path / "run")) == 0
-
-
 def test_a_second_run_in_the_same_folder_is_refused(pets, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     with FileLock(tmp_path / "run" / ".lock"):
@@ -201,17 +169,6 @@ def test_a_run_that_was_interrupted_says_so_and_goes_on(pets, tmp_path, capsys, 
     assert [epoch["epoch"] for epoch in results(tmp_path / "run")["epochs"]] == [1, 2]
 
 
-@pytest.mark.parametrize("work", ["load_splits", "evaluate"])
-def test_ctrl_c_at_any_time_says_so(pets, tmp_path, capsys, monkeypatch, work):
-    def press_ctrl_c(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(train_command, work, press_ctrl_c)
-    assert main(arguments(pets, tmp_path / "run")) == 130
-    told = capsys.readouterr()
-    assert "nterrupted" in told.err and "test accuracy" not in told.out
-
-
 @pytest.mark.kernels
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system sends no signals")
 def test_ctrl_c_in_a_terminal_ends_with_130(pets, tmp_path):
@@ -224,18 +181,6 @@ def test_ctrl_c_in_a_terminal_ends_with_130(pets, tmp_path):
         process.send_signal(signal.SIGINT)
         told = process.communicate(timeout=1800)[1]
     assert process.returncode == 130 and "nterrupted" in told and "Traceback" not in told
-
-
-def test_default_folders_of_one_second_are_all_new(monkeypatch):
-    class Stopped(datetime):
-        @classmethod
-        def now(cls):
-            return cls(2026, 1, 2, 3, 4, 5)
-
-    monkeypatch.setattr("course_utils.scale.run_folders.datetime", Stopped)
-    names = {new_output_folder("train").name for _ in range(100)}
-    assert len(names) == 100
-    assert all(name.startswith("2026-01-02_030405_train") for name in names)
 
 
 @pytest.mark.parametrize(
@@ -263,35 +208,20 @@ def test_what_is_trained(part, first, tensors):
     assert (names[0], len(names)) == (first, tensors)
 
 
-# `--multi_gpu` in spite of its name: without it, and without a graphics card, accelerate starts one process.
-LAUNCHERS = {
-    "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "-m"],
-    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "-m"],
-}
+LAUNCHER = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
 
 
 @pytest.mark.kernels
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_launchers_give_what_one_process_gives(pets, tmp_path, launcher):
+def test_launcher_gives_what_one_process_gives(pets, tmp_path):
     assert main(arguments(pets, tmp_path / "one")) == 0
     own = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY_FOLDER)}
-    command = [sys.executable, "-m", *LAUNCHERS[launcher], "course_utils", *arguments(pets, tmp_path / "two")]
+    command = [sys.executable, "-m", *LAUNCHER, "course_utils", *arguments(pets, tmp_path / "two")]
     done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("test accuracy") == 1
     one, two = results(tmp_path / "one"), results(tmp_path / "two")
     assert two["processes"] == 2 and sorted(path.name for path in (tmp_path / "two").iterdir()) == NAMES
     assert two["test"] == one["test"]
-
-
-@pytest.mark.kernels
-@pytest.mark.parametrize("processes", [1, 2])
-def test_the_benchmark_starts_one_process_and_two(processes, monkeypatch):
-    monkeypatch.syspath_prepend(REPOSITORY_FOLDER / "benchmarks")
-    from alternating import in_a_process
-
-    asked = [str(REPOSITORY_FOLDER / "benchmarks" / "scale.py"), "one", "--images", "8"]
-    assert in_a_process(*asked, threads=1, processes=processes)["processes"] == processes
 
 
 def a_fault_on_the_last(folder):
