@@ -9,14 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.patches import Rectangle
 from PIL import Image
 from small_evaluations import CLASSES, an_evaluation, some_shifts
 from torchvision.models import resnet18
 
 from course_utils import figures
 from course_utils.evaluation.metrics import most_confident_mistakes
-from course_utils.figures.described import DescribedFigure
 from course_utils.text.attributions import AttributedText
 from course_utils.training.history import EpochMetrics, History
 
@@ -244,18 +242,3 @@ def test_transfer_curves_stay_between_0_and_100_and_draw_every_run():
     (bars,) = (c for c in axes.collections if hasattr(c, "get_segments") and c.get_segments())
     ends = np.concatenate([segment[:, 1] for segment in bars.get_segments()])
     assert ends.min() >= 0 and ends.max() <= 100
-
-
-def test_padding_gets_features_and_is_left_out_of_the_average():
-    (axes,) = figures.text_network("cat", ["[CLS]", "cat", "[PAD]"], [1, 1, 0], ["yes", "no"]).axes
-    (average,) = (text for text in axes.texts if text.get_text().startswith("average"))
-    heights = [text.xy[1] for text in axes.texts if isinstance(text, matplotlib.text.Annotation)]
-    assert sum(0 < height - average.get_position()[1] < 0.3 for height in heights) == 2
-    assert sum(isinstance(patch, Rectangle) for patch in axes.patches) == 3 * 4  # a column for each token
-
-
-def test_figure_can_be_saved_and_its_description_is_one_line(tmp_path):
-    figure = DescribedFigure("  one\n   line ")
-    figure.savefig(tmp_path / "figure.png")
-    assert Image.open(tmp_path / "figure.png").format == "PNG"
-    assert figure.description == "one line"

@@ -1,7 +1,6 @@
 """Tests of figures of images: they are shown as they are, with their classes and predictions."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -40,22 +39,6 @@ def test_grid_of_many_pictures_draws_the_first_hundred_and_says_so():
     assert figure.description == "Many. The first 100 of 200 pictures."
 
 
-def test_grid_shows_a_picture_as_it_is_and_stretches_a_tensor():
-    tensor = torch.tensor([[-2.0, 0.0], [1.0, 2.0]])
-    figure = figures.image_grid([PICTURE, tensor], ["picture", "tensor"], "Two.")
-    shown = [axes.images[0].get_array() for axes in figure.axes]
-    assert np.array_equal(shown[0], np.asarray(PICTURE))
-    assert shown[1].tolist() == [[0, 0.5], [0.75, 1]]
-
-
-def test_class_counts_are_stacked_to_the_number_of_images_of_the_class():
-    counts = pd.DataFrame({"train": [7, 11], "val": [3, 5], "test": [2, 13]}, index=["cat", "dog"])
-    axes = figures.class_counts(counts).axes[0]
-    ends = [container[1].get_x() + container[1].get_width() for container in axes.containers]
-    assert ends == [11, 11 + 5, 11 + 5 + 13]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "val", "test"]
-
-
 def test_mistakes_carry_truth_prediction_and_confidence_and_there_may_be_none():
     table = most_confident_mistakes(an_evaluation([0, 0, 0, 1], [0, 1, 1, 1]), 5)
     titles = [axes.get_title() for axes in figures.mistakes(table, [PICTURE, PICTURE]).axes]
@@ -68,20 +51,6 @@ def test_mistakes_carry_truth_prediction_and_confidence_and_there_may_be_none():
 # A cat that was classified correctly, a cat that was taken for a dog, a dog.
 RESULT = an_evaluation([0, 0, 1], [0, 1, 1], classes=["cat", "dog"])
 HEAT = torch.linspace(0, 1, 16).reshape(4, 4)
-
-
-def test_heatmaps_tell_right_from_wrong_in_words_and_lie_on_their_picture():
-    images = [torch.full((8, 8), 7.0), torch.linspace(0, 1, 64).reshape(8, 8)]
-    figure = figures.heatmaps(RESULT, [0, 1], images, [HEAT, HEAT / 2])
-    titles = [panel.get_suptitle() for panel in figure.subfigs[0].subfigs]
-    assert titles == ["cat\nright, said: cat (90%)", "cat\nWRONG, said: dog (90%)"]
-    picture, marked = figure.axes[2:4]
-    assert np.array_equal(picture.images[0].get_array(), images[1].numpy())
-    below, above = marked.images
-    assert below.get_extent() == above.get_extent()
-    assert np.array_equal(above.get_array(), HEAT.numpy() / 2)
-    assert above.get_clim() == (0, 1)
-    assert "speaks for the answer" in figure.axes[-1].get_xlabel()
 
 
 @pytest.mark.parametrize(

