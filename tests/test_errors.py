@@ -6,10 +6,7 @@ import sys
 
 import pytest
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
-
-from course_utils.errors import ConfigError
 
 MESSAGE = """\
 DataError: The folder cannot be used.
@@ -98,21 +95,7 @@ def test_a_stopped_cell_says_so_in_one_line_and_tb_says_where(shown):
     assert "raise_signal" in shown[6]
 
 
-@pytest.mark.parametrize("source, name", [(RESTARTED, "NameError"), (STOPPED, "KeyboardInterrupt")])
-def test_an_explained_error_still_ends_a_run(tmp_path, source, name):
-    run = client("import course_utils.errors", source, "print('after it')", folder=tmp_path)
-    with pytest.raises(CellExecutionError) as caught:
-        run.execute()
-    assert caught.value.ename == name and not run.nb.cells[2].outputs
-
-
 def test_a_script_ends_with_pythons_own_traceback():
     done = subprocess.run([sys.executable, "-c", FROM_THE_PACKAGE], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("Traceback") and "Your code" not in done.stderr
     assert "ConfigError: The parameter 'epochs'" in done.stderr
-
-
-def test_more_advice_leaves_the_rest_as_it_is():
-    error = ConfigError("No.", where="here", expected="yes", found="no", do="Say yes.")
-    more = error.advising("Then ask again.")
-    assert str(more) == str(error) + " Then ask again." and type(more) is ConfigError

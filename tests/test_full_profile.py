@@ -4,12 +4,9 @@ CIFAR-10 comes through torchvision's own class from a small stand-in on loopback
 224 pixels, but its weights are random.
 """
 
-import nbformat
-import papermill
 import pytest
 import torch
 
-from course_teaching.lessons import lesson_notebooks
 from course_utils.data.splits import load_splits
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
@@ -36,28 +33,3 @@ def test_resnet50_at_224_pixels_learns_and_is_evaluated_on_cifar10(cifar10_serve
     assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
     result = evaluate(model, splits.test)
     assert result.probabilities.shape == (20, 10)
-
-
-def test_the_classic_cifar10_example_of_lesson_01_runs_as_it_is_written(
-    cifar10_server, tmp_path, monkeypatch
-):
-    startup = tmp_path / "ipython" / "profile_default" / "startup"
-    startup.mkdir(parents=True)
-    (startup / "00-stand-in.py").write_text(
-        "import json, pathlib\n"
-        "from torchvision import datasets\n"
-        f"described = pathlib.Path({str(tmp_path / 'cifar10.json')!r}).read_text()\n"
-        "for name, value in json.loads(described).items():\n"
-        "    setattr(datasets.CIFAR10, name, value)\n"
-    )
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    output = tmp_path / "out.ipynb"
-    papermill.execute_notebook(
-        lesson_notebooks(["01"])[0],
-        output,
-        parameters={"profile": "full", "weights": "none"},
-        progress_bar=False,
-    )
-    last = [cell for cell in nbformat.read(output, as_version=4).cells if cell.cell_type == "code"][-1]
-    printed = "".join(out.get("text", "") for out in last.outputs if out.get("name") == "stdout")
-    assert printed.strip().endswith("[32, 3, 224, 224]")

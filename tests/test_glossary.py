@@ -23,7 +23,6 @@ GLOSSARY = (REPOSITORY_FOLDER / "docs" / "glossary.md").read_text(encoding="utf-
 TERMS = {
     term.split(" (")[0].lower() for term in re.findall(r"^\| (.+?) \| .+ \| \d\d[\d, ]* \|$", GLOSSARY, re.M)
 }
-ALSO_CALLED = ", ".join(re.findall(r"\. Also called: \*(.+)\* \|", GLOSSARY)).split(", ")
 NAMES = dict(re.findall(r"^- `(\w+)` \((\d\d)\): .+\.$", GLOSSARY, re.MULTILINE))
 
 # Bold for another reason: packages, names of parts and of settings, and plain words that a sentence leans on.
@@ -90,25 +89,3 @@ def test_the_names_of_pytorch_are_in_the_glossary_with_the_first_lesson_that_use
         for name in names_of_torch(text_of(path, "code")):
             first.setdefault(name, path.stem[:2])
     assert first == NAMES
-
-
-@pytest.mark.parametrize("term", ["tensor", "gradient", "softmax", "loss", "nat", "adam", "batch"])
-def test_the_first_words_are_in_the_glossary(term):
-    assert term in TERMS
-
-
-@pytest.mark.parametrize(
-    "word",
-    ["overfitting", "finetuning", "hyperparameter", "color", "parameter", "layer", "channel", "filter"],
-)
-def test_glossary_has_the_words_that_readers_search_for(word):
-    assert word in TERMS or word in ALSO_CALLED
-
-
-def test_glossary_has_no_other_name_that_is_a_term_or_stands_twice():
-    assert len(ALSO_CALLED) == len(set(ALSO_CALLED)) and not set(ALSO_CALLED) & TERMS
-
-
-def test_a_missing_term_and_a_missing_name_are_found():
-    assert missing_terms("A **flux capacitor** and **tensors**") == {"flux capacitor"}
-    assert names_of_torch("x.unfold(0, 1, 1).sum()") == {"unfold"} and "unfold" not in NAMES

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 import pytest
 import torch
 from drawing import same_draw
@@ -28,13 +27,9 @@ from course_teaching.lessons import lesson_notebooks
 from course_utils import evaluation, training
 from course_utils.data.loaders import make_loader
 from course_utils.data.splits import load_splits
-from course_utils.evaluation import comparison, detection, shift
 from course_utils.evaluation.calibration import calibration_error
-from course_utils.models.backbones import build_backbone, load_backbone
-from course_utils.models.freezing import freeze, replace_head, set_train_mode, stage_parameters, thaw
-from course_utils.models.weights import backbone_weights
-from course_utils.settings import REPOSITORY_FOLDER, Settings, set_seed, settings_from_notebook
-from course_utils.text.encoders import pool
+from course_utils.models.freezing import freeze, set_train_mode, stage_parameters, thaw
+from course_utils.settings import REPOSITORY_FOLDER, Settings, settings_from_notebook
 from course_utils.training.loop import parameter_groups
 
 LESSONS = lesson_notebooks()
@@ -109,16 +104,6 @@ def test_no_other_cell_changes_a_parameter(path):
 
 
 @each_lesson
-def test_the_files_of_the_package_that_a_lesson_names_are_there(path):
-    text = text_of(path, "markdown")
-    folders = ["."]
-    for name in re.findall(r"`((?:course_utils|benchmarks)/[\w/.]+|\w+\.py)`", text):
-        assert any((REPOSITORY_FOLDER / folder / name).exists() for folder in folders), name
-        if "/" in name:
-            folders.append(name if not name.endswith(".py") else name.rpartition("/")[0])
-
-
-@each_lesson
 def test_stored_outputs_are_complete_and_clean(path):
     code = cells_of(path, "code")
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
@@ -178,12 +163,6 @@ def test_notebooks_import_from_front_doors():
     assert all(module.count(".") <= 1 for module in modules), modules
 
 
-def test_the_old_spelling_of_weights_is_shown_once_and_used_nowhere():
-    code = {path.stem: text_of(path, "code") for path in LESSONS}
-    assert {name for name, source in code.items() if "pretrained=True" in source} == {"02_inspect_resnet"}
-    assert 'simplefilter("error")' in code["02_inspect_resnet"]
-
-
 def taught(lesson: str, name: str, **tools):
     """Return a function that a lesson defines, with what it needs of the lesson's other cells."""
     (path,) = lesson_notebooks([lesson])
@@ -235,65 +214,12 @@ def test_the_parameter_groups_of_lesson_06_are_those_of_the_package(down_to):
     assert own == packages
 
 
-def test_the_intervals_of_lesson_06_stay_within_0_and_1():
-    (path,) = lesson_notebooks(["06"])
-    (cell,) = (cell for cell in cells_of(path, "code") if "table.style" in cell.source)
-    right = {"head": (2, 2, 2), "all": (0, 2, 5)}  # of five test images, for three seeds
-    rows = [[name, 10, 1.0, 0.5, one / 5] for name, three in right.items() for one in three]
-    tools = {"pd": pd, "rows": rows}
-    exec(cell.source, tools)
-    ends = tools["table"][["low", "high"]]
-    assert ends.loc["all"].tolist() == [0, 1] and ends.loc["head"].between(0.2, 0.6).all()
-
-
-@pytest.mark.parametrize("name", ["from_scratch", "fine_tuned", "frozen"])
-def test_the_starts_of_lesson_07_are_those_of_the_package(name):
-    tools = {
-        tool.__name__: tool
-        for tool in (build_backbone, freeze, load_backbone, replace_head, backbone_weights)
-    }
-    tools |= {other: taught("07", other, **tools) for other in ("from_scratch", "fine_tuned")}
-    made = []
-    for start in (taught("07", name, **tools), getattr(comparison, name)):
-        torch.manual_seed(0)
-        made.append(start(Settings(), 7))
-    ours, theirs = (model.state_dict() for model in made)
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[entry], theirs[entry]) for entry in ours)
-    assert len({tuple(p.requires_grad for p in model.parameters()) for model in made}) == 1
-
-
-@pytest.mark.parametrize("name", ["max_probability", "energy"])
-def test_the_detectors_of_lesson_12_are_those_of_the_package(name):
-    logits = 3 * torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(taught("12", name)(logits), getattr(detection, name)(logits))
-
-
-def test_the_ways_to_train_of_lesson_12_are_those_of_the_package():
-    (path,) = lesson_notebooks(["12"])
-    (cell,) = (cell for cell in cells_of(path, "code") if cell.source.startswith("WAYS = "))
-    tools = {"nn": nn, "set_seed": set_seed, "load_backbone": load_backbone, "fit": training.fit}
-    tools |= {"backbone_weights": backbone_weights, "replace_head": replace_head, "freeze": freeze}
-    exec(cell.source, tools)
-    assert tools["WAYS"] == shift.WAYS
-    settings = Settings(images_per_class=3, epochs=2, lr=0.006)
-    splits, phases = load_splits(settings), shift.WAYS["head then everything"]
-    ours, theirs = (train(phases, splits, settings) for train in (tools["train_way"], shift.train_way))
-    assert all(torch.equal(ours.state_dict()[name], value) for name, value in theirs.state_dict().items())
-
-
 def test_the_log_evidence_of_lesson_13_is_that_of_the_package():
     random = torch.Generator().manual_seed(0)
     features, labels = torch.randn(40, 6, generator=random), torch.randint(3, (40,), generator=random)
     own = taught("13", "log_evidence", torch=torch, math=math)
     mean = statistics.mean(own(features, (labels == label).double()) for label in range(3))
     assert mean == pytest.approx(evaluation.log_me(features, labels), abs=1e-5)
-
-
-def test_the_pooling_of_lesson_10_is_that_of_the_package():
-    hidden = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
-    counted = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 1, 0, 1]])
-    assert torch.equal(taught("10", "pool")(hidden, counted), pool(hidden, counted))
 
 
 @pytest.mark.filterwarnings("ignore:Palette images:UserWarning")  # plain Pillow's, of a few drawings
@@ -358,15 +284,6 @@ def test_a_lesson_that_asks_for_the_network_fails_also_where_it_goes_on_without(
 def papermill(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1800)
-
-
-@pytest.mark.kernels
-def test_papermill_runs_a_lesson_from_any_folder(tmp_path):
-    lesson = str(LESSONS[1])
-    done = papermill(lesson, "out.ipynb", "-p", "images_per_class", "5", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    text = (tmp_path / "out.ipynb").read_text()
-    assert "40 pictures to train on, 10 classes" in text
 
 
 @pytest.mark.parametrize(

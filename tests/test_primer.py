@@ -25,7 +25,3 @@ def test_each_word_has_a_part_and_is_defined_in_it():
     parts = re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE)
     assert [word for word, _ in parts] == WORDS
     assert all(f"**{word.lower()}**" in text for word, text in parts)
-
-
-def test_the_primer_is_two_pages_long():
-    assert 600 < len(TEXT.split()) < 1200  # with its code; a page holds about 500 words

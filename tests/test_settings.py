@@ -6,23 +6,15 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from course_utils.errors import ConfigError
 from course_utils.settings import (
     DATASETS,
-    REPOSITORY_FOLDER,
     Settings,
-    downloads_folder,
     set_seed,
     settings_from_notebook,
-    unknown_name,
 )
-
-FIELDS = sorted(Settings.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -73,21 +65,6 @@ def test_wrong_type_or_range_is_refused_by_name(name, value):
 
 
 @pytest.mark.parametrize(
-    "values",
-    [
-        {"epochs": 1, "lr": 1},
-        {"image_size": None, "images_per_class": None},
-        {"seed": 0},
-        {"seed": 2**32 - 1},
-        {"dataset": "folder:somewhere/else"},
-    ],
-)
-def test_valid_values_stay_as_they_are(values):
-    settings = Settings(**values)
-    assert {name: getattr(settings, name) for name in values} == values
-
-
-@pytest.mark.parametrize(
     ("values", "answer"),
     [
         ({"lr": "1e-3"}, r"Write 0\.001 without quotes"),
@@ -104,42 +81,6 @@ def test_valid_values_stay_as_they_are(values):
 def test_error_names_what_would_be_right(values, answer):
     with pytest.raises(ConfigError, match=answer):
         Settings(**values)
-
-
-def test_settings_cannot_be_changed_afterwards():
-    settings = Settings()
-    with pytest.raises(ValidationError, match="frozen"):
-        settings.epochs = 7
-    assert settings.epochs == 5
-
-
-ANYTHING = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    st.text(),
-    st.sampled_from(["default", "quick", "full", "cifar10", "folder:", "cpu", "5", "1e-3", "nan"]),
-    st.binary(),
-    st.lists(st.integers(), max_size=2),
-    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
-)
-
-
-@given(name=st.sampled_from(FIELDS), value=ANYTHING)
-@example(name="epochs", value="9" * 5000)
-@hypothesis_settings(
-    max_examples=300, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
-def test_any_value_gives_settings_or_a_config_error(name, value):
-    try:
-        settings = Settings(**{name: value})
-    except ConfigError as error:
-        assert name in str(error) or repr(value) in str(error)
-    else:
-        assert value == "default" or getattr(settings, name) == value
-        assert type(settings.epochs) is int and settings.epochs >= 1
-        assert type(settings.lr) is float and 0 < settings.lr <= 10
 
 
 PARAMETERS = "epochs: int = 5  # from 1\nlr: float = 0.02"
@@ -213,14 +154,6 @@ def test_advice_fits_the_place_where_a_parameter_was_set(cells, by_papermill):
     assert ("parameters cell" in caught.value.do) != by_papermill
 
 
-def test_unknown_name_suggests_only_what_is_near():
-    names = ["alexnet", "senet154", "resnet18", "swin_t"]
-    for typo, near in (("resnet81", "resnet18"), ("senet145", "senet154"), ("alexnett", "alexnet")):
-        assert unknown_name("network", typo, names).do == f"Did you mean {near!r}?"
-    for word in ("nonsense", "switch", "banana"):
-        assert unknown_name("network", word, names).do == "Choose one of the names above."
-
-
 @pytest.mark.parametrize(
     ("cells", "found"),
     [
@@ -235,37 +168,6 @@ def test_a_parameters_cell_that_did_not_run_to_its_end_is_noticed(cells, found):
     with pytest.raises(ConfigError, match="parameters cell has not run") as caught:
         settings_from_notebook(run_cells(*cells))
     assert caught.value.found.startswith(found)
-
-
-def test_a_thousand_names_are_not_all_listed():
-    error = unknown_name("network", "resnet81", [f"resnet{number}" for number in range(1500)])
-    assert "resnet81" in error.expected and "1,490 others" in error.expected and len(str(error)) < 500
-
-
-@pytest.mark.parametrize(("gpu", "wanted"), [(True, False), (False, True)])
-def test_full_profile_advises_a_gpu_where_there_is_none(monkeypatch, capsys, gpu, wanted):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    settings_from_notebook(run_cells('profile: str = "full"'))
-    assert ("wants a GPU" in capsys.readouterr().out) == wanted
-    settings_from_notebook(run_cells('profile: str = "quick"'))
-    assert not capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("value", "folder"),
-    [
-        (None, "data/downloads"),
-        ("", "data/downloads"),
-        ("{tmp_path}/shared", "{tmp_path}/shared"),
-        ("here", "{tmp_path}/here"),
-    ],
-)
-def test_downloads_go_to_course_data_or_into_the_repository(value, folder, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COURSE_DATA", raising=False)
-    if value is not None:
-        monkeypatch.setenv("COURSE_DATA", value.format(tmp_path=tmp_path))
-    assert downloads_folder() == REPOSITORY_FOLDER / folder.format(tmp_path=tmp_path)
 
 
 def test_set_seed_repeats_all_three_sources_of_random_numbers():

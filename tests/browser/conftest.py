@@ -1,18 +1,10 @@
-"""What the browser tests share: Chromium, a JupyterLab of their own, and a place for screenshots."""
+"""What the browser tests share: Chromium, a place for screenshots, and lists of what was found."""
 
-import json
-import secrets
 import shutil
-import socket
-import subprocess
-import sys
-import urllib.request
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from servers import own_environment, where_it_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -66,59 +58,3 @@ def pytest_terminal_summary(terminalreporter):
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in lists.items():
         (folder / f"{name}.txt").write_text("\n".join([*sorted(lines), ""]), encoding="utf-8")
-
-
-@dataclass
-class JupyterLab:
-    """A JupyterLab that runs, with copies of the notebooks in its folder."""
-
-    folder: Path
-    address: str
-    token: str
-
-    def page(self, path: str = "lab") -> str:
-        return f"{self.address}{path}?token={self.token}&reset"
-
-    def ask(self, path: str, method: str = "GET"):
-        """Ask the server's API; give what it answers."""
-        request = urllib.request.Request(f"{self.address}api/{path}", method=method)
-        request.add_header("Authorization", f"token {self.token}")
-        # A proxy has no business between this machine and itself.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as answer:
-            return json.loads(answer.read() or "null")
-
-    def end_kernels(self) -> None:
-        """End every kernel: two lessons at once would take each other's cores and memory."""
-        for session in self.ask("sessions"):
-            self.ask(f"sessions/{session['id']}", "DELETE")
-
-
-@pytest.fixture(scope="session")
-def jupyterlab(browser, tmp_path_factory):
-    """Start a real JupyterLab on loopback, which neither reads nor changes anything of its user's."""
-    place = tmp_path_factory.mktemp("jupyterlab")
-    folder = place / "notebooks"
-    shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    environment = own_environment(place)
-    log = place / "log.txt"
-    with socket.socket() as free:  # not a fixed one: two servers that start at once would both find it free
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"),
-        *(f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={secrets.token_hex(16)}"),
-        *("--LabApp.extension_manager=readonly", "--LabApp.news_url=None"),
-    ]
-    with open(log, "wb") as written:
-        process = subprocess.Popen(command, cwd=place, env=environment, stdout=written, stderr=written)
-    try:
-        server = where_it_answers(place / "runtime", process, log)
-        yield JupyterLab(folder, server["url"], server["token"])
-    finally:
-        process.terminate()  # which ends the kernels, too
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()

@@ -1,4 +1,4 @@
-"""`make lab`, as README has it: the student's copy opens, its links lead on, large photographs get in."""
+"""`make lab`, as README has it: a lesson opens and runs, its links lead on, large photographs get in."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from local_remote import copy_course
 from PIL import Image
 from servers import own_environment, where_it_answers
 from small_notebooks import write_notebook
+from visitor import watch
 
 from course_utils.settings import REPOSITORY_FOLDER
 
@@ -60,15 +61,35 @@ def lab(browser, tmp_path_factory):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_make_lab_opens_lesson_00_without_outputs_and_its_links_lead_on(lab, browser):
+# The cells' numbers and the kernel say whether all cells have run; a cell that is folded up shows no number.
+ALL_HAVE_RUN = """() => {
+  const numbers = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.textContent);
+  const kernel = document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status;
+  return kernel === 'idle' && numbers.some(n => /[0-9]/.test(n)) && !numbers.some(n => /[*]|\\[ \\]/.test(n));
+}"""
+BARS = """() => [...document.querySelectorAll('.jp-OutputArea .widget-hprogress')].map(bar =>
+  bar.querySelector('.progress-bar').getBoundingClientRect().width
+  / bar.querySelector('.progress').getBoundingClientRect().width)"""
+
+
+def test_make_lab_opens_lesson_00_which_runs_without_a_word_in_red(lab, browser):
     _, address = lab
     page = browser.new_page()
+    faults = watch(page)
     page.set_default_timeout(300_000)  # for a busy machine
     page.goto(address.format(""))
     page.wait_for_url("**/lab/tree/my_course/00_start_here.ipynb*")
+    page.get_by_text("(ipykernel) | Idle").wait_for()
+    assert page.locator(".jp-OutputArea-output").count() == 0
+    page.locator(".lm-MenuBar-item", has_text=re.compile("^Run$")).click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
+    page.wait_for_function(ALL_HAVE_RUN)
+    assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").all_inner_texts() == []
+    bars = page.evaluate(BARS)
+    assert bars and min(bars) > 0.99
     page.locator(".jp-NotebookPanel .jp-MarkdownCell a", has_text="five words of PyTorch").click()
     page.locator(".jp-MarkdownViewer h1", has_text="Five words of PyTorch").wait_for()
-    assert page.locator(".jp-OutputArea-output").count() == 0
+    assert faults == []
     page.close()
 
 

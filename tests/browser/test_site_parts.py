@@ -16,7 +16,6 @@ sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
 
 import glossary_links  # noqa: E402
 import lesson_contents  # noqa: E402
-import notebook_pictures  # noqa: E402
 import predictions  # noqa: E402
 import quiz_pages  # noqa: E402
 import repository_links  # noqa: E402
@@ -30,20 +29,6 @@ TABLE = """
 | confidence interval | how far | 05 |
 | cosine (schedule) | how *fast*. Also called: *half a wave, wave (of rates)* | 04, 06 |
 """
-
-
-def test_terms_are_read_with_the_lesson_that_introduces_them():
-    terms = glossary_links.read_terms(TABLE)
-    assert terms == {"confidence": 5, "confidence interval": 5, "cosine (schedule)": 4}
-
-
-def test_read_meanings_leaves_out_the_other_names():
-    assert glossary_links.read_meanings(TABLE)["cosine (schedule)"] == "how fast"
-    assert glossary_links.other_names("how fast. Also called: half a wave, wave (of rates)") == [
-        "half a wave",
-        "wave",
-    ]
-    assert glossary_links.other_names("how fast") == []
 
 
 @pytest.mark.parametrize(
@@ -76,37 +61,21 @@ class Environment:
         pass
 
 
-def test_the_first_use_is_linked_but_not_in_titles_code_or_exercises(tmp_path):
+@pytest.mark.parametrize(("lesson", "linked"), [("05", ["Confidence"]), ("04", [])])
+def test_the_first_use_is_linked_but_not_in_titles_code_or_exercises_or_before_its_lesson(
+    lesson, linked, tmp_path
+):
     (tmp_path / "glossary.md").write_text(TABLE)
     document = nodes.document(None, None)
     document += nodes.title("", "Confidence")
     document += nodes.paragraph("", "", nodes.literal("", "confidence"), nodes.Text(" is a name."))
     document += nodes.paragraph("", "Confidence comes before confidence.")
     document += nodes.section("", nodes.paragraph("", "A cosine."), names=["exercises"])
-    environment = Environment(tmp_path, "notebooks/05_evaluate")
+    environment = Environment(tmp_path, f"notebooks/{lesson}_a_lesson")
     glossary_links.link_first_uses(environment, document)
     links = list(document.findall(glossary_links.addnodes.pending_xref))
-    assert [link.astext() for link in links] == ["Confidence"]
-    assert links[0].parent.astext() == "Confidence comes before confidence."
-    assert environment.metadata["notebooks/05_evaluate"]["linked_terms"] == ["confidence"]
-
-
-def test_a_lesson_links_no_term_of_a_later_one(tmp_path):
-    (tmp_path / "glossary.md").write_text(TABLE)
-    document = nodes.document(None, None)
-    document += nodes.paragraph("", "Confidence along a cosine.")
-    glossary_links.link_first_uses(Environment(tmp_path, "notebooks/04_freeze_and_train"), document)
-    links = document.findall(glossary_links.addnodes.pending_xref)
-    assert [link["reftarget"] for link in links] == ["cosine (schedule)"]
-
-
-def test_each_stored_picture_is_known_with_its_text():
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-        texts = notebook_pictures.stored_texts(notebook)
-        assert len(texts) == len({o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})})
-        assert all(texts.values())
+    assert [link.astext() for link in links] == linked
+    assert all(link.parent.astext() == "Confidence comes before confidence." for link in links)
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def test_a_visitor_trains_a_head_and_asks_it(opened, screenshots, report):
     )
     for name, width in (("wide", 1280), ("phone", 360)):
         page.set_viewport_size({"width": width, "height": 800})
-        faults += [f"{name}: {fault}" for fault in look(page).faults]
+        faults += [f"{name}: {fault}" for fault in look(page)]
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             page.screenshot(path=screenshots / f"try-{name}-{scheme}.png", full_page=True)
