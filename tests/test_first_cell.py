@@ -14,7 +14,6 @@ import pytest
 from local_remote import commit, git, local_remote, remote_folder
 
 from course_teaching.address import FIRST_CELL
-from course_utils.errors import ConfigError
 from course_utils.notebook.packages import install, missing_packages, package_floors
 from course_utils.settings import REPOSITORY_FOLDER
 
@@ -113,11 +112,6 @@ def test_what_is_missing_is_installed_and_what_is_old_is_left_alone(wheels, caps
     install(missing)
     assert (wheels / "small_thing.py").exists() and not (wheels / "numpy").exists()
     assert capsys.readouterr().out == "Installed: Small.Thing. Everything else is as it was.\n"
-
-
-def test_what_cannot_be_installed_is_an_error(wheels):
-    with pytest.raises(ConfigError, match="small-thing>=3"):
-        install(["small-thing>=3"])
 
 
 def test_package_floors_are_those_of_the_lessons():

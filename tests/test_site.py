@@ -3,32 +3,16 @@
 import importlib
 import inspect
 import re
-import runpy
 import shutil
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from course_teaching import address
-
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").glob("*.py")]
 SOURCES += (ROOT / "docs" / "_extensions").glob("*.py")
 SOURCES += (ROOT / "docs" / "_static").rglob("*.js")
-
-
-@pytest.fixture
-def configuration(monkeypatch):
-    """Return a function that reads docs/conf.py as Sphinx does, for a course with this address."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-
-    def read(name=""):
-        monkeypatch.setattr(address, "repository", lambda: name)
-        return runpy.run_path(str(ROOT / "docs" / "conf.py"))
-
-    return read
 
 
 def test_every_part_of_the_package_has_its_page_in_the_order_of_the_imports():
@@ -55,12 +39,6 @@ def test_links_between_the_pages_lead_to_files():
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-def test_buttons_lead_to_the_address_of_the_course(configuration):
-    options = configuration("jane/course")["html_theme_options"]
-    assert options["repository_url"] == f"{address.HOST}/jane/course"
-    assert {"colab_url", "binderhub_url"} <= options["launch_buttons"].keys()
 
 
 def test_the_lines_of_the_page_try_run(tmp_path, monkeypatch, capsys):

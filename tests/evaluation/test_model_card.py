@@ -57,15 +57,6 @@ def test_card_says_what_the_run_says(run):
     assert re.search(rf"\| cat \| 1\.0 \| 0\.25 \| 0\.4 \| 4 \| {low:.2f} to {high:.2f} \|", card)
 
 
-def test_card_says_that_training_was_interrupted_and_names_no_path(run, tmp_path):
-    run[2].interrupted = True
-    card = model_card(*run, purpose="a test")
-    assert "2 epochs (interrupted)" in card
-    assert str(tmp_path) not in card
-    with pytest.raises(TypeError, match="purpose"):
-        model_card(*run)
-
-
 def test_class_without_a_test_image_has_no_interval(run):
     settings, splits, history, result = run
     result = Evaluation(result.probabilities[4:], result.labels[4:], result.classes)

@@ -11,9 +11,7 @@ from torchvision.transforms import v2
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.evaluation.preprocessing_ablation import (
     FAULT_SCOPES,
-    TransformedDataset,
     alters_images,
-    channel_statistics,
     costs_table,
     evaluate_heads,
     faulty_preprocessings,
@@ -67,28 +65,6 @@ def test_every_fault_gives_a_float_image_with_three_channels_that_differs_from_t
 )
 def test_fault_is_exactly_the_named_one(name, mended):
     assert_same_image(mended(FAULTY[name](a_picture())), denormalised(RIGHT(a_picture())))
-
-
-def test_colour_faults_and_antialiasing_cannot_be_measured_on_small_grey_pictures():
-    small = [(a_picture(seed, size=(28, 28), mode="L"), 0) for seed in range(3)]
-    unchanged = {name for name, preprocess in FAULTY.items() if not alters_images(preprocess, RIGHT, small)}
-    assert unchanged == {"BGR", "grey", "no antialias"}
-    assert alters_images(FAULTY["BGR"], RIGHT, [*small, (a_picture(), 0)])  # one in colour is enough
-
-
-def test_channel_statistics_are_those_of_all_pixels():
-    pictures = [(a_picture(seed, size=(64, 64)), 0) for seed in range(5)]
-    mean, std = channel_statistics(pictures, OWN)
-    pixels = torch.stack([v2.functional.pil_to_tensor(picture) for picture, _ in pictures]).double() / 255
-    assert mean == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist(), abs=1e-6)
-    assert std == pytest.approx(pixels.std(dim=(0, 2, 3), correction=0).tolist(), abs=1e-6)
-
-
-def test_transformed_pictures_keep_their_order_and_labels():
-    transformed = TransformedDataset([(a_picture(seed), seed) for seed in range(3)], RIGHT)
-    assert len(transformed) == 3
-    assert [transformed[number][1] for number in range(3)] == [0, 1, 2]
-    assert torch.equal(transformed[2][0], RIGHT(a_picture(2)))
 
 
 def evaluated(seeds):

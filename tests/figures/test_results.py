@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from small_evaluations import CLASSES, an_evaluation, some_shifts
+from small_evaluations import CLASSES, an_evaluation
 
 from course_utils import figures
 from course_utils.evaluation.metrics import accuracy_interval
@@ -33,19 +33,6 @@ def test_confusion_writes_the_counts_with_the_truth_in_rows():
     assert [text.get_text() for text in axes.get_yticklabels()] == CLASSES
 
 
-@pytest.mark.parametrize(("lows", "marked"), [([-3.0, 1.0], [[0, 0]]), ([0.5, 1.0], []), ([-9.0, -7.0], [])])
-def test_intervals_have_a_line_at_0_only_where_they_lie_on_both_sides_of_it(lows, marked):
-    table = pd.DataFrame(
-        {"low": lows, "accuracy": np.add(lows, 2), "high": np.add(lows, 4)}, index=["a", "b"]
-    )
-    axes = figures.interval_plot(table, "a and b").axes[0]
-    assert [line.get_xdata() for line in axes.lines if list(line.get_ydata()) == [0, 1]] == marked
-    (bars,) = (one for one in axes.collections if len(one.get_segments()) == 2)
-    assert [segment[:, 0].tolist() for segment in bars.get_segments()] == table[
-        ["low", "high"]
-    ].to_numpy().tolist()
-
-
 def test_reliability_shows_each_bin_with_its_interval_and_its_images():
     six = an_evaluation([0, 1] * 3, [0] * 6)  # three right, all 90 % sure
     above, below = figures.reliability({"before": six}).axes
@@ -59,17 +46,6 @@ def test_reliability_shows_each_bin_with_its_interval_and_its_images():
 
 
 # Full protanopia, deuteranopia and tritanopia, for linear RGB: Machado, Oliveira and Fernandes (2009).
-
-
-def test_shift_curves_begin_at_no_shift_and_show_each_interval():
-    figure = figures.shift_curves(some_shifts())
-    above, below = figure.axes
-    assert above.get_title() == "noise"
-    lines = {tuple(line.get_ydata()) for line in above.lines}
-    assert {(0.8, 0.6, 0.4), (0.75, 0.7, 0.65)} <= lines
-    ends = [segment[:, 1].tolist() for bars in below.collections for segment in bars.get_segments()]
-    assert np.allclose(ends, [[0, 0.1], [0.05, 0.2], [0.2, 0.3]])
-    assert "photographs" not in figure.description
 
 
 def test_learning_curves_show_the_losses_and_mark_the_best_epoch():

@@ -79,16 +79,6 @@ def test_only_what_is_missing_is_computed_again(model, tars, folder, monkeypatch
     assert read == [tars[1]]
 
 
-def test_no_more_than_a_batch_of_pictures_is_held(model, tars, folder, monkeypatch):
-    monkeypatch.setattr(streaming, "images_at_once", lambda size, device: 2)
-    sizes, real = [], Preprocessing.normalise
-    monkeypatch.setattr(
-        Preprocessing, "normalise", lambda own, pixels: sizes.append(len(pixels)) or real(own, pixels)
-    )
-    stream_features(model, tars, PREPROCESSING, folder)
-    assert sizes == [2, 2, 2, 2, 1]
-
-
 def cut(path):
     path.write_bytes(path.read_bytes()[:1500])
 

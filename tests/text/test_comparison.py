@@ -2,10 +2,9 @@
 
 import math
 
-import pandas as pd
 import pytest
 
-from course_utils.settings import REPOSITORY_FOLDER, Settings
+from course_utils.settings import Settings
 from course_utils.text.comparison import INIT_STRATEGIES, train_text_from
 from course_utils.text.corpora import read_rated_sentences
 from course_utils.text.encoders import TextNetwork
@@ -31,11 +30,3 @@ def test_a_run_takes_the_steps_and_is_evaluated_on_every_test_text_at_the_end(st
     assert run.test_accuracy == result.accuracy
     if strategy.name != "frozen":  # a frozen encoder's features are read by its head alone
         assert len(read) > 400 and not set(read[-400:]) & set(read[:-400])
-
-
-def test_the_stored_grid_has_an_answer_to_each_test_text():
-    path = REPOSITORY_FOLDER / "benchmarks" / "results" / "text_grid.csv"
-    grid = pd.read_csv(path, comment="#", dtype={"right": str})
-    assert set(grid.right.map(len)) == {400}
-    shares = [right.count("1") / 400 for right in grid.right]
-    assert shares == pytest.approx(grid.test_accuracy.tolist(), abs=1e-4)

@@ -1,9 +1,7 @@
 """Tests of the texts that ship, which are what their card says, and of stand-ins for those of the hub."""
 
 import hashlib
-import re
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +13,6 @@ from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.text import corpora
 from course_utils.text.corpora import (
     DOMAINS,
-    ENTITY_TYPES,
     LEAST_MEAN,
     NEAR_TWIN,
     RATINGS,
@@ -136,21 +133,6 @@ def test_no_name_is_in_training_and_test_nor_what_names_it():
     assert not names["train"] & names["test"]
     both = {word for word in parts["train"] & parts["test"] if word[0].isupper()}
     assert both <= COMMON_WORDS
-
-
-def test_there_are_as_many_names_as_the_card_says():
-    card = (FOLDER / "README.md").read_text(encoding="utf-8")
-    counts = {
-        split: Counter(kind for s in sentences for _, kind in extract_entities(*s))
-        for split, sentences in ENTITIES.items()
-    }
-    for kind in ENTITY_TYPES:
-        (row,) = re.findall(rf"^\| {kind} \| .* \| (\d+) \| (\d+) \|$", card, flags=re.MULTILINE)
-        assert (int(row[0]), int(row[1])) == (counts["train"][kind], counts["test"][kind])
-    assert f"| {len(ENTITIES['train'])} | {len(ENTITIES['test'])} |" in card
-    none = [sum(set(s.labels) == {"O"} for s in ENTITIES[split]) for split in ("train", "test")]
-    assert f"{none[0]} sentences of training and {none[1]} of the test have no name" in " ".join(card.split())
-    assert sum(map(len, ENTITIES.values())) >= 300
 
 
 def test_texts_that_were_changed_are_an_error(tmp_path, monkeypatch):

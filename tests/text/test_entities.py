@@ -5,8 +5,8 @@ import pytest
 from small_evaluations import an_evaluation
 
 from course_utils.errors import DataError
-from course_utils.text.corpora import ENTITY_TYPES, WORD_LABELS, Sentence
-from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, per_type
+from course_utils.text.corpora import WORD_LABELS, Sentence
+from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence
 
 TRUTH = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-ORG", "O"], ["B-OTHER"], ["O", "O"]]
 PREDICTED = [["B-PER", "I-PER", "O", "O"], ["O", "B-LOC", "O"], ["B-OTHER"], ["B-PER", "O"]]
@@ -35,18 +35,6 @@ def test_the_interval_holds_the_f1_and_narrows_with_more_sentences():
     assert small.low <= small.f1 == large.f1 <= small.high
     assert large.high - large.low < 0.3 * (small.high - small.low)
     assert entity_f1(TRUTH, PREDICTED) == small
-
-
-def test_each_type_has_its_row():
-    table = per_type(TRUTH, PREDICTED)
-    assert list(table.index) == ENTITY_TYPES
-    assert table.names.tolist() == [1, 1, 1, 1]
-    assert table.f1.tolist() == pytest.approx([2 / 3, 0, 0, 1])
-
-
-def test_the_table_of_types_is_empty_where_there_is_no_entity():
-    table = per_type([["O", "O"]], [["O", "O"]])
-    assert table.empty and list(table.columns) == ["precision", "recall", "f1", "names"]
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ import torch
 from accelerate import Accelerator
 from small_networks import Pictures, set_bfloat16
 from torch import nn
-from torchvision.models import get_model
 
 import course_utils.training.acceleration as acceleration
 from course_utils.data.loaders import preserve_rng_state
-from course_utils.models.freezing import freeze
 from course_utils.settings import Settings
 from course_utils.training.acceleration import make_accelerator, seed_epoch
 from course_utils.training.loop import fit
@@ -73,19 +71,6 @@ def gradients_of(parameter):
     found = []
     parameter.register_post_accumulate_grad_hook(lambda held: found.append(held.grad.clone()))
     return found
-
-
-@pytest.mark.parametrize("is_frozen", [True, False], ids=["frozen", "thawed"])
-def test_weights_and_their_gradients_stay_in_float32(has_bfloat16, is_frozen):
-    model = get_model("resnet18", num_classes=3)
-    if is_frozen:
-        freeze(model)
-    seen, gradients = [], gradients_of(model.fc.weight)
-    model.layer4.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs.dtype))
-    fit(model, PICTURES, PICTURES, Settings(epochs=1, batch_size=8, lr=1e-3, device="cpu"))
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    assert {gradient.dtype for gradient in gradients} == {torch.float32}
-    assert (torch.bfloat16 in seen) == has_bfloat16
 
 
 class Faint(nn.Module):
