@@ -36,20 +36,11 @@ def test_profile_fills_in_what_is_not_named(values, dataset, backbone):
 
 
 WRONG = {
-    "epochs": ["5", True, 5.0, -1, 0, 1001, None, "false"],
-    "batch_size": [0],
-    "lr": ["1e-3", float("nan"), float("inf"), 0, -0.1, True],
-    "weight_decay": [-0.1, float("nan"), "0"],
-    "val_fraction": [0, 1, float("nan")],
-    "test_fraction": ["0.2"],
+    "epochs": ["5", True, 5.0, 0, None],
+    "lr": ["1e-3", float("nan"), 0],
+    "seed": [-1, 2**32],
     "image_size": [15, 64.0],
-    "images_per_class": [1],
-    "seed": [-1, 2**32, True],
-    "num_workers": [-1],
     "device": ["gpu"],
-    "profile": ["fast", 3],
-    "dataset": [3],
-    "weights": [None],
     "backbone": [["resnet18"]],
     "skip_bad_images": ["false", 1],
 }
@@ -106,8 +97,6 @@ def test_the_parameters_cell_becomes_settings_and_nothing_else_does():
     "cells",
     [
         ["epochs = 3\nlr: float = 0.1"],
-        ["lr: float = 0.1\nepochs = 3"],
-        [PARAMETERS, "# Parameters\nepochs = 3\nlr = 0.1\n"],
         [PARAMETERS, "# Parameters\nepochs = 3\nlr = 0.1\n", "epoch = 1"],
         [PARAMETERS, "epochs: int = 3", "lr = 0.1"],
         ["epoch: int = 3\nlr: float = 0.1", "epochs: int = 3\nlr: float = 0.1"],
