@@ -8,8 +8,8 @@ from small_notebooks import write_notebook
 from small_pictures import usual
 from torchvision.models import shufflenet_v2_x0_5
 
-from course_teaching.__main__ import main
 from course_teaching.lessons import run_lessons
+from course_utils.__main__ import main
 from course_utils.errors import CheckpointError
 from course_utils.models.saving import save_model
 
