@@ -35,23 +35,23 @@ def reused_or_learned(answer, before, after):
         for name, value in answer.items()
     }
     if missing := [name for name in truth if name not in answer]:
-        yield f"Say something about each part that has parameters: {', '.join(missing)} is missing."
+        yield f"Give a word for each part that has parameters: {', '.join(missing)} is missing."
     for name in answer:
         if name not in truth:
             yield f"There is no part {name!r} with parameters: print(before) shows the names."
     given = {name: answer[name] for name in truth if name in answer}
     for name, value in given.items():
         if value not in ("reused", "learned"):
-            raise Wrong(f'For {name} write "reused" or "learned", and not {describe(value)}.')
+            raise Wrong(f'For {name} write "reused" or "learned", not {describe(value)}.')
     wrong = [name for name, value in given.items() if value != truth[name]]
     if wrong and len(wrong) == len(truth):
-        raise Wrong("Every part is the other way round: which word belongs to numbers that stayed the same?")
+        raise Wrong("Every part is the other way round: which word fits parameters that stayed the same?")
     for name in wrong:
         moved = "are different" if truth[name] == "learned" else "are the same"
         yield f"You say that {name} was {given[name]}, but its numbers {moved} after the training."
     if answer == truth:
         count = list(truth.values()).count("reused")
-        yield Right(f"{count} parts were reused as they were: the backbone. The head was learned.")
+        yield Right(f"{count} parts were reused unchanged: the backbone. The head was learned.")
 
 
 @check(
@@ -77,7 +77,7 @@ def worn_on_feet(answer, classes):
     elif wrong:
         yield f"Look again at these classes: {', '.join(wrong)}."
     elif [int(ask(answer, n, list(classes)[::-1])) for n in range(len(classes))] != wanted[::-1]:
-        yield "It goes wrong when the classes are in another order: use their names, not their numbers."
+        yield "It fails when the classes are in another order: use their names, not their numbers."
     else:
         yield Right(f"{sum(wanted)} of the {len(classes)} classes are worn on the feet.")
 
@@ -147,11 +147,11 @@ def set_sizes(answer, images_per_class=25, val_fraction=0.2):
     else:
         for name, number, right in (("training", numbers[0], train), ("validation", numbers[1], val)):
             if number != right:
-                yield f"The {name} set is not right {case}: you say {number:g} images."
+                yield f"The {name} set is not right {case}: you give {number:g} images."
     if numbers[2] != test:
         yield (
-            f"You say {numbers[2]:g} test images. The test set is separate, and neither setting "
-            "makes it smaller: ask it for its length."
+            f"You give {numbers[2]:g} test images. The test set is separate, and neither setting "
+            "changes it: use its length."
         )
 
 
@@ -193,7 +193,7 @@ def own_transform(answer, weights, seed=0):
         low, high = given.min().item(), given.max().item()
         reach = f"from {low:.2f} to {high:.2f}"
         if not torch.equal(given, ask(answer, picture.copy())):
-            raise Wrong("The same picture gives other numbers the second time: leave out whatever is random.")
+            raise Wrong("The same picture gives other numbers the second time: leave out random steps.")
         if high > 10:
             raise Wrong(f"The numbers go {reach}: bring them to a scale from 0 to 1 before you normalise.")
         if low >= 0:
@@ -201,7 +201,7 @@ def own_transform(answer, weights, seed=0):
         if (given - wanted).abs().max() > 0.1 and end[0] != end[1]:
             raise Wrong(
                 "Square pictures are right, and one that is wider than high is not: do not squeeze it into a "
-                "square. Make its shorter side fit, and cut off what is too long, as much on both sides."
+                "square. Resize its shorter side, then crop the longer one equally on both sides."
             )
         if (given - wanted).abs().max() > 0.1:
             raise Wrong(f"A picture of the mode {mode} has numbers {reach}. {_pixel_mistake(given, wanted)}")
@@ -247,7 +247,7 @@ def shared_pictures(answer, pictures, seed=0):
     shared = {_pixels(val[number]) for number in leaked}
     in_train = {number for number, one in enumerate(train) if _pixels(one) in shared}
     if not found:
-        yield f"It finds nothing, but {len(leaked)} of {len(val)} pictures in `val` are in `train`, too."
+        yield f"It finds nothing, but {len(leaked)} of {len(val)} pictures in `val` are also in `train`."
     elif found <= in_train and found - leaked:
         yield "These are the positions in `train`: give those in `val`."
     elif found == {number + 1 for number in leaked}:
@@ -270,7 +270,7 @@ def shared_pictures(answer, pictures, seed=0):
             f"{min(leaked - found)}: is each picture of `val` compared with all of `train`?"
         )
     else:
-        yield Right(f"All {len(leaked)} pictures that are in both sets are found, and no other.")
+        yield Right(f"All {len(leaked)} pictures that are in both sets are found, and no others.")
 
 
 def _pixels(picture: Image.Image) -> bytes:

@@ -38,7 +38,7 @@ def task_layer(answer, model):
     elif not list(parts[name].parameters()):
         yield f"model.{name} has no parameters, so it has learned nothing from any task."
     else:
-        yield f"model.{name} finds edges or parts of things, which help with your pictures, too. Look on."
+        yield f"model.{name} finds edges or parts of things, which also help with your pictures. Look on."
 
 
 def _numbers_in(choose: Callable) -> Callable:
@@ -58,22 +58,22 @@ STAGE_SIZE = Mistakes(
             _numbers_in(lambda part: part.state_dict().values())
         ),
         "That is the whole network: take one stage only.": lambda model, stage: _count(model, ""),
-        "{stage} has more than convolutions: BatchNorm has parameters, too.": (
+        "{stage} has more than convolutions: BatchNorm also has parameters.": (
             _numbers_in(lambda part: [tensor for tensor in part.parameters() if tensor.ndim == 4])
         ),
         "That is one block of {stage} alone.": _numbers_in(lambda part: part[0].parameters()),
         "That is the last block of {stage} alone.": _numbers_in(lambda part: part[-1].parameters()),
-        "BatchNorm has biases, too, and you count only what is called weight.": (
+        "BatchNorm also has biases, and you count only what is called weight.": (
             _numbers_in(lambda part: [p for name, p in part.named_parameters() if name.endswith("weight")])
         ),
-        "The part `downsample` belongs to {stage}, too.": (
+        "The part `downsample` also belongs to {stage}.": (
             _numbers_in(lambda part: [p for name, p in part.named_parameters() if "downsample" not in name])
         ),
         "You find nothing to count. The parameters are in the layers inside the stage, and those that "
-        "are frozen count, too.": _numbers_in(lambda part: part.parameters(recurse=False)),
+        "are frozen also count.": _numbers_in(lambda part: part.parameters(recurse=False)),
         "You count only what is trainable.": _numbers_in(trainable_parameters),
         "You count bytes. Each number has four of them.": lambda model, stage: 4 * _count(model, stage),
-        "You give millions. Give the number itself.": lambda model, stage: _count(model, stage) / 1e6,
+        "You give millions: give the number itself.": lambda model, stage: _count(model, stage) / 1e6,
     },
     read=_read_whole,
     agrees=operator.eq,
