@@ -99,13 +99,15 @@ def confusion(result: Evaluation, unit: str = "images") -> DescribedFigure:
 
 
 def interval_plot(
-    table: pd.DataFrame, description: str, label: str = "accuracy, with 95 % interval"
+    table: pd.DataFrame, description: str = "", label: str = "accuracy, with 95 % interval"
 ) -> DescribedFigure:
     """Draw accuracies, or other numbers, by name: the columns `accuracy`, `low` and `high`.
 
     The label says what the numbers are, with their unit. A line marks 0 if the intervals lie on both sides of
-    it, as those of differences do.
+    it, as those of differences do. Without a description, the figure lists its numbers.
     """
+    rows = (f"{row.Index} {row.accuracy:.1f} ({row.low:.1f} to {row.high:.1f})" for row in table.itertuples())
+    description = description or f"Dot plot of {label}: {'; '.join(rows)}."
     figure = DescribedFigure(description, figsize=(6.5, 0.4 * len(table) + 0.9))
     axes = figure.add_subplot(xlabel=label)
     spread = np.stack([table.accuracy - table.low, table.high - table.accuracy]).clip(0)
@@ -131,7 +133,9 @@ def spreads(samples: Mapping[str, np.ndarray], label: str) -> DescribedFigure:
     for axes, (name, values) in zip(panels, samples.items(), strict=True):
         low, high = ends[name]
         middle = values[(values >= low) & (values <= high)]
-        bins = np.linspace(values.min(), values.max(), 30)
+        steps = np.diff(np.unique(values.round(6)))  # bins of whole steps: else some would hold more of them
+        width = steps.min() * max(1, round(np.ptp(values) / 30 / steps.min()))
+        bins = np.arange(values.min() - steps.min() / 2, values.max() + width, width)
         axes.hist(values, bins, color=GREY, alpha=0.4)
         axes.hist(middle, bins, color=BLUE, label="middle 95 %")
         axes.set_title(escape_dollar(name), fontsize=10)
