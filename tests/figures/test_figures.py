@@ -106,6 +106,16 @@ FIGURES = {
         ["2 most confident", "cat taken for dog (90%)"],
     ),
     "interval_plot": (lambda name: figures.interval_plot(intervals(name), "a 0.8, b 1.0"), ["a 0.8, b 1.0"]),
+    "spreads": (
+        lambda name: figures.spreads({name: np.arange(-100, 101)}, "points"),
+        ["Histograms of the points. cat: 95 % lie from -95.0 to 95.0"],
+    ),
+    "untrained_heads": (
+        lambda name: figures.untrained_heads(
+            pd.DataFrame({"loss": [1.4, 1.3], "accuracy": [0.2, 0.35]}, index=[name, "b"]), num_classes=4
+        ),
+        ["2 untrained heads", "Accuracy: 20.0 to 35.0 %, with a line for chance at 25.0 %"],
+    ),
     "loss_curves": (
         lambda name: figures.loss_curves({name: HISTORY, "frozen": HISTORY}),
         ["cat: 1.25, 0.50", "frozen: "],
@@ -216,8 +226,9 @@ def test_every_axis_with_numbers_is_labelled(drawn, name):
     assert panels
     for axes in panels:
         colorbar = axes.get_label() == "<colorbar>"
-        names_in_words = any(text.get_text().strip("−-.0123456789") for text in axes.get_yticklabels())
-        assert axes.get_ylabel() or (names_in_words and not colorbar)
+        row = axes.get_shared_y_axes().get_siblings(axes)  # names at the left of a row of panels are enough
+        names = [text.get_text().strip("−-.0123456789") for one in row for text in one.get_yticklabels()]
+        assert axes.get_ylabel() or (any(names) and not colorbar)
         shared = axes.get_shared_x_axes().get_siblings(axes)  # one label under a column of panels is enough
         assert colorbar or any(one.get_xlabel() for one in shared)
 
