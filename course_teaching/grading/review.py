@@ -9,11 +9,12 @@ import ast
 import re
 import warnings
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-from course_utils.settings import REPOSITORY_FOLDER
+from course_utils import checks
 
 # Characters of a cell, and of all cells that a student wrote; what is beyond them is named for its length.
 READABLE, ALL_READABLE = 20_000, 200_000
@@ -55,7 +56,8 @@ BARE_NAMES = {"In", "__import__", "_i", "_ii", "_iii", "compile", "eval", "exec"
 DISGUISES = {"__bool__", "__class__", "__eq__", "__instancecheck__", "__ne__", "__subclasscheck__"}
 DISGUISES |= {"__array_function__", "__array_ufunc__", "__torch_function__"}
 HISTORY = {"In", "_i", "_ii", "_iii"}
-CHECK_MODULES = {path.stem for path in (REPOSITORY_FOLDER / "course_utils" / "checks").glob("*.py")}
+# Some modules have the name of their check, which the front door gives.
+CHECK_MODULES = {path.stem for path in Path(checks.__file__).parent.glob("*.py")} - set(checks.__all__)
 # What IPython makes of %matplotlib, and of a question mark.
 MAGICS = re.compile(
     r"get_ipython\(\)\.(run_line_magic|magic)\(['\"](matplotlib|config|time|timeit|pip|pinfo2?)\b"

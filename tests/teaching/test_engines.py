@@ -135,7 +135,7 @@ def test_systemd_bounds_memory_and_processes_of_bubblewrap(user):
 def test_container_is_started_with_everything_closed(engine, user, monkeypatch):
     monkeypatch.setenv("API_TOKEN", "secret")
     isolation = Isolation(engine, user is not None, "course:1")
-    submissions = REPOSITORY_FOLDER / "course_utils" / "teaching"
+    submissions = REPOSITORY_FOLDER / "course_utils" / "checks"
     hide = [submissions, REPOSITORY_FOLDER / "notebooks"]
     words = sandbox_command(isolation, LIMITS, hide, user=user, name="grading-x")
     number = f"{user}:{user}" if user else f"{os.getuid()}:{os.getgid()}"

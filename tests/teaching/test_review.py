@@ -87,7 +87,7 @@ def test_honest_cell_is_not_named(source):
 
 @pytest.mark.parametrize("path", ANSWERS, ids=lambda path: path.stem)
 def test_wrong_answers_of_the_tests_are_not_named(path):
-    assert len(ANSWERS) == 7
+    assert len(ANSWERS) == 8
     parts = path.read_text(encoding="utf-8").split("\n\n\n")
     assert [found for part in parts if (found := words(part))] == []
 
