@@ -87,7 +87,7 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
                 do="Add the tag to the cell that sets the parameters.",
             )
         if "dataset" in names:
-            names |= Settings.model_fields.keys()
+            names.update(Settings.model_fields)
     known = set().union(*declared.values())
     for name in given:
         if name not in known:

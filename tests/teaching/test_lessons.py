@@ -295,6 +295,11 @@ def test_paths_among_the_parameters_are_made_absolute_and_names_are_not(tmp_path
     assert plan_parameters([notebook], given)[notebook] == given
 
 
+def test_a_lesson_on_a_dataset_takes_every_setting(tmp_path):
+    notebook = write_notebook(tmp_path / "01_one.ipynb", parameters='dataset = "clipart"')
+    assert plan_parameters([notebook], {"backbone": "resnet34"})[notebook] == {"backbone": "resnet34"}
+
+
 @pytest.mark.parametrize(
     "text, value",
     [
