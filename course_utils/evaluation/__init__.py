@@ -5,7 +5,6 @@ preprocessing; what is left under shift, and pictures of no class; which network
 goes with a model.
 """
 
-from course_utils.evaluation import model_card
 from course_utils.evaluation.calibration import fit_temperature, with_temperature
 from course_utils.evaluation.comparison import (
     INIT_STRATEGIES,
@@ -26,7 +25,7 @@ from course_utils.evaluation.metrics import (
     per_class,
     predict,
 )
-from course_utils.evaluation.model_card import write_new_file
+from course_utils.evaluation.model_card import model_card, write_new_file
 from course_utils.evaluation.preprocessing_ablation import (
     TransformedDataset,
     alters_images,
