@@ -21,7 +21,7 @@ IN_COLAB = 'import sys, types; sys.modules["google.colab"] = types.ModuleType("g
 AND_THEN = "\nimport course_utils; print(course_utils.__path__[0])"
 COURSES_OWN = f"import sys; sys.path.insert(0, {str(REPOSITORY_FOLDER)!r})\n"
 PYPROJECT = """[project]
-dependencies = ["numpy>=99", "Small.Thing>={}", "papermill>=99"]
+dependencies = ["numpy>=99", "Small.Thing>={}", "jupyterlab>=99"]
 optional-dependencies.teach = ["other-thing>=1"]
 """
 
