@@ -4,6 +4,7 @@ The figures for all images and three seeds come from benchmarks/frozen_head.py; 
 bands wide enough for any machine.
 """
 
+import pytest
 from sklearn.linear_model import LogisticRegression
 from torch.utils.data import Subset
 
@@ -17,6 +18,7 @@ from course_utils.training.features import extract_features
 from course_utils.training.loop import fit
 
 
+@pytest.mark.kernels
 def test_a_new_head_comes_near_the_best_linear_head_with_the_lessons_settings():
     settings = Settings(images_per_class=75, seed=0)
     splits = load_splits(settings)
