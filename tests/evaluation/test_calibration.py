@@ -68,8 +68,7 @@ def test_calibration_error_worked_out_by_hand(result, bins, error):
     assert calibration_error(result, bins) == pytest.approx(error, abs=1e-6)
 
 
-@pytest.mark.parametrize("bins", [5, 15])
-@pytest.mark.parametrize("sharpness", [1, 3])
+@pytest.mark.parametrize(("sharpness", "bins"), [(1, 15), (3, 5)])
 def test_the_interval_of_the_calibration_error_holds_that_of_many_images(sharpness, bins):
     def result(images, seed):
         logits, labels = calibrated_logits(images, seed)
