@@ -33,9 +33,10 @@ def test_each_stage_learns_more_slowly_than_the_one_above_it(resnet):
     assert [group["lr"] for group in groups] == pytest.approx([0.1 * 0.5**n for n in range(7)])
 
 
-def test_the_groups_hold_every_trainable_parameter_once_and_no_frozen_one(resnet):
+@pytest.mark.parametrize("down_to", ["layer3", "conv1"])
+def test_the_groups_hold_every_trainable_parameter_once_and_no_frozen_one(resnet, down_to):
     freeze(resnet)
-    thaw(resnet, "layer3")
+    thaw(resnet, down_to)
     held = [id(parameter) for group in parameter_groups(resnet, 0.1) for parameter in group["params"]]
     assert len(held) == len(set(held))
     assert set(held) == {id(parameter) for parameter in trainable_parameters(resnet)}
