@@ -290,13 +290,8 @@ def papermill(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1800)
 
 
-@pytest.mark.parametrize(
-    ("given", "answer"),
-    [(["-p", "image_sise", "64"], "Did you mean 'image_size'?"), (["-y", "{seed: '1'}"], "Write 1 without")],
-    ids=["a typo", "a text for a number"],
-)
-def test_papermill_is_told_of_a_wrong_parameter(tmp_path, given, answer):
-    done = papermill(str(LESSONS[1]), "out.ipynb", *given, folder=tmp_path)
+def test_papermill_is_told_of_a_wrong_parameter(tmp_path):
+    done = papermill(str(LESSONS[1]), "out.ipynb", "-p", "image_sise", "64", folder=tmp_path)
     assert done.returncode != 0
     assert "ConfigError" in done.stderr
-    assert answer in done.stderr
+    assert "Did you mean 'image_size'?" in done.stderr
