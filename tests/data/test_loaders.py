@@ -134,7 +134,8 @@ def test_progress_bar_stays_unless_it_is_inside_another():
 def test_every_progress_bar_of_the_package_has_a_name():
     calls = [
         call
-        for path in (REPOSITORY_FOLDER / "course_utils").rglob("*.py")
+        for package in ("course_utils", "course_teaching")
+        for path in (REPOSITORY_FOLDER / package).rglob("*.py")
         for call in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "tqdm"
     ]

@@ -52,6 +52,7 @@ WRONG = {
         (used_up, "Your function changes its input, [(tensor("),
     ],
     "surest_mistakes": [
+        (lambda p, _, count: p.max(dim=1).values.argsort(descending=True)[:count], "classified correctly"),
         (
             lambda p, y, count: most_confident_mistakes(Evaluation(p, y, list("abcd")), count).image,
             "`most_confident_mistakes` does it for you",

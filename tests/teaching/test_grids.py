@@ -45,7 +45,6 @@ def small(tmp_path, monkeypatch):
         ("seed: [{a: 1}]", "of type dict"),
         ("dataset: [2026-01-01]", "of type date"),
         ("epoch: [3]", "Did you mean 'epochs'"),
-        ("batch_size: [3]", "no parameter 'batch_size'"),  # the course has it, this notebook does not
         ("epochs: [3, 0]", "greater than or equal to 1"),
         ("epochs: ['3']", "without quotes"),
         ("lr: [1e-3]", "Write 0.001"),  # a text, as YAML reads it
