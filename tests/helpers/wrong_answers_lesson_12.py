@@ -1,6 +1,7 @@
-"""Wrong answers to the exercises of lesson 12, and words of the hint that each must get."""
+"""Wrong answers to the exercises of lesson 12, and words of the hint that each must get; and right ones."""
 
 import numpy as np
+import torch
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
 COLUMNS = {"x-rays": "patient", "wildlife": "camera", "reviews": "product", "stamps": "file"}
@@ -20,6 +21,13 @@ def names_of_groups(labels, groups, seed):
     return train_test_split(sorted(set(groups)), test_size=0.2, random_state=seed)
 
 
+def one_class(labels, groups, seed):
+    """Hold out the patients of one class only."""
+    ill = sorted(set(groups[labels == 1]))
+    test = np.isin(groups, np.random.default_rng(seed).permutation(ill)[: len(ill) // 2])
+    return np.flatnonzero(~test), np.flatnonzero(test)
+
+
 def without_a_seed(labels, groups, seed):
     return folds(labels, groups, np.random.randint(1000))
 
@@ -33,6 +41,15 @@ def sorted_in_place(labels, groups, seed):
     return folds(labels, groups, seed)
 
 
+def in_place_of_indices(labels, parts):
+    """Return a mask of True and False for each part."""
+    return [np.isin(np.arange(len(labels)), part) for part in parts]
+
+
+def accuracy(table, labels):
+    return (table.argmax(dim=1) == labels).float().mean()
+
+
 def choose(scores, share):
     return np.quantile(scores, 1 - share)
 
@@ -40,6 +57,27 @@ def choose(scores, share):
 def let_through(threshold, scores):
     return (scores >= threshold).mean()
 
+
+RIGHT = {
+    "split_columns": [
+        COLUMNS,
+        {project: f" {column.title()} " for project, column in COLUMNS.items()},
+        {project: [column] for project, column in COLUMNS.items()},
+        {project: (column.upper(),) for project, column in COLUMNS.items()},
+    ],
+    "split_by_group": [
+        lambda labels, groups, seed: folds(labels, groups, seed),
+        lambda labels, groups, seed: [part.tolist() for part in folds(labels, groups, seed)],
+        lambda labels, groups, seed: tuple(map(torch.tensor, folds(labels, groups, seed, number=6))),
+    ],
+    "threshold_for_share": [
+        (
+            lambda scores, share: torch.tensor(scores).quantile(1 - share),
+            lambda threshold, scores: sum(score >= threshold for score in scores) / len(scores),
+        ),
+        (lambda scores, share: sorted(scores)[int(len(scores) * (1 - share))], let_through),
+    ],
+}
 
 WRONG = {
     "split_columns": [
@@ -49,17 +87,67 @@ WRONG = {
         (COLUMNS | {"reviews": "writer"}, "the product that is new"),
         (COLUMNS | {"stamps": "year"}, "from the same years"),
         ({"x-rays": "patient"}, "missing from your dictionary"),
+        (COLUMNS | {"x-rays": "person"}, "there is no column 'person'"),
+        (COLUMNS | {"x-rays": ["patient", "view"]}, "x-rays: name one column"),
+        (COLUMNS | {"stamps": ["year", "file"]}, "stamps: name one column"),
+        (COLUMNS | {"x-rays": []}, "x-rays: name one column"),
+        (COLUMNS | {"weather": "day"}, "There is no collection 'weather'"),
+        (COLUMNS | {"x-rays": "view"}, "in the same views"),
+        (COLUMNS | {"x-rays": "diagnosis"}, "is the label"),
+        (COLUMNS | {"wildlife": "hour"}, "sees the same hours"),
+        (COLUMNS | {"reviews": "stars"}, "is the label"),
+        (COLUMNS | {"reviews": "file"}, "a split by rows"),
+        (COLUMNS | {"stamps": "country"}, "is the label"),
+        (list(COLUMNS.values()), "missing from your dictionary"),
     ],
     "split_by_group": [
         (by_rows, "You split rows"),
         (whatever_their_class, "No test image has label 2. Groups have to be drawn for each class"),
         (sorted_in_place, "Your function changes its input, array([1"),
+        (lambda labels, groups, seed: by_rows(labels, groups, seed, stratify=False), "You split rows"),
         (names_of_groups, "not indices"),
         (lambda labels, groups, seed: folds(labels, groups, 0), "Another seed gives the same split"),
         (without_a_seed, "must follow from the seed"),
+        (one_class, "No test image has label 0"),
+        (lambda labels, groups, seed: folds(labels, groups, seed, number=2), "a fifth, or nearly so"),
+        (lambda labels, groups, seed: folds(labels, groups, seed)[::-1], "a fifth, or nearly so"),
+        (
+            lambda labels, groups, seed: folds(labels, groups, seed, parts=lambda a, b: (a, b[1:])),
+            "in neither part",
+        ),
+        (
+            lambda labels, groups, seed: (np.arange(len(labels)), folds(labels, groups, seed)[1]),
+            "images are in both parts",
+        ),
+        (lambda labels, groups, seed: folds(labels, groups, seed)[1], "You give"),
+        (
+            lambda labels, groups, seed: in_place_of_indices(labels, folds(labels, groups, seed)),
+            "not indices",
+        ),
+        (lambda labels, groups, seed: [part + 1 for part in folds(labels, groups, seed)], "counted from 0"),
+        (lambda labels, groups, seed: [part / 1 for part in folds(labels, groups, seed)], "not indices"),
+        (
+            lambda labels, groups, seed: folds(labels, groups, seed, parts=lambda a, b: (a, [*b, b[0]])),
+            "in the same part twice",
+        ),
+        (lambda labels, groups, seed: folds(labels, groups, seed, number=16), "a fifth, or nearly so"),
+        (lambda labels, groups, seed: print(labels), "`return`"),
+        (
+            lambda labels, groups, seed: folds(labels, groups, seed, parts=lambda a, b: (a, a)),
+            "in both parts",
+        ),
+    ],
+    "overconfidence": [
+        (lambda table, labels: table.max(dim=1).values, "should give one number"),
     ],
     "threshold_for_share": [
         ((choose, lambda threshold, scores: (scores >= 2).mean()), "At a threshold of 1.2"),
+        ((lambda scores, share: scores >= np.quantile(scores, 1 - share), let_through), "one number"),
+        ((lambda scores, share: scores.mean(), let_through), "your threshold"),
         ((lambda scores, share: np.quantile(scores, 0.05), let_through), "For a share of 0.8"),
+        (
+            (choose, lambda threshold, scores: (scores >= choose(scores, 0.95)).mean()),
+            "What is not below it?",
+        ),
     ],
 }

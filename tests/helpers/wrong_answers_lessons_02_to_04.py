@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torchvision import models
 
-from course_utils.models.freezing import freeze, replace_head
+from course_utils.models.freezing import freeze, replace_head, set_train_mode
+from course_utils.models.freezing import replace_head as put_in
 
 
 @functools.cache
@@ -26,6 +27,8 @@ def learning(model):
 
 
 # Lesson 02
+def numbers_in(choose):
+    return lambda model, stage: sum(tensor.numel() for tensor in choose(model.get_submodule(stage)))
 
 
 def shape_after(steps, channels=256, up=True):
@@ -42,9 +45,21 @@ def head_at_the_end(model, classes):
     model.classifier[-1] = nn.Linear(1024, classes)
 
 
+def head_by_a_helper(model, classes):
+    return head_by_another_name(model, classes)
+
+
+def head_by_another_name(model, classes):
+    return put_in(model, classes)
+
+
 def head_and_lost_backbone(model, classes):
     head_at_the_end(model, classes)
     model.features[0][0].reset_parameters()
+
+
+def head_without_bias(model, classes):
+    model.classifier[-1] = nn.Linear(1024, classes, bias=False)
 
 
 def changed_copy(model, classes):
@@ -79,10 +94,36 @@ def faults(*looked_for, head_by_id=True):
     return diagnose
 
 
+def count_held(model, optimizer, classes):
+    """Look for faults, and judge the optimizer by how many parameters it holds."""
+    others = [fault for fault in faults("outputs", "frozen")(model, optimizer, classes)]
+    held = sum(len(group["params"]) for group in optimizer.param_groups)
+    return others + ["optimizer"] * (held != 2)
+
+
+def frozen_but_the_last_two(model, optimizer, classes):
+    """Make a list of the generator of parameters: the head's are the last two."""
+    others = faults("outputs", "optimizer")(model, optimizer, classes)
+    return others + ["frozen"] * any(p.requires_grad for p in list(model.parameters())[:-2])
+
+
+def outputs_by_attribute(model, optimizer, classes):
+    others = faults("frozen", "optimizer")(model, optimizer, classes)
+    return others + ["outputs"] * hasattr(model, "classifier")
+
+
 # Lesson 04
 def thawed_adam(model, lr):
     model.requires_grad_(True)
     return torch.optim.Adam(model.parameters(), lr=lr)
+
+
+def frozen_but(model, head, change):
+    """Freeze by hand in train mode, and change each BatchNorm layer."""
+    frozen(model, head, mode="train")
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            change(module)
 
 
 def adam_of(choose, rate=None):
@@ -130,28 +171,37 @@ GIVEN = dict.fromkeys(
     lambda: (network(),),
 )
 RIGHT = {
-    "task_layer": ["fc", " model.fc "],
-    "compare_rates": [compare(seeds=(2, 0, 1))],
+    "task_layer": ["fc", "model.fc", " fc "],
     "output_shape": [
         shape_after(4),
         lambda size: torch.Size(shape_after(4)(size)),
+        lambda size: np.array([256, np.ceil(size / 16), np.ceil(size / 16)]),
     ],
     "new_head": [
         head_at_the_end,
         changed_copy,
+        lambda model, classes: model.set_submodule("classifier.3", nn.Linear(1024, classes)),
+        lambda model, classes: setattr(
+            model, "classifier", nn.Sequential(*model.classifier[:-1], nn.Linear(1024, classes))
+        ),
     ],
     "diagnosis": [
         faults("outputs", "frozen", "optimizer"),
         lambda *given: (fault for fault in faults("outputs", "frozen", "optimizer")(*given)),
+        frozen_but_the_last_two,
     ],
     "optimizer_holds": [
         adam_of(learning),
         adam_of(lambda model: ((n, p) for n, p in model.named_parameters() if p.requires_grad)),
+        lambda model, lr: torch.optim.Adam([{"params": [p], "lr": lr} for p in learning(model)]),
     ],
     "frozen_by_hand": [
         frozen,
         lambda model, head: (frozen(model, head), head.train())[0],
+        functools.partial(frozen_but, change=nn.Module.eval),
+        lambda model, head: (model.requires_grad_(False).eval(), head.requires_grad_(True).train())[0],
     ],
+    "compare_rates": [compare(), compare(seeds=(2, 0, 1)), compare(returned=lambda *found: list(found))],
 }
 WRONG = {
     "task_layer": [
@@ -161,6 +211,19 @@ WRONG = {
         (3, "as text"),
         ("fc.weight", "is a single tensor"),
         ("conv1", "model.conv1 finds edges"),
+        ("layer4.1.conv2", "edges or parts"),
+        ("", "no part ''"),
+        ("FC", "no part 'FC'"),
+        (nn.Linear(512, 1000), "as text"),
+        (["fc"], "as text"),
+    ],
+    "parameter_count": [
+        (lambda model, stage: 147_968, "layer3"),
+        (
+            lambda model, stage: f"{numbers_in(nn.Module.parameters)(model, stage):,}",
+            "Give one whole number; this is '147,968'",
+        ),
+        (lambda model, stage: model[stage], "stops in line"),
     ],
     "output_shape": [
         (shape_after(4, up=False), "rounds up"),
@@ -169,6 +232,16 @@ WRONG = {
         (shape_after(3), "how many steps of 2"),
         (lambda size: [1, *shape_after(4)(size)], "number of pictures"),
         (lambda size: 256 * 4 * 4, "Three whole numbers"),
+        (lambda size: shape_after(4)(size)[1:], "You give 2 numbers"),
+        (lambda size: [*shape_after(4)(size)[1:], 256], "the channels at its end"),
+        (lambda size: [256, size / 16, size / 16], "maps have whole rows and columns"),
+        (lambda size: [256, 4, 4], "With 224 pixels it is not [256, 4, 4]"),
+        (lambda size: torch.zeros(1, *shape_after(4)(size)), "It was a tensor [1, 256, 4, 4]"),
+    ],
+    "head_parameters": [
+        (lambda features, classes: 5130, "It is not 5,130 for 2,048"),
+        (5130, "should be a function"),
+        (lambda features, classes: (features * classes, classes), "Give one whole number"),
     ],
     "new_head": [
         (lambda model, classes: setattr(model, "fc", nn.Linear(1024, classes)), "nothing ever calls it"),
@@ -177,14 +250,27 @@ WRONG = {
         (lambda model, classes: nn.Linear(1024, classes), "still the old head"),
         (lambda model, classes: model.classifier.append(nn.Linear(1000, classes)), "more layers than before"),
         (head_and_lost_backbone, "backbone has changed"),
+        (head_without_bias, "no bias"),
+        (lambda model, classes: head_at_the_end(model, 10), "gives 10 logits, and there are 13"),
+        (lambda model: None, "stops with TypeError"),
+        (lambda model, classes: replace_head(model, classes), "`replace_head` does it for you"),
+        (head_by_a_helper, "`replace_head` does it for you"),
     ],
     "diagnosis": [
         (faults("frozen", "optimizer"), "does not say 'outputs'"),
         (faults("outputs", "optimizer"), "requires_grad is true"),
         (faults("outputs", "frozen"), "by `id`"),
+        (faults("outputs", "frozen", "optimizer", head_by_id=False), "by `id`"),
         (held_by(lambda parameter, held: parameter in held), "compare their numbers"),
+        (held_by(lambda parameter, held: any(parameter == one for one in held)), "compare their numbers"),
         (lambda model, optimizer, classes: ["outputs"], "A false alarm: nothing is wrong"),
         (lambda model, optimizer, classes: ["head"], "The names are"),
+        (lambda model, optimizer, classes: None, "`return`"),
+        (count_held, "A false alarm: something besides the head is trainable"),
+        (outputs_by_attribute, "does not say 'outputs'"),
+        (lambda *given: faults("outputs", "frozen", "optimizer")(*given)[:1], "does not say 'optimizer'"),
+        (lambda model, optimizer, classes: {"outputs": model.fc.out_features != classes}, "not a dictionary"),
+        (lambda model, optimizer, classes: model.fc.out_features == classes, "a list of names"),
     ],
     "optimizer_holds": [
         (adam_of(nn.Module.parameters), "holds 62 parameters but only 2 are trainable"),
@@ -193,6 +279,12 @@ WRONG = {
         (adam_of(learning, rate=0.5), "lr=0.02, and the optimizer has 0.5"),
         (lambda model, lr: torch.optim.SGD(learning(model), lr=lr), "It should be Adam, and this is SGD"),
         (thawed_adam, "changes what is trainable"),
+        (lambda model, lr: learning(model), "An optimizer should come back"),
+        (adam_of(lambda model: []), "stops"),
+        (adam_of(lambda model: model.fc.parameters()), "When layer4 is trainable, too"),
+        (lambda model, lr: torch.optim.AdamW(learning(model), lr=lr), "It should be Adam, and this is AdamW"),
+        (lambda model, lr: torch.optim.Adam(learning(model)), "the optimizer has 0.001"),
+        (adam_of(lambda model: model), "'ResNet' object is not iterable"),
     ],
     "frozen_by_hand": [
         (functools.partial(frozen, mode="train"), "60 of 60 buffers changed"),
@@ -201,6 +293,20 @@ WRONG = {
         (lambda model, head: None, "60 parameters below the head are trainable"),
         (frozen_and_emptied, "should not change any numbers"),
         (freeze, "`freeze` does it for you"),
+        (
+            functools.partial(frozen_but, change=lambda norm: setattr(norm, "track_running_stats", False)),
+            "takes the mean of each batch",
+        ),
+        (
+            functools.partial(frozen_but, change=lambda n: setattr(n, "momentum", 0.0)),
+            "20 of 60 buffers changed",
+        ),
+        (lambda model, head: set_train_mode(model), "`set_train_mode` does it for you"),
+        (lambda model, head: (frozen(model, head), head.bias.requires_grad_(False)), "Only fc.weight"),
+    ],
+    "mean_loss": [
+        (lambda losses, sizes: 7, "you give 7"),
+        (lambda losses, sizes: losses, "A number should come back"),
     ],
     "compare_rates": [
         (compare(seeds=(0,)), "one run is one draw"),
@@ -209,5 +315,12 @@ WRONG = {
         (compare(seeds=range(5)), "yours are 0, 1, 2, 3, 4"),
         (compare(decide=by_at_least), "equal is not better"),
         (compare(decide=better_by(sum)), "contradict each other"),
+        (compare(decide=better_by(max)), "contradict each other"),
+        (compare(decide=lambda ones, others: "cannot tell"), "seed by seed"),
+        (compare(decide=lambda ones, others: "high"), 'The verdict is "first"'),
+        (compare(returned=lambda ones, others, verdict: verdict), "Three things"),
+        (compare(returned=lambda ones, others, verdict: (max(ones), max(others), verdict)), "each accuracy"),
+        (lambda train, first, second: ([0.7] * 3, [0.8] * 3, "second"), "never calls `train`"),
+        (lambda train, first, second: train(0.123, 0), "lr=0.123"),
     ],
 }

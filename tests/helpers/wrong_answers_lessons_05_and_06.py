@@ -1,13 +1,30 @@
 """Wrong answers to the exercises of lessons 05 and 06, and words of the hint that each must get."""
 
+import functools
+from fractions import Fraction
+
 import numpy as np
+import torch
 from table_answers import right_of
 from torch import nn
 
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, most_confident_mistakes
-from course_utils.models.freezing import freeze_batchnorm
+from course_utils.evaluation.metrics import accuracy_interval as ready_made
+from course_utils.models.freezing import freeze_batchnorm, set_train_mode
 
 true_interval, both_shares = right_of("wilson_interval"), right_of("precision_and_recall")
+chosen = right_of("choose_run")
+
+
+def own_function_of_that_name():
+    def accuracy_interval(correct, images):
+        return true_interval(correct, images)
+
+    return accuracy_interval
+
+
+def by_a_helper(correct, images):
+    return ready_made(correct, images)
 
 
 def used_up(batches):
@@ -17,6 +34,16 @@ def used_up(batches):
         answers, labels = batches.pop()
         right, images = right + int((answers == labels).sum()), images + len(labels)
     return right / images
+
+
+def surest(probabilities, labels, count):
+    return right_of("surest_mistakes")(probabilities, labels, count).tolist()
+
+
+def missed_one(probabilities, labels, count):
+    """Leave out the third of the surest mistakes."""
+    found = surest(probabilities, labels, count + 1)
+    return found[:2] + found[3:]
 
 
 def parts(learns):
@@ -40,6 +67,11 @@ def groups(*shares, where=lambda name, p: p.requires_grad):
     return parameter_groups
 
 
+def keep(norm):
+    for parameter in norm.eval().parameters():
+        parameter.requires_grad = False
+
+
 def norms(model, change, walk=nn.Module.modules):
     model.train()
     for module in walk(model):
@@ -47,28 +79,90 @@ def norms(model, change, walk=nn.Module.modules):
             change(module)
 
 
+RIGHT = {
+    "wilson_interval": [own_function_of_that_name()],
+    "half_the_width": [
+        lambda c, n: 4 * n,
+        lambda c, n: 4.0 * n,
+        lambda c, n: torch.tensor(round(4.1 * n)),
+        lambda c, n: 3.99 * n,
+        lambda c, n: Fraction(8 * n + 1, 2),
+    ],
+    "learning_parts": [
+        lambda m: list(parts(any)(m)),
+        lambda m: {n.split(".")[0] for n, p in m.named_parameters() if p.requires_grad},
+    ],
+    "three_rates": [
+        lambda m, lr: [
+            {"params": p, "lr": g["lr"]} for g in groups(1, 0.1, 0.01)(m, lr) for p in g["params"]
+        ],
+        lambda m, lr: tuple(groups(1, 0.1, 0.01)(m, lr)),
+    ],
+    "batchnorm_kept": [
+        lambda m: norms(m, lambda norm: norm.eval().requires_grad_(False)),
+        lambda m: m.train().apply(lambda part: keep(part) if "BatchNorm" in type(part).__name__ else None),
+    ],
+    "choose_run": [lambda runs: np.array(chosen(runs), dtype=object)],
+}
 WRONG = {
     "accuracy_over_samples": [
         (used_up, "Your function changes its input, [(tensor("),
+        (lambda b: np.mean([bool((x == y).all()) for x, y in b]), "Count by hand"),
+    ],
+    "precision_and_recall": [
+        (lambda m, n: (m[n, n] / m.sum(), m[n, n] / m.sum()), "all 30 images"),
+        (lambda m, n: (m[n, n] / m[:, n].sum(), m[n, n] / m[n].sum()), "never predicted, so"),
+        (lambda m, n: (both_shares(m, n)[0], m[n, n] / m[n].sum()), "has no image"),
+        (lambda m, n: (both_shares(m, n)[1], both_shares(m, n)[1]), "Both are the same"),
+        (lambda m, n: (m.diag().sum() / m.sum(), both_shares(m, n)[1]), "hides the class"),
+        (lambda m, n: (m[n, n], m[n].sum()), "For how many of them"),
+        (lambda m, n: both_shares(m, n)[0], "should give 2 numbers"),
     ],
     "surest_mistakes": [
         (lambda p, _, count: p.max(dim=1).values.argsort(descending=True)[:count], "classified correctly"),
+        (lambda p, y, count: p.max(dim=1).values[:count], "not how sure"),
+        (lambda *given: sorted(surest(*given)), "in another order"),
+        (missed_one, "Number 3 should be image"),
+        (
+            lambda p, y, count: [
+                n for n in p.amax(1).argsort(descending=True)[:count] if p[n].argmax() != y[n]
+            ],
+            "before you take the first five",
+        ),
+        (lambda p, y, count: p.argmax(dim=1) != y, "or True and False"),
+        (lambda p, y, count: surest(p, y, len(y)), "There should be five images"),
+        (lambda p, y, count: surest(p, y, min(count, 5)), "There are only"),
         (
             lambda p, y, count: most_confident_mistakes(Evaluation(p, y, list("abcd")), count).image,
             "`most_confident_mistakes` does it for you",
         ),
     ],
     "wilson_interval": [
+        (lambda c, n: true_interval(c, n)[::-1], "lower end comes first"),
+        (lambda c, n: (float("nan"), float("nan")), "should give 2 numbers"),
+        (lambda c, n: (c / n - 0.06, c / n + 0.06), "0.120 wide; with 200 images it must be narrower"),
         (lambda c, n: accuracy_interval(c, n), "`accuracy_interval` does it for you"),
+        (accuracy_interval, "`accuracy_interval` does it for you"),
+        (by_a_helper, "`accuracy_interval` does it for you"),
+        (functools.partial(ready_made), "`accuracy_interval` does it for you"),
         (lambda c, n: np.round(true_interval(c, n), 2), "Do not round"),
+        (lambda c, n: [100 * end for end in true_interval(c, n)], "not per cent"),
     ],
     "half_the_width": [
         (lambda c, n: 2 * n, "not half"),
         (lambda c, n: 3 * n, "how many images to add"),
         (lambda c, n: 16 * n, "more than enough"),
+        (lambda c, n: round(4.5 * n), "more than enough"),
+        (lambda c, n: round(3.6 * n), "not half"),
+        (lambda c, n: 1.5 * n + 0.5, "not half"),
         (lambda c, n: 0.5, "One image is the least"),
+        (lambda c, n: int(2**0.5 * n), "not half"),
+        (lambda c, n: 4 * c, "not half"),
+        (lambda c, n: n // 4, "not half"),
         (lambda c, n: 800, "With 60 of 100 right"),
         (lambda c, n: (4 * c, 4 * n), "one number of images"),
+        (lambda c, n: np.diff(true_interval(c, n)) / 2, "One image is the least"),
+        (lambda c, n: print(4 * n), "`return`"),
     ],
     "learning_parts": [
         (lambda m: {n for n, p in m.named_parameters() if p.requires_grad}, "before the dot"),
@@ -76,12 +170,24 @@ WRONG = {
         (parts(lambda flags: bool(flags)), "cannot learn"),
         (parts(all), "`all` of nothing is True"),
         (parts(lambda flags: flags and flags[0]), "one that can learn is enough"),
+        (parts(lambda flags: flags and flags[-1]), "one that can learn is enough"),
         (
             lambda m: {
                 n for n, p in m.named_children() for q in p.parameters(recurse=False) if q.requires_grad
             },
             "those of the layers inside it",
         ),
+        (
+            lambda m: {n: any(p.requires_grad for p in c.parameters()) for n, c in m.named_children()},
+            "a set of",
+        ),
+        (
+            lambda m: [c for c in m.children() if any(p.requires_grad for p in c.parameters())],
+            "a set of names",
+        ),
+        (lambda m: {"layer3", "layer4", "head"}, "no part 'head'"),
+        (lambda m: {"layer3", "layer4"}, "head is a part"),
+        (lambda m: (m.requires_grad_(True), {"fc"})[1], "was changed"),
     ],
     "three_rates": [
         (groups(1, 1, 1), "same rate"),
@@ -90,13 +196,54 @@ WRONG = {
         (groups(0.5, 0.1, 0.01), "fc.weight learns with 0.001"),
         (groups(1, 0.1, 0.05), "conv1.weight learns with 0.0001"),
         (groups(1, 0.1, 0.001), "conv1.weight learns with"),
+        (groups(1, 0.01, 0.01), "layer3"),
+        (groups(1, 0.1, 0.01, where=lambda *_: True), "frozen parameters"),
+        (
+            groups(1, 0.1, 0.01, where=lambda name, p: p.requires_grad and name[:2] in ("la", "fc")),
+            "conv1.weight: they would never",
+        ),
+        (lambda m, lr: [*groups(1, 0.1, 0.01)(m, lr), *groups(1, 1, 1)(m, lr)], "in two groups"),
+        (lambda m, lr: [{"params": [n for n, _ in m.named_parameters()], "lr": lr}], "holds 'conv1.weight'"),
+        (
+            lambda m, lr: [g | {"lr": f"{g['lr']:.4f}"} for g in groups(1, 0.1, 0.01)(m, lr)],
+            "a rate should be a number",
+        ),
     ],
     "batchnorm_kept": [
         (lambda m: norms(m, lambda norm: norm.requires_grad_(False)), "running mean of a BatchNorm"),
         (lambda m: norms(m, nn.Module.eval), "can still learn"),
         (lambda m: (norms(m, lambda norm: norm.requires_grad_(False)), m.eval()), "dropout"),
+        (
+            lambda m: norms(m, lambda norm: norm.eval().requires_grad_(False), walk=nn.Module.children),
+            "running mean of a BatchNorm",
+        ),
         (lambda m: (m.requires_grad_(False), norms(m, nn.Module.eval)), "outside BatchNorm"),
         (lambda m: norms(m, lambda norm: setattr(norm, "momentum", 0.0)), "other images of its batch"),
+        (
+            lambda m: norms(m, lambda n: (n.requires_grad_(False), setattr(n, "track_running_stats", False))),
+            "other images of its batch",
+        ),
         (lambda m: (m.train(), freeze_batchnorm(m)), "`freeze_batchnorm` does it for you"),
+        (
+            lambda m: (norms(m, lambda norm: norm.requires_grad_(False)), set_train_mode(m)),
+            "`set_train_mode` does it for you",
+        ),
+        (
+            lambda m: norms(m, lambda n: (n.reset_running_stats(), n.eval().requires_grad_(False))),
+            "norm.running_mean has other numbers",
+        ),
+        (
+            lambda m: norms(m, lambda norm: (norm.eval(), norm.weight.requires_grad_(False))),
+            "can still learn",
+        ),
+    ],
+    "choose_run": [
+        (lambda runs: ("careful", 0.76), "written into it"),
+        (
+            lambda runs: (chosen(runs)[0], runs[runs.name == chosen(runs)[0]].test_accuracy.median()),
+            "not the mean that you take",
+        ),
+        (lambda runs: chosen(runs)[::-1], "Give the name first"),
+        (lambda runs: chosen(runs)[0], "to a name and an accuracy"),
     ],
 }

@@ -1,16 +1,19 @@
 """Wrong answers to the exercises of lessons 07 to 09, and words of the hint that each must get."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
 
 from course_utils.data.folder_report import check_images
 from course_utils.data.preprocessing import Preprocessing
-from course_utils.evaluation.metrics import per_class, predict
+from course_utils.evaluation.comparison import mean_interval
+from course_utils.evaluation.metrics import Evaluation, paired_difference, per_class, predict
 from course_utils.models.freezing import replace_head
 from course_utils.models.saving import load_model, save_model
 
@@ -56,6 +59,11 @@ def by_intervals(transfer, scratch, **how):
     return "scratch is better" if other_low > high else "not told apart"
 
 
+def by_test(transfer, scratch):
+    differ = stats.ttest_ind(transfer, scratch).pvalue <= 0.05
+    return by_means(transfer, scratch) if differ else "not told apart"
+
+
 def cases(runs, start, touching=lambda *two: by_intervals(*two) != "transfer pays"):
     """Return the pairs of data set and number of images for which `touching` holds."""
     found = set()
@@ -72,10 +80,34 @@ def by_every_run(transfer, scratch):
     return "scratch is better" if max(transfer) < min(scratch) else "not told apart"
 
 
+WAYS = {
+    (True, True, False): "trained and used", (True, False, False): "used only",
+    (False, True, False): "right", (False, False, False): "trained only",
+}  # fmt: skip
+
+
 def way(pretrained, trained, used):
     if trained == used:
         return "right" if trained == pretrained else "trained and used"
     return "used only" if trained == pretrained else "trained only"
+
+
+def mend(images, mean, std, dtype=torch.float32):
+    mean, std = (torch.tensor(numbers, dtype=dtype).view(3, 1, 1) for numbers in (mean, std))
+    return ((images * std + mean).flip(1) - mean) / std
+
+
+def mend_in_8_bits(images, mean, std):
+    """Undo the normalisation, and round to the 256 steps of a picture."""
+    mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
+    pixels = (255 * (images * std + mean)).round().clamp(0, 255) / 255
+    return (pixels.flip(1) - mean) / std
+
+
+def by_identity(pretrained, trained, used):
+    if trained is used:
+        return "right" if trained is pretrained else "trained and used"
+    return "used only" if trained is pretrained else "trained only"
 
 
 def bootstrap(first, second, paired=True, draws=2000, ends=(0.025, 0.975)):
@@ -84,6 +116,28 @@ def bootstrap(first, second, paired=True, draws=2000, ends=(0.025, 0.975)):
     other = drawn if paired else random.integers(images, size=(draws, images))
     means = first[drawn].mean(axis=1) - second[other].mean(axis=1)
     return first.mean() - second.mean(), *np.quantile(means, ends)
+
+
+def of_half(first, second):
+    """Draw half of the images, each once, again and again."""
+    random, difference = np.random.default_rng(0), first.astype(float) - second
+    means = [random.permutation(difference)[: len(difference) // 2].mean() for _ in range(2000)]
+    return difference.mean(), *np.quantile(means, (0.025, 0.975))
+
+
+def by_formula(first, second, ddof=0):
+    difference = first.astype(float) - second
+    reach = 1.96 * difference.std(ddof=ddof) / np.sqrt(len(difference))
+    return difference.mean(), difference.mean() - reach, difference.mean() + reach
+
+
+def as_result(right):
+    right = torch.tensor(right).long()
+    return Evaluation(torch.nn.functional.one_hot(right, 2).float(), torch.ones_like(right), ["no", "yes"])
+
+
+def by_the_package(first, second):
+    return paired_difference([as_result(first)], [as_result(second)])
 
 
 def fault_without(images, mean, std, size, leave_out=()):
@@ -101,6 +155,23 @@ def fault_without(images, mean, std, size, leave_out=()):
         pixels[:1] if "other images" in leave_out else pixels[:, :2] if "blue" in leave_out else pixels
     )
     return "grey" if (looked_at - looked_at[:, :1]).abs().max() < 1e-3 else "right"
+
+
+def by_steps(images, mean, std, size):
+    """Find a fault by where the numbers lie: those of pictures are multiples of 1/255."""
+    pixels = images * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
+
+    def in_steps(numbers):
+        steps = 255 * numbers
+        return bool((steps - steps.round()).abs().max() < 1e-2 and -0.1 < steps.min() <= steps.max() < 255.1)
+
+    if tuple(images.shape[-2:]) != (size, size):
+        return "another size"
+    if in_steps(images):
+        return "not normalised"
+    if not in_steps(pixels):
+        return "0 to 255"
+    return "grey" if torch.allclose(pixels, pixels.roll(1, 1), atol=1e-3) else "right"
 
 
 def save(model, path, backbone, classes, transform):
@@ -130,10 +201,23 @@ def judged_by_itself(features, labels):
     return LogisticRegression(max_iter=2000).fit(features, labels).predict_proba(features)
 
 
+def judged_by_half(features, labels):
+    half = LogisticRegression(C=0.01, max_iter=2000).fit(features[::2], labels[::2])
+    return half.predict_proba(features)
+
+
 def one_row_too_high(images):
     table = np.full((images, 4), 0.25)
     table[7] *= 1.5
     return table
+
+
+def swapped(images):
+    return [*images[:-2], *images[-2:][::-1]]
+
+
+def probability(table, labels):
+    return table[np.arange(len(labels)), labels]
 
 
 def weakest_by(column, smallest=True):
@@ -147,26 +231,104 @@ def weakest_by(column, smallest=True):
     return weakest
 
 
+def weakest_numbers(result):
+    row = per_class(result).query("images > 0").sort_values("recall").iloc[0]
+    return row.name, round(row.recall * row.images), int(row.images)
+
+
+def weakest_sentence(result):
+    return "{}: {} of {} found".format(*weakest_numbers(result))
+
+
+def held_out(features, labels, folds=5):
+    classifier = LogisticRegression(C=0.01, max_iter=2000)
+    return cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba")
+
+
 PURPOSE = "sorting drawings of birds and fruit, as an exercise for students"
 NOT_FOR = "photographs, and decisions that could do harm to somebody"
 
 
+RIGHT = {
+    "unfair_differences": [
+        lambda a, b: sorted(differing(a, b)),
+        lambda a, b: {name: (a[name], b[name]) for name in differing(a, b)},
+        lambda a, b: np.array(list(differing(a, b))),
+    ],
+    "epochs_for_budget": [
+        lambda steps, images, batch: np.ceil(steps / np.ceil(images / batch)),
+        lambda steps, images, batch: torch.tensor(-(-steps // -(-images // batch))),
+    ],
+    "verdict_on_means": [by_intervals, lambda a, b: np.str_(by_intervals(a, b))],
+    "cases_without_gain": [
+        lambda runs, start: [("clothes", 5)] + [("drawings", 5)] * (start == "fine-tuned"),
+        lambda runs, start: pd.MultiIndex.from_tuples(cases(runs, start)),
+        lambda runs, start: np.array([["clothes", 5], ["drawings", 5]])[: 1 + (start == "fine-tuned")],
+    ],
+    "fault_scope": [way, lambda *three: str(way(*three))],
+    "rgb_restored": [
+        lambda images, mean, std: mend(images.double(), mean, std, torch.float64),
+        lambda images, mean, std: mend(images, mean, std).requires_grad_(),
+        mend_in_8_bits,
+    ],
+    "paired_interval": [lambda a, b: list(bootstrap(a, b)), lambda a, b: np.array(bootstrap(a, b))],
+    "fault_found": [fault_without, by_steps],
+    "left_out_files": [
+        lambda folder: set(check_images(folder).query("action == 'left out'").path),
+        lambda folder: check_images(folder).query("action == 'left out'").path,
+        lambda folder: map(Path, check_images(folder).query("action == 'left out'").path),
+    ],
+    "handed_over": [(save, ask_file), (save, lambda path, picture: ask_file(str(path), picture)[::-1])],
+    "card_purpose": [
+        (PURPOSE, NOT_FOR),
+        ("naming the bird in a small picture, for learners", NOT_FOR),
+        ("sorting sketches by vehicle or by fruit, for learners", NOT_FOR),
+        ("sorting birds for learners; it is not always right", NOT_FOR),
+        (PURPOSE, "pictures of real animals that were taken in a zoo"),
+        (PURPOSE, "telling which mushrooms one can eat and which not"),
+    ],
+    "weakest_class": [
+        lambda result: weakest_sentence(result).title(),
+        lambda result: weakest_sentence(result).replace(" of ", "/"),
+        lambda result: "Of {2} images of {0}, only {1} were found".format(*weakest_numbers(result)),
+    ],
+    "held_out_probabilities": [
+        lambda features, labels: torch.tensor(held_out(features, labels)),
+        lambda features, labels: held_out(features, labels).tolist(),
+        lambda features, labels: held_out(features, labels, folds=10),
+    ],
+}
 WRONG = {
     "unfair_differences": [
         (lambda a, b: {n for n in a if a[n] != b[n]}, "it has to differ"),
         (lambda a, b: {n for n in a if a[n] != b[n]} - {"start"}, "good for it"),
         (lambda a, b: {n for n in ("network",) if a[n] != b[n]}, "you call that fair"),
         (lambda a, b: set(a) - {"start", "lr"}, "the same on both sides"),
+        (lambda a, b: differing(a, b) | {"lr_chosen_on"}, "the same on both sides"),
         (lambda a, b: differing(a, b) - {"seeds"}, "seeds is (0, 1, 2) on one side and (0,)"),
         (lambda a, b: differing(a, b) - {"lr_chosen_on"}, "lr_chosen_on is validation"),
+        (lambda a, b: len(differing(a, b)), "cannot use this"),
+        (lambda a, b: print(differing(a, b)), "`return`"),
+        (lambda a, b: not differing(a, b), "cannot use this"),
     ],
     "epochs_for_budget": [
         (lambda steps, images, batch: max(1, steps // -(-images // batch)), "18 steps, fewer than 20"),
         (lambda steps, images, batch: -(-steps // (images // batch)), "epochs would do"),
+        (lambda steps, images, batch: steps * batch / images, "epochs would do"),
         (lambda steps, images, batch: 7, "where 6 epochs would do"),
         (lambda steps, images, batch: round(steps / -(-images // batch)), "fewer than 20"),
         (lambda steps, images, batch: steps / -(-images // batch), "give a whole number"),
+        (lambda steps, images, batch: 1 + steps // -(-images // batch), "epochs would do"),
+        (lambda steps, images, batch: -(-steps // images), "fewer than 20"),
+        (lambda steps, images, batch: steps, "epochs would do"),
         (lambda steps, images, batch: float("nan"), "give one number"),
+        (lambda steps, images, batch: (7, 3), "give one number"),
+        (lambda steps, images, batch: max(2, -(-steps // -(-images // batch))), "where 1 epochs would do"),
+    ],
+    "student_interval": [
+        (lambda values: mean_interval(values), "`mean_interval` does it for you"),
+        (lambda values: t_interval(values)[1:], "should give 3 numbers"),
+        (lambda values: t_interval([100 * value for value in values]), "The mean of"),
     ],
     "verdict_on_means": [
         (by_means, "the intervals overlap"),
@@ -174,26 +336,51 @@ WRONG = {
         (lambda a, b: "transfer pays", "scratch above"),
         (lambda a, b: "better", "is none of"),
         (lambda a, b: by_means(b, a), "with transfer above"),
+        (lambda a, b: "not told apart", "with transfer above"),
+        (lambda a, b: "Transfer pays", "is none of"),
+        (lambda a, b: by_means(a, b) == "transfer pays", "is none of"),
         (lambda a, b: print("transfer pays"), "`return`"),
+        (partial(by_intervals, t=1.96), "is yours Student's"),
+        (partial(by_intervals, ddof=0), "n - 1 in the standard deviation"),
+        (partial(by_intervals, t=stats.t.ppf(0.975, 3)), "is yours Student's"),
+        (partial(by_intervals, root=False), "The means are six points apart"),
+        (by_test, "2.5 points"),
     ],
     "cases_without_gain": [
         (lambda runs, start: [], "leave it out"),
         (lambda runs, start: {("clothes", 7)}, "no runs for ('clothes', 7)"),
         (lambda runs, start: {("Clothes", 5)}, "no runs for ('Clothes', 5)"),
         (lambda runs, start: [(5, "clothes")], "the name first"),
+        (lambda runs, start: runs[runs.start == start], "the name first"),
+        (lambda runs, start: {"clothes"}, "the name first"),
         (
             partial(cases, touching=lambda a, b: np.mean(a) <= np.mean(b)),
             "fine-tuned, drawings, 5 images: you",
         ),
         (partial(cases, touching=lambda a, b: by_intervals(a, b) == "transfer pays"), "do they touch"),
+        (lambda runs, start: cases(runs, "fine-tuned"), "frozen, drawings, 5 images: you say that no gain"),
+        (lambda runs, start: len(cases(runs, start)), "the name first"),
+        (lambda runs, start: print(cases(runs, start)), "`return`"),
     ],
     "fault_scope": [
         (lambda p, t, u: "right" if t == u else "used only", "What about the pretraining?"),
         (lambda p, t, u: "right" if p == u else "used only", "the pretraining"),
         (lambda p, t, u: "trained and used" if p == t != u else "used only", "All three agree"),
         (lambda p, t, u: "wrong", "is none of"),
+        (lambda p, t, u: "Right", "is none of"),
+        (lambda p, t, u: WAYS[t == p, t == u, False], "All three agree"),
         (lambda p, t, u: "right" if t == p else "trained only", "Where does the difference begin?"),
         (lambda p, t, u: way(u, t, p), "the difference begin"),
+        (lambda p, t, u: way(p, u, t), "the difference begin"),
+        (lambda p, t, u: way("RGB", t, u), "No format is wrong by itself"),
+        (lambda p, t, u: print(way(p, t, u)), "`return`"),
+        (lambda p, t, u: t == u, "is none of"),
+        (lambda p, t, u: "right" if p == t == u else None, "there is no answer"),
+        (by_identity, "not by `is`"),
+    ],
+    "rgb_restored": [
+        (lambda images, mean, std: mend(images, mean, std).numpy(), "stay a tensor"),
+        (lambda images, mean, std: mend(images, mean, std).roll(1, 1), "Is the same mean"),
     ],
     "paired_interval": [
         (lambda a, b: bootstrap(a, b, paired=False), "its own images"),
@@ -201,15 +388,39 @@ WRONG = {
         (lambda a, b: [100 * number for number in bootstrap(a, b)], "in points"),
         (lambda a, b: (bootstrap(a, b)[0],) * 3, "no width"),
         (lambda a, b: (float("nan"),) * 3, "should give 3 numbers"),
+        (lambda a, b: (bootstrap(a, b)[0], float("nan"), 0.1), "should give 3 numbers"),
         (lambda a, b: [bootstrap(a, b)[number] for number in (0, 2, 1)], "lower end comes first"),
+        (lambda a, b: bootstrap(a, b)[1:], "should give 3 numbers"),
+        (lambda a, b: bootstrap(a, b, ends=(0.05, 0.95)), "too narrow"),
+        (lambda a, b: bootstrap(a, b, ends=(0.16, 0.84)), "too narrow"),
+        (lambda a, b: (a.mean() - b.mean(), -0.5, 0.5), "too wide"),
+        (lambda a, b: (a.mean(), *bootstrap(a, b)[1:]), "the share that the first named right less"),
+        (lambda a, b: (bootstrap(a, b)[0], *bootstrap(b, a)[1:]), "outside its own interval"),
+        (by_the_package, "`paired_difference` does it for you"),
+        (of_half, "with replacement"),
+        (by_formula, "1.96 standard errors"),
+        (partial(by_formula, ddof=1), "1.96 standard errors"),
+        (lambda a, b: bootstrap(a - b, b), "True and False cannot be subtracted"),
     ],
     "fault_found": [
         (partial(fault_without, leave_out=["undo"]), "undo it first"),
         (partial(fault_without, leave_out=["size"]), "last two numbers of the shape"),
+        (partial(fault_without, leave_out=["width"]), "last two numbers of the shape"),
+        (partial(fault_without, leave_out=["larger"]), "last two numbers of the shape"),
         (partial(fault_without, leave_out=["other images"]), "if all of its pictures are"),
         (partial(fault_without, leave_out=["blue"]), "all of their three channels"),
         (partial(fault_without, leave_out=["large"]), "need not have both"),
+        (partial(fault_without, leave_out=["range"]), "need not have both"),
+        (lambda images, *_: "not normalised" if images.min() >= 0 else "right", "need not have both"),
         (lambda *_: "right", "How large can a number be"),
+        (lambda *given: fault_without(*given).capitalize(), "is none of"),
+        (lambda *given: [fault_without(*given)], "is none of"),
+        (lambda *given: print(fault_without(*given)), "`return`"),
+        (lambda images, mean, std, size: "0 to 255" if images.max() > 1 else "right", "need not have both"),
+        (lambda images, *rest: images.max(), "is none of"),
+        (lambda *given: 3, "is none of"),
+        (lambda *given: "not normalized", "is none of"),
+        (lambda *given: "0 to 255", "need not have both"),
     ],
     "left_out_files": [
         (lambda folder: check_images(folder).path.tolist(), "ignored"),
@@ -218,6 +429,16 @@ WRONG = {
         (lambda folder: ["dogs/nothing.png", "dogs/same.png"], "the same picture twice"),
         (lambda folder: ["dogs/nothing.png", "cats/see_through_0.png"], "read with care"),
         (deleted, "leave every file as it is"),
+        (lambda folder: ["cats/0.png"], "the folder of the other class"),
+        (lambda folder: ["dogs/1.png"], "It is a sound picture"),
+        (lambda folder: ["cats/5.png"], "there is no such file"),
+        (lambda folder: check_images(folder).query("action == 'left out'"), "That is a table"),
+        (lambda folder: check_images(folder).action == "left out", "there is no such file"),
+        (lambda folder: ["half.png"], "with another path"),
+        (lambda folder: ["cats/nothing.png"], "with another path"),
+        (lambda folder: len(check_images(folder)), "cannot use this"),
+        (lambda folder: ["dogs/nothing.png", "dogs/page.jpg"], "its second half is missing"),
+        (lambda folder: print(check_images(folder)), "`return`"),
     ],
     "handed_over": [
         ((lambda *_: None, ask_file), "no file zebra"),
@@ -226,6 +447,15 @@ WRONG = {
         ((lambda m, p, *_: torch.save(m.state_dict(), p), ask_file), "Write it with save_model"),
         ((save, partial(ask_file, head=True)), "without a new head"),
         ((save, partial(ask_file, transform=Preprocessing(256, 64).transform())), "prepared as the file"),
+        ((save, lambda path, picture: None), "`return`"),
+        ((lambda m, p, *_: p.write_bytes(b""), ask_file), "load_model cannot read it"),
+        ((lambda m, p, b, c, t: save(m, p, b, c[::-1], t), ask_file), "the wrong name"),
+        ((lambda m, p, b, c, t: save(m, p, b, ["zebra", "apple", "moth"], t), ask_file), "the wrong name"),
+        ((save, lambda path, picture: ask_file(path, picture.rotate(180))), "a probability is off by"),
+        ((save, lambda path, picture: ask_file(path.with_name("zebra.safetensors"), picture)), "this path"),
+        ((save, lambda path, picture: load_model(path)), "cannot use this"),
+        ((save, lambda path: None), "stops"),
+        ((lambda model, path: None, ask_file), "stops"),
     ],
     "card_purpose": [
         (("many things", NOT_FOR), "different words"),
@@ -234,6 +464,11 @@ WRONG = {
         (("helping us with our daily work here", NOT_FOR), "for which pictures"),
         ((PURPOSE, "it is not for anything else at all"), "is no warning"),
         ((PURPOSE, "things that this was never made to do"), "neither other pictures"),
+        (("a perfect tool to sort drawings of birds", NOT_FOR), "'perfect' is a promise"),
+        (("it sorts drawings of birds with guaranteed success", NOT_FOR), "promise"),
+        (("sorting pictures of buses for our daily business", NOT_FOR), "for which pictures"),
+        ((PURPOSE, "nothing"), "different words"),
+        ((PURPOSE.title(), PURPOSE.upper()), "Both texts say the same"),
     ],
     "weakest_class": [
         (weakest_by("recall"), "no image of it"),
@@ -242,13 +477,31 @@ WRONG = {
         (lambda result: "fox is hard to find", "how many images of fox there were"),
         (lambda result: "25 % of the 12 images of fox", "A reader needs both numbers"),
         (lambda result: f"accuracy {result.accuracy}", "does not name one of the classes"),
+        (lambda result: "the fox and the elk are weak: 3 of 12 and 4 of 15", "Name one class only"),
+        (lambda result: ("fox", 3, 12), "cannot use this"),
+        (lambda result: print("fox"), "`return`"),
+        (lambda result: "fox: 3 of 12 found", "does not name one of the classes cup"),
+        (lambda result: "{0}: {2} of {1} found".format(*weakest_numbers(result)), "the wrong way round"),
+        (lambda result: "{0}: {2}/{1} found".format(*weakest_numbers(result)), "the wrong way round"),
     ],
     "held_out_probabilities": [
         (judged_by_itself, "by heart"),
+        (judged_by_half, "by heart"),
         (lambda features, labels: labels, "a row for each image"),
         (lambda features, labels: np.eye(4)[(labels + 1) % 4], "guessing gives 25 %"),
         (lambda features, labels: np.ones((len(labels), 4)), "sum to 1"),
         (lambda features, labels: one_row_too_high(len(labels)), "Row 7 sums to 1.50"),
         (lambda features, labels: np.log(np.full((len(labels), 4), 0.25)), "sums to -5.55"),
+        (lambda features, labels: np.full((len(labels), 4), np.nan), "sums to nan"),
+        (
+            lambda features, labels: np.tile([1.2, -0.2, 0.0, 0.0], (len(labels), 1)),
+            "No probability is below 0",
+        ),
+        (lambda features, labels: np.full((len(labels), 4), 25.0), "Row 0 sums to 100.00"),
+    ],
+    "suspicious_labels": [
+        (lambda p, y, count: probability(p, y)[:count], "not how probable"),
+        (lambda p, y, count: probability(p, y).argsort(), "There should be 6 images"),
+        (lambda p, y, count: swapped(probability(p, y).argsort()[:count]), "Number 5 should be image"),
     ],
 }

@@ -1,15 +1,83 @@
 """Wrong answers to the exercises of lessons 10 and 11, and words of the hint that each must get."""
 
+import torch
 from table_answers import right_of
 
 plan, counted = right_of("slowest_step"), right_of("counted_names")
+
+
+def seen(labels, word_ids):
+    """Give each word's label once, as a tensor."""
+    aligned, given = [], {None}
+    for word in word_ids:
+        aligned.append(-100 if word in given else labels[word])
+        given.add(word)
+    return torch.tensor(aligned)
+
+
+def aligned(skip, skipped=-100, special=-100):
+    """Return an answer that gives words' labels to tokens, but `skipped` where `skip` says so."""
+    return lambda labels, word_ids: [
+        special if word is None else skipped if skip(word_ids, n) else labels[word]
+        for n, word in enumerate(word_ids)
+    ]
 
 
 def dealt(total, kept, process, processes):
     return [shard for shard in range(total) if shard not in kept][process::processes]
 
 
+def in_a_row(total, kept, process, processes):
+    """Give each process as many neighbours, and forget what is left over."""
+    missing = dealt(total, kept, 0, 1)
+    share = len(missing) // processes
+    return missing[process * share : (process + 1) * share]
+
+
+RIGHT = {
+    "padding_mask": [
+        lambda ids, pad: torch.where(ids == pad, 0.0, 1.0).double(),
+        lambda ids, pad: (ids.numpy() != pad).astype(int),
+    ],
+    "aligned_labels": [lambda *given: seen(*given).numpy()],
+    "shards_left": [
+        lambda *given: torch.tensor(dealt(*given)),
+        lambda *given: set(dealt(*given)),
+        lambda total, kept, process, of: dealt(total, kept, of - 1 - process, of),
+    ],
+}
+
 WRONG = {
+    "padding_mask": [
+        (lambda ids, pad: (ids != pad).sum(dim=1), "of the shape [3, 6]"),
+        (lambda ids, pad: 0.5 + 0.5 * (ids != pad), "[1.0, 1.0, 1.0, 1.0, 0.5, 0.5]"),
+        (lambda ids, pad: ids > 1 if pad == 0 else ids > 3, "For the tokens [0, 7, 9, 102, 1, 1], padded"),
+    ],
+    "pooled_by_hand": [
+        (lambda hidden, mask: hidden[mask == 1].mean(dim=0), "give a tensor [3, 4]"),
+        (lambda hidden, mask: hidden[:, 2], "Begin with one"),
+    ],
+    "aligned_labels": [
+        (aligned(lambda ids, n: False, special=0), "A token of no word (None) has no label"),
+        (aligned(lambda ids, n: ids[n] == ids[n - 1], skipped=0), "0 is a label"),
+        (lambda labels, word_ids: labels, "for each of the 7 tokens"),
+        (aligned(lambda ids, n: n and ids[n] == ids[n - 1], skipped=-1), "-1 is no label"),
+        (aligned(lambda ids, n: n and ids[n] == ids[n - 1], skipped=None), "None is no label"),
+        (aligned(lambda ids, n: not ids[n]), "word_ids[1] begins word 0"),
+        (aligned(lambda ids, n: n and ids[n] == ids[n - 1] != ids[n - 2]), "is not the first of word"),
+    ],
+    "counted_names": [
+        (lambda truth, answers: (1, 1), "should give 3 numbers"),
+        (lambda truth, answers: (*counted(truth, answers)[:2], len(truth)), "there: 2"),
+    ],
+    "images_for_one": [
+        (lambda batch, processes, parts: [batch], "A whole number should come back"),
+        (lambda batch, processes, parts: batch // (processes * parts) + 1, "you give 33"),
+    ],
+    "gradient_together": [
+        (lambda gradients, images: gradients, "like each of the gradients"),
+        (lambda gradients, images: gradients[1], "For the counts [3, 1, 4]"),
+    ],
     "shards_left": [
         (lambda total, kept, process, of: list(range(process, total, of)), "is kept already"),
         (lambda total, kept, process, of: set(range(total)) - kept, "once is enough"),
@@ -17,5 +85,18 @@ WRONG = {
         (lambda total, kept, process, of: set(range(process + 1, total + 1, of)) - kept, "counted from 0"),
         (lambda total, kept, process, of: total - len(kept), "A list of numbers"),
         (lambda total, kept, process, of: dealt(total, kept, 0, 1) if process == 0 else [], "[6, 0]"),
+        (lambda total, kept, process, of: dealt(total, kept, 0, 1) if process == of - 1 else [], "[0, 6]"),
+        (lambda total, kept, process, of: [n for n in range(process, total, of) if n not in kept], "[1, 3]"),
+        (lambda total, kept, process, of: in_a_row(total, kept, process, of), "nobody makes shard 4"),
+        (lambda total, kept, process, of: dealt(total, kept, process, of)[0], "A list of numbers"),
+        (lambda total, kept, process, of: str(dealt(total, kept, process, of)), "A list of numbers"),
+        (lambda total, kept, process, of: sorted(kept)[process::of], "nobody makes shard 0"),
+    ],
+    "slowest_step": [
+        (lambda images, job, machine: "disk", "Three things should come back"),
+        (lambda *given: ("Disk", *plan(*given)[1:]), "the rates are"),
+        (lambda *given: plan(*given)[::-1], "Hours and price should be numbers"),
+        (lambda *given: (plan(*given)[0], 60, 0), "not 60 hours"),
+        (lambda *given: (*plan(*given)[:2], 6.0), "an hour are not 6"),
     ],
 }
