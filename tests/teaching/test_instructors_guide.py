@@ -32,17 +32,23 @@ LEFT_OUT = shutil.ignore_patterns(
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A copy of the repository, in which a translation of lesson 04 lies, too."""
+    """A copy of the repository."""
     folder = tmp_path_factory.mktemp("copy") / "course"
     shutil.copytree(REPOSITORY_FOLDER, folder, ignore=LEFT_OUT)
     if shutil.which("git"):
         commit(folder)  # the students' repository is made of what is committed
-    lesson = nbformat.read(folder / "notebooks" / "04_freeze_and_train.ipynb", as_version=4)
+    return folder
+
+
+@pytest.fixture
+def translated(copy):
+    """A translation of lesson 04 as it is now: commands of the guide change the copy's first cells."""
+    lesson = nbformat.read(copy / "notebooks" / "04_freeze_and_train.ipynb", as_version=4)
     for cell in lesson.cells:
         if cell.cell_type == "markdown":
             cell.source = "Übersetzt."
-    nbformat.write(lesson, folder / "translated.ipynb")
-    return folder
+    nbformat.write(lesson, copy / "translated.ipynb")
+    return copy / "translated.ipynb"
 
 
 def run(command, folder, **options):
@@ -74,21 +80,18 @@ def test_commands_of_the_guide(copy, text):
 
 @pytest.mark.kernels
 @pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "python"])
-def test_python_of_the_guide(copy, text):
+def test_python_of_the_guide(copy, translated, text):
     run([sys.executable, "-W", "ignore", "-c", text], copy)
 
 
 @pytest.mark.kernels
-def test_a_change_of_code_in_a_translation_is_seen(copy):
+def test_a_change_of_code_in_a_translation_is_seen(copy, translated):
     text = next(text for kind, text in BLOCKS if "translated.ipynb" in text)
-    path = copy / "translated.ipynb"
-    before = path.read_text(encoding="utf-8")
-    content = json.loads(before)
+    content = json.loads(translated.read_text(encoding="utf-8"))
     next(cell for cell in content["cells"] if cell["cell_type"] == "code")["source"] += ["\npass"]
-    path.write_text(json.dumps(content), encoding="utf-8")
+    translated.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(AssertionError, match="the code has changed"):
         run([sys.executable, "-c", text], copy)
-    path.write_text(before, encoding="utf-8")
 
 
 @pytest.mark.kernels

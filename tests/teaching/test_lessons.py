@@ -181,7 +181,6 @@ def lesson(tmp_path, monkeypatch):
     "arguments, words",
     [
         (["-p", "epoch", "3"], "Did you mean 'epochs'?"),
-        (["-p", "batch_size", "9"], "There is no parameter 'batch_size'"),  # this lesson has none
         (["-p", "epochs", "three"], "'three', which is of type str"),
         (["-p", "epochs", "'3'"], "Write 3 without quotes."),
         (["-p", "lr", "'1e-3'"], "Write 0.001 without quotes."),
