@@ -26,6 +26,7 @@ ONE_OF_EACH_KIND = (
     "docs/quizzes/05_evaluate.html",
     "docs/glossary.html",
     "docs/measurements.html",
+    "search.html?q=head",
 )
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="no page was opened: there is no site yet (make site)")
