@@ -87,8 +87,7 @@ def main() -> int:
         results = grade(
             base / "submissions",
             base / "out",
-            limits=make_limits(options.seconds, options.memory_gb),
-            workers=options.workers,
+            limits=make_limits(options.seconds, options.memory_gb, options.workers),
             solutions=solutions,
         )
         seconds = time.perf_counter() - started
@@ -116,7 +115,7 @@ def main() -> int:
     with options.output.open("w", encoding="utf-8") as file:
         file.write(f"# made: {date.today()}\n# machine: {os.cpu_count()} cores, {platform.system()}\n")
         file.write(f"# command: python benchmarks/grading.py --submissions {options.submissions}")
-        file.write(f" --workers {options.workers}\n# shut in by: {find_isolation()}\n")
+        file.write(f" --workers {options.workers}\n# confined by: {find_isolation()}\n")
         table.to_csv(file, index=False)
     return 0 if right == len(earned) and unchanged == len(before) and not left else 1
 

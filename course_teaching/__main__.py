@@ -46,13 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("--seconds", type=float, default=300, help="for each notebook")
     grade.add_argument("--memory-gb", type=float, default=4, help="for each notebook")
     grade.add_argument("--workers", type=int, default=2, help="notebooks at the same time")
-    grade.add_argument("--roster", type=Path, metavar="CSV", help="the class, as the platform exports it")
-    text = "what the marks are for; default: csv"
-    grade.add_argument("--format", choices=["moodle", "canvas", "csv"], default="csv", help=text)
-    text = "to_mark.csv with the levels that somebody has filled in; may be several"
-    grade.add_argument("--marked", type=Path, nargs="+", default=[], metavar="CSV", help=text)
+    text = "the class, as Moodle or Canvas exports it, or with columns name and id"
+    grade.add_argument("--roster", type=Path, metavar="CSV", help=text)
     engines = ["docker", "podman", "bwrap", "none"]
-    grade.add_argument("--engine", choices=engines, help="what shuts them in; default: the best here")
+    grade.add_argument("--engine", choices=engines, help="what confines them; default: the best here")
     grade.add_argument("--image", help="for docker and podman; default: $COURSE_GRADING_IMAGE")
     sweep = add_command(commands, "sweep", _sweep, "run one lesson with every combination of a grid")
     sweep.add_argument("notebook", type=Path)
@@ -125,22 +122,20 @@ def _slides(options: argparse.Namespace) -> None:
 
 def _grade(options: argparse.Namespace) -> int:
     from course_teaching.exercises import SOLUTIONS_FOLDER
-    from course_teaching.grading import grade, make_limits, read_delivery, summary, write_marks
+    from course_teaching.grading import grade, make_limits, summary
     from course_utils.scale.run_folders import new_output_folder
 
     sys.stdout.reconfigure(errors="replace")  # names that this terminal may not be able to show
-    output = options.output or new_output_folder("grades")
-    delivery = read_delivery(output, options.format, options.roster, options.marked)
-    grade(
+    own = (options.seconds, options.memory_gb, options.workers, options.engine, options.image)
+    results = grade(
         options.submissions,
-        output,
-        limits=make_limits(options.seconds, options.memory_gb, options.engine, options.image),
-        workers=options.workers,
+        options.output or new_output_folder("grades"),
+        limits=make_limits(*own),
         solutions=options.solutions or SOLUTIONS_FOLDER,
         lessons=options.lessons,
+        roster=options.roster,
     )
-    results, told = write_marks(output, delivery)
-    print(summary(results), *told, sep="\n")
+    print(summary(results))
     return 0 if all(result.status == "graded" for result in results) else 1
 
 

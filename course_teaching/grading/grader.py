@@ -1,10 +1,13 @@
-"""Grade what students handed in: run each notebook shut in, and write marks and feedback as they come.
+"""Grade what students handed in: run each notebook confined, and write marks and feedback as they come.
 
 Marks are worked out here, from notebooks whose tests come from the solutions and ran in a kernel that a
-submission cannot leave. How far that goes is in the words of `Isolation` and in docs/grading.md.
+submission cannot leave. How far that goes is what `Isolation` says, and docs/grading.md.
 """
 
+import hashlib
+import json
 import re
+import sys
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -13,53 +16,51 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from course_teaching.exercises import SOLUTIONS_FOLDER, marks
-from course_teaching.grading.answers import PlacedCells, fill_in, find_lessons, read_solutions
-from course_teaching.grading.engines import Limits
-from course_teaching.grading.exports import class_folder
-from course_teaching.grading.feedback import exercises_of, feedback_page, first_error_of_answers
-from course_teaching.grading.questions import questions_of
-from course_teaching.grading.results import Graded, fingerprint, read_results, write_results
+from course_teaching.grading.answers import fill_in, find_lessons, read_solutions
+from course_teaching.grading.engines import Isolation, Limits, remove_stale_workspaces
+from course_teaching.grading.feedback import exercises_of, feedback_page, first_error_of_answers, with_marks
+from course_teaching.grading.questions import TO_MARK, mark_questions, questions_of, read_levels
+from course_teaching.grading.results import Graded, read_results, write_marks
 from course_teaching.grading.review import cells_to_review
+from course_teaching.grading.roster import assign
 from course_teaching.grading.sandbox import ExecutedNotebook, find_isolation, run_in_sandbox
 from course_teaching.grading.submissions import Submission, find_submissions
-from course_teaching.grading.workspace import remove_stale_workspaces
 from course_teaching.lessons import write_file
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 
-# What has the answers, besides the solutions.
-ANSWERS = (".git", "notebooks/exercises", "tests", "runs")
-
 
 def make_limits(
-    seconds: float, memory_gb: float, engine: str | None = None, image: str | None = None
+    seconds: float = 300,
+    memory_gb: float = 4,
+    workers: int = 2,
+    engine: str | None = None,
+    image: str | None = None,
 ) -> Limits:
     """Return what one notebook may use.
 
     Args:
         seconds: Wall-clock time of the whole notebook; one of its cells may take a quarter of it.
         memory_gb: Memory, in gigabytes.
-        engine: What shuts it in, "docker", "podman", "bwrap" or "none"; None for the best that is there.
+        workers: How many notebooks run at the same time.
+        engine: What confines it, "docker", "podman", "bwrap" or "none"; None for the best that is there.
         image: For docker and podman, see `Limits`.
 
     Raises:
         ConfigError: If one of the numbers is out of range.
     """
-    _in_range("--seconds", seconds, 10, 86_400)
-    _in_range("--memory-gb", memory_gb, 0.5, 10_000)
-    limits = {"seconds": seconds, "cell_seconds": seconds / 4, "memory": int(memory_gb * 1e9)}
-    return Limits(**limits, engine=engine, image=image)
-
-
-def _in_range(option: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # NaN is not, either
-        raise ConfigError(
-            "A limit is out of range.",
-            where=option,
-            expected=f"a number from {low:g} to {high:,g}",
-            found=repr(value),
-            do="Leave it out for the default.",
-        )
+    ranges = {"--seconds": (seconds, 10, 86_400), "--memory-gb": (memory_gb, 0.5, 10_000)}
+    for option, (value, low, high) in {**ranges, "--workers": (workers, 1, 1_000)}.items():
+        if not low <= value <= high:  # nor is NaN
+            raise ConfigError(
+                "A limit is out of range.",
+                where=option,
+                expected=f"a number from {low:g} to {high:,g}",
+                found=repr(value),
+                do="Leave it out for the default.",
+            )
+    own = {"engine": engine, "image": image, "workers": workers}
+    return Limits(seconds=seconds, cell_seconds=seconds / 4, memory=int(memory_gb * 1e9), **own)
 
 
 def grade(
@@ -67,36 +68,33 @@ def grade(
     output: Path,
     *,
     limits: Limits | None = None,
-    workers: int = 2,
     solutions: Path = SOLUTIONS_FOLDER,
     lessons: Iterable[str] = (),
+    roster: Path | None = None,
 ) -> list[Graded]:
-    """Grade every notebook of a folder of submissions, and print and write what comes out.
+    """Grade every notebook of a folder of submissions, and print and write the results.
 
-    What an earlier grading into the same folder has written stays where nothing that it depends on has
-    changed.
+    Results of an earlier grading into the same folder stay where nothing that they depend on has changed.
 
     Args:
         submissions: A folder with one folder a student with notebooks, or one notebook or zip file a student;
             or a zip file of the whole class. It is only read.
-        output: The folder for `marks.csv`, `grading.json` and `feedback/`, all written as results come.
-        limits: What one notebook may use; `make_limits(300, 4)` if None.
-        workers: How many notebooks run at the same time.
+        output: The folder for `marks.csv`, `to_mark.csv`, `grading.json` and `feedback/`.
+        limits: What one notebook may use; `make_limits()` if None.
         solutions: The folder of the solution notebooks, with all tests.
         lessons: The lessons to grade, by name or number, which everybody should have handed in; if there
             are none, whatever was handed in.
+        roster: The CSV file of the class, as Moodle or Canvas exports it, or with columns name and id.
 
     Returns:
         One result for each notebook and for each one that is missing, by student and lesson.
 
     Raises:
-        ConfigError: If a number is out of range, a folder is empty, a lesson is unknown, or results that are
-            not of such a grading would be overwritten.
+        ConfigError: Before anything runs, if a file cannot be used, a folder is empty, a lesson is unknown,
+            or results would be overwritten that are not of such a grading.
     """
-    submissions, output = Path(submissions).resolve(), Path(output).resolve()
-    limits, solutions = limits or make_limits(300, 4), Path(solutions).resolve()
-    _in_range("--workers", workers, 1, 1_000)
-    if output == submissions or submissions in output.parents:
+    submissions, output, limits = Path(submissions).resolve(), Path(output).resolve(), limits or make_limits()
+    if output.is_relative_to(submissions):
         raise ConfigError(
             "The marks cannot be written there.",
             where=output,
@@ -105,89 +103,94 @@ def grade(
             do="Choose another folder with --output.",
         )
     earlier, notebooks = read_results(output), read_solutions(solutions)
+    read_levels(output)
     lessons = find_lessons(lessons, notebooks)
-    with class_folder(submissions) as folder:
-        found = find_submissions(folder, notebooks, lessons)
-        remove_stale_workspaces()
-        isolation = find_isolation(limits.engine, limits.image)
-        prints = [fingerprint(one, notebooks.get(one.lesson), limits, isolation) for one in found]
-        known = {*prints} - {""}  # of those that can be graded
-        rows = [row for row in earlier if row.fingerprint in known and (output / row.feedback).is_file()]
-        unchanged = {row.fingerprint for row in rows}
-        waiting = [index for index, key in enumerate(prints) if key not in unchanged]
-        if lessons:  # those of other lessons, which are not asked for this time
-            rows += [row for row in earlier if row.lesson not in ("", *lessons)]
-        print(f"{len(waiting)} notebooks, {workers} at a time. Shut in by: {isolation}.", flush=True)
-        if rows:
-            print(f"{len(rows)} were graded before and are kept.")
-        (output / "feedback").mkdir(parents=True, exist_ok=True)
-        pages = _page_names([found[index] for index in waiting], [row.feedback for row in rows])
-        pages = dict(zip(waiting, pages, strict=True))
-        # What has the answers, and what others handed in.
-        hide = [submissions, folder, solutions, output, *(REPOSITORY_FOLDER / name for name in ANSWERS)]
-        cancelled = threading.Event()
-
-        def execute(notebook: NotebookNode | None) -> ExecutedNotebook | None:
-            if notebook is None:
-                return None
-            try:
-                return run_in_sandbox(notebook, limits, isolation, hide=hide, cancelled=cancelled)
-            except Exception as error:  # a full disk, for example: the others are graded all the same
-                problem = f"it could not be run: {type(error).__name__}: {error}"
-                return ExecutedNotebook(notebook, "failed", problem)
-
-        write_results(output, rows)
-        with ThreadPoolExecutor(workers) as pool:
-            futures = {pool.submit(execute, found[index].notebook): index for index in waiting}
-            try:
-                for future in as_completed(futures):
-                    index, executed = futures[future], future.result()
-                    row = _result(found[index], executed, notebooks.get(found[index].lesson))
-                    row.feedback = pages[index]
-                    row.fingerprint = prints[index] if row.status != "failed" else ""
-                    page = feedback_page(row, executed.notebook if executed else None, str(isolation))
-                    write_file(output / row.feedback, page, ConfigError)
-                    rows.append(row)
-                    write_results(output, rows)
-                    print(row, flush=True)
-            except BaseException:  # Ctrl-C, above all: what is done is kept, what runs is ended
-                cancelled.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        return sorted(rows, key=lambda row: row.sort_key)
+    found = assign(find_submissions(submissions, notebooks), lessons, roster)
+    found = [one for one in found if not lessons or one.lesson in ("", *lessons)]
+    remove_stale_workspaces()
+    isolation = find_isolation(limits.engine, limits.image)
+    kept = {row.fingerprint: row for row in earlier if row.feedback and (output / row.feedback).is_file()}
+    # Marks of other lessons, which were not asked for this time.
+    rows, waiting = [row for row in earlier if lessons and row.lesson not in ("", *lessons)], []
+    for one in found:
+        key = _fingerprint(one, notebooks.get(one.lesson), limits, isolation)
+        if row := kept.get(key) if key else None:
+            row.student, row.id, row.doubt = one.student, one.id, one.doubt
+            rows.append(row)
+        else:
+            waiting.append((one, key))
+    print(f"{len(waiting)} notebooks, {limits.workers} at a time. Confined by: {isolation}.", flush=True)
+    if rows:
+        print(f"{len(rows)} were graded before and are kept.")
+    (output / "feedback").mkdir(parents=True, exist_ok=True)
+    write_marks(output, rows)
+    cancelled = threading.Event()
+    with ThreadPoolExecutor(limits.workers) as pool:
+        jobs = {pool.submit(_execute, one, limits, isolation, cancelled): (one, key) for one, key in waiting}
+        try:
+            for job in as_completed(jobs):
+                (one, key), executed = jobs[job], job.result()
+                row = _graded(one, executed, notebooks.get(one.lesson))
+                row.fingerprint = key if row.status != "failed" else ""
+                page = feedback_page(row, executed.notebook if executed else None, str(isolation))
+                write_file(output / row.feedback, page, ConfigError)
+                rows.append(row)
+                write_marks(output, rows)
+                print(row, flush=True)
+        except BaseException:  # Ctrl-C, above all: keep what is done, end what runs
+            cancelled.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if others := mark_questions(output, rows):
+        print(f"{others} answers in {TO_MARK} are none of these: a changed answer has to be marked again.")
+    write_marks(output, rows)
+    for row in rows:
+        if (page := output / row.feedback).is_file():
+            write_file(page, with_marks(page.read_text(encoding="utf-8"), row), ConfigError)
+    return sorted(rows, key=lambda row: row.sort_key)
 
 
-def _result(
-    submission: Submission, executed: ExecutedNotebook | None, solution: NotebookNode | None
-) -> Graded:
-    """Return the row of a submission, without its files."""
-    status = "missing" if submission.path is None else "refused"
-    row = Graded(submission.student, submission.lesson, submission.file, status, submission.problem)
-    row.id = submission.id
+def _execute(
+    one: Submission, limits: Limits, isolation: Isolation, cancelled: threading.Event
+) -> ExecutedNotebook | None:
+    if one.notebook is None:
+        return None
+    try:
+        return run_in_sandbox(one.notebook, limits, isolation, cancelled)
+    except Exception as error:  # a full disk, for example: the others are graded all the same
+        return ExecutedNotebook(
+            one.notebook, "failed", f"it could not be run: {type(error).__name__}: {error}"
+        )
+
+
+def _graded(one: Submission, executed: ExecutedNotebook | None, solution: NotebookNode | None) -> Graded:
+    """Return the row of a submission."""
+    status = "refused" if one.file else "missing"
+    row = Graded(one.student, one.id, one.lesson, one.file, status, one.problem, one.note, one.doubt)
+    plain = re.sub(r"[^\w.-]+", "_", f"{one.student}_{one.lesson or 'unknown'}").strip("._")[:100]
+    digest = hashlib.sha256(f"{one.id} {one.student} {one.file} {one.lesson}".encode()).hexdigest()
+    row.feedback = f"feedback/{plain}-{digest[:6]}.html"  # valid on every system, and never one twice
     if solution is not None:
-        blank = fill_in(solution, PlacedCells())
-        row.points, row.questions = marks(blank), questions_of(blank, ("", "", ""), answered=False)
+        blank = fill_in(solution)[0]
+        row.points, row.questions = marks(blank), questions_of(blank)
     if executed is not None:
-        row.points.update(marks(executed.notebook))
+        row.points |= marks(executed.notebook)
         row.exercises = exercises_of(executed.notebook)
-        who = (submission.student, submission.id, submission.lesson)
-        row.questions = questions_of(submission.notebook, who, answered=True)
+        row.questions = questions_of(one.notebook, one.file)
         row.status, row.seconds = executed.status, executed.seconds
         row.happened = executed.happened or first_error_of_answers(executed.notebook)
-        cells = cells_to_review(submission.notebook).items()
+        cells = cells_to_review(one.notebook).items()
         row.review = "; ".join(f"cell {number}: {', '.join(words)[:100]}" for number, words in cells)[:300]
-    row.happened = "; ".join(text for text in (row.happened, submission.note) if text)
     return row
 
 
-def _page_names(found: Iterable[Submission], taken: Iterable[str]) -> list[str]:
-    """Return for each submission the path of its page: safe on every system, and never one twice."""
-    names, taken = [], {name.casefold() for name in taken}
-    for one in found:
-        plain = re.sub(r"[^\w.-]+", "_", f"{one.student}_{one.lesson or 'unknown'}").strip("._")[:100]
-        name, number = f"feedback/{plain}.html", 2
-        while name.casefold() in taken:
-            name, number = f"feedback/{plain}-{number}.html", number + 1
-        names.append(name)
-        taken.add(name.casefold())
-    return names
+def _fingerprint(one: Submission, solution: NotebookNode | None, limits: Limits, isolation: Isolation) -> str:
+    """Return a SHA-256 over all that the marks of a submission depend on; "" if it cannot be graded."""
+    if one.notebook is None:
+        return ""
+    parts = [one.file, one.digest, json.dumps(solution), repr(limits), repr(isolation), sys.version]
+    digest = hashlib.sha256(json.dumps(parts).encode())
+    for name in ("course_utils", "course_teaching"):
+        for path in sorted((REPOSITORY_FOLDER / name).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

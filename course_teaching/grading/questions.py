@@ -1,7 +1,12 @@
-"""Questions that a person marks: answers go out in a table, and the levels that come back in it count."""
+"""Questions that a person marks: to_mark.csv has the answers, and the levels that are written beside them.
+
+The table is read before a grading and written again after it, so it always has every answer, and a level that
+was given once stays.
+"""
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,87 +15,66 @@ from nbformat import NotebookNode
 from course_teaching.exercises import human_cells, title_above
 from course_teaching.grading.results import Graded, Question, csv_bytes, no_formula
 from course_teaching.grading.roster import read_table
+from course_teaching.lessons import write_file
 from course_utils.errors import ConfigError
 
-ANSWER = 20_000  # characters, which a spreadsheet can hold
+TO_MARK = "to_mark.csv"
+HEADER = ["student", "id", "lesson", "question", "answer", "level", "comment", "key"]
+ANSWER = 20_000  # characters, which fit into a cell of a spreadsheet
 
 
-def questions_of(
-    notebook: NotebookNode, student: tuple[str, str, str], *, answered: bool
-) -> dict[str, Question]:
-    """Return the questions of a notebook for a person, by name, with the answers if it is a student's.
-
-    Args:
-        notebook: The solution, with the student's answers in the place of its own.
-        student: Name, id and lesson, which tell answers apart that read the same.
-        answered: Whether the answers are a student's.
-    """
+def questions_of(notebook: NotebookNode, file: str = "") -> dict[str, Question]:
+    """Return the questions of a notebook by their names, with the answers if it is a student's `file`."""
     questions = {}
     for number, cell in human_cells(notebook):
         name = cell.metadata.nbgrader["grade_id"]
-        title, points = title_above(notebook, number), float(cell.metadata.nbgrader["points"])
-        one = questions[name] = Question(title, points)
-        if answered:
+        one = Question(title_above(notebook, number), float(cell.metadata.nbgrader["points"]))
+        if file:
             one.answer = cell.source.strip()
-            key = json.dumps([*student, name, one.answer]).encode()
+            key = json.dumps([file, name, one.answer]).encode()
             one.key = f"k{hashlib.sha256(key).hexdigest()[:12]}"
+        questions[name] = one
     return questions
 
 
-def to_mark_table(rows: Iterable[Graded], without: Iterable[str] = ()) -> bytes:
-    """Return to_mark.csv, in UTF-8 with a BOM for spreadsheets: one row for each answer without a level."""
-    without = set(without)
-    lines = [["student", "id", "lesson", "question", "answer", "level", "comment", "key"]]
-    for row in sorted(rows, key=lambda row: row.sort_key):
-        for one in row.unmarked:
-            if one.key not in without:
-                answer = one.answer[:ANSWER] + " ..." * (len(one.answer) > ANSWER)
-                values = [row.name, row.roster[1] if row.roster else row.id]
-                values = values if row.roster else map(no_formula, values)
-                question = f"{one.title}: 0 to {one.of:g}"
-                lines.append([*values, row.lesson, question, no_formula(answer), "", "", one.key])
-    return csv_bytes(lines, bom=True)
-
-
-def read_marked(paths: Iterable[Path]) -> dict[str, tuple[int | None, str]]:
-    """Return level and comment by key, from tables that somebody has filled in; an empty level is None.
-
-    Raise a ConfigError if a level is no whole number from 0, or one answer has two.
-    """
-    marked, wrong = {}, []
-    for path in paths:
-        table = read_table(path, ("key", "level"), "The marked questions")
-        places = [table.column(name) for name in ("key", "level", "comment")]
-        for number, row in enumerate(table.rows, 2):
-            key, level, comment = ("" if place is None else row[place].strip() for place in places)
-            whole = level.removesuffix(".0")  # as some programs write a whole number
-            entry = (int(whole) if whole.isdecimal() and whole.isascii() else None, comment)
-            if level and entry[0] is None:
-                wrong.append(f"{level!r} in row {number} of {table.path.name}")
-            elif level and marked.get(key, (None, ""))[0] not in (None, entry[0]):
-                wrong.append(f"a second level, {level}, in row {number} of {table.path.name}")
-            elif level or key not in marked:
-                marked[key] = entry
+def read_levels(output: Path) -> tuple[dict[str, dict[str, str]], str]:
+    """Return the rows of to_mark.csv by key, and its delimiter; raise a ConfigError if a level is wrong."""
+    path, rows, delimiter, wrong = output / TO_MARK, [], ",", []
+    if path.exists():
+        rows, delimiter = read_table(path, "The table of levels", *([name] for name in HEADER))
+    for number, row in enumerate(rows, 2):
+        row["level"] = row["level"].strip().removesuffix(".0")  # as some programs write a whole number
+        most = re.search(r"0 to (\d+)$", row["question"])
+        is_level = most and re.fullmatch(r"[0-9]{1,4}", row["level"]) and int(row["level"]) <= int(most[1])
+        wrong += [f"{row['level']!r} in row {number}"] if row["level"] and not is_level else []
     if wrong:
-        raise _wrong_level(", ".join(wrong[:5]), "a whole number from 0 on, one for each answer, or nothing")
-    return marked
+        raise ConfigError(
+            "A level is not valid.",
+            where=path,
+            expected="whole numbers from 0 to the highest level that the question names, or nothing",
+            found=", ".join(wrong[:5]),
+            do="Correct it in that file, and give the same command again: nothing was changed.",
+        )
+    return {row["key"]: row for row in rows}, delimiter
 
 
-def apply_levels(rows: Iterable[Graded], marked: dict[str, tuple[int | None, str]]) -> list[str]:
-    """Give the answers their levels; return the keys that no answer has.
+def mark_questions(output: Path, rows: Iterable[Graded]) -> int:
+    """Give answers the levels of to_mark.csv, and write it with all answers.
 
-    Raise a ConfigError, and change nothing, if a level is higher than the question's highest.
+    Return how many marked answers are none of these; they stay at the end of the table.
     """
-    answers = [(row, one) for row in rows for one in row.questions.values() if one.key in marked]
-    for row, one in answers:
-        if (marked[one.key][0] or 0) > one.of:
-            found = f"{marked[one.key][0]} for {row.name}, {row.lesson}, {one.title}"
-            raise _wrong_level(found, f"a level from 0 to {one.of:g}")
-    for _, one in answers:
-        one.level, one.comment = marked[one.key]
-    return sorted(marked.keys() - {one.key for _, one in answers})
-
-
-def _wrong_level(found: str, expected: str) -> ConfigError:
-    do = "Correct it in that file, and give the same command again: nothing was changed."
-    return ConfigError("A level is not valid.", where="--marked", expected=expected, found=found, do=do)
+    marked, delimiter = read_levels(output)
+    lines = []
+    for row in sorted(rows, key=lambda row: row.sort_key):
+        for one in (one for one in row.questions.values() if one.key):
+            if one.key in marked:
+                old = marked.pop(one.key)
+                one.level, one.comment = int(old["level"]) if old["level"] else None, old["comment"]
+            answer = one.answer[:ANSWER] + " ..." * (len(one.answer) > ANSWER)
+            values = [row.student, row.id, row.lesson, f"{one.title}: 0 to {one.of:g}", answer]
+            level = "" if one.level is None else str(one.level)
+            lines.append([*map(no_formula, values), level, one.comment, one.key])
+    others = [[row[name] for name in HEADER] for row in marked.values() if row["level"] or row["comment"]]
+    if lines or others:
+        write_file(output / TO_MARK, csv_bytes([HEADER, *lines, *others], delimiter), ConfigError)
+    return len(others)

@@ -1,166 +1,118 @@
-"""Rosters: who is in a class, from the file that the platform exports, and whose each submission is."""
+"""Rosters: who is in a class, from the file that the platform exports, and who each submission is from."""
 
 import csv
 import io
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
-from course_teaching.grading.results import Graded, Question
-from course_teaching.grading.submissions import as_one_name
+from course_teaching.grading.submissions import Submission
 from course_utils.errors import ConfigError
 
-# What the platform needs to import it again, so that it tells the right file from a wrong one.
-FORMATS = {
-    "moodle": ("Identifier", "Grade", "Last modified (grade)"),
-    "canvas": ("ID", "Section"),
-    "csv": ("name", "id"),
-}
-EXPORTED = {
-    "moodle": "the grading worksheet of the assignment, downloaded with Moodle's language set to English",
-    "canvas": "the export of the gradebook",
-    "csv": "a CSV file with the columns name and id",
-}
+# What Moodle's grading worksheet (in English), Canvas's gradebook and other tables call them.
+IDS, NAMES = ("Identifier", "ID"), ("Full name", "Student", "Name")
+PLATFORMS = ("Identifier", "SIS User ID")
 
 
-@dataclass(frozen=True)
-class Table:
-    """A CSV file as it was found; all rows are as long as the header."""
-
-    path: Path
-    header: list[str]
-    rows: list[list[str]]
-    bom: bool
-
-    def column(self, *names: str) -> int | None:
-        """Return the place of the first column with one of these names, however they are capitalised."""
-        lower = [name.strip().casefold() for name in self.header]
-        return next((lower.index(name.casefold()) for name in names if name.casefold() in lower), None)
+def as_one_name(name: str) -> str:
+    """Return a name such that spellings that look the same are the same."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
-@dataclass(frozen=True)
-class Roster:
-    """The people of a class, by the number of their row in the table: name and id."""
+def read_table(path: Path, what: str, *columns: Iterable[str]) -> tuple[list[dict[str, str]], str]:
+    """Read a CSV file in UTF-8; return its rows by their columns in lower case, and the delimiter.
 
-    format: str
-    table: Table
-    people: dict[int, tuple[str, str]]
-
-    def find(self, row: Graded) -> list[tuple[str, str]]:
-        """Return whom a submission may belong to: by its id, or by its exact name where it has none."""
-        found = [person for person in self.people.values() if row.id and person[1] == row.id]
-        if found or (row.id and self.format != "csv"):
-            return found
-        key = as_one_name(row.student)
-        return [person for person in self.people.values() if key in map(as_one_name, person)]
-
-
-def read_table(path: Path, columns: Iterable[str], what: str) -> Table:
-    """Read a CSV file in UTF-8 with commas, semicolons or tabs; raise a ConfigError if a column lacks."""
-    path, columns, problem = Path(path).resolve(), list(columns), ""
+    Raise a ConfigError if it cannot be read, or lacks one of the columns, each given by its possible names.
+    """
     try:
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig")
+        text = Path(path).read_bytes().decode("utf-8-sig")
         for delimiter in ",;\t":
             header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
-            table = Table(path, header, [], content.startswith(b"\xef\xbb\xbf"))
-            missing = [name for name in columns if table.column(name) is None]
-            if not missing:
+            header = [name.strip().casefold() for name in header]
+            if all(any(name.casefold() in header for name in names) for names in columns):
                 break
-            problem = problem or f"no column {', '.join(missing)}, but {', '.join(header)[:200] or 'nothing'}"
         else:
-            raise ValueError(problem)
-        for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
-            if len(line) > len(header):
-                raise ValueError(f"row {len(table.rows) + 1} has more cells than the header: no quotes?")
-            if any(cell.strip() for cell in line):
-                table.rows.append(line + [""] * (len(header) - len(line)))
-        del table.rows[0]
-        return table
+            raise ValueError(f"a file that begins with {text[:100]!r}")
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        if wrong := [number for number, line in enumerate(lines, 1) if len(line) > len(header)]:
+            raise ValueError(f"row {wrong[0]} has more cells than the header: no quotes?")
+        rows = [line + [""] * (len(header) - len(line)) for line in lines[1:] if any(line)]
+        return [dict(zip(header, line, strict=True)) for line in rows], delimiter
     except (OSError, ValueError, csv.Error) as error:
+        wanted = " and ".join(" or ".join(names) for names in columns)
         raise ConfigError(
             f"{what} cannot be read.",
             where=path,
-            expected=f"a CSV file in UTF-8 with the columns {', '.join(columns)}",
+            expected=f"a CSV file in UTF-8 with the columns {wanted}",
             found=f"{type(error).__name__}: {error}",
-            do='Export it again. A spreadsheet keeps names whole with "CSV UTF-8" when it saves.',
+            do='Export it again. A spreadsheet keeps names whole if it saves as "CSV UTF-8".',
         ) from error
 
 
-def read_roster(path: Path, platform: str) -> Roster:
-    """Read the roster of a class; names and ids stay as they are. Raise a ConfigError if it is none."""
-    try:
-        table = read_table(path, FORMATS[platform], "The roster")
-    except ConfigError as error:
-        raise error.advising(f"With --format {platform} it is {EXPORTED[platform]}.") from error
-    people = {}
-    for number, row in enumerate(table.rows):
-        if platform == "moodle":
-            identifier = row[table.column("Identifier")]
-            own = identifier[len(identifier.rstrip("0123456789")) :]
-            name = _name(table, row, "Full name", "First name", "Last name") or identifier
-        elif platform == "canvas":
-            own = row[table.column("ID")].strip()  # the rows above the students have none
-            name = _name(table, row, "Student", "FirstName", "LastName")
-            if not own:
-                continue
-        else:
-            name, own = (row[table.column(column)] for column in ("name", "id"))
-        people[number] = (name, own)
-    twice = [own for own, times in Counter(own for _, own in people.values()).items() if times > 1 or not own]
+def read_roster(path: Path) -> tuple[dict[str, str], bool]:
+    """Return the names of a class by their ids, and whether a platform has exported them.
+
+    Raise a ConfigError if it is no such table, or does not tell people apart.
+    """
+    people, twice = {}, []
+    for row in read_table(path, "The roster", IDS, (*NAMES, "First name"))[0]:
+        own = next(row[name.casefold()] for name in IDS if name.casefold() in row).strip()
+        own = re.search(r"\d*$", own)[0] if "identifier" in row else own  # Participant 1234567
+        parts = [row[name] for name in ("first name", "last name") if name in row]
+        name = next((row[name.casefold()] for name in NAMES if name.casefold() in row), " ".join(parts))
+        if not own and "sis user id" in row:
+            continue  # Canvas has rows without an id above the students
+        twice += [own] if own in people or not own else []
+        people[own] = name
     if twice or not people:
         raise ConfigError(
             "The roster does not tell people apart.",
-            where=table.path,
+            where=path,
             expected="an id of its own for each person",
             found=f"twice or empty: {', '.join(map(repr, twice[:5]))}" if people else "nobody",
-            do=f"Use {EXPORTED[platform]}.",
+            do="Export it again, in the platform's own format, or with the columns name and id.",
         )
-    return Roster(platform, table, people)
+    return people, any(name.casefold() in row for name in PLATFORMS)
 
 
-def _name(table: Table, row: list[str], whole: str, *parts: str) -> str:
-    """Return a name from one column, or from several where there is none."""
-    places = [table.column(whole)] if table.column(whole) is not None else map(table.column, parts)
-    return " ".join(row[place] for place in places if place is not None)
+def assign(found: list[Submission], lessons: list[str], roster: Path | None) -> list[Submission]:
+    """Give submissions the names of a roster, and add one for each lesson that a person lacks.
 
-
-def assign(rows: Iterable[Graded], roster: Roster) -> list[Graded]:
-    """Return the rows with the person that each belongs to, and a row for each who has handed in nothing.
-
-    A submission that matches nobody, or several, keeps its row and says so; so do two of one person for one
-    lesson. A lesson is missing if it was asked for, or if at least half of those who have handed in have it.
+    A submission belongs to the one person with its id, else with its exact name; one that matches nobody or
+    several says so and keeps its name, and so do two of one person for one lesson. If `lessons` are empty, a
+    lesson is missing if at least half of those who handed in have it.
     """
-    rows = [row for row in rows if row.file or row.feedback]  # not those that another roster has made
-    for row in rows:
-        found = roster.find(row)
-        row.roster = found[0] if len(found) == 1 else None
-        people = f"{len(found)} people" if found else "nobody"
-        row.roster_problem = "" if row.roster else f"it matches {people} in {roster.table.path.name}"
-    told = {(row.roster, row.lesson): row for row in rows if row.roster and not row.file}
-    kept = [row for row in rows if row.file or not row.roster]
-    times = Counter((row.roster, row.lesson) for row in kept if row.roster and row.lesson)
-    for row in kept:
-        if (number := times[row.roster, row.lesson]) > 1:
-            row.roster_problem = f"{number} notebooks of {row.name} for this lesson"
-    have = {row.roster for row in kept if row.roster}
-    lessons = Counter(lesson for _, lesson in times)
-    wanted = {lesson for lesson, number in lessons.items() if 2 * number >= len(have)}
-    wanted |= {row.lesson for row in rows if not row.file and row.lesson}
-    like = {row.lesson: row for row in rows}
-    for person in roster.people.values():
-        lacking = [lesson for lesson in sorted(wanted) if not times[person, lesson]]
-        if not lacking and person not in have:
-            lacking = [""]
-        kept += [told.get((person, lesson)) or _missing(person, lesson, like) for lesson in lacking]
-    return sorted(kept, key=lambda row: row.sort_key)
+    people, exported = read_roster(roster) if roster else ({}, False)
+    for one in found if roster else []:
+        key = as_one_name(one.student)
+        # An id that the platform gave, and that is not in its roster, is somebody else's.
+        names = {} if one.id and exported else people
+        ids = [own for own, name in names.items() if key in (as_one_name(name), own.casefold())]
+        ids = [one.id] if one.id in people else ids
+        if len(ids) == 1:
+            one.student, one.id = people[ids[0]], ids[0]
+        else:
+            one.doubt = f"it matches {len(ids) or 'no'} people in {Path(roster).name}"
+    known = {_person(one): one for one in found if not one.doubt}
+    for own, name in people.items():
+        nothing = Submission(name, own, problem="nothing was handed in")
+        known.setdefault(_person(nothing), nothing)
+    rows = [one for one in found if one.file]
+    times = Counter((*_person(one), one.lesson) for one in rows if one.lesson and not one.doubt)
+    usual, have = Counter(lesson for *_, lesson in times), sum(bool(one.file) for one in known.values())
+    lessons = lessons or sorted(lesson for lesson, number in usual.items() if 2 * number >= have)
+    for one in rows:
+        if not one.doubt and (number := times[(*_person(one), one.lesson)]) > 1:
+            one.doubt = f"{number} notebooks of {one.student} for this lesson"
+    for one in known.values():
+        lacking = [lesson for lesson in lessons if not times[(*_person(one), lesson)]]
+        problem = "nothing was handed in" if one.file else one.problem
+        for lesson in lacking or ([] if one.file or lessons else [""]):
+            rows.append(Submission(one.student, one.id, lesson=lesson, problem=problem))
+    return rows
 
 
-def _missing(person: tuple[str, str], lesson: str, like: Mapping[str, Graded]) -> Graded:
-    """Return the row of somebody who has handed in nothing."""
-    row = Graded(person[0], lesson, "", "missing", "nothing was handed in", id=person[1], roster=person)
-    if lesson in like:
-        row.points = {name: (0.0, of) for name, (_, of) in like[lesson].points.items()}
-        row.questions = {name: Question(one.title, one.of) for name, one in like[lesson].questions.items()}
-    return row
+def _person(one: Submission) -> tuple[str, str]:
+    return as_one_name(one.student), one.id

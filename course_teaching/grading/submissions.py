@@ -1,36 +1,33 @@
-"""Submissions: folders, notebooks and zip files, and the lesson that each notebook belongs to.
-
-Zip files are read where they lie: nothing of them is written to a disk.
-"""
+"""Submissions: what a class handed in, as a folder or a zip file, and the lesson of each notebook."""
 
 import hashlib
 import os
 import re
 import stat
-import unicodedata
+import tempfile
 import zipfile
 import zlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from nbformat import NotebookNode
 
-from course_teaching.grading.answers import (
-    PlacedCells,
-    UnreadableError,
-    fill_in,
-    lesson_by_cells,
-    place_cells,
-    read_cells,
-)
-from course_teaching.grading.exports import NOTEBOOK_BYTES, ZIP_BYTES, exported_as, is_ignored
+from course_teaching.grading.answers import UnreadableError, fill_in, lesson_by_cells, read_cells
+from course_teaching.grading.engines import workspaces
 from course_utils.errors import ConfigError
 
-ZIP_NOTEBOOKS = 50
-# What somebody may have taken for a notebook.
-OTHER_KINDS = (".7z", ".docx", ".gz", ".html", ".pdf", ".py", ".rar", ".tar", ".tgz", ".txt")
+NOTEBOOK_BYTES = 20_000_000
+# Of the unpacked files of a class, and of one student's zip file.
+CLASS_BYTES, ZIP_BYTES, ZIP_FILES = 4_000_000_000, 200_000_000, 20_000
+IGNORED_FOLDERS = (".ipynb_checkpoints", "__MACOSX")
+# Full Name_1234567_assignsubmission_file_, followed by the file's name where a student has no folder.
+MOODLE = re.compile(r"(?P<name>[^_]*)_(?P<id>\d+)_assignsubmission_[a-z]+(?:_(?P<rest>.*))?", re.DOTALL)
+# lastnamefirstname_LATE_userid_attachmentid_name.ipynb, always a file.
+CANVAS = re.compile(r"(?P<name>\w+?)(?:_LATE)?_(?P<id>[1-9]\d*)_[1-9]\d*_(?P<rest>.+\.\w+)", re.DOTALL)
+# What a damaged, encrypted or unusual zip file raises.
+ZIP_ERRORS = (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass
@@ -38,165 +35,155 @@ class Submission:
     """One notebook of one student, or the lack of it."""
 
     student: str
-    path: Path | None  # the notebook, or the zip file that it lies in; None: nothing was handed in
-    member: str = ""  # the notebook's name in the zip file
+    id: str = ""  # of the student, where Moodle or Canvas has put it into the file's name
+    file: str = ""  # the notebook's path in the folder or zip file; "" if nothing was handed in
     lesson: str = ""  # the name of the solution, 03_replace_the_head; "" if it belongs to none
     notebook: NotebookNode | None = None  # the solution with the student's answers
     problem: str = ""  # why it cannot be graded
-    note: str = ""  # what the teacher should know and need not act on
-    digest: str = ""  # SHA-256 of the notebook's bytes, as far as they could be read
-    file: str = ""  # its name below the folder, with that of the zip file that it lies in
-    id: str = ""  # of the student, where Moodle or Canvas has put it into the file's name
-
-    @property
-    def person(self) -> tuple[str, str]:
-        """What tells students apart."""
-        return as_one_name(self.student), self.id
+    note: str = ""  # for the teacher, who need not act on it
+    doubt: str = ""  # why it may be somebody else's, or not the one to count
+    digest: str = ""  # SHA-256 of the notebook's bytes
 
 
-def find_submissions(
-    folder: Path, solutions: Mapping[str, NotebookNode], lessons: Iterable[str] = ()
-) -> list[Submission]:
-    """Return what was handed in, in the order of the students and lessons.
+def find_submissions(place: Path, solutions: Mapping[str, NotebookNode]) -> list[Submission]:
+    """Return what was handed in, in the order of students and files.
 
-    A student is a folder, or a notebook or zip file that lies in `folder` itself, or all that an export of
-    Moodle or Canvas gives the same id. Whoever lacks one of `lessons` is listed without a path; if none are
-    named, whoever lacks a lesson that at least half of the students have handed in. Raise a ConfigError if
-    the folder cannot be read, or nothing lies in it.
+    A student is a folder, or a notebook or zip file beside the folders, or all that an export of Moodle or
+    Canvas gives the same id. Zip files are unpacked into a private folder, which is removed at the end.
+
+    Args:
+        place: A folder, or a zip file of one.
+        solutions: The solution notebooks by their names.
+
+    Raises:
+        ConfigError: If the folder or zip file cannot be read, or there is nothing in it.
     """
-    folder, lessons, problem = Path(folder).resolve(), list(lessons), "no folder, no .ipynb and no .zip file"
-    try:
-        entries = sorted(entry for entry in folder.iterdir() if not is_ignored(entry.name))
-    except OSError as error:
-        entries, problem = [], f"{type(error).__name__}: {error}"
-    found, empty, students = [], {}, defaultdict(list)
-    for entry in entries:
-        student, number, _ = exported_as(entry.name)
-        if entry.is_dir() and not entry.is_symlink():
-            students[student or entry.name, number] += _files_below(entry)
-        elif number:
-            students[student, number].append(entry)
-        else:
-            found += _opened(_student_of(entry, solutions), entry)
-            if entry.suffix.lower() in OTHER_KINDS:
-                other = f"it is not a notebook but a {entry.suffix} file"
-                found.append(Submission(_student_of(entry, solutions), entry, problem=other))
-    for (student, number), paths in students.items():
-        own = [one for path in paths for one in _opened(student, path)]
-        for one in own:
-            one.id = number
-        # Beside a notebook, a zip file without one is some data.
-        found += [one for one in own if not one.problem] or own
-        if not own:
-            names = [exported_as(path.name)[2] for path in paths]
-            problem = f"no notebook was handed in, but {_listed(names)}" if names else ""
-            empty[student, number] = problem or "nothing was handed in"
-    if not found and not empty:
-        raise ConfigError(
-            "There are no submissions.",
-            where=folder,
-            expected="a folder with one folder or one notebook for each student",
-            found=problem,
-            do="Name the folder that holds the students' folders, or the zip file of the whole class.",
-        )
-    for submission in found:
-        _read(submission, solutions)
-        name = submission.path.relative_to(folder).as_posix()
-        submission.file = f"{name}: {submission.member}" if submission.member else name
-    missing = _missing(found, empty, lessons)
-    found = [one for one in found if not lessons or one.lesson in ("", *lessons)] + missing
-    counted = Counter((one.person, one.lesson) for one in found if one.lesson)
-    for one in found:
-        if (times := counted[one.person, one.lesson]) > 1:
-            note = f"duplicate: {times} notebooks of this name for this lesson"
-            one.note = f"{one.note}; {note}" if one.note else note
-    return sorted(found, key=lambda one: (one.person, one.lesson, one.file))
+    folder, found, students = Path(place).resolve(), [], defaultdict(dict)
+    with tempfile.TemporaryDirectory(dir=workspaces()) as temporary:
+        try:
+            if folder.is_file():
+                folder = _unpack(folder, Path(temporary, "class"), CLASS_BYTES)
+            folder = _export_within(folder)
+            for entry in sorted(path for path in folder.iterdir() if not _is_ignored(path.name)):
+                student, number, _ = exported_as(entry.name)
+                if entry.is_dir() and not entry.is_symlink():
+                    students[student or entry.name, number] |= _files_below(entry, entry.name)
+                elif number or entry.suffix.lower() in (".ipynb", ".zip"):
+                    students[student or _student_of(entry.stem, solutions), number][entry.name] = entry
+            if not students:
+                raise ValueError("no folder, no .ipynb and no .zip file")
+        except ZIP_ERRORS as error:
+            raise ConfigError(
+                "There are no submissions.",
+                where=place,
+                expected="a folder or a zip file, up to 4 GB, with a folder or a notebook for each student",
+                found=f"{type(error).__name__}: {error}",
+                do="Name the folder that holds the students' folders, or the zip file of the whole class.",
+            ) from error
+        for (student, number), files in sorted(students.items()):
+            own = _read_student(files, Path(temporary), solutions)
+            for one in own:
+                one.student, one.id = student, number
+            found += own
+    return found
 
 
-def _files_below(folder: Path) -> list[Path]:
-    """Return the files anywhere in a student's folder; links to folders are not followed."""
-    paths = []
+def exported_as(name: str) -> tuple[str, str, str]:
+    """Return student, id and the file's own name, of a name that Moodle or Canvas gave; else "", "", name."""
+    found = MOODLE.fullmatch(name) or CANVAS.fullmatch(name)
+    return (found["name"], found["id"], found["rest"] or "") if found else ("", "", name)
+
+
+def _unpack(path: Path, folder: Path, most: int) -> Path:
+    """Unpack a zip file, which Python keeps within the folder and free of links."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        total = sum(member.file_size for member in members)
+        if total > most or len(members) > ZIP_FILES:
+            raise ValueError(f"{len(members):,} files, {total / 1e9:.1f} GB")
+        archive.extractall(folder)
+    return folder
+
+
+def _export_within(folder: Path) -> Path:
+    """Return the folder in a folder, if it is the only one and holds a platform's export."""
+    inside = [path for path in folder.iterdir() if not _is_ignored(path.name)]
+    wrapped = len(inside) == 1 and inside[0].is_dir() and not exported_as(inside[0].name)[1]
+    return inside[0] if wrapped and any(exported_as(path.name)[1] for path in inside[0].iterdir()) else folder
+
+
+def _is_ignored(name: str) -> bool:
+    """Return whether a file or folder is not a student's: hidden, or written by Jupyter or macOS."""
+    return name.startswith(".") or name in IGNORED_FOLDERS
+
+
+def _files_below(folder: Path, name: str) -> dict[str, Path]:
+    """Return the files anywhere in a folder, by their names below it; links to folders are not followed."""
+    files = {}
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not is_ignored(name)]
-        paths += [Path(place) / name for name in names if not is_ignored(name)]
-    return sorted(paths)
+        folders[:] = sorted(one for one in folders if not _is_ignored(one))
+        paths = [Path(place, one) for one in sorted(names) if not _is_ignored(one)]
+        files |= {f"{name}/{path.relative_to(folder).as_posix()}": path for path in paths}
+    return files
 
 
-def _opened(student: str, path: Path) -> list[Submission]:
-    """Return the submission that a file is, or those in a zip file; none if it is neither."""
-    if path.suffix.lower() == ".ipynb":
-        return [Submission(student, path)]
-    if path.suffix.lower() != ".zip":
-        return []
-    try:
-        return [Submission(student, path, member) for member in _notebooks_in(path)]
-    except UnreadableError as error:
-        return [Submission(student, path, problem=str(error))]
+def _read_student(
+    files: Mapping[str, Path], temporary: Path, solutions: Mapping[str, NotebookNode]
+) -> list[Submission]:
+    """Return a student's notebooks, also those in zip files; if there is none, what there is instead."""
+    files, broken = dict(files), []
+    for name, path in [*files.items()]:
+        if path.suffix.lower() == ".zip":
+            try:
+                _check_file(path, ZIP_BYTES)
+                inside = _unpack(path, Path(tempfile.mkdtemp(dir=temporary)), ZIP_BYTES)
+                files |= _files_below(inside, name)
+            except (UnreadableError, *ZIP_ERRORS) as error:
+                problem = f"it is not a zip file that can be read: {str(error)[:120]}"
+                broken.append(Submission("", file=name, problem=problem))
+    found = [_read(name, path, solutions) for name, path in files.items() if path.suffix.lower() == ".ipynb"]
+    names = [exported_as(name)[2] if "/" not in name else name.partition("/")[2] for name in files]
+    names = ", ".join(name[:60] for name in names[:4]) + f" and {len(names) - 4} more" * (len(names) > 4)
+    problem = f"no notebook was handed in, but {names}" if names else "nothing was handed in"
+    return found or broken or [Submission("", problem=problem)]
 
 
-def _notebooks_in(path: Path) -> list[str]:
-    """Return the names of the notebooks in a zip file, which is not unpacked."""
-    _check_file(path, ZIP_BYTES)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise UnreadableError(f"it is not a zip file that can be read: {error}") from error
-    parts = {name: [part for part in name.split("/") if part.strip(".")] for name in names}
-    notebooks = [name for name in names if name.endswith(".ipynb") and not any(map(is_ignored, parts[name]))]
-    if not notebooks:
-        raise UnreadableError(f"the zip file has no notebook in it, but {_listed(names)}")
-    if len(set(notebooks)) < len(notebooks) or len(notebooks) > ZIP_NOTEBOOKS:
-        problem = f"the zip file has {len(notebooks)} notebooks in it, too many or twice the same"
-        raise UnreadableError(problem)
-    return sorted(notebooks)
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(name[:60] for name in names[:4])
-    return f"{shown} and {len(names) - 4} more" if len(names) > 4 else shown or "nothing"
-
-
-def _student_of(path: Path, solutions: Mapping[str, NotebookNode]) -> str:
+def _student_of(stem: str, solutions: Mapping[str, NotebookNode]) -> str:
     """Return the student's name in a file name such as anna_03_replace_the_head.ipynb."""
-    for lesson in solutions:
-        if path.stem.endswith(lesson):
-            return path.stem.removesuffix(lesson).strip(" _-") or path.stem
-    return path.stem
+    lesson = next((lesson for lesson in solutions if stem.endswith(lesson)), "")
+    return stem.removesuffix(lesson).strip(" _-") or stem
 
 
-def _read(submission: Submission, solutions: Mapping[str, NotebookNode]) -> None:
-    """Find out which lesson a notebook belongs to, and put its answers into that lesson's solution."""
-    name = PurePosixPath(submission.member or exported_as(submission.path.name)[2])
-    stem = re.sub(r"(-\d+| ?\(\d+\))$", "", name.stem)  # of a second attempt, or a second download
-    named = submission.lesson = _lesson_by_name(stem, solutions)
-    if submission.problem:
-        return
+def _check_file(path: Path, most: int) -> None:
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):  # a link could lead anywhere, and a pipe never ends
+        raise UnreadableError("it is not a file but a link or a device")
+    if status.st_size > most:
+        size = f"{status.st_size / 1e6:.0f} MB, and {most / 1e6:.0f} MB are the most"
+        raise UnreadableError(f"it is too large: {size}")
+
+
+def _read(name: str, path: Path, solutions: Mapping[str, NotebookNode]) -> Submission:
+    """Find the lesson that a notebook belongs to, and put its answers into that lesson's solution."""
+    own_name = PurePosixPath(name).name if "/" in name else exported_as(name)[2]
+    # Without the number of a second attempt, or of a second download.
+    named = _lesson_by_name(re.sub(r"(-\d+| ?\(\d+\))$", "", PurePosixPath(own_name).stem), solutions)
+    one = Submission("", file=name, lesson=named)
     try:
-        content = _content(submission.path, submission.member)
-        submission.digest = hashlib.sha256(content).hexdigest()
-        cells = read_cells(content)
-        lesson = submission.lesson = lesson_by_cells(cells, solutions, named)
-        if not lesson:
+        _check_file(path, NOTEBOOK_BYTES)
+        content = path.read_bytes()
+        one.digest, cells = hashlib.sha256(content).hexdigest(), read_cells(content)
+        one.lesson = lesson_by_cells(cells, solutions, named)
+        if not one.lesson:
             raise UnreadableError("it belongs to no exercise: neither its name nor its cells are known")
-        placed = place_cells(solutions[lesson], cells)
-        submission.notebook = fill_in(solutions[lesson], placed)
-        submission.note = _note(placed, lesson, named)
+        one.notebook, one.note = fill_in(solutions[one.lesson], cells)
+        if named and named != one.lesson:
+            one.note = f"it is named {named}, but has the cells of {one.lesson}: graded as {one.lesson}"
     except UnreadableError as error:
-        submission.problem = str(error)
-
-
-def _note(placed: PlacedCells, lesson: str, named: str) -> str:
-    """Return what a teacher should know about a notebook that is not as it was handed out."""
-    notes = []
-    if named and named != lesson:
-        notes.append(f"it is named {named}, but has the cells of {lesson}: graded as {lesson}")
-    if not placed.answers:
-        notes.append("none of its cells is one of the exercise: they were run before it")
-    for number, by in ((placed.by_id, "cell id"), (placed.by_place, "place between other cells")):
-        if number:
-            notes.append(f"{number} of its answers had lost their metadata: found by {by}")
-    return "; ".join(notes)
+        one.problem = str(error)
+    except OSError as error:
+        one.problem = f"it cannot be read: {error.strerror or error}"
+    return one
 
 
 def _lesson_by_name(stem: str, solutions: Mapping[str, NotebookNode]) -> str:
@@ -204,64 +191,3 @@ def _lesson_by_name(stem: str, solutions: Mapping[str, NotebookNode]) -> str:
     number = re.match(r"\d\d_", stem)
     names = exact or [lesson for lesson in solutions if number and lesson.startswith(number[0])]
     return names[0] if len(names) == 1 else ""
-
-
-def _check_file(path: Path, most: int) -> None:
-    # Neither a link, which could lead anywhere, nor a pipe, which never ends.
-    try:
-        status = path.lstat()
-    except OSError as error:
-        raise UnreadableError(f"it cannot be read: {error.strerror or error}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise UnreadableError("it is not a file but a link or a device")
-    if status.st_size > most:
-        size = f"{status.st_size / 1e6:.0f} MB, and {most / 1e6:.0f} MB are the most"
-        raise UnreadableError(f"it is too large: {size}")
-
-
-def _content(path: Path, member: str) -> bytes:
-    """Return the bytes of a notebook, or of a notebook in a zip file, which are never more than allowed."""
-    _check_file(path, ZIP_BYTES if member else NOTEBOOK_BYTES)
-    try:
-        if not member:
-            return path.read_bytes()
-        with zipfile.ZipFile(path) as archive:
-            # Other ways to pack may ask for memory without end.
-            if archive.getinfo(member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise UnreadableError("the zip file is packed in an uncommon way")
-            with archive.open(member) as file:
-                content = file.read(NOTEBOOK_BYTES + 1)
-    except OSError as error:
-        raise UnreadableError(f"it cannot be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-        # A RuntimeError is a password that is wanted.
-        raise UnreadableError(f"it cannot be read from the zip file: {str(error)[:120]}") from error
-    if len(content) > NOTEBOOK_BYTES:
-        raise UnreadableError(f"it is too large: {NOTEBOOK_BYTES / 1e6:.0f} MB are the most")
-    return content
-
-
-def as_one_name(name: str) -> str:
-    """Return a student's name such that spellings that look the same are the same."""
-    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
-
-
-def _missing(
-    found: list[Submission], empty: Mapping[tuple[str, str], str], lessons: list[str]
-) -> list[Submission]:
-    """Return a row for each lesson that a student lacks, of those wanted; if none are, of the usual ones."""
-    students = {one.person: (one.student, "") for one in found}
-    students.update({(as_one_name(name), number): (name, empty[name, number]) for name, number in empty})
-    there = {(one.person, one.lesson) for one in found}
-    handed_in = Counter(lesson for _, lesson in there if lesson)
-    usual = sorted(lesson for lesson, times in handed_in.items() if 2 * times >= len(students))
-    missing = []
-    for person, (student, problem) in students.items():
-        lacking = [lesson for lesson in lessons or usual if (person, lesson) not in there]
-        if not lacking and not lessons and problem:
-            lacking = [""]
-        problem = problem or "nothing was handed in"
-        missing += [
-            Submission(student, None, "", lesson, problem=problem, id=person[1]) for lesson in lacking
-        ]
-    return missing

@@ -11,7 +11,7 @@ import psutil
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from small_notebooks import KERNEL
 
-from course_teaching.grading.answers import fill_in, place_cells, read_cells
+from course_teaching.grading.answers import fill_in, read_cells
 
 RIGHT = ("answer = 42", "def double(x):\n    return 2 * x")
 STUB = "# YOUR CODE HERE"
@@ -90,7 +90,7 @@ def filled_in(*answers):
     """Return the small exercise with answers as it is executed."""
     solution = small_solution()
     cells = read_cells(json.dumps(handed_in(*answers)).encode())
-    return fill_in(solution, place_cells(solution, cells))
+    return fill_in(solution, cells)[0]
 
 
 def fingerprint(folder):
@@ -143,7 +143,6 @@ def hostile_answers(sentinel, port=9):
         "exits": "import os\nos._exit(0)",
         "exits_in_test": "import os\ndef double(x):\n    os._exit(0)",
         "prints": "while True:\n    print('again and again ' * 100)",
-        "prints_at_once": "print('x' * 10**8)",
         "forks": "import os\nwhile True:\n    os.fork()",
         "leaves_process": """
             import os, time
@@ -166,78 +165,13 @@ def hostile_answers(sentinel, port=9):
             time.sleep(2)
             def double(x): return 2 * x
             """,
-        "hides_itself": """
-            import ctypes, os, time
-            ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # whoever is not root cannot look into it any more
-            files = [os.memfd_create('hidden') for _ in range(150)]
-            for file in files: os.write(file, b'1' * 10**7)
-            time.sleep(2)
-            def double(x): return 2 * x
-            """,
-        "hides_in_thread": """
-            import ctypes, os, threading, time
-            def hide():
-                ctypes.CDLL(None).unshare(0x400)  # from now on, its files are no other thread's
-                files = [os.memfd_create('hidden') for _ in range(150)]
-                for file in files: os.write(file, b'1' * 10**7)
-                time.sleep(3)
-            thread = threading.Thread(target=hide)
-            thread.start()
-            thread.join()
-            def double(x): return 2 * x
-            """,
-        "hides_behind_thread": """
-            import ctypes, os, platform, threading, time
-            def hide():
-                x = [bytearray(b'1') * 10**7 for _ in range(50)]
-                time.sleep(3)
-                os._exit(0)
-            if os.fork() == 0:
-                threading.Thread(target=hide).start()
-                # Ends this thread alone: to others, the process seems to have ended.
-                ctypes.CDLL(None).syscall({'x86_64': 60}.get(platform.machine(), 93), 0)
-            time.sleep(4)
-            def double(x): return 2 * x
-            """,
-        "hides_from_parent": """
-            import os, time
-            if os.fork() == 0:
-                os.setsid()
-                if os.fork() == 0:
-                    x = [bytearray(b'1') * 10**7 for _ in range(50)]
-                    time.sleep(90)
-                os._exit(0)
-            time.sleep(5)
-            def double(x): return 2 * x
-            """,
-        "hides_in_system_v": """
-            import ctypes, os
-            c = ctypes.CDLL(None, use_errno=True)
-            c.shmat.restype, c.shmdt.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-            for _ in range(100):
-                segment = c.shmget(0, 10**7, 0o1600)
-                if segment < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-                place = c.shmat(segment, None, 0)
-                ctypes.memset(place, 1, 10**7)
-                c.shmdt(place)
-            def double(x): return 2 * x
-            """,
-        "hides_in_unlinked": """
-            import os, time
-            files = [open(f'file-{number}', 'wb') for number in range(30)]
-            for file in files:
-                os.remove(file.name)
-                file.write(b'1' * 10**7)
-            time.sleep(3)
-            def double(x): return 2 * x
-            """,
         "calls_out": f"""
             import socket
             socket.create_connection(('127.0.0.1', {port}), timeout=2).send(b'here')
             """,
     }
     codes = {name: textwrap.dedent(code).strip() for name, code in codes.items()}
-    refused = [codes.pop(name) for name in ("asks_memory", "hides_in_system_v", "calls_out")]
+    refused = [codes.pop(name) for name in ("asks_memory", "calls_out")]
     return {**codes, "is_refused": _in_turn(codes["removes_files"], *refused)}
 
 

@@ -1,18 +1,26 @@
-"""The page of feedback: made in linear time, and without a line of a hidden test."""
+"""The page of feedback: escaped, and without a line of a hidden test."""
 
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from small_submissions import RIGHT, small_solution
 
 from course_teaching.grading.answers import split_hidden
-from course_teaching.grading.feedback import MARKS_END, TAGS, exercises_of, feedback_page, with_marks
+from course_teaching.grading.feedback import exercises_of, feedback_page, with_marks
 from course_teaching.grading.results import Graded, Question
 
+GOLDEN = Path(__file__).parent / "golden"
 HIDDEN = 'assert answer == 42, "answer is another number"'
+TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "p", "strong", "table", "tr", "th", "td"}
+TAGS |= {"small", "pre", "hr", "img"}
+
+
+def error(text, traceback=(), name="ValueError"):
+    return new_output("error", ename=name, evalue=text, traceback=list(traceback))
 
 
 def page(*outputs, answer=RIGHT[0], happened="", test_outputs=()):
@@ -20,35 +28,38 @@ def page(*outputs, answer=RIGHT[0], happened="", test_outputs=()):
     notebook = small_solution()
     notebook.cells[2].source, notebook.cells[2].outputs = answer, list(outputs)
     notebook.cells[3].outputs = list(test_outputs)
-    points = {"lesson01-test-1": (0, 2), "lesson01-test-2": (0, 3)}
-    row = Graded("anna", "01", "", "graded", happened, points, exercises=exercises_of(notebook))
+    points = {"lesson01-test-1": (0, 2), "lesson01-test-2": (3, 3)}
+    row = Graded("anna", "7", "01_small", "a", "graded", happened, points=points)
+    row.exercises = exercises_of(notebook)
+    row.questions = {"why": Question("Question 5", 3, "text", "k", 2, "Näher ran.")}
     return feedback_page(row, notebook, "nothing")
 
 
-def test_white_space_and_markdown_are_read_in_linear_time():
-    # A hang guard, not a measurement: the quadratic search takes an hour for this.
-    code = (
-        "from nbformat.v4 import new_code_cell, new_notebook\n"
-        "from course_teaching.grading.feedback import Graded, _markdown, feedback_page\n"
-        "nbgrader = {'grade': True, 'grade_id': 'a', 'points': 1}\n"
-        "cells = [new_code_cell(' ' * 1_000_000, metadata=m) for m in ({}, {'nbgrader': nbgrader})]\n"
-        "feedback_page(Graded('a', '', '', ''), new_notebook(cells=cells), '')\n"
-        "for text in ('[', '<', '>', '<div>', '*a', '![', '<i><a>', '<!--', '- a\\n ', '$a'):\n"
-        "    _markdown(text * (20_000 // len(text)))"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=1800)
+def test_feedback_page_is_as_before():
+    outputs = [new_output("stream", text="a < b\n"), new_output("display_data", data={"image/png": "iVBO"})]
+    made = page(*outputs, test_outputs=[error("answer is a whole number", name="AssertionError")])
+    assert made == (GOLDEN / "feedback.html").read_text("utf-8")
 
 
-def test_hidden_lines_are_split_off_whatever_the_white_space():
-    source = "assert a\n  ### BEGIN HIDDEN TESTS\nassert b\n\n### END HIDDEN TESTS (1)\nassert c"
-    shown, hidden = split_hidden(source)
-    assert shown.splitlines() == ["assert a", "# (further tests, which are not shown)", "assert c"]
-    assert hidden == ["assert b", ""]
-    assert split_hidden("a\n### BEGIN HIDDEN TESTS\nb\nc")[1] == ["b", "c"]
-
-
-def error(text, traceback=()):
-    return new_output("error", ename="ValueError", evalue=text, traceback=list(traceback))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "<img src='https://x.org/a.png' onerror='alert(1)'>",
+        "[link](javascript:alert(1)) <svg onload='alert(1)'/>",
+        "<!-- end of marks --><!-- marks -->",
+        "</pre></body>{}",
+    ],
+)
+def test_feedback_page_runs_nothing_and_loads_nothing(text):
+    data = {"text/html": text, "image/svg+xml": text, "application/javascript": text}
+    shown = [new_output("stream", text=text), new_output("display_data", data=data), error(text)]
+    shown.append(new_output("display_data", data={"image/png": "'\"><b>"}))
+    made = page(*shown, answer=f"# {text}", happened=text)
+    assert {name.strip("/") for name in re.findall(r"<(/?\w+)", made)} <= TAGS
+    assert not re.search(r"<[^>]*(?:src=\"(?!data:)|href|onerror|onload)", made)
+    assert made.count("<!-- end of marks -->") == made.count("<!-- marks -->") == 1
+    assert "default-src 'none'" in made
 
 
 @pytest.mark.parametrize(
@@ -63,83 +74,78 @@ def error(text, traceback=()):
         error("no", ["Traceback", f"\x1b[1m----> 3 {HIDDEN[:6]}\x1b[0m{HIDDEN[6:]}"]),
     ],
 )
-def test_no_line_of_a_hidden_test_is_shown_in_what_a_cell_printed(shown):
+def test_feedback_page_shows_no_line_of_a_hidden_test_that_a_cell_printed(shown):
     made = page(shown)
     assert "answer is another number" not in made and "assert answer == 42" not in made
     assert "(a test that is not shown)" in made
     assert "answer is a whole number" in made  # the test that is no secret
 
 
-def test_no_line_of_a_hidden_test_is_shown_in_what_went_wrong():
+def test_feedback_page_shows_no_line_of_a_hidden_test_that_failed():
     line = 'assert all(double(x) == x + x for x in (-1, 0, 2.5)), "double fails on other numbers"'
     made = page(happened=f"error in cell 3: ValueError: {line}", test_outputs=[error(line)])
     assert "x + x" not in made and made.count("(a test that is not shown)") >= 3
+    assert HIDDEN[:20] in page(answer=f"answer = 41\n{HIDDEN[:20]} 42  # my own")
 
 
-def test_what_a_student_wrote_is_shown():
-    made = page(answer="answer = 41\nassert answer == 42  # my own", happened="")
-    assert "assert answer == 42  # my own" in made
+def test_feedback_page_of_a_million_blanks_is_made_in_linear_time():
+    # A hang guard, not a measurement: a quadratic search takes an hour for this.
+    code = (
+        "from nbformat.v4 import new_code_cell, new_notebook\n"
+        "from course_teaching.grading.feedback import Graded, feedback_page\n"
+        "from course_teaching.grading.review import cells_to_review\n"
+        "nbgrader = {'grade': True, 'grade_id': 'a', 'points': 1}\n"
+        "cells = [new_code_cell(' ' * 1_000_000, metadata=m) for m in ({}, {'nbgrader': nbgrader})]\n"
+        "feedback_page(Graded('a', '', '', '', ''), new_notebook(cells=cells), '')\n"
+        "for text in (' ', '\\n', '\\n ', '#', 'a.', '_i ', 'F.b', 'setattr( ', 'torch.a = '):\n"
+        "    cells_to_review(new_notebook(cells=[new_code_cell(text * (20_000 // len(text)))] * 10))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=1800)
 
 
-HARM = [
-    "<script>alert(1)</script>",
-    "<img src='https://x.org/a.png' onerror='alert(1)'>",
-    "![picture](https://x.org/a.png)",
-    "[link](javascript:alert(1))",
-    "<a href='data:text/html,<script>1</script>'>a</a>",
-    "<svg onload='alert(1)'/>",
-    "<p style='background:url(https://x.org/a.png)' onclick='alert(1)'>a</p>",
-    "<iframe src='https://x.org'></iframe><meta http-equiv='refresh' content='0'><link href='//x.org/a.css'>",
-    "<form action='https://x.org'><input></form><style>@import '//x.org/a.css'</style>",
-    "<!-- end of marks --><!-- marks -->",
-]
-
-
-@pytest.mark.parametrize("text", HARM)
-def test_markdown_runs_nothing_and_loads_nothing(text):
-    row = Graded("anna", "01", "", "graded")
-    answer = new_markdown_cell(f"A **word**.\n\n{text}\n\n| a |\n|---|\n| *b* |")
-    made = feedback_page(row, new_notebook(cells=[answer]), "nothing")
-    body = made.split(MARKS_END, 1)[1]
-    assert "<strong>word</strong>" in body and "<em>b</em></td>" in body
-    tags = re.findall(r"<(/?\w+)([^>]*)>", body)
-    assert {name.strip("/") for name, _ in tags} <= {"div", "body", "html", *TAGS}
-    assert {attributes for _, attributes in tags} <= {""}
-    assert made.count(MARKS_END) == 1
+def test_split_hidden_splits_whatever_the_white_space():
+    source = "assert a\n  ### BEGIN HIDDEN TESTS\nassert b\n\n### END HIDDEN TESTS (1)\nassert c"
+    shown, hidden = split_hidden(source)
+    assert shown.splitlines() == ["assert a", "# (further tests, which are not shown)", "assert c"]
+    assert hidden == ["assert b", ""]
+    assert split_hidden("a\n### BEGIN HIDDEN TESTS\nb\nc")[1] == ["b", "c"]
 
 
 def exercise(said, *outputs, ran=True):
-    """Return an exercise whose check has said something, with what its test has shown."""
+    """Return title and hint of an exercise whose check has said something, with what its test has shown."""
 
     def cell(grade_id, outputs, **kinds):
         kinds = {"grade": False, "solution": False, "locked": True, "grade_id": grade_id, **kinds}
-        count = 1 if ran else None
-        return new_code_cell("", metadata={"nbgrader": kinds}, outputs=outputs, execution_count=count)
+        return new_code_cell(
+            "", metadata={"nbgrader": kinds}, outputs=outputs, execution_count=1 if ran else None
+        )
 
     own = cell("own", [new_output("stream", text="→ You are right.")], locked=False, solution=True)
     check = cell("check", [new_output("stream", text=said)])
     title = new_markdown_cell("## Exercise 2 – One class by hand (try)\n\nText.")
-    return [title, own, check, cell("test", list(outputs), grade=True, points=2)]
+    cells = [title, own, check, cell("test", list(outputs), grade=True, points=2)]
+    return exercises_of(new_notebook(cells=cells))["test"]
 
 
-def test_each_exercise_has_its_title_and_the_hint_of_its_check():
-    failed = new_output("error", ename="AssertionError", evalue="Not yet: see above.", traceback=[])
-    hidden = new_output("error", ename="AssertionError", evalue="", traceback=[])
+def test_exercises_of_gives_titles_and_hints():
+    title, hidden = "Exercise 2 – One class by hand", error("", name="AssertionError")
+    assert exercise("✓ Good.\n→ The two are <b>swapped</b>.", error("see above")) == (
+        title,
+        "The two are <b>swapped</b>.",
+    )
+    assert exercise("✓ Good.") == (title, "")
+    assert exercise("✓ Good.", hidden) == (title, "A test that is not shown failed.")
+    assert exercise("", error("no")) == (title, "ValueError: no")
+    assert exercise("", ran=False) == (title, "not reached")
 
-    def told(*arguments, **named):
-        return exercises_of(new_notebook(cells=exercise(*arguments, **named)))["test"]
 
-    title = "Exercise 2 – One class by hand"
-    assert told("✓ Good.\n→ The two are <b>swapped</b>.", failed) == (title, "The two are <b>swapped</b>.")
-    assert told("✓ Good.") == (title, "")
-    assert told("✓ Good.", hidden) == (title, "A test that is not shown failed.")
-    assert told("", error("no")) == (title, "ValueError: no")
-    assert told("", ran=False) == (title, "not reached")
-    exercises = {"test": told("→ <b>", failed)}
-    row = Graded("anna", "01", "", "graded", points={"test": (0, 2)}, exercises=exercises)
+def test_with_marks_changes_the_points_and_nothing_else():
+    row = Graded("anna", "7", "01", "a", "graded", points={"t": (2, 2)})
+    row.questions = {"q": Question("Question 5", 3, "text", "k")}
     made = feedback_page(row, None, "nothing")
-    assert f"<td>{title}</td><td>0 of 2</td><td>&lt;b&gt;</td>" in made
-    assert with_marks(made, row) == made
-    row.questions = {"q": Question("Question 5", 3, "text", "k", 2, "Näher ran.")}
+    assert "2 to 5 of 5 points: your teacher has not marked Question 5 yet" in made
+    row.questions["q"].level = 2
     again = with_marks(made, row)
-    assert "2 of 5 points" in again and "<td>Question 5</td><td>2 of 3</td><td>Näher ran.</td>" in again
+    assert "4 of 5 points" in again and "<td>2 of 3</td>" in again
+    row.questions["q"].level = None
+    assert with_marks(again, row) == made

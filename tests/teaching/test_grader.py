@@ -1,241 +1,327 @@
-"""Marks are written as they come, kept when grading goes on, and say which submissions to look at."""
+"""Marks are written as they come and kept when grading goes on; a person's levels complete them."""
 
 import copy
+import json
+import re
+import zipfile
 
 import pytest
 from nbformat.v4 import new_output
-from small_rosters import rows_by
-from small_submissions import (
-    RIGHT,
-    handed_in,
-    other_solution,
-    small_solution,
-    write_solution,
-    write_submission,
-)
+from small_rosters import gradebook, rows_by, table, worksheet, write
+from small_submissions import RIGHT, TITLE, asking_solution, handed_in, other_solution, write_solution, zipped
 
 from course_teaching.__main__ import main
 from course_teaching.grading import grade, grader, make_limits, summary
 from course_teaching.grading.engines import Isolation
-from course_teaching.grading.results import Graded, marks_table, read_results, write_results
+from course_teaching.grading.results import read_results
 from course_teaching.grading.sandbox import ExecutedNotebook
 from course_utils.errors import ConfigError
+from course_utils.settings import REPOSITORY_FOLDER
 
 # A line of a hidden test, with more than one space in it, and so long that a row cuts it.
 HIDDEN = "assert double(4) == 8  # and so for whatever other number"
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """Submissions of three students; each that is run notes itself in `ran`, and passes all of its tests."""
-    ran = []
+def notebook(text="Because.", first=RIGHT[0], solution=None):
+    return json.dumps(handed_in(first, RIGHT[1], text, solution=solution or asking_solution()))
 
-    def run(notebook, *arguments, **named):
-        ran.append(notebook.cells[2].source)
-        if "interrupt" in ran[-1]:
+
+def moodle_class():
+    return {
+        "Änne Müller_1001_assignsubmission_file_/01_small.ipynb": notebook("=WEBSERVICE(1) is *why*"),
+        "Zoë_1002_assignsubmission_file_/01_small.ipynb": notebook(first="'wrong'"),
+        "José_1004_assignsubmission_file_/01_small.ipynb": notebook("YOUR ANSWER HERE"),
+        "Nobody_1009_assignsubmission_file_/01_small.ipynb": notebook("Me, too."),
+    }
+
+
+class Class:
+    """A class that hands in, and its grading by a kernel that fails the first test of a `wrong` answer."""
+
+    def __init__(self, folder):
+        self.folder, self.out, self.ran = folder, folder / "out", []
+        write_solution(folder / "solutions", asking_solution())
+        self.hand_in({f"{name}/01_small.ipynb": notebook(name) for name in ("anna", "ben", "carl")})
+
+    def hand_in(self, members):
+        self.members = members
+        zipped(self.folder / "class.zip", members)
+
+    def run(self, notebook, *arguments, **named):
+        first, text = notebook.cells[2].source, notebook.cells[-1].source
+        self.ran.append(text)
+        if "interrupt" in first:
             raise KeyboardInterrupt
         executed = copy.deepcopy(notebook)
         for cell in executed.cells:
-            cell["execution_count"] = 1
-        if "tells" in ran[-1]:
-            told = f"{'x' * 100} {HIDDEN}"
-            executed.cells[4].outputs = [
-                new_output("error", ename="ValueError", evalue=told, traceback=[told])
-            ]
-        status = "failed" if "cannot start" in ran[-1] else "graded"
+            if cell.cell_type == "code":
+                cell["execution_count"] = 1
+        said = f"{'x' * 100} {HIDDEN}" if "says" in first else "no"
+        if "wrong" in first or "says" in first:
+            number = 3 if "wrong" in first else 4
+            error = new_output("error", ename="ValueError", evalue=said, traceback=[said])
+            executed.cells[number].outputs = [error]
+        status = "failed" if "cannot start" in first else "graded"
         return ExecutedNotebook(executed, status, "no room" if status == "failed" else "", 1.0)
 
-    monkeypatch.setattr(grader, "run_in_sandbox", run)
-    monkeypatch.setattr(grader, "find_isolation", lambda *named: Isolation("none", separate_user=False))
-    write_solution(tmp_path / "solutions")
-    for name in ("anna", "ben", "carl"):
-        write_submission(tmp_path / "in", name, handed_in(f"answer = 42  # {name}", RIGHT[1]))
+    def grade(self, **options):
+        self.ran.clear()
+        options = {"solutions": self.folder / "solutions", "limits": make_limits(workers=1), **options}
+        return grade(self.folder / "class.zip", self.out, **options)
 
-    def graded(**options):
-        ran.clear()
-        options = {"solutions": tmp_path / "solutions", "workers": 1, **options}
-        results = grade(tmp_path / "in", tmp_path / "out", **options)
-        return results, [source.split("# ")[-1] for source in ran]
+    def mark(self, levels):
+        """Write levels and comments into to_mark.csv by name or id, as a spreadsheet saves it."""
+        head, *lines = table((self.out / "to_mark.csv").read_bytes())
+        for line in lines:
+            for name in (line[0], line[1]):
+                if name in levels:
+                    line[head.index("level")], line[head.index("comment")] = levels[name]
+        write(self.out / "to_mark.csv", [head, *lines], delimiter=";", bom=True)
 
-    graded.folder = tmp_path
-    return graded
+    def rows(self, column="student", name="marks.csv"):
+        return rows_by(column, self.out / name)
+
+    def page(self, row):
+        return (self.out / row.feedback).read_text(encoding="utf-8")
+
+    def command(self, *options):
+        solutions = ["--solutions", str(self.folder / "solutions")]
+        return ["grade", str(self.folder / "class.zip"), "--output", str(self.out), *solutions, *options]
 
 
-def table(place):
-    return rows_by("student", place.folder / "out" / "marks.csv")
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    own = Class(tmp_path)
+    monkeypatch.setattr(grader, "run_in_sandbox", own.run)
+    monkeypatch.setattr(grader, "find_isolation", lambda *named: Isolation("none"))
+    return own
 
 
-def test_second_grading_keeps_what_is_the_same_and_grades_what_changed(place):
-    first, ran = place()
-    assert ran == ["anna", "ben", "carl"]
-    before = (place.folder / "out" / "marks.csv").read_bytes()
-    again, ran = place()
-    assert (ran, again) == ([], first)
-    assert (place.folder / "out" / "marks.csv").read_bytes() == before
-    write_submission(place.folder / "in", "ben", handed_in("answer = 42  # new", RIGHT[1]))
-    write_submission(place.folder / "in", "dora", handed_in("answer = 42  # dora", RIGHT[1]))
-    assert place()[1] == ["new", "dora"]
-    assert [*table(place)] == ["anna", "ben", "carl", "dora"]
-    assert place(limits=make_limits(100, 1))[1] == ["anna", "new", "carl", "dora"]
-    solution = small_solution()
+def test_grade_keeps_what_is_the_same_and_grades_what_changed(course):
+    first = course.grade()
+    assert course.ran == ["anna", "ben", "carl"]
+    before = (course.out / "marks.csv").read_bytes()
+    assert (course.grade(), course.ran) == (first, [])
+    assert (course.out / "marks.csv").read_bytes() == before
+    changed = {"ben/01_small.ipynb": notebook("new"), "dora/01_small.ipynb": notebook("dora")}
+    course.hand_in({**course.members, **changed})
+    course.grade()
+    assert course.ran == ["new", "dora"] and [*course.rows()] == ["anna", "ben", "carl", "dora"]
+    assert len(course.grade(limits=make_limits(100, 1))) == len(course.ran) == 4
+    solution = asking_solution()
     solution.cells[3].metadata.nbgrader["points"] = 7
-    write_solution(place.folder / "solutions", solution)
-    assert place(limits=make_limits(100, 1))[1] == ["anna", "new", "carl", "dora"]
-    assert table(place)["anna"]["of"] == "10"
+    write_solution(course.folder / "solutions", solution)
+    course.grade(limits=make_limits(100, 1))
+    assert len(course.ran) == 4 and course.rows()["anna"]["of"] == "13"
 
 
-def test_interrupted_grading_goes_on_where_it_stopped(place):
-    write_submission(place.folder / "in", "ben", handed_in("answer = 42  # interrupt", RIGHT[1]))
+def test_grade_goes_on_where_it_was_interrupted(course):
+    names = {"anna": RIGHT[0], "ben": "interrupt", "carl": RIGHT[0]}
+    members = {f"{name}/01_small.ipynb": notebook(name, first) for name, first in names.items()}
+    course.hand_in(members)
     with pytest.raises(KeyboardInterrupt):
-        place()
-    assert [*table(place)] == ["anna"]
-    write_submission(place.folder / "in", "ben", handed_in("answer = 42  # ben", RIGHT[1]))
-    assert place()[1] == ["ben", "carl"]
-    assert [*table(place)] == ["anna", "ben", "carl"]
+        course.grade()
+    assert [*course.rows()] == ["anna"]
+    course.hand_in({**members, "ben/01_small.ipynb": notebook("ben")})
+    course.grade()
+    assert course.ran == ["ben", "carl"] and [*course.rows()] == ["anna", "ben", "carl"]
 
 
-def test_what_could_not_be_started_or_has_lost_its_page_is_graded_again(place):
-    write_submission(place.folder / "in", "ben", handed_in("answer = 42  # cannot start", RIGHT[1]))
-    (place.folder / "in" / "eve").mkdir()
-    place()
-    (place.folder / "out" / table(place)["anna"]["feedback"]).unlink()
-    assert place()[1] == ["anna", "cannot start"]
-    assert [row["status"] for row in table(place).values()] == ["graded", "failed", "graded", "missing"]
+def test_grade_repeats_what_could_not_start_or_has_lost_its_page(course):
+    names = {"anna": RIGHT[0], "ben": "cannot start", "carl": RIGHT[0]}
+    course.hand_in({f"{name}/01_small.ipynb": notebook(name, first) for name, first in names.items()})
+    (course.out / course.grade()[0].feedback).unlink()
+    course.grade()
+    assert course.ran == ["anna", "ben"]
+    assert [row["status"] for row in course.rows().values()] == ["graded", "failed", "graded"]
 
 
-def test_no_part_of_a_hidden_test_is_in_what_happened(place):
-    solution = small_solution()
+def test_grade_shows_no_part_of_a_hidden_test_in_what_happened(course):
+    solution = asking_solution()
     solution.cells[3].source = solution.cells[3].source.replace("### END", f"{HIDDEN}\n### END")
-    write_solution(place.folder / "solutions", solution)
-    write_submission(place.folder / "in", "ben", handed_in("answer = 42  # tells", RIGHT[1]))
-    (_, ben, _), _ = place()
+    write_solution(course.folder / "solutions", solution)
+    course.hand_in({"ben/01_small.ipynb": notebook(first="says")})
+    (ben,) = course.grade()
     assert ben.happened.startswith("error in cell 5: ValueError: xxx")
-    page = (place.folder / "out" / ben.feedback).read_text()
-    assert "double(4)" not in ben.happened + page and "(a test that is not shown)" in page
+    shown = ben.happened + course.page(ben)
+    assert "double(4)" not in shown and "(a test that is not shown)" in course.page(ben)
 
 
-def test_marks_that_somebody_changed_are_not_written_over(place):
-    place()
-    path = place.folder / "out" / "marks.csv"
-    path.write_text(path.read_text().replace("100.0", "50.0"))
-    with pytest.raises(ConfigError, match="were changed after"):
-        place()
-    (place.folder / "out" / "grading.json").write_text("{}")
+def test_grade_writes_over_no_marks_that_somebody_changed(course):
+    course.grade()
+    path = course.out / "marks.csv"
+    path.write_bytes(path.read_bytes().replace(b"5 to 8", b"8"))
+    with pytest.raises(ConfigError, match="were changed since"):
+        course.grade()
+    (course.out / "grading.json").write_text("{}")
     with pytest.raises(ConfigError, match="cannot be read"):
-        place()
-    assert "50.0" in path.read_text()
+        read_results(course.out)
+    assert b"5 to 8" not in path.read_bytes()
 
 
-def test_grading_that_was_ended_between_its_two_files_goes_on(tmp_path):
-    first, second = Graded("anna", "01", "a.ipynb", "graded"), Graded("ben", "01", "b.ipynb", "graded")
-    write_results(tmp_path, [first])
-    marks = (tmp_path / "marks.csv").read_bytes()
-    write_results(tmp_path, [second])
-    (tmp_path / "marks.csv").write_bytes(marks)
-    assert read_results(tmp_path) == [second]
-    (tmp_path / "marks.csv").write_bytes(marks.replace(b"anna", b"mine"))
-    with pytest.raises(ConfigError, match="were changed after"):
-        read_results(tmp_path)
-
-
-def test_lesson_that_is_not_asked_for_keeps_its_marks(place):
-    write_solution(place.folder / "solutions", other_solution(), "02_other.ipynb")
-    notebook = handed_in("answer = 42  # second", RIGHT[1], solution=other_solution())
-    write_submission(place.folder / "in", "ben", notebook, "02_other.ipynb")
-    assert place(lessons=["01"])[1] == ["anna", "ben", "carl"]
-    results, ran = place(lessons=["02_other"])
-    assert ran == ["second"]
-    assert [(one.student, one.lesson, one.status) for one in results] == [
+def test_grade_keeps_the_marks_of_a_lesson_that_is_not_asked_for(course):
+    write_solution(course.folder / "solutions", other_solution(), "02_other.ipynb")
+    other = notebook(solution=other_solution())
+    course.hand_in({"anna/01_small.ipynb": notebook("anna"), "ben/02_other.ipynb": other})
+    assert [(one.student, one.status) for one in course.grade(lessons=["01"])] == [
+        ("anna", "graded"),
+        ("ben", "missing"),
+    ]
+    rows = [(one.student, one.lesson, one.status) for one in course.grade(lessons=["02_other"])]
+    assert len(course.ran) == 1 and rows == [
         ("anna", "01_small", "graded"),
         ("anna", "02_other", "missing"),
-        ("ben", "01_small", "graded"),
+        ("ben", "01_small", "missing"),
         ("ben", "02_other", "graded"),
-        ("carl", "01_small", "graded"),
-        ("carl", "02_other", "missing"),
     ]
     with pytest.raises(ConfigError, match="01_small, 02_other"):
-        place(lessons=["3"])
+        course.grade(lessons=["3"])
 
 
-def test_submission_that_touches_what_marks_rest_on_is_named_wherever_somebody_looks(place, capsys):
-    write_submission(place.folder / "in", "ben", handed_in(RIGHT[0], "import gc\nfrom unittest import mock"))
-    results, _ = place()
-    told = "cell 5: gc, unittest.mock"
-    assert [row["look at"] for row in table(place).values()] == ["", told, ""]
-    pages = [(place.folder / "out" / one.feedback).read_text() for one in results]
-    assert [told in page for page in pages] == [False, True, False]
-    assert f"ben 01_small: {told}" in summary(results) and "Look at 1," in summary(results)
-    assert f"look at this one: {told}" in capsys.readouterr().out
-
-
-def test_command_hands_over_lessons_and_limits(place, capsys):
-    folders = [str(place.folder / name) for name in ("in", "out", "solutions")]
-    command = ["grade", folders[0], "--output", folders[1], "--solutions", folders[2]]
-    assert main([*command, "--lesson", "01"]) == 0
-    assert "3 graded" in capsys.readouterr().out
-    assert main([*command, "--lesson", "77"]) == 2
+def test_grade_names_a_suspicious_submission_wherever_a_teacher_looks(course, capsys):
+    course.hand_in({"ben/01_small.ipynb": notebook(first="import gc\nanswer = 42")})
+    (ben,) = course.grade()
+    assert course.rows()["ben"]["look at"] == "cell 3: gc"
+    assert "cell 3: gc" in course.page(ben) and "Look at 1, with suspicious cells" in summary([ben])
+    assert "look at this one: cell 3: gc" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "option, value, most",
     [
-        ("--seconds", "0", "from 10 to 86,400"),
-        ("--seconds", "inf", "from 10 to 86,400"),
-        ("--seconds", "nan", "from 10 to 86,400"),
-        ("--memory-gb", "1e-10", "from 0.5 to 10,000"),
-        ("--memory-gb", "inf", "from 0.5 to 10,000"),
+        *(("--seconds", value, "from 10 to 86,400") for value in ("0", "inf", "nan")),
+        *(("--memory-gb", value, "from 0.5 to 10,000") for value in ("1e-10", "inf")),
         ("--workers", "0", "from 1 to 1,000"),
     ],
 )
-def test_limit_out_of_range_is_an_error_before_anything_runs(place, capsys, option, value, most):
-    assert (
-        main(["grade", str(place.folder / "in"), "--output", str(place.folder / "out"), option, value]) == 2
-    )
+def test_command_rejects_a_limit_out_of_range_before_anything_runs(course, capsys, option, value, most):
+    assert main(course.command(option, value)) == 2
     told = capsys.readouterr().err
-    assert option in told and f"a number {most}" in told
-    assert not (place.folder / "out").exists()
+    assert option in told and f"a number {most}" in told and not course.out.exists()
 
 
-def test_wrong_folders_are_errors_before_anything_runs(tmp_path, monkeypatch):
+def test_command_rejects_wrong_folders_and_files_before_anything_runs(course, capsys, monkeypatch):
     monkeypatch.setattr(grader, "run_in_sandbox", None)
-    solutions = write_solution(tmp_path / "solutions")
-    empty = tmp_path / "empty"
+    empty = course.folder / "empty"
     empty.mkdir()
-    for folder in (empty, tmp_path / "not there"):
-        with pytest.raises(ConfigError, match="no submissions"):
-            grade(folder, tmp_path / "out", solutions=solutions)
-    with pytest.raises(ConfigError, match="nothing to grade with"):
-        grade(empty, tmp_path / "out", solutions=empty)
-    with pytest.raises(ConfigError, match="cannot be written there"):
-        grade(empty, empty / "out", solutions=solutions)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "marks.csv").write_text("mine")
-    with pytest.raises(ConfigError, match="cannot be written there"):
-        grade(empty, tmp_path / "out", solutions=solutions)
-    assert (tmp_path / "out" / "marks.csv").read_text() == "mine"
+    for options, words in (
+        (["--solutions", str(empty)], "nothing to grade with"),
+        (["--roster", str(course.folder / "none.csv")], "The roster cannot be read"),
+        (["--lesson", "77"], "77"),
+        (["--output", str(course.folder / "class.zip" / "out")], "outside of the submissions"),
+    ):
+        assert main(course.command(*options)) == 2
+        assert words in capsys.readouterr().err
+    assert not course.out.exists()
 
 
-@pytest.mark.parametrize(
-    "happened, told",
-    [
-        ("cell 6 was interrupted after 75 s", "--seconds 600 gives twice as much"),
-        ("300 s were over before cell 7", "--seconds 600 gives twice as much"),
-        ("more than 4 GB of memory", ""),
-    ],
-)
-def test_summary_says_how_to_give_more_time(happened, told):
-    stopped = Graded("a", "01", "a.ipynb", "stopped", happened)
-    text = summary([stopped, Graded("b", "01", "b.ipynb", "graded")])
-    assert text == ("1 graded, 1 stopped" + f"\n1 met a limit of time: a 01. {told}." * bool(told))
+def test_command_grades_with_a_roster_and_says_who_is_none_of_it(course, capsys):
+    course.hand_in(moodle_class())
+    roster = worksheet(course.folder / "class.csv")
+    assert main(course.command("--roster", str(roster), "--lesson", "01")) == 1  # one has no notebook
+    printed = capsys.readouterr().out
+    assert (
+        "4 graded, 1 missing" in printed and "Nobody 01_small: it matches no people in class.csv" in printed
+    )
+    names = {"marks.csv", "grading.json", "feedback", "to_mark.csv"}
+    assert {path.name for path in course.out.iterdir()} == names
 
 
-def test_lessons_have_columns_of_their_own():
-    rows = [
-        Graded("b", "02", "b.ipynb", "graded", points={"two": (1, 2)}),
-        Graded("a", "01", "a.ipynb", "stopped", "cell 3", points={"one": (0.5, 1)}),
-    ]
-    head, first, second = marks_table(rows).decode().splitlines()
-    assert head.startswith("student,lesson,one,two,total,of,percent,status,seconds,happened")
-    assert first.startswith("a,01,0.5,,0.5,1,50.0,stopped,")
-    assert second.startswith("b,02,,1,1,2,50.0,graded,")
-    assert summary(rows) == "1 graded, 1 stopped"
+def test_levels_complete_a_mark_that_was_provisional(course):
+    course.hand_in(moodle_class())
+    roster = worksheet(course.folder / "class.csv")
+    results = course.grade(roster=roster)
+    shown = ["not marked yet", "total", "of"]
+    assert [course.rows("id")["1001"][name] for name in shown] == [TITLE, "5 to 8", "8"]
+    assert [course.rows("id")["1003"][name] for name in shown] == ["", "", "8"]
+    assert "4 answers wait for a person" in summary(results)
+    waiting = course.rows("id", "to_mark.csv")
+    answers = [waiting[number]["answer"] for number in ("1001", "1002", "1004", "1009")]
+    assert answers == ["'=WEBSERVICE(1) is *why*", "Because.", "", "Me, too."]
+    assert {row["question"] for row in waiting.values()} == {f"{TITLE}: 0 to 3"}
+    course.mark({"1001": ("2", "Näher ran <b>"), "1002": ("3.0", ""), "1004": ("0", "")})
+    for _ in range(2):  # given once, a level stays
+        results = course.grade(roster=roster)
+        totals = [course.rows("id")[number]["total"] for number in ("1001", "1002", "1004", "1009")]
+        assert (totals, course.ran) == (["7", "6", "5", "5 to 8"], [])
+        assert (course.out / "to_mark.csv").read_bytes().startswith(b"\xef\xbb\xbfstudent;id;")
+    page = course.page(next(row for row in results if row.id == "1001"))
+    assert "7 of 8 points" in page and "Näher ran &lt;b&gt;" in page and "not marked yet" not in page
+
+
+def test_level_of_a_changed_answer_waits_at_the_end_of_the_table(course, capsys):
+    course.grade()
+    course.mark({"anna": ("2", "good"), "ben": ("1", "")})
+    members = {f"{name}/01_small.ipynb": notebook(name) for name in ("ben", "dora")}
+    course.hand_in({"anna/01_small.ipynb": notebook("Another answer."), **members})
+    course.grade()
+    assert "1 answers in to_mark.csv are none of these" in capsys.readouterr().out
+    totals = {name: row["total"] for name, row in course.rows().items()}
+    assert totals == {"anna": "5 to 8", "ben": "6", "dora": "5 to 8"}
+    _, *lines = table((course.out / "to_mark.csv").read_bytes().replace(b";", b","))
+    assert [line[0] for line in lines] == ["anna", "ben", "dora", "anna"] and "good" in lines[-1]
+    course.hand_in({f"{name}/01_small.ipynb": notebook(name) for name in ("anna", "ben")})
+    course.grade()
+    assert course.rows()["anna"]["total"] == "7"
+
+
+@pytest.mark.parametrize("level", ["4", "-1", "1.5", "two", "²", "nan", "1e0", "9" * 400])
+def test_wrong_level_is_an_error_that_changes_nothing(course, level):
+    course.grade()
+    course.mark({"anna": (level, ""), "ben": ("1", "")})
+    before = {path: path.read_bytes() for path in course.out.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="A level is not valid"):
+        course.grade()
+    assert {path: path.read_bytes() for path in course.out.rglob("*") if path.is_file()} == before
+
+
+def recipe(file, course, monkeypatch):
+    """Run the guide's recipe for a platform's file in the folder of the marks."""
+    monkeypatch.chdir(course.out)
+    text = (REPOSITORY_FOLDER / "docs" / "grading.md").read_text(encoding="utf-8")
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if file in code]
+    code = code.replace("05_evaluate", "01_small").replace("Lesson 05 (4711)", "Lesson 01 (77)")
+    exec(compile(code, file, "exec"), {})
+
+
+def test_recipe_of_the_guide_writes_what_moodle_takes(course, monkeypatch):
+    course.hand_in(moodle_class())
+    course.out.mkdir()
+    roster = worksheet(course.out / "worksheet.csv")
+    course.grade(roster=roster)
+    course.mark(dict.fromkeys(("1001", "1002", "1009"), ("1", "")))
+    course.grade(roster=roster)
+    recipe("worksheet.csv", course, monkeypatch)
+    before, after = (table((course.out / name).read_bytes()) for name in ("worksheet.csv", "upload.csv"))
+    assert [line[4] for line in after] == ["Grade", "6", "4", "", "5.00"]  # what is not sure stays as it was
+    assert [line[:4] + line[5:] for line in after] == [line[:4] + line[5:] for line in before]
+    with zipfile.ZipFile(course.out / "feedback.zip") as archive:
+        # A folder is a name, the participant's number and the name of the plugin, with _ between them.
+        found = sorted(name.split("_", 1)[1] for name in archive.namelist())
+        (anna,) = [name for name in archive.namelist() if "_1001_" in name]
+        assert "6 of 8 points" in archive.read(anna).decode()
+    assert found == [f"{n}_assignsubmission_file_/01_small.html" for n in ("1001", "1002", "1004")]
+
+
+def test_recipe_of_the_guide_writes_what_canvas_takes(course, monkeypatch):
+    members = {"müllernne_LATE_1001_51_01_small-1.ipynb": notebook("a")}
+    course.hand_in(
+        {**members, "oneil_1002_52_01_small.ipynb": notebook("b"), "s_9_54_01_small.ipynb": notebook()}
+    )
+    course.out.mkdir()
+    roster = gradebook(course.out / "gradebook.csv", ("Lesson 01 (77)", "8"), ("Other (78)", "5"))
+    lines = table(roster.read_bytes())
+    lines[4][5] = "EX"
+    write(roster, lines)
+    course.grade(roster=roster)
+    course.mark(dict.fromkeys(("1001", "1002", "9"), ("3", "")))
+    course.grade(roster=roster)
+    recipe("gradebook.csv", course, monkeypatch)
+    head, muted, points, *lines = table((course.out / "upload.csv").read_bytes())
+    assert head == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Lesson 01 (77)"]
+    assert (muted[5], points[5]) == ("Manual Posting", "8")
+    assert [line[5] for line in lines] == ["8", "EX", "", ""]
+    with zipfile.ZipFile(course.out / "feedback.zip") as archive:
+        # Canvas looks for two numbers between lines: the user's and the submitted file's.
+        names = ["müllernne_LATE_1001_51_01_small-1.html", "oneil_1002_52_01_small.html"]
+        assert sorted(archive.namelist()) == names

@@ -1,30 +1,58 @@
-"""A submission stays watched and leaves no trace, whatever becomes of the grader."""
+"""A notebook runs in a sandbox, only its outputs come out, and nothing of it stays."""
 
+import ast
 import contextlib
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import psutil
 import pytest
-from filelock import FileLock
 from small_submissions import RIGHT, filled_in, hostile_answers, running
 
-from course_teaching.exercises import SOLUTIONS_FOLDER
+from course_teaching.exercises import SOLUTIONS_FOLDER, marks
+from course_teaching.grading import engines, sandbox
 from course_teaching.grading.answers import read_solutions
-from course_teaching.grading.engines import Limits
+from course_teaching.grading.engines import Isolation, Limits, is_root
 from course_teaching.grading.runner import IMPORTS_OF_CHECKS
-from course_teaching.grading.sandbox import FIRST_USER, USERS, _read, find_isolation, run_in_sandbox
-from course_teaching.grading.workspace import locked_folder, private_folder, remove_stale_workspaces
+from course_teaching.grading.sandbox import find_isolation, read_lines, run_in_sandbox
 from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 
+LIMITS = Limits(seconds=120, cell_seconds=100, memory=400_000_000)
 SOLUTIONS = read_solutions(SOLUTIONS_FOLDER)
-IMPORT = "from course_utils import checks as check"
+# What `docker run` and `docker rm` do as far as the course needs it, with nothing confined. What it runs is
+# no child of the command, as with docker, and gets no other variables than those that are named.
+STAND_IN = f"""#!{sys.executable}
+import os, signal, subprocess, sys
+folder = os.path.dirname(__file__)
+with open(folder + "/calls", "a") as file:
+    print(sys.argv[1:], file=file)
+if sys.argv[1] == "rm":
+    os.killpg(int(open(folder + "/" + sys.argv[3]).read()), signal.SIGKILL)
+    sys.exit()
+image = next(n for n, word in enumerate(sys.argv[2:], 2) if not word.startswith("--"))
+options = dict(word[2:].split("=", 1) for word in sys.argv[2:image] if "=" in word)
+variables = dict(word[6:].split("=", 1) for word in sys.argv[2:image] if word.startswith("--env="))
+command = [options["entrypoint"], *sys.argv[image + 1 :]]
+command = [sys.executable if word == "python3" else word for word in command]
+read, write = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    path = {{"PATH": os.environ["PATH"]}}
+    own = {{"env": {{**path, **variables}}, "cwd": options["workdir"], "start_new_session": True}}
+    done = subprocess.Popen(command, **own)
+    with open(folder + "/" + options["name"], "w") as file:
+        file.write(str(done.pid))
+    os.write(write, b"%d" % (done.wait() & 255))
+    os._exit(0)
+os.close(write)
+sys.exit(int(os.read(read, 9) or 137))
+"""
 GRADER = """
 import sys
 from small_submissions import RIGHT, filled_in
@@ -34,116 +62,8 @@ run_in_sandbox(filled_in(RIGHT[0], sys.argv[1]), Limits(), find_isolation("bwrap
 """
 
 
-@pytest.fixture
-def private(tmp_path, monkeypatch):
-    """The private folder of a temporary folder in which anybody may write."""
-    (tmp_path / "shared").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "shared"))
-    return private_folder()
-
-
-def test_remove_stale_workspaces_leaves_the_workspace_in_use(private):
-    for name in ("left", "in-use", "begun"):
-        (private / name / "own").mkdir(parents=True)
-    (private / "left" / "lock").touch()
-    with FileLock(private / "in-use" / "lock"):
-        remove_stale_workspaces()
-    assert {path.name for path in private.iterdir()} == {"in-use", "begun"}
-
-
-def test_remove_stale_workspaces_touches_no_folder_of_others_and_follows_no_link(private, tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
-    planted = private.parent / "grading-planted"
-    for folder in (tmp_path / "linked", planted):
-        folder.mkdir()
-        (folder / "lock").touch()
-    (private / "link").symlink_to(tmp_path / "linked")
-    (private / "lock-link").mkdir()
-    (private / "lock-link" / "lock").symlink_to(tmp_path / "mine.txt")
-    remove_stale_workspaces()
-    assert (tmp_path / "mine.txt").read_text() == "mine"
-    assert (tmp_path / "linked" / "lock").exists() and (planted / "lock").exists()
-
-
-@pytest.mark.parametrize("kind", ["link", "file", "folder of another user"])
-def test_private_folder_that_belongs_to_somebody_else_is_an_error(private, tmp_path, kind):
-    private.rmdir()
-    if kind == "link":
-        private.symlink_to(tmp_path)
-    elif kind == "file":
-        private.touch()
-    elif os.geteuid():
-        pytest.skip("only root can give a folder to another user")
-    else:
-        private.mkdir()
-        os.chown(private, FIRST_USER, FIRST_USER)
-    with pytest.raises(ConfigError, match="set TMPDIR"), locked_folder():
-        pass
-
-
-def test_workspace_can_be_entered_by_nobody_else(private):
-    with locked_folder() as folder:
-        assert folder.parent == private
-        assert [path.stat().st_mode & 0o066 for path in (private, folder)] == [0, 0]
-
-
-def test_users_of_submissions_are_nobody_elses():
-    numbers = range(FIRST_USER, FIRST_USER + USERS)
-    assert numbers[0] > 60_705, "people, systemd-homed and greeters"
-    assert numbers[-1] < 61_184, "dynamic users of systemd"
-
-
-CLOSED = """
-import os, sys
-from pathlib import Path
-from course_teaching.grading.workspace import remove
-if os.geteuid() == 0:  # whom no permission stops
-    os.setgroups([])
-    os.setgid(int(sys.argv[3]))
-    os.setuid(int(sys.argv[3]))
-work = Path(sys.argv[1]) / "own" / "work"
-(work / "deep").mkdir(parents=True)
-(work / "deep" / "file").touch()
-(work / "link").symlink_to(sys.argv[2])
-for path in (work / "deep", work, work.parent):
-    path.chmod(0)
-remove(Path(sys.argv[1]))
-"""
-
-
-def test_workspace_without_permissions_is_removed_by_an_ordinary_user():
-    # Not below pytest's own folder, which is shut to other users.
-    with tempfile.TemporaryDirectory(prefix="tl-") as name:
-        Path(name).chmod(0o777)
-        space, outside = Path(name) / "space", Path(name) / "outside"
-        outside.mkdir(mode=0o500)
-        subprocess.run([sys.executable, "-c", CLOSED, str(space), str(outside), str(FIRST_USER)], check=True)
-        assert not space.exists() and outside.stat().st_mode & 0o777 == 0o500
-
-
-@pytest.mark.parametrize("name", SOLUTIONS)
-def test_import_of_the_checks_that_is_repeated_before_a_test_is_found(name):
-    cells = [cell for cell in SOLUTIONS[name].cells if cell.metadata.get("nbgrader", {}).get("locked")]
-    assert IMPORTS_OF_CHECKS.findall("\n".join(cell.source for cell in cells)) == [IMPORT]
-
-
-@pytest.fixture
-def no_engine():
-    """Give the protection that is left without an engine; where root has none to give, skip."""
-    try:
-        return find_isolation("none")
-    except ConfigError as error:
-        pytest.skip(f"root cannot give a submission a user of its own here: {error.found}")
-
-
-@pytest.mark.kernels
-def test_without_an_engine_marks_are_right_and_a_user_of_its_own_leaves_no_process(no_engine):
-    leave = hostile_answers("")["leaves_process"].replace("98765", "98764")
-    answer = leave if no_engine.separate_user else RIGHT[1]
-    executed = run_in_sandbox(filled_in(RIGHT[0], answer), Limits(), no_engine)
-    assert (executed.status, executed.happened) == ("graded", "")
-    assert all(cell.execution_count for cell in executed.notebook.cells if cell.cell_type == "code")
-    assert running("98764") == []
+def points(executed):
+    return [got for got, _ in marks(executed.notebook).values()]
 
 
 def line(**message):
@@ -164,11 +84,78 @@ def line(**message):
         ([line(status="perfect", happened="")], "died", "cannot be read"),
     ],
 )
-def test_only_outputs_are_taken_from_what_comes_out_of_a_sandbox(lines, status, happened):
+def test_read_lines_takes_only_outputs_from_a_sandbox(lines, status, happened):
     notebook = filled_in(*RIGHT)
-    executed = _read(lines, notebook)
+    executed = read_lines(lines, notebook)
     assert executed.status == status and happened in executed.happened
     assert [cell.source for cell in executed.notebook.cells] == [cell.source for cell in notebook.cells]
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_runner_finds_the_import_of_the_checks_in_every_exercise(name):
+    cells = [cell for cell in SOLUTIONS[name].cells if cell.metadata.get("nbgrader", {}).get("locked")]
+    found = IMPORTS_OF_CHECKS.findall("\n".join(cell.source for cell in cells))
+    assert found == ["from course_utils import checks as check"]
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A folder with a `docker` and a `podman` that confine nothing, first on the PATH."""
+    for name in ("docker", "podman"):
+        (tmp_path / name).write_text(STAND_IN)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(engines, "INSIDE", tmp_path / "inside")  # what would be in memory is on the disk
+    (tmp_path / "inside").mkdir()
+    return tmp_path
+
+
+@pytest.mark.kernels
+def test_container_runs_a_notebook_and_is_removed_at_the_end(stand_in, monkeypatch):
+    with pytest.raises(ConfigError) as caught:
+        find_isolation("docker")
+    assert "no image is named" in caught.value.found
+    monkeypatch.setenv("COURSE_GRADING_IMAGE", "course")
+    monkeypatch.setenv("API_TOKEN", "secret")
+    leave = hostile_answers("")["leaves_process"].replace("98765", "98763").replace("os.setsid()", "")
+    answers = ("import os\nassert 'API_TOKEN' not in os.environ\nanswer = 42", leave)
+    executed = run_in_sandbox(filled_in(*answers), LIMITS, find_isolation("podman"))
+    assert (executed.status, executed.happened, points(executed)) == ("graded", "", [2, 3])
+    calls = [ast.literal_eval(line) for line in (stand_in / "calls").read_text().splitlines()]
+    name = calls[-2][3].removeprefix("--name=")
+    assert [call[0] for call in calls] == ["run", "rm"] * 2 and calls[-1] == ["rm", "--force", name]
+    assert running("98763") == []
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_container_of_a_real_engine_gives_marks_and_bounds_memory(engine):
+    try:
+        isolation = find_isolation(engine)
+    except ConfigError as error:
+        pytest.skip(f"{engine} does not work here: {error.found}")
+    executed = run_in_sandbox(filled_in(*RIGHT), LIMITS, isolation)
+    assert (executed.status, points(executed)) == ("graded", [2, 3])
+    executed = run_in_sandbox(filled_in(RIGHT[0], hostile_answers("")["shares_memory"]), LIMITS, isolation)
+    assert executed.status in ("died", "stopped")
+    assert running("runner.py") == []
+
+
+@pytest.mark.kernels
+@pytest.mark.skipif(is_root(), reason="root grades with an engine only")
+def test_without_an_engine_marks_are_right():
+    executed = run_in_sandbox(filled_in(*RIGHT), Limits(), find_isolation("none"))
+    assert (executed.status, executed.happened, points(executed)) == ("graded", "", [2, 3])
+    assert not list(engines.workspaces().iterdir())
+
+
+def test_find_isolation_refuses_root_without_an_engine(monkeypatch):
+    monkeypatch.setattr(sandbox, "is_root", lambda: True)
+    with pytest.raises(ConfigError) as caught:
+        find_isolation("none")
+    assert caught.value.found == "none: submissions would run as root"
+    monkeypatch.setattr(sandbox, "is_root", lambda: False)
+    assert find_isolation("none") == Isolation("none")
 
 
 @pytest.mark.kernels
