@@ -31,7 +31,7 @@ RUNNER = Path(__file__).with_name("runner.py")
 GRACE_SECONDS = 60
 # User ids that root gives to submissions: above useradd's 60,000, below systemd's dynamic users (61,184).
 FIRST_USER, USERS = 60_706, 478
-_users = itertools.cycle(FIRST_USER + (os.getpid() * 16 + step) % USERS for step in range(USERS))
+_users = itertools.cycle([FIRST_USER + (os.getpid() * 16 + step) % USERS for step in range(USERS)])
 
 
 @dataclass
@@ -82,8 +82,8 @@ def _try_out(isolation: Isolation) -> str:
         return f"no image is named by --image or {engines.IMAGE_VARIABLE}"
     notebook = new_notebook(cells=[new_code_cell("import course_utils.errors")])
     executed = run_in_sandbox(notebook, Limits(seconds=60), isolation)
-    errors = [output.evalue for output in executed.notebook.cells[0].outputs]
-    return executed.happened or "; ".join(errors)
+    shown = executed.notebook.cells[0].outputs
+    return executed.happened or "; ".join(one.evalue for one in shown if one.output_type == "error")
 
 
 def run_in_sandbox(
