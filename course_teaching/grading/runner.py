@@ -60,7 +60,7 @@ def run(notebook: nbformat.NotebookNode, seconds: float, cell_seconds: float) ->
                 report(cell=number - 1, outputs=_checked(cell.outputs, proof))
     except DeadKernelError:
         happened.append(("died", f"the kernel died in cell {number}"))
-    except CellTimeoutError:
+    except (CellTimeoutError, MemoryError):
         why = "it went on after an interrupt, or printed too much"
         happened.append(("stopped", f"cell {number} did not end: {why}"))
     except BaseException as error:

@@ -44,7 +44,7 @@ HOSTILE = {
     "is_refused": (["graded"], "directory, MemoryError, Connection refused"),
     "eats_memory": (["graded", "died"], ""),
     "exits_in_test": (["died"], "the kernel died in cell 6"),
-    "prints": (["stopped", "died"], ""),
+    "prints": (["stopped"], ""),
     "forks": (["graded", "stopped", "died"], ""),
     "leaves_process": (["graded"], "", "with all marks"),
     "fills_disk": (["graded"], "No space left on device"),
