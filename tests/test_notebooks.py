@@ -41,7 +41,8 @@ each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path i
 
 
 def test_the_lessons_are_all_there():
-    assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in range(14)]
+    numbers = [*range(10), 11, 13, 14, 16]
+    assert [path.stem[:2] for path in LESSONS] == [f"{number:02d}" for number in numbers]
 
 
 @each_lesson

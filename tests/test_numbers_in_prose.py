@@ -25,7 +25,7 @@ CLIPART, CLOTHES = "clipart", "fashion_mnist_sample"
 MEASUREMENTS, NEGATIVE = "docs/measurements.md", "docs/negative_results.md"
 LESSON_07, LESSON_08 = "notebooks/07_does_transfer_pay.ipynb", "notebooks/08_match_the_pretraining.ipynb"
 LESSON_04 = "notebooks/04_freeze_and_train.ipynb"
-LESSON_10, LESSON_13 = "notebooks/10_text.ipynb", "notebooks/13_adapt_a_little.ipynb"
+LESSON_14, LESSON_13 = "notebooks/14_text.ipynb", "notebooks/13_adapt_a_little.ipynb"
 EXERCISE_07 = "notebooks/exercises/solutions/07_does_transfer_pay.ipynb"
 
 
@@ -78,7 +78,7 @@ def of_decoder():
 
 
 def of_domains():
-    """Return the accuracies of lesson 10 in per cent, by where it was trained and where it was tested."""
+    """Return the accuracies of lesson 14 in per cent, by where it was trained and where it was tested."""
     table = rows_of("text_domains.csv").pivot_table("accuracy", "trained_on", "tested_on", sort=False)
     return 100 * table[["films", "products", "editorials", "tweets"]]
 
@@ -96,7 +96,7 @@ def below_a_person():
 
 
 def forgotten(way, kind):
-    """Return by how many points a way of lesson 12 is below the head, with its interval over seeds."""
+    """Return by how many points a way of lesson 11 is below the head, with its interval over seeds."""
     kinds = {"clean": "shift == 'none'", "photographs": "shift == 'photographs'"}
     rows = rows_of("shift.csv", kinds.get(kind, "shift not in ('none', 'photographs')"))
     accuracy = 100 * rows.groupby(["way", "seed"]).accuracy.mean()
@@ -218,13 +218,13 @@ SENTENCES = [
         lambda: [costs(CLIPART, "trained and used", "224 pixels").cost],
     ),
     (
-        "notebooks/11_scale.ipynb",
+        "notebooks/16_scale.ipynb",
         "gives it # pictures a second in bfloat16, which is # milliseconds each, and # a second in float32, "
         "which is #.",
         lambda: [*rates("images a second, median"), *rates("images a second, plain way")],
     ),
     (
-        "notebooks/12_will_it_hold.ipynb",
+        "notebooks/11_will_it_hold.ipynb",
         "gets # % of the photographs right (# to #), and # % of the test drawings of the same seven classes "
         "(# to #",
         lambda: of_style("photographs") + of_style("drawings"),
@@ -255,17 +255,17 @@ SENTENCES = [
         lambda: [tau(CLIPART, "logme"), tau(CLIPART, "probe_accuracy"), tau(CLOTHES, "probe_accuracy")],
     ),
     (
-        LESSON_10,
+        LESSON_14,
         "the frozen encoder is # points above scratch on products and # on films",
         lambda: [text_gain("products"), text_gain("films")],
     ),
     (
-        LESSON_10,
+        LESSON_14,
         "On tweets the network is # points below a person, on editorials #, on films #",
         lambda: below_a_person()[["tweets", "editorials", "films"]],
     ),
     (
-        LESSON_10,
+        LESSON_14,
         "Labels from elsewhere cost # to # points",
         lambda: [
             labels_from_elsewhere().where(lambda cost: cost != 0).min(axis=None),
@@ -324,7 +324,7 @@ CLAIMS = [
         lambda: costs(CLIPART, "trained and used", "BGR").low < 0,
     ),
     (
-        LESSON_10,
+        LESSON_14,
         "In every column the best network is the one that was trained there",
         lambda: (labels_from_elsewhere() >= 0).all(axis=None),
     ),

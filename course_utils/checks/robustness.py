@@ -1,4 +1,4 @@
-"""Checks of lesson 12: by what to split, how much surer than right, and what a threshold lets through."""
+"""Checks of lesson 11: by what to split, how much surer than right, and what a threshold lets through."""
 
 from collections.abc import Callable
 from functools import partial
@@ -45,7 +45,7 @@ _PROJECTS = {
     expects="a dictionary with the name of a column for each project",
 )
 def split_columns(answer):
-    """Lesson 12: by which column each of four collections must be split, as a dictionary."""
+    """Lesson 11: by which column each of four collections must be split, as a dictionary."""
     if missing := [project for project in _PROJECTS if project not in answer]:
         raise Wrong(f"{missing[0]} is missing from your dictionary.")
     if extra := [name for name in answer if name not in _PROJECTS]:
@@ -87,7 +87,7 @@ def _patients() -> tuple[np.ndarray, np.ndarray]:
     expects="a function from labels, groups and a seed to two arrays of indices",
 )
 def split_by_group(answer):
-    """Lesson 12: training and test images, without a group on both sides and with every class on both."""
+    """Lesson 11: training and test images, without a group on both sides and with every class on both."""
     labels, groups = _patients()
     _, test = _check_groups(answer, labels, groups, 0)
     if not 0.1 < len(test) / len(labels) < 0.3:
@@ -199,7 +199,7 @@ OVERCONFIDENCE = Mistakes(
     tables=[OVERCONFIDENCE],
 )
 def overconfidence(answer):
-    """Lesson 12: mean confidence less accuracy, from probabilities and labels."""
+    """Lesson 11: mean confidence less accuracy, from probabilities and labels."""
     cases = []
     for images, sharpness in ((60, 4), (45, 0.7)):  # too sure, then not sure enough
         random = torch.Generator().manual_seed(1)
@@ -267,7 +267,7 @@ LET_THROUGH = Mistakes(
     tables=[THRESHOLD, LET_THROUGH],
 )
 def threshold_for_share(choose, let_through):
-    """Lesson 12: a threshold that keeps a share of the validation images, and what it lets through."""
+    """Lesson 11: a threshold that keeps a share of the validation images, and what it lets through."""
     known, unknown = _scores()
     yield from THRESHOLD.compare(choose, [(known, 0.95), (known, 0.8)])
     yield from LET_THROUGH.compare(let_through, [(2.0, unknown), (1.2, unknown[:70])])  # some are equal to it

@@ -1,4 +1,4 @@
-"""Checks of lesson 11: what one process does of a step, what is left to do, and what a plan costs."""
+"""Checks of lesson 16: what one process does of a step, what is left to do, and what a plan costs."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ IMAGES_FOR_ONE = Mistakes(
     tables=[IMAGES_FOR_ONE],
 )
 def images_for_one(answer):
-    """Lesson 11: how many images one process sends through the network at once."""
+    """Lesson 16: how many images one process sends through the network at once."""
     cases = (32, 1, 1), (32, 2, 1), (32, 2, 4), (32, 1, 4), (33, 2, 1), (33, 2, 4)
     yield from IMAGES_FOR_ONE.compare(answer, cases)
     yield Right("The step stays the same: processes and parts change only how much memory one process needs.")
@@ -88,7 +88,7 @@ GRADIENT = Mistakes(
     tables=[GRADIENT],
 )
 def gradient_together(answer):
-    """Lesson 11: the gradient of several processes as the mean over all of their images."""
+    """Lesson 16: the gradient of several processes as the mean over all of their images."""
     gradients = [torch.tensor(row) for row in ([1.0, 0.0, 2.0], [5.0, 4.0, -2.0], [0.0, 1.0, 1.0])]
     yield from GRADIENT.compare(answer, [(gradients, [3, 1, 4]), (gradients, [5, 2, 2])])
     yield Right("It is the gradient of the mean over all images, whoever had them.")
@@ -99,7 +99,7 @@ def gradient_together(answer):
     expects="a function from a number, a set and two numbers to a list of numbers",
 )
 def shards_left(answer):
-    """Lesson 11: the missing shards, each made by exactly one process."""
+    """Lesson 16: the missing shards, each made by exactly one process."""
     for total, existing, processes in (
         (6, set(), 2),
         (7, {0, 2, 4}, 2),
@@ -233,7 +233,7 @@ PRICE = Mistakes(
     tables=[SLOWEST_STEP, HOURS, PRICE],
 )
 def slowest_step(answer):
-    """Lesson 11: a plan that is made from its slowest step."""
+    """Lesson 16: a plan that is made from its slowest step."""
     job = {"bytes": 100_000, "decode": 0.004, "network": 0.0005}
     machines = (
         {"disk": 1e8, "cores": 8, "cards": 2, "price": 6.0},

@@ -1,4 +1,4 @@
-"""Checks of lesson 10: padding, pooling, the labels of tokens, and names that were found."""
+"""Checks of lessons 14 and 15: padding, pooling, the labels of tokens, and names that were found."""
 
 import operator
 from collections.abc import Callable
@@ -61,7 +61,7 @@ PADDING_MASK = Mistakes(
     tables=[PADDING_MASK],
 )
 def padding_mask(answer):
-    """Lesson 10: the attention mask of a padded batch."""
+    """Lesson 14: the attention mask of a padded batch."""
     # As BERT numbers its tokens, and as RoBERTa does: there 0 begins a text, and 1 is the padding
     roberta = torch.where(IDS == 0, 1, torch.where(IDS == 101, 0, IDS))
     yield from PADDING_MASK.compare(answer, [(IDS, 0), (roberta, 1)])
@@ -130,7 +130,7 @@ MEAN_POOLING = Mistakes(
     tables=[MEAN_POOLING],
 )
 def pooled_by_hand(answer):
-    """Lesson 10: the mean of the hidden states of the tokens that count."""
+    """Lesson 14: the mean of the hidden states of the tokens that count."""
     hidden = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
     hidden[:, 1] = hidden[0, 2, 3] = 0  # a hidden state may be 0, and its token counts all the same
     other_mask = torch.tensor([[0, 1, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0]])
@@ -195,7 +195,7 @@ ALIGNED_LABELS = Mistakes(
     tables=[ALIGNED_LABELS],
 )
 def aligned_labels(answer):
-    """Lesson 10: the labels of words, each on the first token of its word."""
+    """Lesson 15: the labels of words, each on the first token of its word."""
     cases = (
         ([1, 2, 0], [None, 0, 0, 1, 2, 2, None]),
         ([4, 4], [None, 0, 1, None]),
@@ -294,7 +294,7 @@ COUNTED_NAMES = Mistakes(
     tables=[COUNTED_NAMES],
 )
 def counted_names(answer):
-    """Lesson 10: how many names were found, answered and there in one sentence."""
+    """Lesson 15: how many names were found, answered and there in one sentence."""
     cases = {
         "The same type twice, once found": ("B-LOC O B-LOC O", "B-LOC O O O"),
         "Both names, as they are": ("B-PER I-PER O B-LOC O", "B-PER I-PER O B-LOC O"),

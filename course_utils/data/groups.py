@@ -1,4 +1,4 @@
-"""Groups: images that belong together, such as all by one author, patient or camera (lesson 12).
+"""Groups: images that belong together, such as all by one author, patient or camera (lesson 11).
 
 Images of one group resemble each other in more than their class. If a group lies on both sides of a split, a
 network that recognises the group looks better than it is.

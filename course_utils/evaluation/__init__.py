@@ -1,4 +1,4 @@
-"""Evaluation: how good a network is, and how far the result can be trusted (lessons 05, 07, 08, 12 and 13).
+"""Evaluation: how good a network is, and how far the result can be trusted (lessons 05, 07, 08 and 10 to 12).
 
 Metrics with their intervals; calibration; explanations; fair comparisons of ways to train; the cost of faulty
 preprocessing; what is left under shift, and pictures of no class; which network to start from; the card that

@@ -1,4 +1,4 @@
-"""Calibration: how far a network's confidence can be trusted (lesson 05).
+"""Calibration: how far a network's confidence can be trusted (lesson 10).
 
 A network is *calibrated* if, of the predictions that it is 80 % sure of, 80 % are right. Where it is not, one
 number, the temperature, can often correct it (Guo et al., 2017, arXiv:1706.04599).

@@ -1,4 +1,4 @@
-"""Detection: does a picture show any of the classes that a network knows (lesson 12)?
+"""Detection: does a picture show any of the classes that a network knows (lesson 11)?
 
 A detector gives each picture a score, higher for what is like the training pictures. How well scores tell
 known pictures from unknown ones is the area under the ROC curve: 1 is perfect, 0.5 is chance.

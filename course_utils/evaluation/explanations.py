@@ -1,4 +1,4 @@
-"""Grad-CAM heatmaps, and embeddings of features in the plane (lesson 05).
+"""Grad-CAM heatmaps, and embeddings of features in the plane (lesson 10).
 
 Two ways to see inside a trained network: a heatmap marks the regions of one picture that speak for a class; a
 t-SNE embedding shows which pictures have similar features.

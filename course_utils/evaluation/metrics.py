@@ -91,7 +91,7 @@ def predict(
         picture: A path, the bytes of a picture file, or a PIL picture; of any kind that `load_rgb` reads.
         transform: From a PIL picture to what the network takes (float32, [3, height, width]).
         classes: The names of the network's outputs, in order.
-        none_below: If no class has at least this probability, the answer is "none of these" (lesson 12).
+        none_below: If no class has at least this probability, the answer is "none of these" (lesson 11).
 
     Returns:
         One row for each class, the most probable first: `class` and `probability` (0 to 1). If the answer is

@@ -1,4 +1,4 @@
-"""Shift: pictures of another kind than those that a network was trained on (lesson 12).
+"""Shift: pictures of another kind than those that a network was trained on (lesson 11).
 
 Corruptions of five kinds in three strengths, after Hendrycks and Dietterich (2019, arXiv:1903.12261);
 pictures of the same classes in another style; and three ways to train that may differ in what they keep.

@@ -1,4 +1,4 @@
-"""Transferability: which pretrained network is worth fine-tuning, told before any is trained (lesson 13)."""
+"""Transferability: which pretrained network is worth fine-tuning, told before any is trained (lesson 12)."""
 
 import math
 

@@ -257,7 +257,7 @@ def roc(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> DescribedFigure:
 
 
 def growth(table: pd.DataFrame) -> DescribedFigure:
-    """Draw time and memory over the number of files, on logarithmic scales (lesson 11).
+    """Draw time and memory over the number of files, on logarithmic scales (lesson 16).
 
     The columns are `from` (what was read), `files`, `seconds, median` and `memory at most, MB`.
     """

@@ -1,4 +1,4 @@
-"""Scale: more pictures, more processes, more machines (lesson 11).
+"""Scale: more pictures, more processes, more machines (lesson 16).
 
 Starting several processes, streaming pictures from tar files, and training from the command line.
 """

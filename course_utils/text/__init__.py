@@ -1,4 +1,4 @@
-"""Text: transfer learning with language models (lesson 10).
+"""Text: transfer learning with language models (lessons 14 and 15).
 
 Tokenized datasets, encoders and decoders, named entities, and which tokens a prediction rests on.
 """

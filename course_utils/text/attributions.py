@@ -1,4 +1,4 @@
-"""Token attributions: which tokens of a text a prediction rests on (lesson 10).
+"""Token attributions: which tokens of a text a prediction rests on (lesson 14).
 
 What Grad-CAM is for pictures, integrated gradients over the embeddings are for text.
 """

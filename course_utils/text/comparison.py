@@ -1,4 +1,4 @@
-"""Fair comparisons for texts, by the rules of `course_utils.evaluation.comparison` (lesson 10).
+"""Fair comparisons for texts, by the rules of `course_utils.evaluation.comparison` (lesson 14).
 
 The learning rates were chosen on validation texts and with a seed that no reported run uses
 (`benchmarks/results/text_rates.csv`).

@@ -1,4 +1,4 @@
-"""Texts of lessons 10 and 13: sentences that people have rated, and sentences with named entities.
+"""Texts of lessons 13 to 15: sentences that people have rated, and sentences with named entities.
 
 Those of the `quick` profile ship with the course. For `full`, all rated sentences are read from the archive
 that they come from, and the entities from the Hugging Face hub; both are downloaded on first use.

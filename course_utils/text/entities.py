@@ -1,4 +1,4 @@
-"""Named entities: metrics over whole names instead of words (lesson 10).
+"""Named entities: metrics over whole names instead of words (lesson 15).
 
 An entity counts as found only if its first word, its last word and its type are right. The library `seqeval`
 counts so, like the task from which this metric comes (Tjong Kim Sang and De Meulder, 2003, arXiv:cs/0306050).

@@ -76,7 +76,7 @@ def make_accelerator(device: torch.device, grad_accum_steps: int = 1):
             where="the environment variable ACCELERATE_USE_FSDP",
             expected="whole weights on every process",
             found=os.environ["ACCELERATE_USE_FSDP"],
-            do="Leave out --use_fsdp. Lesson 11 says what sharded weights are for.",
+            do="Leave out --use_fsdp. Lesson 16 says what sharded weights are for.",
         )
     process_state(device)
     # accelerate keeps one precision and one device for as long as Python runs; a notebook may change both.

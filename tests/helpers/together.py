@@ -1,4 +1,4 @@
-"""Several processes of one program, as a launcher starts them, and what the tests of lesson 11 run on each.
+"""Several processes of one program, as a launcher starts them, and what the tests of lesson 16 run on each.
 
     python together.py JOBS
 

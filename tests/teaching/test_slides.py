@@ -14,7 +14,7 @@ from course_teaching.slides import PREDICTIONS, deck, write_slides
 from course_utils.errors import ConfigError
 
 LESSONS = {path.stem[:2]: path for path in lesson_notebooks()}
-each_lesson = pytest.mark.parametrize("number", ["00", "05", "06", "10"])
+each_lesson = pytest.mark.parametrize("number", ["00", "05", "06", "14"])
 OUTPUT = ".jp-OutputArea-output"
 ASKED = "|".join(re.escape(words) + ".*" for words in PREDICTIONS)
 
@@ -32,7 +32,7 @@ def reveal(tmp_path_factory):
 @pytest.fixture(scope="module")
 def decks(reveal, tmp_path_factory):
     folder = tmp_path_factory.mktemp("decks")
-    return write_slides([LESSONS[number] for number in ("00", "05", "06", "10")], folder, reveal)
+    return write_slides([LESSONS[number] for number in ("00", "05", "06", "14")], folder, reveal)
 
 
 def read(decks, number):
@@ -122,7 +122,7 @@ def test_every_word_of_the_text_is_shown_or_among_the_notes_once(decks, number):
 
 
 def test_cells_without_stored_outputs_have_no_slide(decks):
-    _, notebook = read(decks, "10")
+    _, notebook = read(decks, "14")
     empty = [cell for cell in notebook.cells if "output-not-stored" in cell.metadata.get("tags", [])]
     assert len(empty) == 2
     cells = [cell for cell in deck(notebook).cells if cell.cell_type == "code"]

@@ -1,4 +1,4 @@
-"""Tests of lesson 10's comparison: it follows the rules of lesson 07's, with texts."""
+"""Tests of lesson 14's comparison: it follows the rules of lesson 07's, with texts."""
 
 import math
 

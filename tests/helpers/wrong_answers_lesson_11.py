@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of lesson 12, and words of the hint that each must get; and right ones."""
+"""Wrong answers to the exercises of lesson 11, and words of the hint that each must get; and right ones."""
 
 import numpy as np
 import torch

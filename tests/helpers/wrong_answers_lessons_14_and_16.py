@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of lessons 10 and 11, and words of the hint that each must get."""
+"""Wrong answers to the exercises of lessons 14 and 16, and words of the hint that each must get."""
 
 import torch
 from table_answers import right_of
