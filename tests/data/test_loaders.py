@@ -1,6 +1,5 @@
 """Loaders: an order that can be repeated, labels without reading images, and batches that fail early."""
 
-import ast
 import random
 
 import numpy as np
@@ -12,10 +11,10 @@ from torchvision.transforms import v2
 
 from course_utils.data import loaders
 from course_utils.data.folders import FolderOfClasses
-from course_utils.data.loaders import classes_of, labels_of, make_loader, progress_bar
+from course_utils.data.loaders import classes_of, labels_of, make_loader
 from course_utils.errors import DataError
 from course_utils.models.freezing import freeze
-from course_utils.settings import REPOSITORY_FOLDER, Settings
+from course_utils.settings import Settings
 from course_utils.training.loop import fit
 
 TO_TENSOR = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
@@ -129,17 +128,3 @@ def test_progress_bar_stays_unless_it_is_inside_another():
     options = {"total": 1, "leave": None}  # which a notebook's bar would take for False
     with progress_bar(desc="runs", **options) as outer, progress_bar(desc="epochs", **options) as inner:
         assert (outer.leave, inner.leave) == (True, False)
-
-
-def test_every_progress_bar_of_the_package_has_a_name():
-    calls = [
-        call
-        for package in ("course_utils", "course_teaching")
-        for path in (REPOSITORY_FOLDER / package).rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "tqdm"
-    ]
-    assert len(calls) >= 3
-    assert all("desc" in [keyword.arg for keyword in call.keywords] for call in calls)
-    with pytest.raises(TypeError, match="desc"):
-        progress_bar(range(3))

@@ -78,11 +78,6 @@ def test_from_dict_reads_what_to_dict_wrote_and_older_files():
     assert Preprocessing.from_dict({**described, "resize_size": [72]}) == own
 
 
-def test_steps_cannot_be_added_to_a_transform_unnoticed():
-    with pytest.raises(AttributeError):
-        usual().transforms.append(v2.RandomHorizontalFlip())
-
-
 def transform_of(name, size):
     weights = backbone_weights(Settings(backbone=name, weights="none"))
     return Preprocessing.from_weights(weights, size).transform()
@@ -94,13 +89,6 @@ def test_a_size_that_the_network_cannot_take_is_an_error(name, size, refused):
     with refused(ConfigError, match=f"(?s){name} cannot take .* {size} pixels"):
         transform_of(name, size)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize(
-    ("name", "size"), [("vit_b_16", 224), ("mobilenet_v3_small", 32), ("regnet_y_400mf", 64)]
-)
-def test_every_other_size_is_taken(name, size):
-    assert transform_of(name, size)(Image.new("L", (90, 70))).shape == (3, size, size)
 
 
 @pytest.mark.parametrize(
@@ -117,49 +105,32 @@ def test_picture_of_another_mode_is_read_as_load_rgb_reads_it(picture):
 
 
 @pytest.mark.parametrize("size, resize", [(64, 64), (64, 72), (224, 232), (28, 40), (32, 48), (16, 18)])
-@pytest.mark.parametrize("kind", ["grey", "coloured"])
-def test_pictures_in_memory_differ_from_torchvisions_by_a_shade_or_two(kind, size, resize):
+def test_pictures_in_memory_differ_from_torchvisions_by_a_shade_or_two(size, resize):
     transform = usual(size, resize)
-    dataset = (
-        cifar10(20, transform)
-        if kind == "coloured"
-        else Subset(load_splits(SETTINGS, transform).train, range(20))
-    )
-    images, labels = all_batches(dataset)
-    expected, expected_labels = one_by_one(dataset)
-    assert images.shape == (20, 3, size, size)
-    assert images.dtype == torch.float32
-    shades = (images - expected).abs() / one_shade(transform)
-    assert shades.max() < 2.01
-    assert (shades > 1.01).float().mean() < 1e-3  # two shades are rare
-    assert (shades > 0.5).float().mean() < 0.1
-    assert torch.equal(labels, expected_labels)
-
-
-def test_pictures_in_folders_do_not_differ_at_all():
-    dataset = Subset(clipart(usual(64, 72)), range(0, 150, 8))
-    images, labels = all_batches(dataset)
-    expected, expected_labels = one_by_one(dataset)
-    torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
-    assert torch.equal(labels, expected_labels)
-
-
-def test_the_colours_of_a_pixel_lie_side_by_side():
-    images, _ = next(image_batches(cifar10(4, usual()), 4, CPU))
-    assert images.is_contiguous(memory_format=torch.channels_last)
+    for dataset in (cifar10(20, transform), Subset(load_splits(SETTINGS, transform).train, range(20))):
+        images, labels = all_batches(dataset)
+        expected, expected_labels = one_by_one(dataset)
+        assert images.shape == (20, 3, size, size) and images.dtype == torch.float32
+        shades = (images - expected).abs() / one_shade(transform)
+        assert shades.max() < 2.01
+        assert (shades > 1.01).float().mean() < 1e-3  # two shades are rare
+        assert (shades > 0.5).float().mean() < 0.1
+        assert torch.equal(labels, expected_labels)
 
 
 @pytest.mark.parametrize(
     "dataset", [cifar10(70, usual()), Subset(clipart(usual()), range(70))], ids=["in memory", "in folders"]
 )
-@pytest.mark.parametrize("batch_size", [1, 64, 70, 100])
-def test_batches_hold_every_image_once_and_in_order(dataset, batch_size):
-    sizes = [len(labels) for _, labels in image_batches(dataset, batch_size, CPU)]
-    assert sum(sizes) == 70
-    assert set(sizes[:-1]) <= {batch_size}
-    images, labels = all_batches(dataset, batch_size)
-    torch.testing.assert_close(images, all_batches(dataset, 7)[0])
-    assert labels.tolist() == [dataset[number][1] for number in range(70)]
+def test_batches_hold_every_image_once_and_in_order(dataset):
+    expected, labels = one_by_one(dataset)
+    for batch_size in (1, 64, 70, 100):
+        sizes = [len(own) for _, own in image_batches(dataset, batch_size, CPU)]
+        assert sum(sizes) == 70 and set(sizes[:-1]) <= {batch_size}
+        images, found = all_batches(dataset, batch_size)
+        assert torch.equal(found, labels)
+        # Pictures in folders do not differ at all, those in memory by a shade or two.
+        allowed = 1e-5 if isinstance(dataset, Subset) else 2.01 * one_shade(usual())
+        assert (images - expected).abs().max() <= allowed
 
 
 class Doubled(datasets.CIFAR10):
@@ -192,25 +163,15 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("dataset", OTHERS.values(), ids=OTHERS)
-def test_what_a_dataset_does_besides_is_never_left_out(dataset):
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_a_dataset_does_besides_is_never_left_out(name):
+    dataset = OTHERS[name]
     assert preprocessing_of(dataset) is None
     assert as_pixels(dataset) is None
     assert in_memory(dataset) is dataset
-
-
-@pytest.mark.parametrize("name", ["another way to read", "other labels"])
-def test_other_datasets_are_read_image_by_image(name):
-    images, labels = all_batches(OTHERS[name])
-    expected, expected_labels = one_by_one(OTHERS[name])
-    assert torch.equal(images, expected)
-    assert torch.equal(labels, expected_labels)
-
-
-@pytest.mark.parametrize("backbone", ["resnet18", "vgg16", "efficientnet_b0", "vit_b_16"])
-def test_the_preprocessing_of_torchvisions_weights_is_known(backbone):
-    transform = Preprocessing.from_weights(backbone_weights(Settings(backbone=backbone))).transform()
-    assert preprocessing_of(cifar10(2, transform)) is transform.preprocessing
+    if name in ("another way to read", "other labels"):  # which give tensors, and always the same
+        for batches, samples in zip(all_batches(dataset), one_by_one(dataset), strict=True):
+            assert torch.equal(batches, samples)
 
 
 def test_a_loader_of_pixels_has_the_order_of_a_loader_of_pictures():
@@ -222,13 +183,6 @@ def test_a_loader_of_pixels_has_the_order_of_a_loader_of_pictures():
     for (images, labels), (same_images, same_labels) in zip(pictures, pixels, strict=True):
         assert torch.equal(labels, same_labels)
         assert (images - same_images).abs().max() <= one_shade(usual()) + 1e-5
-
-
-def test_pixels_are_not_copied():
-    source = cifar10(40, usual())
-    pixels = as_pixels(Subset(source, [3, 4]))
-    source.data[4] = 0
-    assert pixels.raw([1]).eq(0).all()
 
 
 def test_pictures_of_a_folder_are_read_once_and_prepared_as_before(tmp_path, write_class_folders):
