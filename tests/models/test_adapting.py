@@ -14,7 +14,6 @@ from course_utils.models.adapting import (
     thaw_biases,
     trained_entries,
 )
-from course_utils.models.backbones import build_backbone
 from course_utils.models.freezing import freeze, replace_head
 from course_utils.training.loop import fit
 
@@ -26,6 +25,12 @@ def trained(prepare):
     model = seeded_net(is_frozen=True)
     prepare(model)
     fit(model, PICTURES, PICTURES, some_settings(batch_size=6))
+    return model
+
+
+def with_two_classes():
+    model = seeded_net(is_frozen=True)
+    replace_head(model, 2)
     return model
 
 
@@ -53,34 +58,25 @@ def test_all_that_training_changed_is_in_the_file_and_nothing_else_is(prepare, t
     assert same(received.state_dict(), model.state_dict())
 
 
-def test_trained_head_of_an_mnasnet_loads_again(tmp_path):
-    """It asks for the version of the network, which no .safetensors file holds."""
-    model = build_backbone("mnasnet0_5")
-    freeze(model)
-    save_trained(model, tmp_path / "trained.safetensors")
-    load_trained(model, tmp_path / "trained.safetensors")
-
-
-def test_running_statistics_of_a_thawed_batchnorm_are_entries_and_of_a_frozen_one_are_not():
-    model = seeded_net(is_frozen=True)
-    assert set(trained_entries(model)) == {"fc.weight", "fc.bias"}
-    thaw_batchnorm(model)
-    statistics = {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
-    assert statistics < set(trained_entries(model))
-
-
 def test_nothing_trainable_is_an_error():
     with pytest.raises(ConfigError, match="nothing to train"):
         trained_entries(seeded_net().requires_grad_(False))
 
 
-def test_another_backbone_is_refused_and_left_as_it_was(tmp_path):
-    save_trained(trained(thaw_biases), tmp_path / "trained.safetensors")
-    other = seeded_net(is_frozen=True, seed=1)
-    before = state(other)
-    with pytest.raises(CheckpointError, match="another backbone"):
-        load_trained(other, tmp_path / "trained.safetensors")
-    assert same(state(other), before)
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: seeded_net(is_frozen=True, seed=1), "another backbone"),
+        (lambda: with_two_classes(), r"fc\.\w+: \[3.*\], where the network has \[2"),
+    ],
+)
+def test_another_backbone_is_refused_and_left_as_it_was(other, message, tmp_path):
+    save_trained(seeded_net(is_frozen=True), tmp_path / "trained.safetensors")
+    model = other()
+    before = state(model)
+    with pytest.raises(CheckpointError, match=message):
+        load_trained(model, tmp_path / "trained.safetensors")
+    assert same(state(model), before)
 
 
 def damaged(path):
@@ -106,11 +102,3 @@ def test_a_file_that_is_not_sound_is_reported_with_its_place(harm, tmp_path, ref
     harm(path)
     with refused(CheckpointError, match="cannot be loaded", where=path):
         load_trained(seeded_net(is_frozen=True), path)
-
-
-def test_a_network_of_another_form_is_told_which_entry_does_not_fit(tmp_path):
-    save_trained(seeded_net(is_frozen=True), tmp_path / "trained.safetensors")
-    other = seeded_net(is_frozen=True)
-    replace_head(other, 2)
-    with pytest.raises(CheckpointError, match=r"fc\.\w+: \[3.*\], where the network has \[2"):
-        load_trained(other, tmp_path / "trained.safetensors")

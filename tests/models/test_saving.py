@@ -1,17 +1,14 @@
 """What a model file gives back, and that nothing else is taken for one."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 from damaged_files import DAMAGES, MakesAFolder
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from small_networks import same
-from torchvision.models import ResNet50_Weights, Swin_T_Weights, shufflenet_v2_x0_5
+from torchvision.models import shufflenet_v2_x0_5
 from torchvision.transforms import v2
 
 from course_utils.data.preprocessing import Preprocessing
@@ -69,10 +66,7 @@ def test_file_that_is_no_whole_model_file_is_an_error(saved, tmp_path, refused, 
 
 def test_fault_23_model_file_of_pickles_is_refused(tmp_path, refused):
     path, marker = tmp_path / "model.safetensors", tmp_path / "made by the attack"
-    torch.save({"weight": MakesAFolder(marker)}, tmp_path / "model.pt")
-    torch.load(tmp_path / "model.pt", weights_only=False)
-    marker.rmdir()  # fails if the fault is not there
-    (tmp_path / "model.pt").rename(path)
+    torch.save({"weight": MakesAFolder(marker)}, path)
     with refused(CheckpointError):
         load_model(path)
     assert not marker.exists()
@@ -80,22 +74,16 @@ def test_fault_23_model_file_of_pickles_is_refused(tmp_path, refused):
 
 @pytest.mark.parametrize(
     ("backbone", "classes"),
-    [
-        ("shufflenet_v2_x1_0", ["a", "b", "c"]),
-        ("no_such_network", ["a", "b", "c"]),
-        (NAME, ["a", "b"]),
-        (NAME, ["a", "b", "c", "d"]),
-        (NAME, ["a"]),
-    ],
+    [("shufflenet_v2_x1_0", "abc"), ("no_such_network", "abc"), (NAME, "ab"), (NAME, "abcd")],
 )
 def test_what_could_not_be_read_again_is_neither_saved_nor_loaded(
     saved, tmp_path, refused, backbone, classes
 ):
     path, state = tmp_path / "model.safetensors", saved[0].state_dict()
     with refused(CheckpointError, where=path):
-        save(saved[0], path, backbone=backbone, classes=classes)
+        save(saved[0], path, backbone=backbone, classes=[*classes])
     assert not list(tmp_path.iterdir())
-    card = {"backbone": backbone, "classes": classes, "image_size": 32, "preprocessing": None}
+    card = {"backbone": backbone, "classes": [*classes], "image_size": 32, "preprocessing": None}
     save_file(state, path, {"course": json.dumps({**card, "sha256": _fingerprint(state, card)})})
     with refused(CheckpointError) as caught:
         load_model(path)
@@ -110,24 +98,7 @@ def test_model_file_with_nan_is_refused_by_name(tmp_path, refused):
         load_model(tmp_path / "model.safetensors")
 
 
-@pytest.mark.parametrize("place", ["a weight", "the name of a class", "the size"])
-def test_one_altered_byte_is_refused_by_name(saved, tmp_path, refused, place):
-    content = bytearray(saved[1].read_bytes())
-    at = {
-        "a weight": len(content) - 1000,
-        "the name of a class": content.index("été d".encode()) + len("été d".encode()) - 1,
-        "the size": content.index(b": 48") + 3,
-    }[place]
-    content[at] ^= 1
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(content)
-    load_file(path)  # safetensors itself sees nothing wrong
-    with refused(CheckpointError, match="altered", where=path):
-        load_model(path)
-
-
 SHIPPED = ResNet18_64px_Weights.DEFAULT
-TIMM = ["timm/resnet18", "timm/convnext_base.fb_in22k_ft_in1k_384"]  # one crops, one squashes
 NOISE = torch.randint(256, (3, 90, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
@@ -138,19 +109,15 @@ def assert_given_back(transform, path, *inputs):
     return again
 
 
-@pytest.mark.parametrize("image_size", [None, 48])
-@pytest.mark.parametrize(
-    "weights",
-    [SHIPPED, ResNet50_Weights.IMAGENET1K_V2, Swin_T_Weights.DEFAULT, *TIMM],
-    ids=str,
-)
-def test_model_file_gives_back_the_preprocessing(tmp_path, weights, image_size):
-    if isinstance(weights, str):
+# One crops, one squashes.
+@pytest.mark.parametrize("name", ["swin_t", "timm/convnext_base.fb_in22k_ft_in1k_384"])
+def test_model_file_gives_back_the_preprocessing(tmp_path, name):
+    if name.startswith("timm/"):
         pytest.importorskip("timm")
-        weights = backbone_weights(Settings(backbone=weights, weights="none"))
+    weights = backbone_weights(Settings(backbone=name, weights="none"))
     picture = Image.fromarray(NOISE.permute(1, 2, 0).numpy())
     assert_given_back(
-        Preprocessing.from_weights(weights, image_size).transform(), tmp_path / "model.safetensors", picture
+        Preprocessing.from_weights(weights).transform(), tmp_path / "model.safetensors", picture
     )
 
 
@@ -181,50 +148,3 @@ def test_preprocessing_that_cannot_be_written_down_is_refused(saved, tmp_path, r
     with refused(CheckpointError, match="preprocessing"):
         save(saved[0], path, transform=v2.Compose(steps))
     assert not list(tmp_path.iterdir())
-
-
-KILLED_WHILE_SAVING = """
-import os, signal, sys
-import torch
-from safetensors.torch import load_file
-from torchvision.models import shufflenet_v2_x0_5
-from course_utils.models import saving
-
-torch.set_num_threads(1)  # threads do not survive a fork
-path, network = sys.argv[1], shufflenet_v2_x0_5(num_classes=2)
-save_file, replace = saving.save_file, os.replace
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def save(value):
-    for tensor in network.state_dict().values():
-        tensor.fill_(value)
-    names = {"backbone": "shufflenet_v2_x0_5", "classes": ["a", "b"], "image_size": 32}
-    saving.save_model(network, path, **names, transform=None)
-
-def half_written(state, part, metadata):
-    save_file(state, part, metadata)
-    os.truncate(part, os.path.getsize(part) // 2)
-    die()
-
-save(1)
-for value, module, name, fatal in (
-    (2, saving, "save_file", half_written),
-    (3, os, "replace", lambda *names: die()),
-    (4, os, "replace", lambda *names: (replace(*names), die())),
-):
-    if (child := os.fork()) == 0:
-        setattr(module, name, fatal)
-        save(value)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    print({float(number) for tensor in load_file(path).values() for number in tensor.unique()})
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
-def test_model_file_is_whole_after_a_process_was_killed_in_mid_save(tmp_path):
-    """Killed when half of it was written, before it was in its place, and after."""
-    command = [sys.executable, "-W", "ignore", "-c", KILLED_WHILE_SAVING, str(tmp_path / "model.safetensors")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=1800)
-    assert result.stdout.splitlines() == ["{1.0}", "{1.0}", "{4.0}"], result.stderr

@@ -1,7 +1,4 @@
-"""Files of weights: none that is damaged, altered, malicious or misfit is loaded (faults 21 to 25).
-
-Where the plain way (torchvision) has the fault, it is shown first.
-"""
+"""Files of weights: none that is damaged, altered, malicious or misfit is loaded (faults 21 to 25)."""
 
 import hashlib
 from pathlib import Path
@@ -18,7 +15,6 @@ from torchvision import models
 from course_utils.errors import WeightsError
 from course_utils.models.backbones import build_backbone, load_backbone
 from course_utils.models.weights import ResNet18_64px_Weights, backbone_weights, fetch_weights, read_weights
-from course_utils.notebook.machine import describe_machine
 from course_utils.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("no_network", "hub")
@@ -53,13 +49,6 @@ def test_altered_shipped_weights_are_refused(damage, tmp_path, monkeypatch, refu
     assert altered.exists(), "nothing that a student owns is deleted"
 
 
-def test_missing_shipped_weights_are_named_with_how_to_get_them_again(tmp_path, monkeypatch, refused_weights):
-    monkeypatch.setattr(SHIPPED.value, "url", str(tmp_path / "gone.safetensors"))
-    error = refused_weights(SHIPPED, tmp_path / "gone.safetensors")
-    assert isinstance(error.__cause__, FileNotFoundError)
-    assert error.do.startswith("Get it again") and "Check the path" not in error.do
-
-
 # `weights="PATH.safetensors"`, for classrooms without a network
 
 
@@ -75,20 +64,13 @@ def local(tmp_path):
     return save
 
 
-@pytest.mark.parametrize("classes", [1000, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
-def test_local_file_is_read_as_float32_and_may_know_other_classes(dtype, classes, local):
-    model = models.get_model(NAME, num_classes=classes).to(dtype)
+def test_local_file_is_read_as_float32_and_may_know_other_classes(dtype, local):
+    model = models.get_model(NAME, num_classes=3).to(dtype)
     loaded = load_backbone(local(model.state_dict())[0])
     expected = model.float().state_dict()
-    assert loaded.fc.out_features == classes and loaded.fc.weight.dtype == torch.float32
+    assert loaded.fc.out_features == 3 and loaded.fc.weight.dtype == torch.float32
     assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
-
-
-@pytest.mark.parametrize("auxiliary", [False, True])
-def test_local_file_may_have_auxiliary_heads(auxiliary, local):
-    model = models.googlenet(init_weights=False, aux_logits=auxiliary)
-    assert not load_backbone(local(model.state_dict(), "googlenet")[0]).aux_logits
 
 
 def with_value(value, dtype=torch.float32):
@@ -112,23 +94,12 @@ NOT_ONE = f"do not belong to a {NAME}"
 MISFITS = {
     "NaN": (with_value(torch.nan), WEIGHT, "nan", "diverged"),
     "infinity in float16": (with_value(torch.inf, torch.float16), WEIGHT, "inf", "diverged"),
-    **{
-        str(dtype): (
-            replaced(WEIGHT, lambda t, dtype=dtype: t.abs().to(dtype)),
-            WEIGHT,
-            str(dtype),
-            "float32",
-        )
-        for dtype in (torch.int32, torch.uint8, torch.bool, torch.complex64)
-    },
-    **{
-        prefix: (renamed(prefix), "begin", f"{prefix}conv1.0.weight", f"removeprefix({prefix!r})")
-        for prefix in ("module.", "_orig_mod.", "module._orig_mod.")
-    },
-    **{
-        f"head of shape {shape}": (replaced("fc.weight", lambda _, s=shape: torch.zeros(s)), NOT_ONE, "", "")
-        for shape in ((), (0, 1024), (1, 1024))
-    },
+    "int32": (replaced(WEIGHT, lambda t: t.to(torch.int32)), WEIGHT, "int32", "float32"),
+    "bool": (replaced(WEIGHT, lambda t: t.bool()), WEIGHT, "bool", "float32"),
+    "complex64": (replaced(WEIGHT, lambda t: t.to(torch.complex64)), WEIGHT, "complex64", "float32"),
+    "a prefix": (renamed("module."), "begin", "module.conv1.0.weight", "removeprefix('module.')"),
+    "a scalar head": (replaced("fc.weight", lambda _: torch.zeros(())), NOT_ONE, "", ""),
+    "a head without outputs": (replaced("fc.weight", lambda _: torch.zeros(0, 1024)), NOT_ONE, "", ""),
     "another network": (
         *(lambda _: build_backbone("mobilenet_v3_small").state_dict(), NOT_ONE),
         *("Missing key", "Name the backbone"),
@@ -165,18 +136,6 @@ def test_pickled_weights_are_refused_with_the_lines_that_convert_them(tmp_path, 
     assert same(loaded.state_dict(), state)
 
 
-def test_machine_tells_of_weights_with_nan(local):
-    _, path = local(with_value(torch.nan)(build_backbone(NAME).state_dict()))
-    assert not describe_machine(Settings(backbone=NAME, weights=str(path))).fine["weights"]
-
-
-@pytest.mark.parametrize("damage", list(DAMAGES.values())[1:], ids=list(DAMAGES)[1:])
-def test_local_file_that_is_damaged_is_refused(damage, local, refused_weights):
-    _, path = local(build_backbone(NAME).state_dict())
-    weights, path = local(damage(path.read_bytes()))
-    assert refused_weights(weights, path, "cannot be read").__cause__ is not None
-
-
 def test_local_file_that_is_not_there_is_named_by_its_absolute_path(tmp_path, monkeypatch, refused_weights):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "gone.safetensors"
@@ -196,16 +155,10 @@ def put(hub, monkeypatch):
         torch.save(content, folder / "new")
         real = hashlib.sha256((folder / "new").read_bytes()).hexdigest()[:8]
         path = (folder / "new").rename(folder / f"small-{real}.pth")
-        served = folder.name == "served"
-        url = path.as_uri() if served else f"https://download.pytorch.org/models/{path.name}"
-        monkeypatch.setattr(SMALL.value, "url", url)
+        monkeypatch.setattr(SMALL.value, "url", f"https://download.pytorch.org/models/{path.name}")
         return path
 
     return save
-
-
-def plain():
-    return models.shufflenet_v2_x0_5(weights=SMALL, progress=False)
 
 
 @pytest.mark.parametrize("damage", list(DAMAGES.values())[1:], ids=list(DAMAGES)[1:])
@@ -213,10 +166,6 @@ def test_fault_21_damaged_weights(damage, put, refused_weights):
     path = put(build_backbone(NAME).state_dict())
     damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
-    with pytest.raises(Exception) as plain_error:
-        plain()
-    assert str(path) not in str(plain_error.value), "the fault is not there"
-
     assert f"{len(damaged):,} bytes" in refused_weights(SMALL, path, "damaged or altered").found
     assert path.with_name(f"{path.name}.bad").read_bytes() == damaged and not path.exists()
 
@@ -226,7 +175,6 @@ def test_fault_22_other_weights_under_that_name(change, put, refused_weights):
     path = put(build_backbone(NAME).state_dict())
     if change == "other weights":
         torch.save(build_backbone(NAME).state_dict(), path)
-        plain()  # loads them without a word
     else:
         path.write_bytes(DAMAGES[change](path.read_bytes()))
     refused_weights(SMALL, path, "damaged or altered")
@@ -237,10 +185,6 @@ def test_fault_22_other_weights_under_that_name(change, put, refused_weights):
 def test_fault_23_malicious_weights(where, put, local, tmp_path, refused_weights):
     marker = tmp_path / "made by the attack"
     path = put({"weight": MakesAFolder(marker)})
-    with pytest.raises(RuntimeError, match="state_dict"):
-        plain()
-    marker.rmdir()  # fails if the fault is not there
-
     weights, path = (SMALL, path) if where == "cache" else local(path.read_bytes())
     error = refused_weights(weights, path, "cannot be read")
     assert not marker.exists()
@@ -248,10 +192,6 @@ def test_fault_23_malicious_weights(where, put, local, tmp_path, refused_weights
 
 
 def test_fault_24_no_network_and_no_weights(hub, refused_weights, capsys):
-    with pytest.raises(OSError) as plain_error:
-        plain()
-    assert str(hub) not in str(plain_error.value), "the fault is not there"
-
     error = refused_weights(SMALL, hub / Path(SMALL.url).name, "could not be downloaded")
     assert SMALL.url in error.expected and str(hub) in error.do and 'profile="quick"' in error.do
     assert isinstance(error.__cause__, OSError)
@@ -260,26 +200,18 @@ def test_fault_24_no_network_and_no_weights(hub, refused_weights, capsys):
     assert "RANDOM WEIGHTS" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("own_mirror", [False, True])
-def test_downloaded_weights_are_kept(own_mirror, put, hub, tmp_path, monkeypatch):
-    served = put({"weight": torch.ones(3)}, tmp_path / ("stick" if own_mirror else "served"))
-    if own_mirror:
-        monkeypatch.setenv("COURSE_MIRROR", str(tmp_path / "stick"))
+def test_downloaded_weights_are_kept(put, hub, tmp_path, monkeypatch):
+    served = put({"weight": torch.ones(3)}, tmp_path / "stick")
+    monkeypatch.setenv("COURSE_MIRROR", str(tmp_path / "stick"))
     assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3))
-    assert (hub / served.name).is_file()
-    monkeypatch.delenv("COURSE_MIRROR", raising=False)
+    monkeypatch.delenv("COURSE_MIRROR")
     served.unlink()
     assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3)), "now without a mirror"
 
 
+# torchvision's table says 5.282 MB, in millions of 1.048576.
 @pytest.mark.parametrize(
-    "content, match",
-    [
-        (b"<html>Please log in</html>", "hash"),
-        # torchvision's table says 5.282 MB, in millions of 1.048576.
-        (bytes(6_000_000), "more than 5,539,1"),
-    ],
-    ids=["login page", "more than torchvision's table says"],
+    "content, match", [(b"<html>Please log in</html>", "hash"), (bytes(6_000_000), "more than 5,539,1")]
 )
 def test_wrong_download_is_not_kept(content, match, put, hub, tmp_path, monkeypatch, refused_weights):
     served = put({}, tmp_path / "served")
@@ -288,21 +220,6 @@ def test_wrong_download_is_not_kept(content, match, put, hub, tmp_path, monkeypa
         monkeypatch.setattr(SMALL.value, "url", f"{address}{served.name}")
         refused_weights(SMALL, hub / served.name, match)
     assert [path.name for path in hub.iterdir() if path.suffix != ".lock"] == []
-
-
-def test_damaged_weights_in_a_folder_of_somebody_else(put, folder_for_all, ordinary_user, refused_weights):
-    torch.hub.set_dir(str(folder_for_all))
-    path = put({"weight": torch.ones(3)}, folder_for_all / "checkpoints")
-    path.chmod(0o444)
-    path.parent.chmod(0o555)
-    with ordinary_user():
-        assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3))
-    path.chmod(0o644)
-    path.write_bytes(b"damaged")
-    with ordinary_user():
-        refused_weights(SMALL, path, "TORCH_HOME")
-    path.parent.chmod(0o755)
-    assert path.read_bytes() == b"damaged"
 
 
 def test_fetch_replaces_damaged_weights(put, tmp_path, monkeypatch):
