@@ -122,9 +122,3 @@ def test_bytes_of_model_files(model_file, seed, in_header):
             assert same(load_model(model_file)[0].state_dict(), expected), "an altered file was read"
     finally:
         model_file.write_bytes(sound)
-
-
-# Dictionaries of weights
-
-
-# Arrays of labels

@@ -61,16 +61,9 @@ def frozen_or_thawed(request):
     return seeded_net(request.param)
 
 
-@pytest.fixture
-def end_to_end(monkeypatch):
-    """Make `fit` run a frozen network in every epoch, as it does where images are augmented."""
-    monkeypatch.setattr(training, "is_deterministic", lambda dataset: False)
-
-
-@pytest.mark.parametrize("path", ["kept features", "end to end"])
-def test_fit_on_a_frozen_network_changes_the_head_and_nothing_else(frozen, path, request):
-    if path == "end to end":
-        request.getfixturevalue("end_to_end")
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept features", "end to end"])
+def test_fit_on_a_frozen_network_changes_the_head_and_nothing_else(frozen, is_kept, monkeypatch):
+    monkeypatch.setattr(training, "is_deterministic", lambda dataset: is_kept)
     before = state(frozen)
     fit(frozen, Pictures(24), Pictures(9, seed=2), some_settings())
     changed = {name for name, tensor in frozen.state_dict().items() if not torch.equal(tensor, before[name])}
@@ -91,15 +84,11 @@ def test_kept_features_and_the_whole_network_give_the_same_history(monkeypatch, 
     np.testing.assert_allclose(*histories, rtol=1e-3, atol=1e-4)
 
 
-def test_frozen_network_is_run_once_for_all_epochs(frozen):
-    fit(frozen, Pictures(24), Pictures(9, seed=2), some_settings(epochs=5))
-    assert frozen.images == 24 + 9
-
-
-def test_augmented_images_go_through_a_frozen_network_in_every_epoch(frozen):
-    train = Pictures(24, change=lambda read, image: image + torch.rand(1))
-    fit(frozen, train, Pictures(9, seed=2), some_settings(epochs=5))
-    assert frozen.images == 5 * (24 + 9)
+def test_frozen_network_is_run_once_for_all_epochs_unless_images_are_augmented():
+    for change, runs in ((None, 1), (lambda read, image: image + torch.rand(1), 5)):
+        model = seeded_net(is_frozen=True)
+        fit(model, Pictures(24, change=change), Pictures(9, seed=2), some_settings(epochs=5))
+        assert model.images == runs * (24 + 9)
 
 
 def test_fit_on_a_thawed_network_trains_every_layer(model):
@@ -124,18 +113,14 @@ def test_weights_of_the_best_epoch_are_kept(monkeypatch, model, losses, best):
     assert not same(state(model), seen[-1])
 
 
-@pytest.mark.parametrize(
-    "results, best",
-    [
+def test_best_epoch_has_the_lowest_loss_and_of_equals_is_the_first():
+    for results, best in (
         ([(0.5, 1.0), (0.5, 0.8), (0.5, 0.9)], 2),
         ([(0.5, 0.8), (0.9, 0.8), (0.4, 1.0)], 1),
         ([(0.4, 0.1), (0.5, 2.0), (0.5, 3.0)], 1),
-    ],
-    ids=["the lowest loss", "of equals the first", "loss before accuracy"],
-)
-def test_best_epoch(results, best):
-    history = History([EpochMetrics(n, 1.0, 0.5, loss, acc, 0.1) for n, (acc, loss) in enumerate(results, 1)])
-    assert history.best.epoch == best
+    ):
+        epochs = [EpochMetrics(n, 1.0, 0.5, loss, acc, 0.1) for n, (acc, loss) in enumerate(results, 1)]
+        assert History(epochs).best.epoch == best
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 32, 33])

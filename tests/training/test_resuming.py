@@ -47,7 +47,6 @@ def test_finished_run_is_given_back_without_training(tmp_path, monkeypatch):
     "name, saved_with, asked_for",
     [
         ("lr", 0.05, 0.01),
-        ("backbone", "resnet18", "vgg16"),
         ("classes", ["cat", "dog", "ship"], ["cat", "ship", "dog"]),
     ],
 )
@@ -64,12 +63,6 @@ def test_run_with_other_settings_or_classes_is_refused_with_the_difference(
     assert caught.value.found == f"{name}={saved_with!r}"
     assert (tmp_path / "run.pt").read_bytes() == content
     assert same(state(model), before)
-
-
-def test_run_of_a_frozen_network_is_refused_when_it_is_thawed(tmp_path, refused):
-    run(seeded_net(is_frozen=True), tmp_path / "run.pt")
-    with refused(CheckpointError):
-        run(seeded_net(is_frozen=False), tmp_path / "run.pt")
 
 
 @pytest.mark.parametrize("damage", ["another tool's", "no dictionary", *list(DAMAGES)[1:]])
