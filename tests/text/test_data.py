@@ -41,24 +41,18 @@ def test_words_become_samples_that_pool_their_own_tokens(tokenizer):
     assert [WORD_LABELS[label] for label in labels] == ["B-OTHER", "O", "B-LOC", "O"]
 
 
-@pytest.mark.parametrize(
-    ("sentence", "message"),
-    [
-        (Sentence(["Anna"], ["B-PERSON"]), "B-PERSON"),
-        (Sentence(["Anna", "sings"], ["B-PER"]), "1 labels"),
-        (Sentence(["word"] * 130, ["O"] * 130), "no more than 128 tokens"),
-        (Sentence(["a", ""], ["O", "O"]), "word 2"),
-    ],
-)
-def test_a_sentence_that_cannot_be_used_is_named(sentence, message, tokenizer):
-    with pytest.raises(DataError, match=message):
-        encode_words(tokenizer, [sentence])
-
-
-@pytest.mark.parametrize(("texts", "labels"), [([], []), (["one"], [0, 1])])
-def test_texts_without_labels_are_an_error(texts, labels, tokenizer):
-    with pytest.raises(DataError, match="cannot become samples"):
-        encode_texts(tokenizer, texts, labels, SENTIMENTS)
+def test_a_sentence_that_cannot_be_used_is_named(tokenizer):
+    for words, labels, message in (
+        (["Anna"], ["B-PERSON"], "B-PERSON"),
+        (["Anna", "sings"], ["B-PER"], "1 labels"),
+        (["word"] * 130, ["O"] * 130, "no more than 128 tokens"),
+        (["a", ""], ["O", "O"], "word 2"),
+    ):
+        with pytest.raises(DataError, match=message):
+            encode_words(tokenizer, [Sentence(words, labels)])
+    for texts, given in (([], []), (["one"], [0, 1])):
+        with pytest.raises(DataError, match="cannot become samples"):
+            encode_texts(tokenizer, texts, given, SENTIMENTS)
 
 
 def rows_of(texts):

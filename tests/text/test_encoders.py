@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_encoders import PAD, small_bert, some_texts
 
-from course_utils.errors import ConfigError, WeightsError
+from course_utils.errors import WeightsError
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.freezing import find_head, freeze, only_head_trainable
 from course_utils.settings import Settings, set_seed
@@ -72,11 +72,6 @@ def test_fit_trains_the_head_on_features_and_leaves_the_encoder_as_it_was(networ
     assert features.shape == (120, 32) and torch.equal(labels, texts.tensors[1])
     result = evaluate(network, texts)
     assert result.probabilities.shape == (120, 2) and result.classes == ["without", "with"]
-
-
-def test_a_head_needs_two_classes():
-    with pytest.raises(ConfigError, match="at least two classes"):
-        TextNetwork(small_bert(1), num_classes=1, pad=PAD)
 
 
 def test_the_encoder_of_the_package_loads_without_a_network(no_network, monkeypatch):
