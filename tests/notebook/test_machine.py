@@ -22,17 +22,11 @@ PARTS = {
     "data/clipart": "data/clipart",
     "data/clipart/drawings.csv": "other files",
     "data/clipart/train/mammals": "data/clipart",
-    "data/clipart/test/fruit": "data/clipart",
-    "data/fashion_mnist_sample": "data/fashion_mnist_sample",
     "data/fashion_mnist_sample/FashionMNIST/raw/train-labels-idx1-ubyte": "data/fashion_mnist_sample",
-    "data/photographs": "data/photographs",
     "data/photographs/mammals": "data/photographs",
-    "data/text": "data/text",
     "data/text/sentences.csv": "data/text",
-    "data/text/entities.jsonl": "data/text",
     "data/weights/resnet18_64px.safetensors": "data/weights",
     "notebooks/05_evaluate.ipynb": "other files",
-    "notebooks/exercises/05_evaluate.ipynb": "other files",
     "notebooks/exercises": "other files",
     "pyproject.toml": "other files",
     **{f"benchmarks/results/{name}": "other files" for name in RESULTS},
@@ -72,16 +66,13 @@ def answers(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_all_is_fine_where_nothing_is_missing(answers):
-    assert answers["nothing"] == {}
-
-
-@pytest.mark.parametrize("part, row", PARTS.items())
-def test_each_part_that_is_taken_away_is_named_with_how_to_get_it_again(answers, part, row):
-    assert part in answers[part][row] or part.split("/")[-1] in answers[part][row]
-    assert "Get it again: download or unpack the course once more" in answers[part][row]
+def test_each_part_that_is_taken_away_is_named_with_how_to_get_it_again(answers):
+    assert answers.pop("nothing") == {}
     also = {"data/clipart": {"images", "other files"}, "data/weights": {"weights"}}
-    assert set(answers[part]) <= {row} | also.get(row, set())
+    for part, row in PARTS.items():
+        assert part in answers[part][row] or part.split("/")[-1] in answers[part][row]
+        assert "Get it again: download or unpack the course once more" in answers[part][row]
+        assert set(answers[part]) <= {row} | also.get(row, set()), part
 
 
 def test_package_that_is_missing_or_too_old_is_named_with_pip(monkeypatch):

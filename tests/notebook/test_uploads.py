@@ -39,15 +39,10 @@ def chosen(content):
 
 
 @with_tuples
-def test_nothing_is_asked_before_a_file_was_chosen(asked):
+def test_a_chosen_picture_is_shown_with_the_answer(asked):
     button, answer, pictures = asked
     button.set_trait("value", ())
     assert answer.value == "No picture has been chosen yet." and not pictures
-
-
-@with_tuples
-def test_a_chosen_picture_is_shown_with_the_answer(asked):
-    button, answer, pictures = asked
     button.set_trait("value", chosen(PICTURE.read_bytes()))
     assert pictures[0].size == Image.open(PICTURE).size
     assert answer.value.startswith('<img alt="a &quot;picture&quot;" src="data:image/png;base64,iVBOR')
@@ -68,11 +63,6 @@ def test_a_picture_of_an_iphone_is_known_by_its_content_and_gets_a_remedy(asked)
     button, answer, _ = asked
     button.set_trait("value", chosen(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(500)))
     assert "HEIC" in answer.value and "Export it as JPEG" in answer.value and "pillow-heif" in answer.value
-
-
-@with_tuples
-def test_what_is_no_picture_is_refused_in_words_without_a_traceback(asked):
-    button, answer, _ = asked
     button.set_trait("value", chosen(b"no picture"))
     assert "could not be read" in answer.value and "Traceback" not in answer.value
 
@@ -82,14 +72,3 @@ def test_the_dictionary_of_ipywidgets_7_is_understood(asked):
     file = {"metadata": {}, "content": PICTURE.read_bytes()}
     button.notify_change({"name": "value", "new": {"x.png": file}, "type": "change"})
     assert len(pictures) == 1 and "<img" in answer.value
-
-
-def test_the_button_takes_one_picture(asked):
-    assert isinstance(asked[0], ipywidgets.FileUpload)
-    assert asked[0].accept == "image/*" and not asked[0].multiple
-
-
-def test_the_button_names_the_largest_file_that_the_kernel_would_see(asked, monkeypatch):
-    assert asked[0].description == "Choose a picture (up to 10 MB)"
-    monkeypatch.setenv("COURSE_UPLOAD_MB", "256")
-    assert upload_button(print).children[0].description == "Choose a picture (up to 256 MB)"
