@@ -12,7 +12,7 @@ from course_utils.data.folders import FolderOfClasses
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.errors import DataError
 from course_utils.scale import streaming
-from course_utils.scale.streaming import read_tar, stream_features, write_tars
+from course_utils.scale.streaming import stream_features, write_tars
 from course_utils.training.features import extract_features
 
 PREPROCESSING = Preprocessing(resize_size=32, crop_size=32)
@@ -49,12 +49,6 @@ def test_every_picture_is_in_one_tar_file_as_it_was(pets, tars):
             assert [name.partition(".")[2] for name in names] == ["cls", "png"] * (len(names) // 2)
             contents += [tar.extractfile(name).read() for name in names if name.endswith(".png")]
     assert contents == [Path(file).read_bytes() for file, _ in pets.samples]
-
-
-def test_pictures_come_with_their_labels_in_order(pets, tars):
-    found = [pair for path in tars for pair in read_tar(path, PREPROCESSING)]
-    assert [label for _, label in found] == pets.targets
-    assert {(picture.dtype, picture.shape) for picture, _ in found} == {(torch.uint8, (3, 32, 32))}
 
 
 def test_features_are_those_of_the_folder(model, pets, tars, folder, in_float32):

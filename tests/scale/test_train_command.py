@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-import torch
 from filelock import FileLock
 from PIL import Image
 from safetensors.torch import save_file
@@ -17,13 +16,12 @@ from torchvision.models import get_model
 from course_utils.__main__ import main
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
-from course_utils.errors import ConfigError, TrainingError
+from course_utils.errors import TrainingError
 from course_utils.evaluation.metrics import evaluate
 from course_utils.models.backbones import load_backbone
 from course_utils.models.saving import load_model
 from course_utils.models.weights import backbone_weights
 from course_utils.scale import train_command
-from course_utils.scale.launching import launch
 from course_utils.scale.train_command import choose_part
 from course_utils.settings import REPOSITORY_FOLDER, Settings
 from course_utils.training import loop as training
@@ -63,28 +61,25 @@ def test_one_command_gives_weights_and_results(pets, tmp_path, capsys):
     assert model.fc.out_features == 2 and card["classes"] == ["cat", "dog"]
 
 
-def test_the_model_is_asked_as_it_was_tested(pets, tmp_path, image_size=48):
-    assert main(arguments(pets, tmp_path / "run", "-p", "image_size", str(image_size))) == 0
+def test_the_model_is_asked_as_it_was_tested(pets, tmp_path):
+    assert main(arguments(pets, tmp_path / "run", "-p", "image_size", "48")) == 0
     model, card = load_model(tmp_path / "run" / "model.safetensors")
-    settings = Settings(dataset=f"folder:{pets}", image_size=image_size)
-    expected = Preprocessing.from_weights(backbone_weights(settings), image_size).transform()
-    picture = Image.open(next((pets / "test").rglob("*.png")))
-    assert torch.equal(Preprocessing.from_dict(card["preprocessing"]).transform()(picture), expected(picture))
-    found = evaluate(
-        model, load_splits(settings, Preprocessing.from_dict(card["preprocessing"]).transform()).test
-    )
+    settings = Settings(dataset=f"folder:{pets}", image_size=48)
+    own = Preprocessing.from_dict(card["preprocessing"])
+    assert own == Preprocessing.from_weights(backbone_weights(settings), 48)
+    found = evaluate(model, load_splits(settings, own.transform()).test)
     assert found.accuracy == results(tmp_path / "run")["test"]["accuracy"]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "results.json"])
-def test_files_of_others_are_never_written_over(pets, tmp_path, capsys, monkeypatch, name, content="mine"):
+def test_files_of_others_are_never_written_over(pets, tmp_path, capsys, monkeypatch, name):
     monkeypatch.setattr(train_command, "fit", lambda *_, **__: pytest.fail("it was trained"))
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / name).write_text(content)
+    (tmp_path / "run" / name).write_text("mine")
     assert main(arguments(pets, tmp_path / "run")) == 2
     told = capsys.readouterr().err
     assert told.startswith("ConfigError") and str(tmp_path / "run") in told and name in told
-    assert (tmp_path / "run" / name).read_text() == content
+    assert (tmp_path / "run" / name).read_text() == "mine"
 
 
 def test_a_finished_run_is_left_as_it_is(pets, tmp_path, capsys):
@@ -169,43 +164,19 @@ def test_a_run_that_was_interrupted_says_so_and_goes_on(pets, tmp_path, capsys, 
     assert [epoch["epoch"] for epoch in results(tmp_path / "run")["epochs"]] == [1, 2]
 
 
-@pytest.mark.kernels
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system sends no signals")
-def test_ctrl_c_in_a_terminal_ends_with_130(pets, tmp_path):
-    own = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY_FOLDER)}
-    given = arguments(pets, tmp_path / "run", "-p", "epochs", "1000")
-    command = [sys.executable, "-W", "ignore", "-m", "course_utils", *given]
-    with subprocess.Popen(command, env=own, stderr=subprocess.PIPE, text=True) as process:
-        while not (tmp_path / "run" / "training.pt").exists() and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        told = process.communicate(timeout=1800)[1]
-    assert process.returncode == 130 and "nterrupted" in told and "Traceback" not in told
+def test_what_does_not_exist_is_an_error(pets, tmp_path, capsys):
+    for more, told in ((["-p", "epoch", "3"], "epochs"), (["--part", "layer5"], "layer4")):
+        assert main(arguments(pets, tmp_path / "run", *more)) == 2
+        assert told in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("more", "told"),
-    [
-        (["-p", "epoch", "3"], "epochs"),
-        (["--part", "layer5"], "layer4"),
-        (["-p", "epochs", "many"], "epochs"),
-    ],
-)
-def test_what_does_not_exist_is_an_error(pets, tmp_path, capsys, more, told):
-    assert main(arguments(pets, tmp_path / "run", *more)) == 2
-    assert told in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("part", "first", "tensors"),
-    [("head", "fc.weight", 2), ("layer4", "layer4.0.conv1.weight", 17), ("all", "conv1.weight", 62)],
-)
-def test_what_is_trained(part, first, tensors):
-    model = get_model("resnet18", num_classes=2)
-    choose_part(model, part)
-    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    assert (names[0], len(names)) == (first, tensors)
+def test_what_is_trained():
+    first_and_number = {"head": ("fc.weight", 2), "layer4": ("layer4.0.conv1.weight", 17)}
+    for part, expected in (first_and_number | {"all": ("conv1.weight", 62)}).items():
+        model = get_model("resnet18", num_classes=2)
+        choose_part(model, part)
+        names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        assert (names[0], len(names)) == expected
 
 
 LAUNCHER = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
@@ -278,9 +249,3 @@ def test_launch_tells_of_the_killed_process_and_not_of_the_one_that_noticed(tmp_
     told = what_launch_tells(one_is_killed_and_the_other_notices, tmp_path)
     assert "where:    process 1 of 2\n" in told
     assert "found:    the signal SIGKILL" in told
-
-
-def test_launch_says_where_notebooks_cannot_be_copied(monkeypatch):
-    monkeypatch.delattr(os, "fork", raising=False)
-    with pytest.raises(ConfigError, match="torchrun"):
-        launch(print, processes=2)
