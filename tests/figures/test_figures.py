@@ -2,6 +2,7 @@
 
 import base64
 import io
+from itertools import combinations
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ from torchvision.models import resnet18
 
 from course_utils import figures
 from course_utils.evaluation.metrics import most_confident_mistakes
+from course_utils.figures.described import COLOURS
 from course_utils.text.attributions import AttributedText
 from course_utils.training.history import EpochMetrics, History
 
@@ -253,3 +255,28 @@ def test_transfer_curves_stay_between_0_and_100_and_draw_every_run():
     (bars,) = (c for c in axes.collections if hasattr(c, "get_segments") and c.get_segments())
     ends = np.concatenate([segment[:, 1] for segment in bars.get_segments()])
     assert ends.min() >= 0 and ends.max() <= 100
+
+
+# What is seen of linear RGB without one kind of cone: Machado, Oliveira and Fernandes (2009).
+VISIONS = {
+    "usual": [1, 0, 0, 0, 1, 0, 0, 0, 1],
+    "protanopia": [0.1523, 1.0526, -0.2049, 0.1145, 0.7863, 0.0992, -0.0039, -0.0481, 1.0520],
+    "deuteranopia": [0.3673, 0.8606, -0.2280, 0.2801, 0.6725, 0.0474, -0.0118, 0.0429, 0.9689],
+    "tritanopia": [1.2555, -0.0767, -0.1788, -0.0784, 0.9308, 0.1476, 0.0047, 0.6914, 0.3039],
+}
+TO_XYZ = np.reshape([0.4125, 0.3576, 0.1804, 0.2127, 0.7152, 0.0722, 0.0193, 0.1192, 0.9503], (3, 3))
+
+
+def in_lab(colour, vision):
+    """Return what a kind of colour vision sees of a colour, in CIELAB: a step of about 2 can just be seen."""
+    values = np.array(matplotlib.colors.to_rgb(colour))
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    seen = TO_XYZ @ np.clip(np.reshape(VISIONS[vision], (3, 3)) @ linear, 0, 1) / (0.95047, 1, 1.08883)
+    x, y, z = np.where(seen > 0.008856, np.cbrt(seen), 7.787 * seen + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_everybody_can_tell_the_colours_of_ten_classes_apart(vision):
+    colours = [in_lab(colour, vision) for colour in COLOURS]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(colours, 2)) > 15
