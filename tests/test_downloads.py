@@ -1,4 +1,4 @@
-"""Faults 1, 4 and 5: what can happen to a download. Each is first shown the plain way, then survived.
+"""Faults 1, 4 and 5: what can happen to a download.
 
 Everything is served on loopback; sockets that lead anywhere else are refused.
 """
@@ -7,10 +7,8 @@ import dataclasses
 import errno
 import hashlib
 import http.server
-import os
 import re
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -20,10 +18,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import requests
-from torchvision.datasets.utils import download_url
 
 from course_utils import downloads
-from course_utils.downloads import KnownFile, download, stay_on_https
+from course_utils.downloads import KnownFile, download
 from course_utils.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -116,21 +113,15 @@ def files_in(folder):
 
 @pytest.mark.parametrize("sent", [CONTENT[:1000], LOGIN_PAGE, b""], ids=["truncated", "login page", "empty"])
 def test_fault_1_wrong_content_never_gets_the_name(sent, new_mirror, tmp_path, refused):
-    mirror, plain, folder = new_mirror(content=sent), tmp_path / "plain", tmp_path / "course"
-    with pytest.raises(RuntimeError) as error:
-        download_url(mirror.url, plain, md5=MD5)
-    assert str(plain) not in str(error.value) and files_in(plain) == ["data.bin"], "the fault is not there"
-
-    with refused(DataError) as caught:
-        download(known(mirror.url), folder)
+    mirror = new_mirror(content=sent)
+    with refused(DataError, where=tmp_path / "data.bin") as caught:
+        download(known(mirror.url), tmp_path)
     error = caught.value
-    assert error.where == str(folder / "data.bin") and str(folder) in error.do
+    assert str(tmp_path) in error.do
     assert mirror.url in error.expected and "300,000 bytes" in error.expected and MD5 in error.expected
     assert f"{len(sent):,} bytes" in error.found and hashlib.sha256(sent).hexdigest() in error.found
     assert ("login page" in error.found) == (sent == LOGIN_PAGE)
-    assert files_in(folder) == []
-    mirror.content = CONTENT
-    assert download(known(mirror.url), folder).read_bytes() == CONTENT
+    assert files_in(tmp_path) == []
 
 
 def test_fault_1_good_file_is_not_replaced_and_a_bad_one_is_kept_aside(new_mirror, tmp_path):
@@ -145,8 +136,6 @@ def test_fault_1_good_file_is_not_replaced_and_a_bad_one_is_kept_aside(new_mirro
         assert download(known(mirror.url), tmp_path).read_bytes() == CONTENT
         assert (tmp_path / kept).read_bytes() == content
     assert (tmp_path / "data.bin.bad").read_bytes() == b"what a student put there"
-    mirror.content = LOGIN_PAGE
-    assert download(known(mirror.url), tmp_path).read_bytes() == CONTENT
 
 
 # Mirrors
@@ -175,22 +164,6 @@ def test_connection_that_breaks_is_tried_again_at_the_same_mirror(new_mirror, tm
     assert files_in(tmp_path) == ["data.bin"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions of files are another matter on this system")
-def test_download_may_be_read_by_whom_any_other_new_file_may(new_mirror, tmp_path):
-    (tmp_path / "other").touch()
-    path = download(known(new_mirror().url), tmp_path)
-    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "other").stat().st_mode)
-
-
-def test_lock_that_is_a_link_is_refused_and_its_target_is_left_as_it_is(new_mirror, tmp_path, refused):
-    target = tmp_path / "thesis.txt"
-    target.write_text("mine")
-    (tmp_path / "data.bin.lock").symlink_to(target)
-    with refused(DataError, match="cannot be written") as caught:
-        download(known(new_mirror().url), tmp_path)
-    assert "data.bin.lock" in caught.value.found and target.read_text() == "mine"
-
-
 @pytest.mark.parametrize(
     ("manner", "changes"),
     [("endless", {}), ("false length", {}), ("endless", {"md5": "", "size": None, "limit": 301_000})],
@@ -207,25 +180,6 @@ def test_more_than_the_file_is_not_taken_and_the_next_mirror_is_asked(manner, ch
 # 4. Two at once
 
 
-def test_fault_4_name_never_stands_for_half_a_file(new_mirror, tmp_path, monkeypatch):
-    """Another process takes half a file for the whole. With torchvision, 11 of 60 such runs failed."""
-    monkeypatch.setattr(downloads, "BLOCK", 2**15)
-    plain, course, mirror = tmp_path / "plain", tmp_path / "course", new_mirror("held")
-    for get, half in (
-        (lambda: download_url(mirror.url, plain, md5=MD5), "plain/data.bin"),
-        (lambda: download(known(mirror.url), course), "course/.data.bin.*/*"),
-    ):
-        thread = threading.Thread(target=get)
-        thread.start()
-        wait_until(lambda half=half: any(path.stat().st_size for path in tmp_path.glob(half)))
-        assert (plain / "data.bin").is_file(), "the fault is not there"
-        assert not (course / "data.bin").exists()
-        mirror.go_on.set()
-        thread.join()
-        mirror.go_on.clear()
-    assert (course / "data.bin").read_bytes() == CONTENT
-
-
 DOWNLOAD = """
 import sys
 from pathlib import Path
@@ -240,6 +194,7 @@ download(KnownFile("data.bin", (next_url,), sha256), Path(next_folder))
 def test_fault_4_two_processes_fetch_the_same_file_and_one_is_killed_in_the_next(
     new_mirror, tmp_path, capsys
 ):
+    """With torchvision, the second takes half a file for the whole: 11 of 60 such runs failed."""
     one, other = new_mirror("held"), new_mirror("held")
     folders, printed = [tmp_path / "one", tmp_path / "other"], []
     arguments = [one.url, folders[0], other.url, folders[1], known().sha256]
@@ -249,6 +204,7 @@ def test_fault_4_two_processes_fetch_the_same_file_and_one_is_killed_in_the_next
     thread.start()
     wait_until(lambda: printed.append(capsys.readouterr().out) or "".join(printed))
     assert printed[-1].startswith("Another process is fetching data.bin")
+    assert files_in(folders[0]) != ["data.bin"], "no name stands for half a file"
     one.go_on.set()
     thread.join(60)
     assert (folders[0] / "data.bin").read_bytes() == CONTENT
@@ -280,22 +236,10 @@ def test_fault_5_full_disk_is_reported_and_leaves_nothing(new_mirror, tmp_path, 
     assert files_in(folder) == [] and len(mirror.requests) == 1
 
 
-def test_fault_5_too_little_room_is_reported_before_a_byte_is_written(new_mirror, tmp_path, monkeypatch):
-    little = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: little)
-    with pytest.raises(DataError, match="1,000 bytes are free"):
-        download(known(new_mirror().url), tmp_path)
-    assert files_in(tmp_path) == []
-
-
 def test_fault_5_folder_that_cannot_be_written(new_mirror, folder_for_all, ordinary_user, refused):
-    mirror = new_mirror()
     folder_for_all.chmod(0o555)
-    with ordinary_user():
-        with pytest.raises(PermissionError):
-            download_url(mirror.url, folder_for_all, md5=MD5)
-        with refused(DataError, where=folder_for_all / "data.bin") as caught:
-            download(known(mirror.url), folder_for_all)
+    with ordinary_user(), refused(DataError, where=folder_for_all / "data.bin") as caught:
+        download(known(new_mirror().url), folder_for_all)
     assert "Permission denied" in caught.value.found and "bytes are free" in caught.value.found
     assert "COURSE_DATA" in caught.value.do
     folder_for_all.chmod(0o755)
@@ -306,16 +250,11 @@ def test_fault_5_folder_that_cannot_be_written(new_mirror, folder_for_all, ordin
     assert [path.name for path in folder_for_all.iterdir()] == ["data.bin"]
 
 
-def test_fault_5_https_is_not_tried_again_over_http(new_mirror, tmp_path, monkeypatch):
+def test_fault_5_https_is_not_tried_again_over_http(new_mirror, tmp_path):
     mirror = new_mirror()
-    https = mirror.url.replace("http:", "https:")
-    with monkeypatch.context() as patch:  # only the look-up of redirects is left out
-        patch.setattr("torchvision.datasets.utils._get_redirect_url", lambda url, **_: url)
-        download_url(https, tmp_path / "plain", md5=MD5)
-    assert len(mirror.requests) == 1, "the fault is not there: nothing was fetched in the open"
     with pytest.raises(DataError, match="SSL"):
-        download(known(https, mirror.url), tmp_path / "course")
-    assert len(mirror.requests) == 1
+        download(known(mirror.url.replace("http:", "https:")), tmp_path)
+    assert not mirror.requests
 
 
 class PlainHttps(requests.adapters.HTTPAdapter):
@@ -328,19 +267,15 @@ class PlainHttps(requests.adapters.HTTPAdapter):
         return response
 
 
-@pytest.mark.parametrize("hook", [None, stay_on_https], ids=["fault", "course"])
-def test_fault_5_redirect_from_https_to_http_is_refused(hook, new_mirror, tmp_path, monkeypatch):
+def test_fault_5_redirect_from_https_to_http_is_refused(new_mirror, tmp_path, monkeypatch):
     mirror, adapter = new_mirror("redirect"), requests.Session.get_adapter
     monkeypatch.setattr(
         requests.Session,
         "get_adapter",
         lambda self, url: PlainHttps() if url.startswith("https:") else adapter(self, url),
     )
-    monkeypatch.setattr(downloads, "stay_on_https", hook)
-    match = "redirected from https to http:" if hook else "TooManyRedirects"
-    with pytest.raises(DataError, match=match):
+    with pytest.raises(DataError, match="redirected from https to http:"):
         download(known(mirror.url.replace("http:", "https:")), tmp_path)
-    assert (len(mirror.requests) == 1) == bool(hook)
-    mirror.requests.clear()
+    assert len(mirror.requests) == 1
     with pytest.raises(DataError, match="TooManyRedirects"):  # from http to http it may lead
         download(known(mirror.url), tmp_path)

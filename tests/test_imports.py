@@ -1,5 +1,6 @@
 """Imports: none leads to a higher part of the package, and nothing heavy is imported before it is used."""
 
+import inspect
 import os
 import shutil
 import subprocess
@@ -7,22 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import nn
+from torchvision import models
 
+from course_utils.models.weight_files import ImageClassification
 from course_utils.settings import REPOSITORY_FOLDER
+from course_utils.training.features import fuse_conv_bn
 
 PARTS = sorted(f"course_utils.{path.stem}" for path in (REPOSITORY_FOLDER / "course_utils").glob("[a-z]*"))
-HEAVY = [
-    "captum",
-    "joblib",
-    "matplotlib.pyplot",
-    "nbgrader",
-    "papermill",
-    "pooch",
-    "scipy.stats",
-    "sklearn",
-    "timm",
-]
-HEAVY += ["torchmetrics", "torchinfo", "transformers", "seqeval", "accelerate", "webdataset"]
+HEAVY = "captum joblib matplotlib.pyplot nbgrader papermill pooch scipy.stats sklearn timm torchmetrics "
+HEAVY += "torchinfo transformers seqeval accelerate webdataset"
 
 
 def imported_with(*names):
@@ -42,7 +37,7 @@ def test_the_package_itself_imports_no_network():
 def test_no_part_imports_what_only_some_of_its_functions_need():
     found = imported_with(*PARTS)
     assert "torch" in found
-    assert not set(HEAVY) & found
+    assert not set(HEAVY.split()) & found
 
 
 @pytest.mark.parametrize("module", ["", "course_utils.training", "course_teaching.lessons"])
@@ -58,6 +53,21 @@ def test_no_part_imports_a_higher_one(tmp_path, module):
     done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True)
     assert done.returncode == bool(module), done.stdout + done.stderr
     assert not module or f"course_utils.models.freezing -> {module}" in done.stdout
+
+
+def test_torchvisions_preset_and_torchs_folding_are_still_what_the_course_takes_them_for():
+    wanted = {"crop_size", "resize_size", "mean", "std", "interpolation", "antialias"}
+    preset = models.ResNet50_Weights.IMAGENET1K_V1.transforms()
+    missing = wanted - {*inspect.signature(type(preset)).parameters} | wanted - {*dir(preset)}
+    assert type(preset) is ImageClassification and not missing, (
+        f"torchvision's preprocessing of classifiers has changed: it lacks {missing or 'its one class'}. "
+        "Write a class ImageClassification with these parameters in course_utils/models/weight_files.py."
+    )
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
+    assert "BatchNorm2d" not in [type(module).__name__ for module in fuse_conv_bn(network).modules()], (
+        "torch.fx.experimental.optimization.fuse has gone or changed; lessons still run, more slowly. "
+        "In `fuse_conv_bn`, use torch.fx.symbolic_trace and torch.nn.utils.fusion.fuse_conv_bn_eval."
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other OpenMP libraries print this in their own way")

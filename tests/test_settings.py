@@ -21,11 +21,9 @@ from course_utils.settings import (
     ("values", "dataset", "backbone"),
     [
         ({}, "fashion_mnist_sample", "resnet18"),
-        ({"profile": "quick"}, "fashion_mnist_sample", "resnet18"),
         ({"profile": "full"}, "cifar10", "resnet50"),
         # "default" stands for the profile's own value; it never arrives in a lesson as a data set.
         ({"profile": "default", "dataset": "default"}, "fashion_mnist_sample", "resnet18"),
-        ({"profile": "full", "dataset": "default", "backbone": "default"}, "cifar10", "resnet50"),
         ({"profile": "full", "dataset": "fashion_mnist", "backbone": "vgg16"}, "fashion_mnist", "vgg16"),
     ],
 )
@@ -94,53 +92,37 @@ def test_the_parameters_cell_becomes_settings_and_nothing_else_does():
 
 
 @pytest.mark.parametrize(
-    "cells",
+    ("cells", "values"),
     [
-        ["epochs = 3\nlr: float = 0.1"],
-        [PARAMETERS, "# Parameters\nepochs = 3\nlr = 0.1\n", "epoch = 1"],
-        [PARAMETERS, "epochs: int = 3", "lr = 0.1"],
-        ["epoch: int = 3\nlr: float = 0.1", "epochs: int = 3\nlr: float = 0.1"],
-        ["epochs: int = = 3", "epochs: int = 3\nlr: float = 0.1"],
-        ["epochs: int = 3\nlr: float = 0.1", "count: int = 7"],
+        (["epochs = 3\nlr: float = 0.1"], {}),
+        ([PARAMETERS, "# Parameters\nepochs = 3\nlr = 0.1\n", "epoch = 1"], {}),
+        ([PARAMETERS, "epochs: int = 3", "lr = 0.1"], {}),
+        (["epoch: int = 3\nlr: float = 0.1", "epochs: int = 3\nlr: float = 0.1"], {}),
+        (["epochs: int = = 3", "epochs: int = 3\nlr: float = 0.1"], {}),
+        (["epochs: int = 3\nlr: float = 0.1", "count: int = 7"], {}),
+        # papermill may set what the cell does not show
+        ([PARAMETERS, "# Parameters\nbatch_size = 8\n"], {"epochs": 5, "lr": 0.02, "batch_size": 8}),
     ],
 )
-def test_parameters_may_be_changed_and_cells_run_again(cells):
-    assert settings_from_notebook(run_cells(*cells)) == Settings(epochs=3, lr=0.1)
-
-
-def test_papermill_sets_a_setting_that_the_cell_does_not_show():
-    cells = run_cells(PARAMETERS, "# Parameters\nbatch_size = 8\n")
-    assert settings_from_notebook(cells) == Settings(epochs=5, lr=0.02, batch_size=8)
+def test_parameters_may_be_changed_and_cells_run_again(cells, values):
+    assert settings_from_notebook(run_cells(*cells)) == Settings(**(values or {"epochs": 3, "lr": 0.1}))
 
 
 @pytest.mark.parametrize(
-    ("cells", "answer"),
+    ("cells", "answer", "places"),
     [
-        ([PARAMETERS.replace("5", '"3"')], "without quotes"),
-        (["epoch: int = 5\nlr: float = 0.02"], "Did you mean 'epochs'"),
-        (["epochs: int = 5\nlearning_rate = 0.02"], "no parameter 'learning_rate'"),
-        ([PARAMETERS, "# Parameters\nepoch = 3\n"], "Did you mean 'epochs'"),
+        ([PARAMETERS.replace("5", '"3"')], "without quotes", ["parameters cell"]),
+        (["epochs: int = 5\nlearning_rate = 0.02"], "no parameter 'learning_rate'", ["parameters cell"]),
+        (["epoch: int = 5"], "Did you mean 'epochs'", ["parameters cell"]),
+        ([PARAMETERS, "# Parameters\nepoch = 3\n"], "Did you mean 'epochs'", []),
+        ([PARAMETERS, "# Parameters\nepochs = -1\n"], "'epochs'", ["-p"]),
+        (["epochs: int = -1\nlr: float = 0.1", "# Parameters\nlr = 0.02\n"], "'epochs'", ["parameters cell"]),
     ],
 )
-def test_wrong_parameters_of_a_notebook_are_refused(cells, answer):
-    with pytest.raises(ConfigError, match=answer):
+def test_wrong_parameters_are_refused_with_advice_for_the_place_where_they_were_set(cells, answer, places):
+    with pytest.raises(ConfigError, match=answer) as caught:
         settings_from_notebook(run_cells(*cells))
-
-
-@pytest.mark.parametrize(
-    ("cells", "by_papermill"),
-    [
-        (["epochs: int = -1"], False),
-        (["epoch: int = 5"], False),
-        ([PARAMETERS, "# Parameters\nepochs = -1\n"], True),
-        (["epochs: int = -1\nlr: float = 0.1", "# Parameters\nlr = 0.02\n"], False),
-    ],
-)
-def test_advice_fits_the_place_where_a_parameter_was_set(cells, by_papermill):
-    with pytest.raises(ConfigError) as caught:
-        settings_from_notebook(run_cells(*cells))
-    assert ("-p" in caught.value.do) == by_papermill
-    assert ("parameters cell" in caught.value.do) != by_papermill
+    assert [place for place in ("-p", "parameters cell") if place in caught.value.do] == places
 
 
 @pytest.mark.parametrize(

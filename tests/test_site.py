@@ -10,9 +10,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").glob("*.py")]
-SOURCES += (ROOT / "docs" / "_extensions").glob("*.py")
-SOURCES += (ROOT / "docs" / "_static").rglob("*.js")
 
 
 def test_every_part_of_the_package_has_its_page_in_the_order_of_the_imports():
