@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 
 from course_utils.data import loaders
 from course_utils.data.folders import FolderOfClasses
-from course_utils.data.loaders import classes_of, labels_of, make_loader
+from course_utils.data.loaders import classes_of, labels_of, make_loader, progress_bar
 from course_utils.errors import DataError
 from course_utils.models.freezing import freeze
 from course_utils.settings import Settings
