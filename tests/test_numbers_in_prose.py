@@ -49,6 +49,17 @@ def gain(dataset, start):
     return transfer(dataset)[start] - transfer(dataset)["from scratch"]
 
 
+def gains(dataset):
+    return pd.DataFrame({start: gain(dataset, start) for start in STARTS[1:]})
+
+
+def paired_gain(dataset, count, start):
+    """Return the gain over training from scratch in points, paired by seed, and its interval."""
+    rows = rows_of("transfer_grid.csv", f"dataset == '{dataset}' and images_per_class == {count}")
+    wide = 100 * rows.pivot(index="seed", columns="start", values="test_accuracy")
+    return mean_interval(wide[start] - wide["from scratch"])
+
+
 def intervals(count, start):
     """Return the mean of lesson 07 on clothes in per cent, and its interval."""
     asked = f"dataset == '{CLOTHES}' and start == '{start}' and images_per_class == {count}"
@@ -189,24 +200,38 @@ SENTENCES = [
     ),
     (
         LESSON_07,
-        "On drawings a frozen network gains about # points, with # images of each class and with all",
-        lambda: [gain(CLIPART, "frozen")[5], 5],
+        "All six gains on Drawings are shown, # to # points.",
+        lambda: [gains(CLIPART).min(axis=None), gains(CLIPART).max(axis=None)],
     ),
     (
         LESSON_07,
-        "With twice as many steps it ends at # %",
-        lambda: [100 * rows_of("transfer_longer.csv").test_accuracy.mean()],
+        "all of fine-tuning: # points with # images, # with # and with #.",
+        lambda: [gain(CLOTHES, "fine-tuned")[5], 5, gain(CLOTHES, "fine-tuned")[100], 100, 300],
     ),
     (
         LESSON_07,
-        "On clothes fine-tuning gains # points at # images, and # at the end.",
-        lambda: [gain(CLOTHES, "fine-tuned")[5], 5, gain(CLOTHES, "fine-tuned")[300]],
+        "The frozen network's # points with # images come with an interval from −# to #:",
+        lambda: [
+            gain(CLOTHES, "frozen")[5],
+            5,
+            *map(abs, paired_gain(CLOTHES, 5, "frozen")[1:]),
+        ],
+    ),
+    (
+        LESSON_07,
+        "with # or # images is another matter: the intervals end at # and #,",
+        lambda: [
+            100,
+            300,
+            paired_gain(CLOTHES, 100, "frozen")[2],
+            paired_gain(CLOTHES, 300, "frozen")[2],
+        ],
     ),
     (
         EXERCISE_07,
-        "With # images of each class, a network from scratch reached # % there (# % interval: # to #), and a "
-        "pretrained one that was trained on as a whole # % (# to #). A pretrained network that stays frozen, "
-        "with only a new head, also had # % (# to #)",
+        "With # images of each class, a network trained from scratch reached # % there (# % interval: # to "
+        "#), and a fine-tuned pretrained one # % (# to #). A frozen pretrained network with a new head also "
+        "reached # % (# to #)",
         lambda: [
             *(100, intervals(100, "from scratch")[0], 95, *intervals(100, "from scratch")[1:]),
             *(*intervals(100, "fine-tuned"), *intervals(100, "frozen")),
@@ -310,8 +335,17 @@ CLAIMS = [
     ),
     (
         LESSON_07,
-        "On the drawings both ways of transfer lie far above scratch, for every number of images.",
+        "On Drawings both pretrained starts lie far above training from scratch.",
         lambda: min(gain(CLIPART, "frozen").min(), gain(CLIPART, "fine-tuned").min()) > 10,
+    ),
+    (
+        LESSON_07,
+        "On Clothes three are, all of fine-tuning",
+        lambda: (
+            [paired_gain(CLOTHES, count, "fine-tuned")[1] > 0 for count in (5, 20, 100, 300)]
+            == [True, False, True, True]
+            and all(paired_gain(CLOTHES, count, "frozen")[1] < 0 for count in (5, 20, 100, 300))
+        ),
     ),
     (
         LESSON_08,
