@@ -9,7 +9,6 @@ missing is skipped, and says so. It takes some minutes, most of them for torchvi
 
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
-from itertools import product
 
 import numpy as np
 import torch
@@ -176,16 +175,6 @@ def log_evidence() -> tuple[float, int]:
     return largest(differences)
 
 
-def expected_best() -> tuple[float, int]:
-    """Compare with the mean over every possible draw."""
-    scores = np.random.default_rng(0).random(6)
-    return largest(
-        evaluation.expected_best(scores, tries)
-        - np.mean([max(draw) for draw in product(scores, repeat=tries)])
-        for tries in range(1, 6)
-    )
-
-
 def network_and_image() -> tuple[nn.Module, torch.Tensor]:
     torch.manual_seed(0)
     model = torchvision.models.resnet18(num_classes=5).eval()
@@ -291,7 +280,6 @@ COMPARISONS = (
     ("energy", energy, "scipy"),
     ("Mahalanobis distance (relative)", mahalanobis, "scikit-learn"),
     ("LogME", log_evidence, "scipy"),
-    ("expected best of several tries", expected_best, "numpy"),
     ("Grad-CAM", grad_cam, "captum"),
     ("Grad-CAM", grad_cam_again, "grad-cam"),
     ("F1 of entities", entity_f1, "seqeval"),

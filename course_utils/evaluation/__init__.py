@@ -9,7 +9,6 @@ from course_utils.evaluation.calibration import fit_temperature, with_temperatur
 from course_utils.evaluation.comparison import (
     INIT_STRATEGIES,
     aggregate_runs,
-    expected_best,
     mean_interval,
     train_from,
 )
@@ -55,7 +54,6 @@ __all__ = [
     "costs_table",
     "evaluate",
     "evaluate_heads",
-    "expected_best",
     "faulty_preprocessings",
     "feature_distance",
     "fit_temperature",

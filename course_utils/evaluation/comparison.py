@@ -145,20 +145,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def expected_best(scores: Sequence[float], tries: int) -> float:
-    """Return the expected best score of some settings that are drawn at random, with replacement.
-
-    The estimate of Dodge et al. (2019, arXiv:1909.03004): the best of `tries` draws is at most the i-th
-    lowest of n scores with probability (i / n) ** tries.
-
-    Args:
-        scores: Of all settings that were tried, at least one.
-        tries: The number of draws, from 1.
-    """
-    at_most = (np.arange(len(scores) + 1) / len(scores)) ** tries
-    return float(np.sort(scores) @ np.diff(at_most))
-
-
 def aggregate_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each dataset, number of images and start: the mean accuracy and its interval.
 

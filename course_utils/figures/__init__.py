@@ -7,7 +7,6 @@ matplotlib figure. The `description` that some functions take is that text.
 
 from course_utils.figures.curves import (
     accuracy_over_time,
-    best_of_tries,
     growth,
     learning_curves,
     loss_curves,
@@ -52,7 +51,6 @@ __all__ = [
     "backbone_and_head",
     "bars",
     "before_and_after",
-    "best_of_tries",
     "chain",
     "class_counts",
     "confusion",

@@ -131,32 +131,6 @@ def transfer_curves(runs: pd.DataFrame, unit: str = "images") -> DescribedFigure
     return figure
 
 
-def best_of_tries(table: pd.DataFrame) -> DescribedFigure:
-    """Draw the expected accuracy of the best of 1, 2, 3, … random settings, one panel for a dataset.
-
-    The columns are `dataset`, `start`, `tries` and `val_accuracy` (0 to 1).
-    """
-    ends = table.groupby(["dataset", "start"], sort=False).val_accuracy.agg(["first", "last"])
-    words = "; ".join(
-        f"{dataset}, {start}: from {100 * first:.0f} to {100 * last:.0f} %"
-        for (dataset, start), first, last in ends.itertuples()
-    )
-    figure = DescribedFigure(
-        f"Expected validation accuracy of the best of 1 to {table.tries.max()} random settings. {words}.",
-        figsize=(4.2 * table.dataset.nunique(), 3.4),
-    )
-    panels = _panels(figure, table)
-    for axes, part in panels:
-        for start, (colour, marker, line) in STYLES.items():
-            own = part[part.start == start]
-            look = {"color": colour, "markersize": 4, "label": start}
-            axes.plot(own.tries, 100 * own.val_accuracy, marker + line, **look)
-        axes.set_xlabel("settings tried")
-    panels[0][0].set_ylabel("best validation accuracy (%)")
-    panels[-1][0].legend(loc="lower right")
-    return figure
-
-
 def _only_ticks_at(axes, counts: pd.Series) -> None:
     ticks = sorted(set(counts))
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
@@ -184,9 +158,11 @@ def accuracy_over_time(epochs: pd.DataFrame, level: float) -> DescribedFigure:
         for _, run in epochs[epochs.start == start].groupby("seed"):
             axes.plot(run.seconds, 100 * run.val_accuracy, marker + line, **look)
             look["label"] = None  # one entry in the legend for all seeds
-    axes.axhline(100 * level, color="black", linestyle=":", label="level of scratch")
+    axes.axhline(100 * level, color="black", linestyle=":", label="best from scratch")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.minorticks_off()
+    axes.grid(axis="y", alpha=0.4)
     axes.legend(loc="lower right", fontsize=9)
     return figure
 

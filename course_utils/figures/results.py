@@ -115,8 +115,7 @@ def interval_plot(
     if table.low.min() < 0 < table.high.max():
         axes.axvline(0, color="black", linewidth=0.8)
     axes.errorbar(table.accuracy, names, xerr=spread, fmt="o", color=BLUE, capsize=4)
-    axes.margins(y=0.2)
-    axes.invert_yaxis()
+    axes.set_ylim(len(table) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.4)
     return figure
 

@@ -1,6 +1,5 @@
 """Tests of fair comparisons: what is compared differs in how it is initialised, and in nothing else."""
 
-import itertools
 import math
 
 import pandas as pd
@@ -14,7 +13,6 @@ from course_utils.evaluation.comparison import (
     INIT_STRATEGIES,
     aggregate_runs,
     augment,
-    expected_best,
     fine_tuned,
     from_scratch,
     frozen,
@@ -97,13 +95,6 @@ def test_interval_of_a_mean_is_students():
     half = 4.30265 * 0.1 / math.sqrt(3)  # t for 2 degrees of freedom
     assert (mean, low, high) == pytest.approx((0.5, 0.5 - half, 0.5 + half), rel=1e-5)
     assert mean_interval([0.4]) == (0.4, -math.inf, math.inf)
-
-
-def test_expected_best_of_some_tries_is_the_mean_over_all_draws():
-    scores = [0.3, 0.9, 0.5]
-    for tries in (1, 2, 3):
-        draws = list(itertools.product(scores, repeat=tries))
-        assert expected_best(scores, tries) == pytest.approx(sum(map(max, draws)) / len(draws))
 
 
 def test_aggregated_runs_have_one_row_for_each_start_and_number_of_images():

@@ -48,11 +48,6 @@ def runs(name):
     return pd.DataFrame(rows, columns=["dataset", "images_per_class", "start", "test_accuracy"])
 
 
-def tries(name):
-    rows = [[name, "frozen", 1, 0.5], [name, "frozen", 2, 0.75]]
-    return pd.DataFrame(rows, columns=["dataset", "start", "tries", "val_accuracy"])
-
-
 def epochs():
     rows = [["frozen", 0, 0.5, 0.25], ["frozen", 0, 1.0, 0.75], ["from scratch", 0, 8.0, 0.5]]
     return pd.DataFrame(rows, columns=["start", "seed", "seconds", "val_accuracy"])
@@ -125,10 +120,6 @@ FIGURES = {
     "transfer_curves": (
         lambda name: figures.transfer_curves(runs(name)),
         ["cat, 5 images, frozen: 50 % (0 to 100)", "20 images, frozen: 75 % (73 to 77)"],
-    ),
-    "best_of_tries": (
-        lambda name: figures.best_of_tries(tries(name)),
-        ["1 to 2 random settings", "cat, frozen: from 50 to 75 %"],
     ),
     "roc": (
         lambda name: figures.roc({name: (torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0]))}),
