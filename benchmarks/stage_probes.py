@@ -1,4 +1,4 @@
-"""Which stage transfers? A linear probe on each stage of a ResNet-18, for lesson 02.
+"""Which stage transfers? A linear probe on each stage of a ResNet-18, for lessons 02 and 12.
 
     python benchmarks/stage_probes.py [--seeds 0 1 2]
 

@@ -1,4 +1,4 @@
-"""Without any label: classes by their names, beside one and five labels of each class, for lessons 07 and 14.
+"""Without any label: classes by their names, beside one and five labels of each class, for lessons 12 and 14.
 
     python benchmarks/zero_labels.py [--photographs PATH] [--draws 20]
 

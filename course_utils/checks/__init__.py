@@ -6,6 +6,7 @@ prints what it finds and returns a `Verdict`. `verdict.py` says how one is writt
 """
 
 from course_utils.checks.adapting import choose_adapter, lora_layer, lora_parameters, merged_layer
+from course_utils.checks.choosing import nearest_pictures, prototype_labels
 from course_utils.checks.comparison import (
     cases_without_gain,
     epochs_for_budget,
@@ -73,6 +74,7 @@ __all__ = [
     "lora_parameters",
     "mean_loss",
     "merged_layer",
+    "nearest_pictures",
     "new_head",
     "optimizer_holds",
     "output_shape",
@@ -84,6 +86,7 @@ __all__ = [
     "points",
     "pooled_by_hand",
     "precision_and_recall",
+    "prototype_labels",
     "reused_or_learned",
     "rgb_restored",
     "set_sizes",

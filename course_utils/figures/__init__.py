@@ -35,6 +35,7 @@ from course_utils.figures.images import (
     image_grid,
     mistakes,
 )
+from course_utils.figures.networks import lora, scores_and_results, search_results
 from course_utils.figures.results import (
     bars,
     confusion,
@@ -62,6 +63,7 @@ __all__ = [
     "image_grid",
     "interval_plot",
     "learning_curves",
+    "lora",
     "loss_curves",
     "lr_range",
     "mistakes",
@@ -70,6 +72,8 @@ __all__ = [
     "reliability",
     "residual_block",
     "roc",
+    "scores_and_results",
+    "search_results",
     "shift_curves",
     "spreads",
     "text_network",

@@ -1,4 +1,4 @@
-"""Classes by their names: what can be predicted without a single label (lessons 07 and 14)."""
+"""Classes by their names: what can be predicted without a single label (lessons 12 and 14)."""
 
 from collections.abc import Sequence
 

@@ -1,0 +1,154 @@
+"""Checks of lesson 12: search by picture, and classes from prototypes."""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn.functional import normalize
+
+from course_utils.checks.mistakes import Mistakes
+from course_utils.checks.verdict import Right, Wrong, check
+
+
+def _whole_numbers(what: str) -> Callable[[object], list[float]]:
+    """Return a function that reads a flat list of numbers, or raises `Wrong`."""
+
+    def read(value: object) -> list[float]:
+        numbers = value if isinstance(value, torch.Tensor) else torch.as_tensor(list(value))
+        if numbers.ndim != 1 or not numbers.isfinite().all():
+            raise Wrong(f"Expected {what}, got a tensor of shape {list(numbers.shape)}.")
+        return numbers.tolist()
+
+    return read
+
+
+def _cosine(library: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    return normalize(library, dim=1) @ normalize(query, dim=0)
+
+
+SEARCH = Mistakes(
+    right=lambda query, library, count: _cosine(library, query).topk(count).indices,
+    wrong={
+        "You multiply features that have their lengths, so long ones win. Divide by the lengths first.": (
+            lambda query, library, count: (library @ query).topk(count).indices
+        ),
+        "You take the smallest distance, which depends on the lengths. Cosine similarity doesn't.": (
+            lambda query, library, count: (library - query).norm(dim=1).topk(count, largest=False).indices
+        ),
+        "Those are the least similar pictures. Try the other end of the order.": (
+            lambda query, library, count: _cosine(library, query).topk(count, largest=False).indices
+        ),
+        "You divide each column by its length. A picture is a row: dim=1.": (
+            lambda query, library, count: (normalize(library, dim=0) @ query).topk(count).indices
+        ),
+        "Those are similarities. Return the places of the pictures in the library.": (
+            lambda query, library, count: _cosine(library, query).topk(count).values
+        ),
+        "The pictures are right, but their order isn't: the most similar one comes first.": (
+            lambda query, library, count: _cosine(library, query).topk(count).indices.sort().values
+        ),
+        "That is the order of the whole library. Return the first `count`.": (
+            lambda query, library, count: _cosine(library, query).argsort(descending=True)
+        ),
+        "That is only one picture. Return `count` of them.": (
+            lambda query, library, count: _cosine(library, query).topk(1).indices
+        ),
+    },
+    read=_whole_numbers("a list of places in the library"),
+    agrees=lambda one, other: one == other,
+    found="For {count} pictures you return {value}. ",
+    otherwise="Try the cosine similarity of the query and each row of the library, highest first.",
+)
+
+
+def _random(*shapes: tuple[int, ...], seed: int) -> list[torch.Tensor]:
+    """Return positive features whose rows differ in length, as those of a network do."""
+    random = torch.Generator().manual_seed(seed)
+    pairs = [(shape, (*shape[:-1], 1)) for shape in shapes]
+    return [
+        torch.rand(one, generator=random) * 5 * torch.rand(other, generator=random) for one, other in pairs
+    ]
+
+
+@check(
+    begin="which product of two lists of features does not depend on their lengths?",
+    expects="a function from a query, a library and a count to places in the library",
+    tables=[SEARCH],
+)
+def nearest_pictures(answer):
+    """Lesson 12: the most similar pictures of a library, by cosine similarity."""
+    cases = [(*_random((4,), (12, 4), seed=seed), count) for seed, count in ((1, 3), (2, 4))]
+    yield from SEARCH.compare(answer, cases)
+    yield Right("The most similar pictures, most similar first, whatever the length of their features.")
+
+
+def _plain_means(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return torch.stack([features[labels == label].mean(dim=0) for label in labels.unique()])
+
+
+def _means(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return _plain_means(normalize(features, dim=1), labels)
+
+
+def _firsts(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return torch.stack([features[labels == label][0] for label in labels.unique()])
+
+
+def _cosines(queries: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    return normalize(queries, dim=1) @ normalize(rows, dim=1).T
+
+
+def _classifier(scores: Callable = _cosines, rows: Callable = _means) -> Callable:
+    """Return a classifier: each query gets the label of the row that scores highest."""
+
+    def classify(features: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+        return labels.unique()[scores(queries, rows(features, labels)).argmax(dim=1)]
+
+    return classify
+
+
+PROTOTYPES = Mistakes(
+    right=_classifier(),
+    wrong={
+        "That is the class of the most similar picture: nearest neighbour. A prototype is a mean.": (
+            lambda features, labels, queries: labels[_cosines(queries, features).argmax(dim=1)]
+        ),
+        "You don't divide the prototypes by their lengths, so a long one wins.": _classifier(
+            lambda queries, rows: queries @ rows.T
+        ),
+        "You take the smallest distance. Try the cosine similarity, which ignores lengths.": _classifier(
+            lambda queries, rows: -torch.cdist(queries, rows)
+        ),
+        "In your mean, long features count more. Divide each picture's features by their length first.": (
+            _classifier(rows=_plain_means)
+        ),
+        "That is the least similar prototype.": _classifier(lambda queries, rows: -_cosines(queries, rows)),
+        "Those are the places of the prototypes. Return the labels of their classes.": (
+            lambda features, labels, queries: _cosines(queries, _means(features, labels)).argmax(dim=1)
+        ),
+        "You take one picture of each class. A prototype is the mean of all of them.": _classifier(
+            rows=_firsts
+        ),
+        "Those are similarities. Return the label of the most similar prototype.": (
+            lambda features, labels, queries: _cosines(queries, _means(features, labels)).max(dim=1).values
+        ),
+    },
+    read=_whole_numbers("one label for each query"),
+    agrees=lambda one, other: one == other,
+    found=lambda value, right, features, labels, queries: f"For {len(queries)} queries you return {value}. ",
+    otherwise="Try one mean for each label, and the label whose mean has the highest cosine similarity.",
+)
+
+
+@check(
+    begin="what is the mean of the features of one class? And which mean is most similar to a query?",
+    expects="a function from features, labels and queries to one label for each query",
+    tables=[PROTOTYPES],
+)
+def prototype_labels(answer):
+    """Lesson 12: the class of each query, from the most similar prototype."""
+    cases = []
+    for seed in (3, 4):
+        features, queries = _random((18, 4), (14, 4), seed=seed)
+        cases.append((features, torch.tensor([7, 2, 5] * 6), queries))
+    yield from PROTOTYPES.compare(answer, cases)
+    yield Right("Each query gets the class of the most similar prototype.")

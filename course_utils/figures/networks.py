@@ -1,0 +1,125 @@
+"""Figures for choosing a network and adapting it (lessons 12 and 13)."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from course_utils.figures.curves import DATASET_NAMES
+from course_utils.figures.described import (
+    BLUE,
+    COLOURS,
+    GREY,
+    MARKERS,
+    ORANGE,
+    DescribedFigure,
+    escape_dollar,
+)
+
+
+def search_results(searches: Sequence[tuple[str, Image.Image, str, Sequence]]) -> DescribedFigure:
+    """Draw one row for each search: the query, and what was found, with class and cosine similarity.
+
+    A search is a title, the query, its class, and what was found: pictures, each with class and similarity.
+    """
+    words = "; ".join(
+        f"{title}, query {own_class}: "
+        + ", ".join(f"{name} {similarity:.2f}" for _, name, similarity in found)
+        for title, _, own_class, found in searches
+    )
+    columns = 1 + max(len(found) for *_, found in searches)
+    figure = DescribedFigure(
+        f"{len(searches)} searches by picture, with the classes and cosine similarities found. {words}.",
+        figsize=(1.5 * columns, 1.8 * len(searches)),
+    )
+    panels = figure.subplots(len(searches), columns, squeeze=False)
+    for row, (title, query, own_class, found) in zip(panels, searches, strict=True):
+        row[0].imshow(query)
+        row[0].set_title(escape_dollar(f"QUERY\n{own_class}"), fontsize=9)
+        row[0].set_ylabel(escape_dollar(title), fontsize=9)
+        for axes, (picture, name, similarity) in zip(row[1:], found, strict=False):
+            same = name == own_class
+            axes.imshow(picture)
+            axes.set_title(escape_dollar(f"{name}{'' if same else ' ✗'}\n{similarity:.2f}"), fontsize=9)
+            axes.spines[:].set(color=BLUE if same else ORANGE, linewidth=2.5)
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+    return figure
+
+
+def scores_and_results(runs: pd.DataFrame, scores: Mapping[str, str], chance: float) -> DescribedFigure:
+    """Draw test accuracy over cheap scores: a row for each score, a column for each dataset.
+
+    Args:
+        runs: A row for each candidate and seed: `dataset`, `candidate`, `test_accuracy` (0 to 1), and scores.
+        scores: The label of each column with a score.
+        chance: The accuracy of guessing, in per cent.
+    """
+    means = runs.groupby(["dataset", "candidate"], sort=False)[[*scores, "test_accuracy"]].mean()
+    words = "; ".join(
+        f"{DATASET_NAMES.get(dataset, dataset)}, {name}: "
+        + ", ".join(f"{scores[score]} {row[score]:.2f}" for score in scores)
+        + f", accuracy {100 * row.test_accuracy:.1f} %"
+        for (dataset, name), row in means.iterrows()
+    )
+    names, datasets = runs.candidate.unique(), runs.dataset.unique()
+    figure = DescribedFigure(
+        f"Scatter plots of test accuracy after fine-tuning over scores before it. Means: {words}.",
+        figsize=(4.2 * len(datasets), 2.7 * len(scores) + 0.7),
+    )
+    panels = figure.subplots(len(scores), len(datasets), squeeze=False, sharey=True, sharex="row")
+    for row, (score, label) in zip(panels, scores.items(), strict=True):
+        for axes, dataset in zip(row, datasets, strict=True):
+            axes.axhline(chance, color=GREY, linestyle="--", linewidth=1)
+            for name, colour, marker in zip(names, COLOURS, MARKERS, strict=False):
+                own = runs[(runs.dataset == dataset) & (runs.candidate == name)]
+                look = {"color": colour, "marker": marker, "linestyle": "none", "alpha": 0.8}
+                axes.plot(own[score], 100 * own.test_accuracy, label=name, **look)
+            axes.set(xlabel=label, ylim=(0, 100), title=DATASET_NAMES.get(dataset, dataset))
+            axes.grid(alpha=0.3)
+        row[0].set_ylabel("fine-tuned: test accuracy (%)")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+    panels[0][0].annotate("chance", (0.02, chance + 2), xycoords=("axes fraction", "data"), fontsize=8)
+    return figure
+
+
+def lora(inputs: int, outputs: int, rank: int) -> DescribedFigure:
+    """Draw a layer with LoRA: the frozen matrix W plus the product of two narrow trained matrices."""
+    whole, narrow = outputs * inputs, rank * (outputs + inputs)
+    figure = DescribedFigure(
+        "Diagram of LoRA: the output is W plus alpha over r times B times A, applied to the input x. W is a "
+        f"large square, frozen, {outputs} by {inputs}, {whole:,} parameters. B is tall, {outputs} by {rank}, "
+        f"and A is wide, {rank} by {inputs}; both are trained, {narrow:,} parameters together. A begins at "
+        "random, B at zero.",
+        figsize=(8, 3.1),
+    )
+    axes = figure.add_subplot(xlim=(0, 8), ylim=(0, 3.1), aspect="equal")
+    axes.set_axis_off()
+    places = {"W": (1.6, 1.0, 1.7, 1.7), "B": (4.5, 1.0, 0.3, 1.7), "A": (5.2, 1.7, 1.7, 0.3)}
+    for name, (left, bottom, width, height) in places.items():
+        colour = BLUE if name == "W" else ORANGE
+        look = {"facecolor": to_rgba(colour, 0.2), "edgecolor": colour, "linewidth": 2}
+        axes.add_patch(Rectangle((left, bottom), width, height, **look))
+        middle = {"ha": "center", "va": "center"}
+        axes.text(left + width / 2, bottom + height / 2, name, fontsize=14, fontweight="bold", **middle)
+    words = {"ha": "center", "fontsize": 9}
+    axes.text(2.45, 2.8, f"frozen: {outputs} × {inputs}", **words)
+    axes.text(4.65, 2.8, f"{outputs} × {rank}", **words)
+    axes.text(6.05, 2.1, f"{rank} × {inputs}", **words)
+    for left, text in (
+        (3.65, "+"),
+        (4.1, r"$\frac{\alpha}{r}$"),
+        (1.25, "("),
+        (7.1, ")"),
+        (7.45, "x"),
+        (5.0, "·"),
+    ):
+        axes.text(left, 1.85, text, ha="center", va="center", fontsize=18)
+    axes.text(0.6, 1.85, "output =", ha="center", va="center", fontsize=12)
+    axes.text(2.45, 0.65, f"{whole:,} parameters", **words)
+    axes.text(5.6, 0.65, f"trained: {narrow:,} parameters", **words)
+    axes.text(4.1, 0.15, "A begins at random, B at zero: at first, nothing changes.", **words)
+    return figure
