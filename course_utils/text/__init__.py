@@ -22,7 +22,7 @@ from course_utils.text.decoders import (
 )
 from course_utils.text.encoders import TextNetwork, load_encoder, load_tokenizer
 from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence, per_type
-from course_utils.text.names import embed_texts, match_names
+from course_utils.text.names import embed_texts
 
 __all__ = [
     "DOMAINS",
@@ -41,7 +41,6 @@ __all__ = [
     "load_sentiment",
     "load_smollm2",
     "load_tokenizer",
-    "match_names",
     "one_rater_accuracy",
     "per_type",
     "prompt_for",
