@@ -14,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from serving import serve
 from small_notebooks import text_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,3 +112,22 @@ def test_requirements_and_conda_environment_agree():
     assert not ON_PYPI_ONLY & set(listed)
     renamed = {CONDA_NAMES.get(name, name): specifier for name, specifier in listed.items()}
     assert renamed == {name: specifier for name, specifier in floors().items() if name not in ON_PYPI_ONLY}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems get torch for the CPU anyway")
+@pytest.mark.skipif(bool(shutil.which("nvidia-smi")), reason="a machine with a card gets torch for CUDA")
+@pytest.mark.parametrize("folder", ["torch", "another"])
+def test_make_takes_torch_for_the_cpu_where_its_index_answers(folder, tmp_path):
+    (tmp_path / "index" / folder).mkdir(parents=True)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho "$@" >> log\n[ "$1" != -c ] || exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    with serve(tmp_path / "index") as address:
+        options = [f"PYTHON={python}", f"CPU_INDEX={address}"]
+        subprocess.run(["make", ".venv/lessons", *options], cwd=tmp_path, check=True, capture_output=True)
+    installs = [line for line in (tmp_path / "log").read_text().splitlines() if " pip install" in line]
+    first = [f"-m pip install torch torchvision --index-url {address}"] * (folder == "torch")
+    assert installs == [*first, "-m pip install -e ."]
