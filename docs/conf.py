@@ -36,7 +36,6 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "glossary_links",
-    "icon_font",
     "lesson_contents",
     "mathml",
     "notebook_metrics",
@@ -45,6 +44,7 @@ extensions = [
     "quiz_pages",
     "repository_links",
     "spoken_names",
+    "theme_scripts",
     "try_page",
 ]
 
@@ -69,6 +69,7 @@ html_theme = "sphinx_book_theme"
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
 html_show_copyright = False
+html_use_index = False  # no page leads there; what it would list is for the search
 html_context = {"default_mode": "auto"}  # light or dark, as its reader has it
 html_theme_options = {
     "home_page_in_toc": True,

@@ -44,6 +44,14 @@ def other_names(meaning: str) -> list[str]:
     return [name.split(" (")[0] for name in found[1].split(", ")] if found else []
 
 
+def searched_for(name: str) -> list[str]:
+    """Return what readers type to find a name: singular or plural, without what stands in brackets."""
+    name = name.split(" (")[0]
+    if name.endswith("y"):
+        return [name, f"{name[:-1]}ies"]
+    return [name, f"{name}es" if name.endswith(("ch", "x")) else f"{name}s"]
+
+
 def uses(terms: list[str]) -> re.Pattern[str]:
     """Return a pattern with one group for each term, in any case, singular or plural, also over two lines."""
     spellings = [
@@ -117,7 +125,8 @@ def anchor_terms(app: Sphinx, document: nodes.document) -> None:
             row["ids"].append(anchor)
             app.env.domains["std"].note_object("term", term, anchor, location=row)
             names = [term, *other_names(row[1].astext())]
-            entries = [("single", name, anchor, "main", None) for name in names]
+            words = [word for name in names for word in searched_for(name)]
+            entries = [("single", word, anchor, "main", None) for word in words]
             row[0][0].insert(0, addnodes.index(entries=entries))
             cell = row[2][0]
             numbers = re.split(r"(, )", cell.astext())

@@ -1,4 +1,7 @@
-"""Give the pictures of a lesson the alternative text that is stored with them; complain if there is none."""
+"""Give the pictures of a lesson the alternative text that is stored with them; complain if there is none.
+
+A browser loads them when a reader comes near them.
+"""
 
 import hashlib
 import json
@@ -30,6 +33,7 @@ def describe(app: Sphinx, document: nodes.document) -> None:
     for image in document.findall(nodes.image):
         if text := texts.get(Path(image["uri"]).stem):
             image["alt"] = text
+            image["loading"] = "lazy"
         if not image.get("alt"):
             logger.warning("a picture without an alternative text", location=image)
 

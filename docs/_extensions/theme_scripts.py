@@ -1,11 +1,16 @@
-"""Leave out the theme's script for icons, half of what a page loads: the icon font draws them as well."""
+"""Leave out scripts of the theme that a page does not need.
+
+The icon font draws the icons as well, and only the page of the search needs the search's own.
+"""
 
 import re
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
-SCRIPT = re.compile(r'\s*<script defer src="[^"]*/fontawesome\.js[^"]*"></script>')
+ICONS = "fontawesome"
+SEARCH = "searchtools|language_data|searchindex"
+SCRIPT = r'\s*<script (?:defer )?src="[^"]*\b(?:{names})\.js[^"]*"></script>'
 
 
 def leave_out(app: Sphinx, error: Exception | None) -> None:
@@ -13,8 +18,8 @@ def leave_out(app: Sphinx, error: Exception | None) -> None:
         return
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        if SCRIPT.search(text):
-            page.write_text(SCRIPT.sub("", text), encoding="utf-8")
+        names = ICONS if page.name == "search.html" else f"{ICONS}|{SEARCH}"
+        page.write_text(re.sub(SCRIPT.format(names=names), "", text), encoding="utf-8")
     for file in Path(app.outdir, "_static", "scripts").glob("fontawesome.js*"):
         file.unlink()
 

@@ -33,19 +33,43 @@ pytestmark = pytest.mark.skipif(not PAGES, reason="no page was opened: there is 
 
 
 @pytest.mark.parametrize("page", ONE_OF_EACH_KIND)
-def test_page_loads_fits_and_shuts_nobody_out(page, browser, screenshots):
-    shown = browser.new_page()
+def test_page_loads_fits_and_shuts_nobody_out(page, browser, screenshots, report):
+    shown, sizes = browser.new_page(), []
     faults = watch(shown)
+    shown.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
     (screenshots / "site").mkdir(exist_ok=True)
     with serve(SITE) as address:
         for width in (1280, 390):
             shown.set_viewport_size({"width": width, "height": 900})
             shown.goto(address + page, wait_until="networkidle")
+            report(
+                "site", f"{page}, {width} pixels wide: {sum(sizes) / 1000:,.0f} kB in {len(sizes)} requests"
+            )
+            sizes.clear()
             faults += [f"{width} pixels: {fault}" for fault in look(shown)]
             name = re.sub(r"\W+", ".", page)
             shown.screenshot(path=screenshots / "site" / f"{name}{width}.jpg", full_page=True, type="jpeg")
     shown.close()
     assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("words", "term"),
+    [
+        ("epoch", "epoch"),
+        ("logit", "logits"),
+        ("learning rates", "learning-rate"),
+        ("AUC", "area-under-the-curve"),
+        ("cosine", "cosine-schedule"),
+    ],
+)
+def test_search_gives_the_glossary_first(words, term, browser):
+    shown = browser.new_page()
+    with serve(SITE) as address:
+        shown.goto(f"{address}search.html?q={words}")
+        first = shown.locator("#search-results li a").first.get_attribute("href")
+    shown.close()
+    assert first == f"docs/glossary.html#term-{term}"
 
 
 def test_no_link_of_a_page_leads_nowhere_and_nothing_is_loaded_from_elsewhere():
