@@ -49,7 +49,7 @@ def searched_for(name: str) -> list[str]:
     name = name.split(" (")[0]
     if name.endswith("y"):
         return [name, f"{name[:-1]}ies"]
-    return [name, f"{name}es" if name.endswith(("ch", "x")) else f"{name}s"]
+    return [name, f"{name}es" if name.endswith(("tch", "x")) else f"{name}s"]
 
 
 def uses(terms: list[str]) -> re.Pattern[str]:

@@ -57,6 +57,7 @@ def test_page_loads_fits_and_shuts_nobody_out(page, browser, screenshots, report
     ("words", "term"),
     [
         ("epoch", "epoch"),
+        ("epochs", "epoch"),
         ("logit", "logits"),
         ("learning rates", "learning-rate"),
         ("AUC", "area-under-the-curve"),
