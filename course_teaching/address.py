@@ -153,6 +153,8 @@ def readme_part(name: str, ref: str = "") -> str:
     """Return what README says about where the course is; "" without an address."""
     if not name:
         return ""
-    links = launch_links(name, "notebooks/00_start_here.ipynb", ref)
-    clone = f"git clone {f'--branch {ref} ' * bool(ref)}{HOST}/{name}\ncd {name.split('/')[1]}"
+    owner, folder = name.split("/")
+    page = f"[Try it](https://{owner}.github.io/{folder}/docs/try.html)"
+    links = f"{page} · {launch_links(name, 'notebooks/00_start_here.ipynb', ref)}"
+    clone = f"git clone {f'--branch {ref} ' * bool(ref)}{HOST}/{name}\ncd {folder}"
     return f"```\n{clone}\n```\n\nOr in a browser, without installing anything: {links}"

@@ -70,7 +70,9 @@ def test_an_address_is_written_everywhere_and_can_be_replaced_and_taken_away(cou
         link = f"https://colab.research.google.com/github/jane/first-course/blob/HEAD/notebooks/{path.name}"
         assert f"({link})" in text.source
         assert 'REPOSITORY = "jane/first-course"' in code.source
-    assert "git clone https://github.com/jane/first-course" in (course / "README.md").read_text("utf-8")
+    readme = (course / "README.md").read_text("utf-8")
+    assert "git clone https://github.com/jane/first-course" in readme
+    assert "https://jane.github.io/first-course/docs/try.html" in readme
     assert set_repository("jane/first-course", course) == []
     set_repository("john/second", course)
     assert not [path for path, text in texts(course).items() if "first-course" in text]

@@ -54,7 +54,17 @@ def files_of(folder):
 def test_what_belongs_to_the_course_is_there_and_nothing_for_those_who_teach(course, repository):
     parts = ("data", "course_utils", "notebooks", "benchmarks/results", "README.md", "Makefile", "docs/*.md")
     tracked = set(git(["ls-files", *parts], course).stdout.splitlines())
-    pages = ("api", "classroom", "contributing", "exercises", "grading", "index", "instructors", "routes")
+    pages = (
+        "api",
+        "classroom",
+        "contributing",
+        "exercises",
+        "grading",
+        "index",
+        "instructors",
+        "routes",
+        "try",
+    )
     kept_back = {f"docs/{name}.md" for name in pages} | {"notebooks/conftest.py"}
     kept_back |= {name for name in tracked if name.startswith(("docs/routes/", "docs/quizzes/"))}
     solutions = {name for name in tracked if "/solutions/" in name}
