@@ -24,7 +24,8 @@ STARTS = ["from scratch", "frozen", "fine-tuned"]
 CLIPART, CLOTHES = "clipart", "fashion_mnist_sample"
 MEASUREMENTS, NEGATIVE = "docs/measurements.md", "docs/negative_results.md"
 LESSON_07, LESSON_08 = "notebooks/07_does_transfer_pay.ipynb", "notebooks/08_match_the_pretraining.ipynb"
-LESSON_04 = "notebooks/04_freeze_and_train.ipynb"
+LESSON_04, LESSON_06 = "notebooks/04_freeze_and_train.ipynb", "notebooks/06_fine_tune.ipynb"
+ANSWERS = "notebooks/exercises/solutions/model_answers.md"
 LESSON_12 = "notebooks/12_which_network.ipynb"
 LESSON_14, LESSON_13 = "notebooks/14_text.ipynb", "notebooks/13_adapt_a_little.ipynb"
 EXERCISE_07 = "notebooks/exercises/solutions/07_does_transfer_pay.ipynb"
@@ -44,6 +45,13 @@ def transfer(dataset):
     """Return the accuracies of lesson 07 in per cent: rows by number of images, columns by start."""
     table = aggregate_runs(rows_of("transfer_grid.csv", f"dataset == '{dataset}'"))
     return 100 * table.pivot(index="images_per_class", columns="start", values="accuracy")[STARTS]
+
+
+def gains_of_fine_tuning(dataset):
+    """Return the points that each run gains over a frozen backbone: rows by images, columns by seed."""
+    runs = rows_of("transfer_grid.csv", f"dataset == '{dataset}'")
+    accuracy = runs.pivot(index=["images_per_class", "seed"], columns="start", values="test_accuracy")
+    return 100 * (accuracy["fine-tuned"] - accuracy["frozen"]).unstack()
 
 
 def gain(dataset, start):
@@ -213,6 +221,27 @@ SENTENCES = [
         ],
     ),
     (
+        LESSON_06,
+        "gains # points with # labelled pictures of each class and # with #.",
+        lambda: [
+            number
+            for count in (100, 300)
+            for number in (gains_of_fine_tuning(CLOTHES).loc[count].mean(), count)
+        ],
+    ),
+    (LESSON_06, "at most # of each class", lambda: [gains_of_fine_tuning(CLIPART).index.max()]),
+    (
+        ANSWERS,
+        "labelled pictures of each class. They gained #, # and # points",
+        lambda: gains_of_fine_tuning(CLOTHES).loc[300],
+    ),
+    (
+        ANSWERS,
+        "the head alone had a test accuracy of # %, the last two blocks # %, LoRA of rank 8 # % and "
+        "everything # %",
+        lambda: 100 * adapted(CLIPART).test_accuracy[["head", "last two", "LoRA 8", "everything"]],
+    ),
+    (
         LESSON_07,
         "All six gains on Drawings are shown, # to # points.",
         lambda: [gains(CLIPART).min(axis=None), gains(CLIPART).max(axis=None)],
@@ -358,6 +387,14 @@ SENTENCES = [
 ]
 
 CLAIMS = [
+    (
+        LESSON_06,
+        "With 5 or 20, the runs lie on both sides of 0.",
+        lambda: all(
+            run.min() < 0 < run.max() for run in gains_of_fine_tuning(CLOTHES).loc[[5, 20]].to_numpy()
+        ),
+    ),
+    (LESSON_06, "fine-tuning loses in every run", lambda: gains_of_fine_tuning(CLIPART).max(axis=None) < 0),
     (
         "README.md",
         "a pretrained network with 5 images of each is better than one from scratch with",

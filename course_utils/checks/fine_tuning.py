@@ -28,7 +28,7 @@ def _resnet(down_to: str | None = None) -> nn.Module:
 
 
 @check(
-    begin="go over `model.named_children()`, and ask each part whether one of its parameters has a gradient.",
+    begin="go over `model.named_children()` and look for a part with a trainable parameter.",
     expects="a function from a network to the names of its parts",
 )
 def learning_parts(answer):
@@ -42,7 +42,7 @@ def learning_parts(answer):
     cases = {
         "thawed down to layer3": (
             _resnet("layer3"), {"layer3", "layer4", "fc"},
-            "Ask for all parameters of a part, those of the layers inside it, too.",
+            "Ask for all parameters of a part, including those of the layers inside it.",
         ),
         "with a new head on a frozen backbone": (_resnet(), {"fc"}, "Do you go over all the parts?"),
         "thawed as a whole, with its BatchNorm frozen again": (partly, {"conv1", *stages, "fc"}, one),
@@ -56,7 +56,7 @@ def learning_parts(answer):
         names, parts = as_names(value), dict(model.named_children())
         others = [name for name in names if not isinstance(name, str)]
         if others or isinstance(value, dict):
-            raise Wrong(f"Give a set of names, such as {{'layer4'}}; you give {value!r:.50}.")
+            raise Wrong(f"Expected a set of names such as {{'layer4'}}, got {value!r:.50}.")
         if dotted := [name for name in names if "." in name]:
             raise Wrong(
                 f"'{min(dotted)}' is one parameter or layer inside a part. Give the part: what comes "
@@ -76,7 +76,7 @@ def learning_parts(answer):
             )
         if missing := wanted - names:
             why = "The head is a part like any other." if missing == {"fc"} else why
-            raise Wrong(f"In a network {words}, {listed(missing)} can learn, too. {why}")
+            raise Wrong(f"In a network {words}, {listed(missing)} can learn as well. {why}")
         yield Right(f"A network {words}: {listed(wanted)}.")
 
 
@@ -103,7 +103,7 @@ def _groups_mistake(model: nn.Module, groups: list[dict], lr: float) -> str | No
         for parameter in [parameters] if isinstance(parameters, torch.Tensor) else list(parameters):
             name = names.get(id(parameter))
             if name is None:
-                return f"one of your groups holds {describe(parameter)}, and not a parameter of this network."
+                return f"one of your groups holds {describe(parameter)}, not a parameter of this network."
             if name in rates:
                 return (
                     f"{name} is in two groups. An optimizer refuses that: which of the rates should it take?"
@@ -203,14 +203,14 @@ def _batchnorm_mistakes(model: _Small, norms: dict[str, nn.Module], before: dict
         )
     elif not torch.allclose(by_itself, in_a_batch[:1], atol=1e-4):
         yield (
-            "The running mean stays, but the answer for an image still changes with the other images of "
+            "The running mean stays, but the output for an image still changes with the other images of "
             "its batch: in train mode BatchNorm uses the mean of the batch."
         )
     if trainable:
         yield f"{listed(trainable)}: weight and bias can still learn. An optimizer would change them."
     if others:
         yield (
-            f"{len(others)} parameters outside BatchNorm are frozen, too, for example {others[0]}. They "
+            f"{len(others)} parameters outside BatchNorm are frozen as well, for example {others[0]}. They "
             "should learn."
         )
 

@@ -39,31 +39,19 @@ def learning_curves(history: History) -> DescribedFigure:
     return figure
 
 
-def loss_curves(histories: dict[str, History]) -> DescribedFigure:
-    """Draw the validation loss of training runs, by name."""
-    losses = {name: history.to_frame().val_loss for name, history in histories.items()}
-    words = "; ".join(f"{name}: {', '.join(f'{loss:.2f}' for loss in run)}" for name, run in losses.items())
-    figure = DescribedFigure(f"Line chart of the validation loss after each epoch. {words}.", figsize=(6, 3))
-    axes = figure.add_subplot(xlabel="epoch", ylabel="validation loss (nats)")
-    for (name, run), colour, marker in zip(losses.items(), cycle(LINE_COLOURS), cycle("os^v"), strict=False):
-        axes.plot(run, f"{marker}-", color=colour, label=escape_dollar(name))
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend()
-    return figure
-
-
-def lr_range(table: pd.DataFrame) -> DescribedFigure:
-    """Draw the loss over the learning rate, a table that `lr_range_test` returns."""
+def lr_range(table: pd.DataFrame, chosen: float) -> DescribedFigure:
+    """Draw the loss over the learning rate, a table of `lr_range_test`, with the chosen rate marked."""
     smooth = table.loss.rolling(3, center=True).mean().fillna(table.loss)
     figure = DescribedFigure(
         f"Line chart of the loss while the learning rate grows from {table.lr.iloc[0]:.0e} to "
         f"{table.lr.iloc[-1]:.0e}. It begins at {table.loss.iloc[0]:.2f}, is lowest near a rate of "
-        f"{table.lr[smooth.idxmin()]:.0e}, and ends at {table.loss.iloc[-1]:.2f}.",
+        f"{table.lr[smooth.idxmin()]:.0e}, and ends at {table.loss.iloc[-1]:.2f}. A line marks {chosen:g}.",
         figsize=(6, 3),
     )
     axes = figure.add_subplot(xlabel="learning rate of the head", ylabel="loss (nats)", xscale="log")
     axes.plot(table.lr, table.loss, ".", color=GREY, label="each batch")
     axes.plot(table.lr, smooth, color=BLUE, label="mean of three")
+    axes.axvline(chosen, color=ORANGE, linestyle="--", label=f"{chosen:g}")
     axes.set_ylim(0, min(table.loss.max(), 2.5 * table.loss.iloc[0]) * 1.05)
     axes.legend()
     return figure
@@ -128,6 +116,40 @@ def transfer_curves(runs: pd.DataFrame, unit: str = "images") -> DescribedFigure
         _only_ticks_at(axes, part.images_per_class)
     panels[0][0].set_ylabel("test accuracy (%), 95 % interval")
     panels[-1][0].legend(loc="lower right")
+    return figure
+
+
+def fine_tuning_gain(runs: pd.DataFrame) -> DescribedFigure:
+    """Draw how many points fine-tuning gains over a frozen backbone, over the images of each class.
+
+    A point for each seed, a line through their means for each dataset, and a line at 0. `runs` has a row for
+    each `Run`.
+    """
+    keys = ["dataset", "images_per_class", "seed"]
+    wide = runs.pivot(index=keys, columns="start", values="test_accuracy")
+    gains = (100 * (wide["fine-tuned"] - wide["frozen"])).rename("points").reset_index()
+    means = gains.groupby(["dataset", "images_per_class"]).points.mean()
+    names = {dataset: DATASET_NAMES.get(dataset, dataset) for dataset in gains.dataset.unique()}
+    words = (f"{names[dataset]}, {count} images: {mean:+.1f}" for (dataset, count), mean in means.items())
+    figure = DescribedFigure(
+        f"Points gained by fine-tuning, over the labelled images of each class, with a line at 0 for the "
+        f"frozen backbone. Means: {'; '.join(words)}.",
+        figsize=(7, 3.4),
+    )
+    axes = figure.add_subplot(xscale="log", xlabel="labelled images of each class")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.text(0.99, 0.2, "frozen backbone", ha="right", transform=axes.get_yaxis_transform())
+    looks = zip(names.items(), cycle((ORANGE, BLUE, GREEN)), cycle("o^s"), strict=False)
+    for (dataset, name), colour, marker in looks:
+        own = gains[gains.dataset == dataset]
+        axes.plot(own.images_per_class, own.points, marker, color=colour, markersize=4, alpha=0.5)
+        axes.plot(means[dataset], f"{marker}-", color=colour, label=escape_dollar(name))
+    axes.set_ylabel("gain from fine-tuning (points)")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    axes.grid(axis="y", alpha=0.4)
+    axes.legend()
     return figure
 
 

@@ -159,31 +159,6 @@ def three_sets(counts: Mapping[str, int]) -> DescribedFigure:
     return figure
 
 
-def thawed_stages(parts: Sequence[str], choices: Mapping[str, int]) -> DescribedFigure:
-    """Draw a network several times, with more and more of it trained.
-
-    Args:
-        parts: The names of its parts, from the picture up; the last is the head.
-        choices: For each drawing a title, and how many parts are trained, counted from the head.
-    """
-    words = "; ".join(f"{title}: {', '.join(parts[-count:])} trained" for title, count in choices.items())
-    figure, axes = _canvas(
-        f"Diagram of one network in {len(choices)} states, the head at the top. {words}; the rest is frozen.",
-        width=2.4 * len(choices),
-        height=0.42 * len(parts) + 0.9,
-    )
-    for column, (title, count) in enumerate(choices.items()):
-        left = 0.25 + 2.4 * column
-        for row, name in enumerate(parts):
-            trained = row >= len(parts) - count
-            words, colour = ("trained", ORANGE) if trained else ("frozen", BLUE)
-            _box(axes, (left, 0.45 + 0.42 * row, 1.9, 0.36), f"{name}: {words}", colour)
-        axes.text(left + 0.95, 0.2, "picture", ha="center", va="center", fontsize=9)
-        bold = {"ha": "center", "fontweight": "bold", "fontsize": 10}
-        axes.text(left + 0.95, 0.65 + 0.42 * len(parts), escape_dollar(title), **bold)
-    return figure
-
-
 def data_parallel(batch_size: int) -> DescribedFigure:
     """Draw a batch that two processes share, and the gradients that they add up."""
     shares = (batch_size - batch_size // 2, batch_size // 2)

@@ -6,10 +6,9 @@ and processes.
 
 from course_utils.training.features import extract_features
 from course_utils.training.learning_rates import lr_range_test
-from course_utils.training.loop import cosine_schedule, evaluate_loss, fit, train_one_epoch
+from course_utils.training.loop import evaluate_loss, fit, train_one_epoch
 
 __all__ = [
-    "cosine_schedule",
     "evaluate_loss",
     "extract_features",
     "fit",

@@ -48,6 +48,12 @@ def runs(name):
     return pd.DataFrame(rows, columns=["dataset", "images_per_class", "start", "test_accuracy"])
 
 
+def gains(name):
+    accuracies = {5: {"frozen": 0.5, "fine-tuned": 0.4}, 20: {"frozen": 0.5, "fine-tuned": 0.55}}
+    rows = [[name, count, 0, *one] for count, some in accuracies.items() for one in some.items()]
+    return pd.DataFrame(rows, columns=["dataset", "images_per_class", "seed", "start", "test_accuracy"])
+
+
 def epochs():
     rows = [["frozen", 0, 0.5, 0.25], ["frozen", 0, 1.0, 0.75], ["from scratch", 0, 8.0, 0.5]]
     return pd.DataFrame(rows, columns=["start", "seed", "seconds", "val_accuracy"])
@@ -113,9 +119,9 @@ FIGURES = {
         ),
         ["2 untrained heads", "Accuracy: 20.0 to 35.0 %, with a line for chance at 25.0 %"],
     ),
-    "loss_curves": (
-        lambda name: figures.loss_curves({name: HISTORY, "frozen": HISTORY}),
-        ["cat: 1.25, 0.50", "frozen: "],
+    "fine_tuning_gain": (
+        lambda name: figures.fine_tuning_gain(gains(name)),
+        ["cat, 5 images: -10.0", "cat, 20 images: +5.0"],
     ),
     "transfer_curves": (
         lambda name: figures.transfer_curves(runs(name)),
@@ -132,10 +138,6 @@ FIGURES = {
         ["the old head says hook 75%, dog 25%", "the new head says cat 88%, dog 12%"],
     ),
     "chain": (lambda name: figures.chain(["a", name], ["then"], "a becomes b"), ["a becomes b"]),
-    "thawed_stages": (
-        lambda name: figures.thawed_stages(["layer4", "fc"], {name: 1, "all": 2}),
-        ["cat: fc trained; all: layer4, fc trained"],
-    ),
     "text_network": (
         lambda name: figures.text_network(name, ["[CLS]", name, "[PAD]"], [1, 1, 0], ["yes", "no"]),
         ["[CLS] 1, cat 1, [PAD] 0", "of the 2 tokens with a 1", "each answer: yes, no."],
@@ -150,7 +152,10 @@ WITHOUT_NAMES = {
         lambda: figures.learning_curves(HISTORY),
         ["2 epochs", "1.50", "0.75", "1.25", "0.50", "epoch is 2, with a validation accuracy of 0.875"],
     ),
-    "lr_range": (lambda: figures.lr_range(RANGE), ["from 1e-05 to 1e-01", "lowest near a rate of 1e-02"]),
+    "lr_range": (
+        lambda: figures.lr_range(RANGE, chosen=0.001),
+        ["from 1e-05 to 1e-01", "lowest near a rate of 1e-02", "A line marks 0.001."],
+    ),
     "rates_over_steps": (
         lambda: figures.rates_over_steps(pd.DataFrame({"fc": [0.1, 0.2, 0.0], "layer4": [0.05, 0.1, 0.0]})),
         ["rise for 1 steps", "fc 2.0e-01, layer4 1.0e-01"],
@@ -177,7 +182,7 @@ WITHOUT_NAMES = {
     ),
 }
 ALL = [*FIGURES, *WITHOUT_NAMES]
-DIAGRAMS = ("backbone_and_head", "chain", "data_parallel", "new_head", "residual_block", "thawed_stages")
+DIAGRAMS = ("backbone_and_head", "chain", "data_parallel", "new_head", "residual_block")
 DIAGRAMS += ("text_network", "three_sets", "token_heatmap", "training_step")
 WITHOUT_AXES = (*DIAGRAMS, "heatmaps", "image_grid", "mistakes")
 
