@@ -15,7 +15,7 @@ from small_notebooks import text_of
 from torch.nn.functional import one_hot
 
 from course_utils.evaluation.comparison import aggregate_runs, mean_interval
-from course_utils.evaluation.metrics import Evaluation, paired_difference
+from course_utils.evaluation.metrics import Evaluation, accuracy_interval, paired_difference
 from course_utils.settings import REPOSITORY_FOLDER
 
 WORDS = {"two and a half": 2.5, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
@@ -27,7 +27,8 @@ LESSON_07, LESSON_08 = "notebooks/07_does_transfer_pay.ipynb", "notebooks/08_mat
 LESSON_04, LESSON_06 = "notebooks/04_freeze_and_train.ipynb", "notebooks/06_fine_tune.ipynb"
 ANSWERS = "notebooks/exercises/solutions/model_answers.md"
 LESSON_12 = "notebooks/12_which_network.ipynb"
-LESSON_14, LESSON_13 = "notebooks/14_text.ipynb", "notebooks/13_adapt_a_little.ipynb"
+LESSON_13 = "notebooks/13_adapt_a_little.ipynb"
+LESSON_14, LESSON_15 = "notebooks/14_sentiment.ipynb", "notebooks/15_names_and_writing.ipynb"
 EXERCISE_07 = "notebooks/exercises/solutions/07_does_transfer_pay.ipynb"
 
 
@@ -89,6 +90,20 @@ def of_texts(dataset, count):
 def text_gain(dataset):
     accuracy = 100 * of_texts(dataset, 100).accuracy
     return accuracy["frozen"] - accuracy["from scratch"]
+
+
+def prompted():
+    """Return how many film sentences the prompt got right, and of how many."""
+    return rows_of("text_decoder.csv", "way == 'prompt'")[["correct", "test_texts"]].iloc[0].tolist()
+
+
+def text_fine_tuning():
+    """Return the points that fine-tuning gains over the frozen encoder, with intervals over seeds."""
+    table = rows_of("text_grid.csv").pivot_table(
+        "test_accuracy", ["dataset", "images_per_class", "seed"], "start"
+    )
+    gains = 100 * (table["fine-tuned"] - table["frozen"])
+    return {name: mean_interval(own) for name, own in gains.groupby(level=[0, 1])}
 
 
 def of_decoder():
@@ -324,12 +339,17 @@ SENTENCES = [
     ),
     (
         LESSON_14,
-        "the frozen encoder is # points above scratch on products and # on films",
-        lambda: [text_gain("products"), text_gain("films")],
+        "the frozen encoder is # points above training from scratch on films and # points on products",
+        lambda: [text_gain("films"), text_gain("products")],
     ),
     (
         LESSON_14,
-        "On tweets the network is # points below a person, on editorials #, on films #",
+        "With ten film sentences of each class it reaches # % (# to #)",
+        lambda: percent(of_texts("films", 10).loc[["frozen"]], "accuracy", "low", "high"),
+    ),
+    (
+        LESSON_14,
+        "On tweets the best head is # points below one rater, on editorials #, on films #.",
         lambda: below_a_person()[["tweets", "editorials", "films"]],
     ),
     (
@@ -339,6 +359,29 @@ SENTENCES = [
             labels_from_elsewhere().where(lambda cost: cost != 0).min(axis=None),
             labels_from_elsewhere().max(axis=None),
         ],
+    ),
+    (
+        LESSON_14,
+        "fine-tuning loses about # points with ten sentences of each class and gains # with all",
+        lambda: [-text_fine_tuning()["films", 10][0], text_fine_tuning()["films", 600][0]],
+    ),
+    (
+        LESSON_15,
+        "a small one is right for # % of them (# to #)",
+        lambda: [of_decoder()[0], *(100 * end for end in accuracy_interval(*prompted()))],
+    ),
+    (LESSON_15, "The means are # and # %", lambda: [of_decoder()[0], of_decoder()[3]]),
+    (
+        LESSON_15,
+        "Here they hurt: #, # and # %.",
+        lambda: percent(
+            rows_of("text_decoder.csv", "labelled_texts == 4").eval("x = correct / test_texts"), "x"
+        ),
+    ),
+    (
+        LESSON_15,
+        "the frozen encoder of lesson 14 is at # % (# to #)",
+        lambda: percent(of_texts("films", 100).loc[["frozen"]], "accuracy", "low", "high"),
     ),
     (
         LESSON_12,
@@ -426,8 +469,13 @@ CLAIMS = [
     ),
     (
         LESSON_14,
-        "In every column the best network is the one that was trained there",
+        "In every column the head that was trained there has the highest mean.",
         lambda: (labels_from_elsewhere() >= 0).all(axis=None),
+    ),
+    (
+        LESSON_14,
+        "In the other four rows the interval contains 0.",
+        lambda: sum(low < 0 < high for _, low, high in text_fine_tuning().values()) == 4,
     ),
     (
         LESSON_13,

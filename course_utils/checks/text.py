@@ -30,22 +30,20 @@ def _first_wrong_row(value: torch.Tensor, right: torch.Tensor, ids: torch.Tensor
 PADDING_MASK = Mistakes(
     right=lambda ids, pad: ids != pad,
     wrong={
-        "It is the wrong way round: 1 means that a token is looked at, 0 that it is padding.": (
-            lambda ids, pad: ids == pad
-        ),
-        "Here the padding has the number 1, and you look at it: ask for `pad`, not for 0.": (
+        "It is the wrong way round: 1 marks a token, 0 marks padding.": (lambda ids, pad: ids == pad),
+        "Here the id of the padding is 1, and you keep it: ask for `pad`, not for 0.": (
             lambda ids, pad: ids != 0
         ),
-        "Where the padding has the number 1, 0 is a token like any other: ask for `pad` alone.": (
+        "Where the id of the padding is 1, 0 is a token like any other: compare with `pad` alone.": (
             lambda ids, pad: (ids != pad) & (ids != 0)
         ),
-        "Some tokenizers put the padding on the left: ask each token, not how many there are.": (
+        "Some tokenizers put the padding on the left: compare each id, don't count them.": (
             lambda ids, pad: torch.arange(ids.shape[1]) < (ids != pad).sum(dim=1, keepdim=True)
         ),
         "[CLS] and [SEP] are tokens like any other here; only padding is left out.": (
             lambda ids, pad: (ids != pad) & (ids < 100)
         ),
-        "Everything is 1: then the network reads the padding as if somebody had written it.": (
+        "Everything is 1: then the encoder reads the padding as text.": (
             lambda ids, pad: torch.ones_like(ids)
         ),
     },
@@ -56,16 +54,16 @@ PADDING_MASK = Mistakes(
 
 
 @check(
-    begin="which numbers in `ids` are not padding? Compare all of them with `pad` at once.",
-    expects="a function from a tensor of token numbers and the padding's number to a tensor of 0 and 1",
+    begin="which of the `ids` are not padding? Compare all of them with `pad` at once.",
+    expects="a function from a tensor of token ids and the id of the padding to a tensor of 0 and 1",
     tables=[PADDING_MASK],
 )
 def padding_mask(answer):
-    """Lesson 14: the attention mask of a padded batch."""
+    """Lesson 14: make the attention mask of a padded batch."""
     # As BERT numbers its tokens, and as RoBERTa does: there 0 begins a text, and 1 is the padding
     roberta = torch.where(IDS == 0, 1, torch.where(IDS == 101, 0, IDS))
     yield from PADDING_MASK.compare(answer, [(IDS, 0), (roberta, 1)])
-    yield Right("Every token is looked at, and no padding, whatever the number of the padding is.")
+    yield Right("Every token is marked, and no padding, whatever the id of the padding is.")
 
 
 def _pooled(value: object) -> torch.Tensor:
@@ -89,23 +87,23 @@ def _sum_over(divide: Callable) -> Callable:
 MEAN_POOLING = Mistakes(
     right=_sum_over(lambda weighted, mask: mask.sum(dim=1, keepdim=True)),
     wrong={
-        "That is the mean over all six tokens, padding too: where is the mask?": (
+        "That is the mean over all six positions, padding included: where is the mask?": (
             lambda hidden, mask: hidden.mean(dim=1)
         ),
-        "The padding is set to 0 and yet counted: divide by how many tokens count in each text.": (
+        "The padding is set to 0 but still counted: divide by the number of tokens that count.": (
             _sum_over(lambda weighted, mask: mask.shape[1])
         ),
         "That is the sum. A long text would have larger features than a short one: divide.": (
             _sum_over(lambda weighted, mask: 1)
         ),
-        "That is the first token alone, [CLS]. Some models do that, not this one.": (
+        "That is the first token alone, [CLS]. Some models use it, this one doesn't.": (
             lambda hidden, mask: hidden[:, 0]
         ),
-        "That is the last token alone. Take the mean of all that count.": lambda hidden, mask: hidden[:, -1],
-        "You divide by the root of how many tokens count. Divide by how many.": (
+        "That is the last token alone. Average all tokens that count.": lambda hidden, mask: hidden[:, -1],
+        "You divide by the square root of the number of tokens that count. Divide by the number.": (
             _sum_over(lambda weighted, mask: mask.sum(dim=1, keepdim=True).sqrt())
         ),
-        "You divide by the tokens of the whole batch. Each text has its own number.": (
+        "You divide by the number of tokens in the whole batch. Each text has its own number.": (
             _sum_over(lambda weighted, mask: mask.sum())
         ),
         "That is the largest number of each column, not the mean.": (
@@ -125,12 +123,12 @@ MEAN_POOLING = Mistakes(
 
 
 @check(
-    begin="multiply each hidden state by 1 or 0, add up over the tokens, and divide by how many there were.",
+    begin="multiply each hidden state by its mask, sum over the tokens, and divide by the sum of the mask.",
     expects="a function from hidden states and a mask to one list of numbers for each text",
     tables=[MEAN_POOLING],
 )
 def pooled_by_hand(answer):
-    """Lesson 14: the mean of the hidden states of the tokens that count."""
+    """Lesson 14: average the hidden states of the tokens that count."""
     hidden = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
     hidden[:, 1] = hidden[0, 2, 3] = 0  # a hidden state may be 0, and its token counts all the same
     other_mask = torch.tensor([[0, 1, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0]])
@@ -157,7 +155,7 @@ def _first_wrong_label(value: list, right: list, labels: list, word_ids: list) -
     if odd := [label for label in value if label not in (*labels, IGNORED)]:
         return f"{odd[0]!r} is no label: a token gets its word's label, or the number {IGNORED}."
     if any(label != IGNORED for label, word in zip(value, word_ids, strict=True) if word is None):
-        return f"A token of no word (None) has no label: it gets {IGNORED}, which the loss leaves out."
+        return f"A token of no word (None) has no label: it gets {IGNORED}, which the loss ignores."
     place = first_difference(value, right) - 1
     if right[place] != IGNORED:
         return f"The token at word_ids[{place}] begins word {word_ids[place]}, whose label is {right[place]}."
@@ -172,10 +170,10 @@ ALIGNED_LABELS = Mistakes(
         "Every token has its word's label, so that long words count more often than short ones.": (
             _aligned(lambda every, words, place: False)
         ),
-        "That is the last token of each word; take the first.": (
+        "That is the last token of each word. Label the first.": (
             _aligned(lambda every, words, place: words[place : place + 1] == words[place + 1 : place + 2])
         ),
-        "A word that goes on after a token of no word (None) has had its label: remember it.": (
+        "A word that continues after a token of no word (None) already has its label: remember that.": (
             _aligned(lambda every, words, place: place and words[place] == words[place - 1])
         ),
         "Two neighbours may have the same label and still be two words: compare words, not labels.": (
@@ -190,12 +188,12 @@ ALIGNED_LABELS = Mistakes(
 
 
 @check(
-    begin="go over `word_ids`. The first token of a word gets the word's label, all others -100.",
+    begin="loop over `word_ids`. The first token of a word gets the word's label, all others -100.",
     expects="a function from labels of words and the word of each token to a label for each token",
     tables=[ALIGNED_LABELS],
 )
 def aligned_labels(answer):
-    """Lesson 15: the labels of words, each on the first token of its word."""
+    """Lesson 15: put each word's label on the word's first token."""
     cases = (
         ([1, 2, 0], [None, 0, 0, 1, 2, 2, None]),
         ([4, 4], [None, 0, 1, None]),
@@ -204,7 +202,7 @@ def aligned_labels(answer):
         ([2, 6], [None, 0, 0, None, 0, 1, None]),  # a token of no word inside a word
     )
     yield from ALIGNED_LABELS.compare(answer, cases)
-    yield Right("One label for each word, on its first token; none on [CLS], [SEP] and padding.")
+    yield Right("One label for each word, on its first token, and none on [CLS], [SEP] and padding.")
 
 
 def _names(labels: list[str], ends: bool = True, glued: bool = False, last_type: bool = False) -> set:
@@ -253,11 +251,11 @@ COUNTED_NAMES = Mistakes(
     right=_counted(),
     wrong={
         "Those are words. A name of two words is one name.": _words,
-        "Those are shares. Give whole numbers.": _shares,
-        "The last two are swapped: first how many were answered, then how many are there.": (
+        "Those are shares. Return whole numbers.": _shares,
+        "The last two are swapped: return found, predicted, gold in this order.": (
             lambda truth, answers: [_counted()(truth, answers)[number] for number in (0, 2, 1)]
         ),
-        "Two names of one type are two: keep where they stand.": (
+        "Two names of the same type are two names: keep their positions.": (
             _counted(lambda labels: {kind for kind, *_ in _names(labels)})
         ),
         "Half of a name is not found: both ends and the type must be right.": (
@@ -271,39 +269,39 @@ COUNTED_NAMES = Mistakes(
         ),
         "The words are right, but the type is not: not found.": _counted(key=lambda name: name[1:]),
         "A second B begins a second name, even there.": _counted(lambda labels: _names(labels, glued=True)),
-        "A name ends where no I- follows, whatever comes next.": (
+        "A name ends where no I- follows, whatever label comes next.": (
             _counted_if(lambda truth, answers, start, end: truth[start : end + 2] == answers[start : end + 2])
         ),
-        "The type of a name is that of its B-, the first.": (
+        "The type of a name is the type of its B-.": (
             _counted(lambda labels: _names(labels, last_type=True))
         ),
-        "Nothing comes after the last word to end the name.": (
+        "A name can end with the last word of the sentence.": (
             _counted(lambda labels: _names(labels, ends=False))
         ),
     },
     read=partial(as_numbers, count=3),
     agrees=operator.eq,
-    found="{case}: true {truth}, answered {answers}. You count {value[0]:g}, {value[1]:g}, {value[2]:g}. ",
-    otherwise="Answered: {right[1]:g}, there: {right[2]:g}.",
+    found="{case}: gold {truth}, predicted {answers}. You count {value[0]:g}, {value[1]:g}, {value[2]:g}. ",
+    otherwise="Predicted: {right[1]:g}, gold: {right[2]:g}.",
 )
 
 
 @check(
-    begin="first make a set of names out of labels: (type, first word, last word) for each.",
-    expects="a function from two lists of BIO labels to three whole numbers: found, answered, there",
+    begin="first turn the labels into a set of names: (type, first word, last word) for each.",
+    expects="a function from two lists of BIO labels to three whole numbers: found, predicted, gold",
     tables=[COUNTED_NAMES],
 )
 def counted_names(answer):
-    """Lesson 15: how many names were found, answered and there in one sentence."""
+    """Lesson 15: count the found, the predicted and the gold names of one sentence."""
     cases = {
         "The same type twice, once found": ("B-LOC O B-LOC O", "B-LOC O O O"),
-        "Both names, as they are": ("B-PER I-PER O B-LOC O", "B-PER I-PER O B-LOC O"),
+        "Both names correct": ("B-PER I-PER O B-LOC O", "B-PER I-PER O B-LOC O"),
         "Half of a name": ("B-PER I-PER O O", "B-PER O O O"),
         "The second half of a name": ("B-LOC I-LOC O", "O B-LOC O"),
-        "A name that goes on too long": ("B-PER I-PER O O", "B-PER I-PER I-PER O"),
+        "A name that is too long": ("B-PER I-PER O O", "B-PER I-PER I-PER O"),
         "A whole name with another type": ("B-ORG I-ORG O", "B-LOC I-LOC O"),
-        "Two names without a word between them": ("B-LOC B-LOC O", "B-LOC B-LOC O"),
-        "A name right behind one that is found": ("B-LOC O O", "B-LOC B-PER O"),
+        "Two names with no word between them": ("B-LOC B-LOC O", "B-LOC B-LOC O"),
+        "A name directly after one that is found": ("B-LOC O O", "B-LOC B-PER O"),
         "A name that was missed": ("B-PER O B-LOC O", "O O B-LOC O"),
         "A name where there is none": ("O O O", "O B-ORG O"),
         "A name at the end of the sentence": ("O B-LOC I-LOC", "O B-LOC I-LOC"),
@@ -311,4 +309,4 @@ def counted_names(answer):
     }
     split = {case: tuple(text.split() for text in texts) for case, texts in cases.items()}
     yield from COUNTED_NAMES.compare(answer, split)
-    yield Right("A name is found when both of its ends and its type are right.")
+    yield Right("A name is found if both of its ends and its type are right.")

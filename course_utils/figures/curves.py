@@ -83,10 +83,13 @@ def _panels(figure: DescribedFigure, table: pd.DataFrame) -> list[tuple]:
     return [(axes, rows) for axes, (_, rows) in zip(panels, groups, strict=True)]
 
 
-def transfer_curves(runs: pd.DataFrame, unit: str = "images") -> DescribedFigure:
+def transfer_curves(
+    runs: pd.DataFrame, unit: str = "images", chance: float | None = None
+) -> DescribedFigure:
     """Draw accuracy over the samples of each class: every run as a point, and the mean with its interval.
 
     One panel for a dataset. `runs` has the columns that `aggregate_runs` reads. Intervals end at 0 and 100 %.
+    A dotted line marks the accuracy of guessing, `chance` (0 to 1), if it is given.
     """
     table = aggregate_runs(runs)
     words = [
@@ -111,6 +114,8 @@ def transfer_curves(runs: pd.DataFrame, unit: str = "images") -> DescribedFigure
             look = {"fmt": marker + line, "color": colour, "capsize": 3, "label": start}
             axes.errorbar(own.images_per_class * aside, 100 * own.accuracy, spread, **look)
             axes.plot(one.images_per_class * aside, 100 * one.test_accuracy, ".", color=colour, alpha=0.5)
+        if chance is not None:
+            axes.axhline(100 * chance, color="black", linestyle=":", linewidth=1, label="chance")
         axes.set(xscale="log", xlabel=f"labelled {unit} of each class")
         axes.set_ylim(max(0, axes.get_ylim()[0]), min(100, axes.get_ylim()[1]))
         _only_ticks_at(axes, part.images_per_class)

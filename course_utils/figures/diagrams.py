@@ -184,20 +184,20 @@ def data_parallel(batch_size: int) -> DescribedFigure:
 def text_network(
     text: str, tokens: Sequence[str], mask: Sequence[int], answers: Sequence[str]
 ) -> DescribedFigure:
-    """Draw the way of a padded text through an encoder and a head, from the top down.
+    """Draw a padded text on its way through an encoder and a head, from the top down.
 
     Args:
         text: The text.
         tokens: Its tokens, and the padding that fills it up.
         mask: For each of them 1 if it is there, and 0 if it is padding.
-        answers: The names that the head can answer.
+        answers: The names of the classes.
     """
     pairs = ", ".join(f"{token} {one}" for token, one in zip(tokens, mask, strict=True))
     figure, axes = _canvas(
         f"Diagram, from the top down: the text '{text}' becomes {len(tokens)} tokens, and the mask has 1 or "
         f"0 for each: {pairs}. The frozen encoder turns each token into features. The average takes those of "
         f"the {sum(map(int, mask))} tokens with a 1, and leaves the padding out. The head, which is new and "
-        f"trained, turns the average into a logit for each answer: {', '.join(answers)}.",
+        f"trained, turns the average into a logit for each class: {', '.join(answers)}.",
         width=0.62 * len(tokens) + 1.15,
         height=5.4,
     )

@@ -99,12 +99,16 @@ def confusion(result: Evaluation, unit: str = "images") -> DescribedFigure:
 
 
 def interval_plot(
-    table: pd.DataFrame, description: str = "", label: str = "accuracy, with 95 % interval"
+    table: pd.DataFrame,
+    description: str = "",
+    label: str = "accuracy, with 95 % interval",
+    chance: float | None = None,
 ) -> DescribedFigure:
     """Draw accuracies, or other numbers, by name: the columns `accuracy`, `low` and `high`.
 
     The label says what the numbers are, with their unit. A line marks 0 if the intervals lie on both sides of
-    it, as those of differences do. Without a description, the figure lists its numbers.
+    it, as those of differences do, and a dotted one marks `chance`, in the same unit, if it is given. Without
+    a description, the figure lists its numbers.
     """
     rows = (f"{row.Index} {row.accuracy:.1f} ({row.low:.1f} to {row.high:.1f})" for row in table.itertuples())
     description = description or f"Dot plot of {label}: {'; '.join(rows)}."
@@ -114,6 +118,9 @@ def interval_plot(
     names = [escape_dollar(name) for name in table.index]
     if table.low.min() < 0 < table.high.max():
         axes.axvline(0, color="black", linewidth=0.8)
+    if chance is not None:
+        axes.axvline(chance, color="black", linestyle=":", linewidth=1)
+        axes.text(chance, 1, "chance", transform=axes.get_xaxis_transform(), ha="center", va="bottom")
     axes.errorbar(table.accuracy, names, xerr=spread, fmt="o", color=BLUE, capsize=4)
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.4)

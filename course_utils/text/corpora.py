@@ -31,7 +31,7 @@ DOMAINS = {
     "editorials": "nytEditorialSnippets",
     "tweets": "tweets",
 }
-"""The four worlds that the rated sentences come from, and how their files in the archive begin."""
+"""The four domains of the rated sentences, and how their files in the archive begin."""
 
 RATINGS = range(-4, 5)
 """From extremely negative to extremely positive; 0 is neutral."""

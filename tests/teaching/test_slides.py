@@ -124,7 +124,7 @@ def test_every_word_of_the_text_is_shown_or_among_the_notes_once(decks, number):
 def test_cells_without_stored_outputs_have_no_slide(decks):
     _, notebook = read(decks, "14")
     empty = [cell for cell in notebook.cells if "output-not-stored" in cell.metadata.get("tags", [])]
-    assert len(empty) == 2
+    assert len(empty) == 1
     cells = [cell for cell in deck(notebook).cells if cell.cell_type == "code"]
     assert not {cell.id for cell in cells} & {cell.id for cell in empty}
     assert all(cell.outputs for cell in cells)

@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of lessons 14 and 16, and words of the hint that each must get."""
+"""Wrong answers to the exercises of lessons 14 to 16, and words of the hint that each must get."""
 
 import torch
 from table_answers import right_of
@@ -68,7 +68,7 @@ WRONG = {
     ],
     "counted_names": [
         (lambda truth, answers: (1, 1), "should give 3 numbers"),
-        (lambda truth, answers: (*counted(truth, answers)[:2], len(truth)), "there: 2"),
+        (lambda truth, answers: (*counted(truth, answers)[:2], len(truth)), "gold: 2"),
     ],
     "images_for_one": [
         (lambda batch, processes, parts: [batch], "A whole number should come back"),
