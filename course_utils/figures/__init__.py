@@ -24,7 +24,6 @@ from course_utils.figures.diagrams import (
     residual_block,
     text_network,
     three_sets,
-    token_heatmap,
     training_step,
 )
 from course_utils.figures.images import (
@@ -77,7 +76,6 @@ __all__ = [
     "spreads",
     "text_network",
     "three_sets",
-    "token_heatmap",
     "training_step",
     "transfer_curves",
     "untrained_heads",

@@ -83,9 +83,7 @@ def _panels(figure: DescribedFigure, table: pd.DataFrame) -> list[tuple]:
     return [(axes, rows) for axes, (_, rows) in zip(panels, groups, strict=True)]
 
 
-def transfer_curves(
-    runs: pd.DataFrame, unit: str = "images", chance: float | None = None
-) -> DescribedFigure:
+def transfer_curves(runs: pd.DataFrame, unit: str = "images", chance: float | None = None) -> DescribedFigure:
     """Draw accuracy over the samples of each class: every run as a point, and the mean with its interval.
 
     One panel for a dataset. `runs` has the columns that `aggregate_runs` reads. Intervals end at 0 and 100 %.
@@ -97,8 +95,10 @@ def transfer_curves(
         f"{100 * row.accuracy:.0f} % ({100 * max(row.low, 0):.0f} to {100 * min(row.high, 1):.0f})"
         for row in table.itertuples()
     ]
+    guessing = "" if chance is None else f" A dotted line marks chance, {100 * chance:g} %."
     figure = DescribedFigure(
-        f"Test accuracy with 95 % interval over the number of {unit} of each class. {'; '.join(words)}.",
+        f"Test accuracy with 95 % interval over the number of {unit} of each class. {'; '.join(words)}."
+        f"{guessing}",
         figsize=(4.2 * table.dataset.nunique(), 3.6),
     )
     panels = _panels(figure, table)

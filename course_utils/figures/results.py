@@ -112,6 +112,8 @@ def interval_plot(
     """
     rows = (f"{row.Index} {row.accuracy:.1f} ({row.low:.1f} to {row.high:.1f})" for row in table.itertuples())
     description = description or f"Dot plot of {label}: {'; '.join(rows)}."
+    if chance is not None:
+        description += f" A dotted line marks chance, {chance:g}."
     figure = DescribedFigure(description, figsize=(6.5, 0.4 * len(table) + 0.9))
     axes = figure.add_subplot(xlabel=label)
     spread = np.stack([table.accuracy - table.low, table.high - table.accuracy]).clip(0)

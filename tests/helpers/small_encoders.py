@@ -19,6 +19,16 @@ def small_bert(layers=3, seed=0):
     return BertModel(config, add_pooling_layer=False)
 
 
+def small_gpt(vocabulary=VOCABULARY, width=32, layers=2):
+    """Return a GPT-2 of a fraction of its size, with random weights."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    set_seed(0)
+    sizes = {"n_positions": 256, "n_embd": width, "n_layer": layers, "n_head": 4}
+    ends = {"bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": PAD}
+    return GPT2LMHeadModel(GPT2Config(vocab_size=vocabulary, **ends, **sizes))
+
+
 def some_texts(count=24, longest=12, seed=1):
     """Return texts of random tokens; those whose first token after the begin is 5 are of class 1."""
     random = torch.Generator().manual_seed(seed)

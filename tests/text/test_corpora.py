@@ -25,7 +25,6 @@ from course_utils.text.corpora import (
     read_rated_sentences,
     source_of,
 )
-from course_utils.text.entities import extract_entities
 
 FOLDER = REPOSITORY_FOLDER / "data" / "text"
 RATED = read_rated_sentences()
@@ -137,10 +136,15 @@ def test_full_without_a_network_says_what_to_do(read, no_network, no_waiting, tm
 
 
 def test_no_name_is_in_training_and_test_nor_what_names_it():
+    from seqeval.metrics.sequence_labeling import get_entities
+
     names, parts = {}, {}
     for split, sentences in ENTITIES.items():
-        found = [name for sentence in sentences for name, _ in extract_entities(*sentence)]
-        names[split] = set(found)
+        names[split] = {
+            tuple(words[first : last + 1])
+            for words, labels in sentences
+            for _, first, last in get_entities(labels)
+        }
         parts[split] = {w for s in sentences for w, label in zip(*s, strict=True) if label != "O"}
     assert not names["train"] & names["test"]
     both = {word for word in parts["train"] & parts["test"] if word[0].isupper()}

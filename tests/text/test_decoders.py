@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_encoders import PAD, VOCABULARY, some_texts
+from small_encoders import PAD, small_gpt, some_texts
 
 from course_utils.errors import WeightsError
 from course_utils.settings import Settings
@@ -12,32 +12,17 @@ from course_utils.text.decoders import (
     load_smollm2,
     pool_last_token,
     prompt_for,
-    small_decoder,
 )
 from course_utils.text.encoders import TextNetwork, load_tokenizer
 
 
-class SmallVocabulary:
-    """What `small_decoder` needs of a tokenizer."""
-
-    pad_token_id, cls_token_id, sep_token_id = PAD, 1, 2
-
-    def __len__(self):
-        return VOCABULARY
-
-
-@pytest.fixture
-def decoder():
-    return small_decoder(SmallVocabulary(), width=32, layers=2).eval()
-
-
-def test_a_decoder_gets_a_head_that_reads_the_last_token(decoder):
+def test_a_decoder_gets_a_head_that_reads_the_last_token():
     texts = some_texts(6)
     last = pool_last_token(texts, PAD).tensors[0]
     assert torch.equal(last[:, 0], texts.tensors[0][:, 0])
     assert last[:, 1].sum(dim=1).tolist() == [1] * 6
     assert (last[:, 0][last[:, 1] == 1] == 2).all()
-    network = TextNetwork(decoder.transformer, 2, PAD).eval()
+    network = TextNetwork(small_gpt().transformer, 2, PAD).eval()
     with torch.inference_mode():
         separate = torch.cat([network(text.unsqueeze(0)) for text in last])
         torch.testing.assert_close(network(last), separate, atol=1e-5, rtol=1e-4)
@@ -53,7 +38,7 @@ def test_a_prompt_is_examples_and_a_question():
 def writer():
     """Return a decoder with the vocabulary of the lesson's encoder, and its tokenizer."""
     tokenizer = load_tokenizer(Settings())
-    return small_decoder(tokenizer, width=16, layers=1).train(), tokenizer
+    return small_gpt(len(tokenizer), width=16, layers=1).train(), tokenizer
 
 
 def test_a_prompt_classifies_and_trains_nothing(writer):

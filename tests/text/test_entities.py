@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-from small_evaluations import an_evaluation
 
-from course_utils.errors import DataError
-from course_utils.text.corpora import WORD_LABELS, Sentence
-from course_utils.text.entities import entity_f1, extract_entities, labels_by_sentence
+from course_utils.text.corpora import WORD_LABELS
+from course_utils.text.entities import entity_f1
 
 TRUTH = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-ORG", "O"], ["B-OTHER"], ["O", "O"]]
 PREDICTED = [["B-PER", "I-PER", "O", "O"], ["O", "B-LOC", "O"], ["B-OTHER"], ["B-PER", "O"]]
-SENTENCES = [Sentence([f"w{n}" for n in range(len(labels))], labels) for labels in TRUTH]
 
 
 def test_an_entity_counts_when_both_ends_and_the_type_are_right():
@@ -35,26 +32,3 @@ def test_the_interval_holds_the_f1_and_narrows_with_more_sentences():
     assert small.low <= small.f1 == large.f1 <= small.high
     assert large.high - large.low < 0.3 * (small.high - small.low)
     assert entity_f1(TRUTH, PREDICTED) == small
-
-
-@pytest.fixture
-def result():
-    labels, predicted = (
-        [WORD_LABELS.index(label) for row in rows for label in row] for rows in (TRUTH, PREDICTED)
-    )
-    return an_evaluation(labels, predicted, classes=WORD_LABELS)
-
-
-def test_predictions_of_words_come_back_by_sentence(result):
-    assert labels_by_sentence(result, SENTENCES) == (TRUTH, PREDICTED)
-
-
-@pytest.mark.parametrize("sentences", [SENTENCES[:2], SENTENCES[::-1]])
-def test_predictions_for_other_sentences_are_an_error(result, sentences):
-    with pytest.raises(DataError, match="not belong to these sentences"):
-        labels_by_sentence(result, sentences)
-
-
-def test_entities_are_extracted_as_text():
-    expected = [("Anna Berg", "PER"), ("Riga", "LOC")]
-    assert extract_entities(["Anna", "Berg", "in", "Riga"], TRUTH[0]) == expected
