@@ -8,7 +8,6 @@ goes with a model.
 from course_utils.evaluation.calibration import fit_temperature, with_temperature
 from course_utils.evaluation.comparison import (
     INIT_STRATEGIES,
-    aggregate_runs,
     mean_interval,
     train_from,
 )
@@ -45,7 +44,6 @@ __all__ = [
     "Evaluation",
     "TransformedDataset",
     "accuracy_interval",
-    "aggregate_runs",
     "alters_images",
     "channel_statistics",
     "confusion_matrix",
