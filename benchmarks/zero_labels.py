@@ -88,7 +88,7 @@ def images(name: str, settings: Settings, draws: int) -> list[dict]:
 
 def domains(settings: Settings, draws: int) -> list[dict]:
     """Return the rows of the question which of the four domains a rated sentence comes from."""
-    table = read_rated_sentences(settings)
+    table = read_rated_sentences()
     names, vectors = list(DOMAIN_NAMES), embed_texts(table.text.to_list(), settings)
     labels = table.domain.map(names.index).to_numpy()
     train, test = ((vectors[own].numpy(), labels[own]) for own in (table.split == split for split in SPLITS))

@@ -126,11 +126,11 @@ def load_sentiment(settings: Settings, tokenizer, domain: str = "films") -> Spli
 
     Raises:
         ConfigError: If there is no such domain.
-        DataError: If the texts cannot be had, or are too few to be split.
+        DataError: If the texts are missing or damaged, or are too few to be split.
     """
     if domain not in DOMAINS:
         raise unknown_name("domain", domain, DOMAINS)
-    table = read_rated_sentences(settings)
+    table = read_rated_sentences()
     table = table[table.domain == domain]
     source, test = (
         encode_texts(tokenizer, part.text, part.label.map(SENTIMENTS.index), SENTIMENTS)
@@ -146,7 +146,7 @@ def split_sentences(settings: Settings) -> dict[str, list[Sentence]]:
 
     Sentences are drawn for validation, not words: the words of one sentence know too much of each other.
     """
-    parts = read_entities(settings)
+    parts = read_entities()
     order = np.random.default_rng(settings.seed).permutation(len(parts["train"]))
     count = max(1, round(settings.val_fraction * len(order)))
     train, val = ([parts["train"][index] for index in sorted(own)] for own in (order[count:], order[:count]))

@@ -7,26 +7,95 @@ archive, sentences.csv is made again byte for byte, and SHA256SUMS gets its sum;
 """
 
 import argparse
+import ast
 import hashlib
+import html
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from course_utils.downloads import difference
-from course_utils.text.corpora import (
-    LEAST_MEAN,
-    NEAR_TWIN,
-    RATED_ARCHIVE,
-    SENTIMENTS,
-    likeness,
-    mean_rating,
-    read_archive,
+from course_utils.downloads import KnownFile, difference
+from course_utils.text.corpora import DOMAINS, RATINGS, SENTIMENTS, mean_rating
+
+FILES = {  # how the files of each domain begin
+    "films": "movieReviewSnippets",
+    "products": "amazonReviewSnippets",
+    "editorials": "nytEditorialSnippets",
+    "tweets": "tweets",
+}
+LEAST_MEAN = 0.5  # a sentence whose mean rating is nearer to 0 has no side, and gets no label
+NEAR_TWIN = 0.7  # two sentences at least this alike (see `likeness`) are never on both sides of a split
+RATED_ARCHIVE = KnownFile(  # vaderSentiment (Hutto and Gilbert, 2014)
+    "vaderSentiment-3.3.2.tar.gz",
+    ("https://files.pythonhosted.org/packages/source/v/vaderSentiment/vaderSentiment-3.3.2.tar.gz",),
+    sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+    size=2466783,
 )
-
 SEED = 0
 TEST = 200  # of each label, in each domain
 TRAIN = {"films": 600, "products": 400, "editorials": 300, "tweets": 400}  # of each label, at most
+
+
+def read_archive(path: Path) -> pd.DataFrame:
+    """Return all sentences of the archive: id, domain, source, ratings and text, in the archive's order.
+
+    A source is a review of products or an editorial; a film sentence and a tweet stand for themselves.
+    """
+    with tarfile.open(path) as outer:
+        (name,) = (name for name in outer.getnames() if name.endswith("/hutto_ICWSM_2014.tar.gz"))
+        content = io.BytesIO(outer.extractfile(name).read())
+    with tarfile.open(fileobj=content) as inner:
+        parts = [read_domain(inner, domain) for domain in DOMAINS]
+    return pd.concat(parts, ignore_index=True)
+
+
+def read_domain(archive: tarfile.TarFile, domain: str) -> pd.DataFrame:
+    texts, ratings = (
+        read_rows(archive, f"hutto_ICWSM_2014/{FILES[domain]}_{kind}.txt")
+        for kind in ("GroundTruth", "anonDataRatings")
+    )
+    rows = []
+    for key, (_, text) in texts.items():
+        given = ast.literal_eval(ratings[key][-1])
+        counts = tuple(given.count(rating) for rating in RATINGS)
+        rows.append({"id": f"{domain}-{key}", "domain": domain, "ratings": counts, "text": text})
+    table = pd.DataFrame(rows)
+    return table.assign(source=source_of(table.id))
+
+
+def read_rows(archive: tarfile.TarFile, name: str) -> dict[str, list[str]]:
+    """Return the cells of a tab-separated file after the first, which is the key, line by line."""
+    rows = {}
+    for line in archive.extractfile(name).read().split(b"\n"):
+        try:  # most lines are Latin-1, some films' are UTF-8
+            text = line.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = line.decode("latin-1")
+        key, *cells = html.unescape(html.unescape(text)).strip().split("\t")
+        if cells:
+            rows[key] = cells
+    return rows
+
+
+def source_of(ids: pd.Series) -> pd.Series:
+    """Return the review or article that each sentence is from, by its id."""
+    return ids.str.partition("_")[0]
+
+
+def likeness(texts: pd.Series, others: pd.Series) -> csr_array:
+    """Return how alike each text is to each other one, from 0 to 1: sparse, float64, [texts, others].
+
+    The cosine between their TF-IDF vectors of runs of three to five characters, which small changes of
+    spelling hardly alter (as in Huang, 2008, "Similarity measures for text document clustering").
+    """
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
+    vectorizer.fit(pd.concat([texts, others]))
+    return csr_array(vectorizer.transform(texts) @ vectorizer.transform(others).T)
 
 
 def without_twins(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,35 +1,31 @@
-"""Tests of the texts that ship, which are what their card says, and of stand-ins for those of the hub."""
+"""Tests of the texts that ship, which are what their card says."""
 
-import hashlib
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from course_utils.downloads import KnownFile
 from course_utils.errors import DataError
-from course_utils.settings import REPOSITORY_FOLDER, Settings
+from course_utils.settings import REPOSITORY_FOLDER
 from course_utils.text import corpora
 from course_utils.text.corpora import (
     DOMAINS,
-    LEAST_MEAN,
-    NEAR_TWIN,
     RATINGS,
-    WORD_LABELS,
-    likeness,
     one_rater_accuracy,
-    read_archive,
     read_entities,
     read_rated_sentences,
-    source_of,
 )
 
+sys.path.insert(0, str(REPOSITORY_FOLDER / "data" / "text"))
+from make_text import FILES, LEAST_MEAN, NEAR_TWIN, likeness, read_archive, source_of
+
 FOLDER = REPOSITORY_FOLDER / "data" / "text"
+
 RATED = read_rated_sentences()
-ENTITIES = read_entities(Settings())
-FULL = Settings(profile="full")
+ENTITIES = read_entities()
 WRITTEN = {".ipynb", ".md", ".py", ".csv"}
 COMMON_WORDS = {"Brothers", "Cape", "Captain", "Club", "Ministry", "Mount", "Prize", "Royal", "The"}
 
@@ -102,8 +98,8 @@ def archive_of(files, folder):
 def small_archive(tmp_path):
     texts = b"1_1\t2.0\tA caf\xe9 &amp; a view\n1_2\t-2.0\tA na\xc3\xafve, dull plot\n"
     ratings = b"\xef\xbb\xbf1_1\t2.0\t0\t[1, 3]\n1_2\t-2.0\t0\t[-2, -2]\n"
-    files = {f"{name}_GroundTruth": texts for name in DOMAINS.values()}
-    return archive_of(files | {f"{name}_anonDataRatings": ratings for name in DOMAINS.values()}, tmp_path)
+    files = {f"{name}_GroundTruth": texts for name in FILES.values()}
+    return archive_of(files | {f"{name}_anonDataRatings": ratings for name in FILES.values()}, tmp_path)
 
 
 def test_an_archive_is_read_whatever_its_encoding(small_archive):
@@ -112,27 +108,6 @@ def test_an_archive_is_read_whatever_its_encoding(small_archive):
     assert table.text[0] == "A café & a view" and table.text[1] == "A naïve, dull plot"
     assert table.id[0] == "films-1_1" and table.source[0] == "films-1"
     assert table.ratings[0] == (0, 0, 0, 0, 0, 1, 0, 1, 0)
-
-
-def test_full_adds_all_other_sentences_and_keeps_the_test(small_archive, tmp_path, monkeypatch):
-    digest = hashlib.sha256(small_archive.read_bytes()).hexdigest()
-    monkeypatch.setattr(corpora, "RATED_ARCHIVE", KnownFile(small_archive.name, sha256=digest))
-    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    table = read_rated_sentences(FULL)
-    assert table[table.split == "test"].id.tolist() == RATED[RATED.split == "test"].id.tolist()
-    # The products' review 1 and the editorials' article 1 are in training here, and so are these two films.
-    sources = set(source_of(RATED[RATED.split == "test"].id))
-    wanted = [f"{domain}-1_{n}" for domain in DOMAINS for n in (1, 2) if f"{domain}-1" not in sources]
-    assert table[table.split == "train"].id.tolist() == wanted and wanted
-
-
-@pytest.mark.parametrize("read", [read_rated_sentences, read_entities])
-def test_full_without_a_network_says_what_to_do(read, no_network, no_waiting, tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(DataError, match=r"could not be (down)?loaded") as error:
-        read(FULL)
-    assert 'profile="quick"' in str(error.value)
 
 
 def test_no_name_is_in_training_and_test_nor_what_names_it():
@@ -159,29 +134,3 @@ def test_texts_that_were_changed_are_an_error(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="missing or damaged") as error:
         read_rated_sentences()
     assert str(path) in str(error.value)
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """Serve small tables in the form of CoNLL-2003's from a folder; list the requests."""
-    pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install -e '.[text]'")
-    requested = []
-
-    def download(repo_id, filename, repo_type, revision):
-        requested.append(filename)
-        path = tmp_path / filename.replace("/", "-")
-        words, tags = [["EU", "rejects", "German", "call"], []], [[3, 0, 7, 0], []]
-        pd.DataFrame({"id": ["0", "1"], "tokens": words, "ner_tags": tags}).to_parquet(path)
-        return str(path)
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    return requested
-
-
-def test_conll_s_misc_is_called_other_and_empty_sentences_are_left_out(hub):
-    parts = read_entities(FULL)
-    assert list(parts) == ["train", "test"]
-    (sentence,) = parts["test"]
-    assert sentence.words == ["EU", "rejects", "German", "call"]
-    assert sentence.labels == ["B-ORG", "O", "B-OTHER", "O"]
-    assert set(corpora.CONLL_LABELS) == set(WORD_LABELS)
