@@ -1,4 +1,4 @@
-"""Checks of lesson 16: what one process does of a step, what is left to do, and what a plan costs."""
+"""Checks of lesson 16: shares of a step, combined gradients, missing shards, and a plan for a run."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,25 +16,27 @@ IMAGES_FOR_ONE = Mistakes(
         ": a step does not become larger because more processes make it.": (
             lambda batch_size, processes, parts: batch_size * processes
         ),
-        ": what do the other processes do?": lambda batch_size, processes, parts: batch_size,
-        ": they do not go through the network at once, but part by part.": (
+        ": that is the whole batch. Each process takes a share of it.": lambda batch_size, processes, parts: (
+            batch_size
+        ),
+        ": that is the share of a process. It goes through the network in parts.": (
             lambda batch_size, processes, parts: math.ceil(batch_size / processes)
         ),
-        ": one of them has to take the image that is left over. Round up.": (
+        ": the images that are left over also need a process. Round up.": (
             lambda batch_size, processes, parts: batch_size // (processes * parts)
         ),
-        ": an image is not cut in two, and one of them has to take what is left over. Round up.": (
+        ": the number of images is whole. Round up.": (
             lambda batch_size, processes, parts: batch_size / (processes * parts)
         ),
     },
-    read=one_number("A whole number should come back, and it is {value}."),
+    read=one_number("Expected a whole number, got {value}."),
     found="For batch_size={batch_size}, {processes} process(es) and {parts} part(s) you give {value:g}",
     otherwise=".",
 )
 
 
 @check(
-    begin="in this course `batch_size` is how many images make one step, all processes together.",
+    begin="in this course `batch_size` is the number of images in one step, over all processes.",
     expects="a function from three whole numbers to one",
     tables=[IMAGES_FOR_ONE],
 )
@@ -47,9 +49,7 @@ def images_for_one(answer):
 
 def _gradient(value: object) -> torch.Tensor:
     if not isinstance(value, torch.Tensor) or value.shape != (3,):
-        raise Wrong(
-            f"A tensor like each of the gradients, [3], should come back, and it is {describe(value)}."
-        )
+        raise Wrong(f"Expected a tensor with the shape of each gradient, [3], got {describe(value)}.")
     return value.float()
 
 
@@ -66,11 +66,11 @@ GRADIENT = Mistakes(
         "Yours is the sum of the means: with more processes the steps would become larger.": (
             lambda gradients, counts: sum(gradients)
         ),
-        "Yours is the sum over the images. Divide by how many there are.": _sum_of,
-        "Yours is divided by the number of processes. The weights count images: divide by their sum.": (
+        "Yours is the sum over the images. Divide by their number.": _sum_of,
+        "You divide by the number of processes. The weights count images: divide by their sum.": (
             lambda gradients, counts: _sum_of(gradients, counts) / len(gradients)
         ),
-        "Yours is that of the first process alone: then the others have worked for nothing.": (
+        "Yours is the gradient of the first process alone. Include the others.": (
             lambda gradients, counts: gradients[0]
         ),
     },
@@ -91,15 +91,15 @@ def gradient_together(answer):
     """Lesson 16: the gradient of several processes as the mean over all of their images."""
     gradients = [torch.tensor(row) for row in ([1.0, 0.0, 2.0], [5.0, 4.0, -2.0], [0.0, 1.0, 1.0])]
     yield from GRADIENT.compare(answer, [(gradients, [3, 1, 4]), (gradients, [5, 2, 2])])
-    yield Right("It is the gradient of the mean over all images, whoever had them.")
+    yield Right("It is the gradient of the mean loss over all images.")
 
 
 @check(
-    begin="which shards are not kept yet? Deal those out, as cards are dealt.",
+    begin="which shards are not saved yet? Deal those out, like cards.",
     expects="a function from a number, a set and two numbers to a list of numbers",
 )
 def shards_left(answer):
-    """Lesson 16: the missing shards, each made by exactly one process."""
+    """Lesson 16: the missing shards, each computed by exactly one process."""
     for total, existing, processes in (
         (6, set(), 2),
         (7, {0, 2, 4}, 2),
@@ -110,40 +110,36 @@ def shards_left(answer):
         lists = [ask(answer, total, set(existing), process, processes) for process in range(processes)]
         for process, own in enumerate(lists):
             if not hasattr(own, "__len__") or None in map(as_number, own):
-                raise Wrong(
-                    f"A list of numbers should come back, and for process {process} it is {describe(own)}."
-                )
+                raise Wrong(f"Expected a list of numbers for process {process}, got {describe(own)}.")
         lists = [list(map(as_number, own)) for own in lists]
         if hint := _dealt_wrongly(lists, total, existing):
             listed = sorted(existing) or "none"
-            raise Wrong(f"With {total} shards, {listed} kept, and {processes} process(es): {hint}")
-    yield Right("Each missing shard is made once, by one process, and nothing is made again.")
+            raise Wrong(f"With {total} shards, {listed} saved, and {processes} process(es): {hint}")
+    yield Right("Exactly one process computes each missing shard.")
 
 
 def _dealt_wrongly(lists: Sequence[list[float]], total: int, existing: set[int]) -> str:
-    """Return what is wrong with which process makes what, or an empty text."""
+    """Return a hint about the shards of each process, or an empty text if they are right."""
     made = [number for own in lists for number in own]
     every = set(range(total))
     if beyond := set(made) - every:
-        return f"there is no shard {min(beyond):g}; they are counted from 0."
+        return f"there is no shard {min(beyond):g}; they are numbered from 0."
     if again := existing & set(made):
-        return f"shard {min(again)} is kept already, and is made again."
+        return f"shard {min(again)} is saved already, and you compute it again."
     if twice := {number for number in made if made.count(number) > 1}:
         makers = [process for process, own in enumerate(lists) if min(twice) in own]
-        return f"shard {min(twice):g} is made by the processes {makers}: once is enough."
+        return f"the processes {makers} all compute shard {min(twice):g}: once is enough."
     missing = every - existing - set(made)
     if missing:
-        return f"nobody makes shard {min(missing)}."
+        return f"no process computes shard {min(missing)}."
     shares = list(map(len, lists))
     if max(shares) > min(shares) + 1:
-        return (
-            f"the processes make {shares} shards. Deal out what is missing, so that none waits for another."
-        )
+        return f"the processes compute {shares} shards. Share them equally, so that none waits for another."
     return ""
 
 
 def _rates(job: Mapping, machine: Mapping) -> dict[str, float]:
-    """Return how many images a second each step takes, with all cores and cards at work."""
+    """Return the images per second of each step, with all cores and GPUs at work."""
     return {
         "disk": machine["disk"] / job["bytes"],
         "decode": machine["cores"] / job["decode"],
@@ -176,25 +172,25 @@ def _plan(
 
 def _plan_of(value: object) -> tuple[object, float, float]:
     if not isinstance(value, tuple | list) or len(value) != 3:
-        raise Wrong(f"Three things should come back: a name, hours and a price. It was {describe(value)}.")
+        raise Wrong(f"Expected three things, a name, hours and a price, got {describe(value)}.")
     step, hours, price = value[0], as_number(value[1]), as_number(value[2])
     if hours is None or price is None:
         found = f"{describe(value[1])} and {describe(value[2])}"
-        raise Wrong(f"Hours and price should be numbers, and they are {found}.")
+        raise Wrong(f"Expected numbers for hours and price, got {found}.")
     return step, hours, price
 
 
 def _rates_in_words(value: tuple, right: tuple, images: int, job: Mapping, machine: Mapping) -> str:
     rates = ", ".join(f"{step} {rate:,.0f}" for step, rate in _rates(job, machine).items())
-    return f"You name {value[0]!r}; the rates are {rates} images a second. "
+    return f"You return {value[0]!r}; the rates are {rates} images a second. "
 
 
-# Of a plan, first the name is compared, then the hours, then the price
+# A plan's name is compared first, then its hours, then its price
 SLOWEST_STEP = Mistakes(
     right=_plan(),
     wrong={
-        "That is the fastest of the three. Who waits for whom?": _plan(choose=max),
-        "Do all {machine[cores]} cores, and all {machine[cards]} cards, work?": _plan(named_by=_rates_of_one),
+        "That is the fastest of the three. The slowest one limits the others.": _plan(choose=max),
+        "Use all {machine[cores]} cores and all {machine[cards]} GPUs.": _plan(named_by=_rates_of_one),
     },
     read=_plan_of,
     agrees=lambda one, other: one[0] == other[0],
@@ -207,9 +203,7 @@ HOURS = Mistakes(
         "Your steps work one after the other. While the network computes, the disk can read the next.": (
             _plan(timed_by=_rates_in_turn)
         ),
-        "The step is the right one, but only one core, or one card, works in your plan.": (
-            _plan(timed_by=_rates_of_one)
-        ),
+        "The step is right, but your plan uses only one core or one GPU.": (_plan(timed_by=_rates_of_one)),
     },
     read=_plan_of,
     agrees=lambda one, other: close(one[1], other[1]),
@@ -220,7 +214,7 @@ HOURS = Mistakes(
 )
 PRICE = Mistakes(
     right=_plan(),
-    wrong={"The price is that of an hour, and you pay it for every second.": _plan(units=(1, 3600))},
+    wrong={"The price is per hour, and you pay it for every second.": _plan(units=(1, 3600))},
     read=_plan_of,
     agrees=lambda one, other: close(one[2], other[2]),
     otherwise="{right[1]:.3f} hours at {machine[price]:g} an hour are not {value[2]:g}.",
@@ -228,12 +222,12 @@ PRICE = Mistakes(
 
 
 @check(
-    begin="how many images a second does the disk give, do all cores decode, and do all cards take?",
+    begin="how many images a second can the disk read, all cores decode, and all GPUs process?",
     expects="a function from a number of images and two dictionaries to a name, hours and a price",
     tables=[SLOWEST_STEP, HOURS, PRICE],
 )
 def slowest_step(answer):
-    """Lesson 16: a plan that is made from its slowest step."""
+    """Lesson 16: the hours and price of a run, from its slowest step."""
     job = {"bytes": 100_000, "decode": 0.004, "network": 0.0005}
     machines = (
         {"disk": 1e8, "cores": 8, "cards": 2, "price": 6.0},
@@ -243,4 +237,4 @@ def slowest_step(answer):
     cases = [(images, job, machine) for images in (3_600_000, 1_000_000) for machine in machines]
     for table in (SLOWEST_STEP, HOURS, PRICE):
         yield from table.compare(answer, cases)
-    yield Right("Steps that work at the same time are as fast as the slowest of them.")
+    yield Right("The slowest of the simultaneous steps sets the pace.")

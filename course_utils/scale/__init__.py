@@ -5,11 +5,9 @@ Starting several processes, streaming pictures from tar files, and training from
 
 from course_utils.scale.launching import launch
 from course_utils.scale.streaming import stream_features, write_tars
-from course_utils.scale.train_command import train_run
 
 __all__ = [
     "launch",
     "stream_features",
-    "train_run",
     "write_tars",
 ]

@@ -25,8 +25,7 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
     """Start processes of a function from a notebook, and wait until all have ended.
 
     This is accelerate's `notebook_launcher`, with the course's errors. In Colab, where there are fewer than
-    two graphics cards, it starts one process only. Where there is no graphics card, each process computes
-    with one thread.
+    two GPUs, it starts one process only. Each process computes with one thread.
 
     Args:
         function: It may be defined in the notebook. Its result is lost: let it write files.
@@ -74,9 +73,8 @@ def _run_process(notebook: int, output: object, folder: Path, function: Callable
         function(*arguments)
         return
     os.environ["TQDM_DISABLE"] = "1"  # the copy of a notebook cannot show anything in it
-    if not torch.cuda.is_available():
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # or accelerate warns that it was not set
-        torch.set_num_threads(1)  # a copy of a process has lost its threads, and must not wait for them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # or accelerate warns that it was not set
+    torch.set_num_threads(1)  # a copy of a process has lost its threads and must not wait for them
     try:
         function(*arguments)
     except CourseError as error:
