@@ -17,6 +17,7 @@ project = html_title = "Transfer learning, the whole of it"
 root_doc = "index"
 include_patterns = [
     "index.md",
+    "TUTOR.md",
     "docs/*.md",
     "docs/quizzes/*.md",
     "docs/routes/*.md",
