@@ -26,13 +26,8 @@ from course_utils.evaluation.metrics import (
 from course_utils.evaluation.model_card import model_card, write_new_file
 from course_utils.evaluation.preprocessing_ablation import (
     TransformedDataset,
-    alters_images,
-    channel_statistics,
-    costs_table,
-    evaluate_heads,
     faulty_preprocessings,
     linear_head,
-    predict_proba,
     with_steps,
 )
 from course_utils.evaluation.shift import STRENGTHS, corrupted, corruptions, same_classes, shift_table
@@ -44,14 +39,10 @@ __all__ = [
     "Evaluation",
     "TransformedDataset",
     "accuracy_interval",
-    "alters_images",
-    "channel_statistics",
     "confusion_matrix",
     "corrupted",
     "corruptions",
-    "costs_table",
     "evaluate",
-    "evaluate_heads",
     "faulty_preprocessings",
     "feature_distance",
     "fit_temperature",
@@ -64,7 +55,6 @@ __all__ = [
     "paired_difference",
     "per_class",
     "predict",
-    "predict_proba",
     "roc_interval",
     "same_classes",
     "shift_table",

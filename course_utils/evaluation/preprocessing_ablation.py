@@ -1,26 +1,19 @@
 """The cost of faulty preprocessing: pictures not prepared as the pretrained weights were trained (lesson 08).
 
-The weights' own preprocessing is taken apart into named steps, one step at a time is exchanged for a wrong
-one, and the accuracy that this costs is measured; `benchmarks/preprocessing.py` does so with all images. A
-fault can be made while the head is trained *and* when it is used, or only when it is used.
+The weights' own preprocessing is taken apart into named steps, and one step at a time is exchanged for a
+wrong one. `benchmarks/preprocessing.py` measures the accuracy that each fault costs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
 from torch import nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from course_utils.data.loaders import classes_of
 from course_utils.data.preprocessing import Preprocessing
-from course_utils.evaluation.metrics import Evaluation, paired_difference
-
-FAULT_SCOPES = ("trained and used", "used only")
-"""Where a fault is: in training and in use, or only in the use of a head that was trained correctly."""
 
 
 class TransformedDataset(Dataset):
@@ -84,29 +77,6 @@ def faulty_preprocessings(
     }
 
 
-def channel_statistics(pictures: Dataset, own: Preprocessing) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of red, green and blue (0 to 1) at the size of the network."""
-    images = TransformedDataset(pictures, with_steps(own.steps(), Normalize=nn.Identity()))
-    mean, mean_square = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-    for image, _ in images:
-        mean += image.double().mean(dim=(1, 2)) / len(images)
-        mean_square += image.double().square().mean(dim=(1, 2)) / len(images)
-    return mean.tolist(), (mean_square - mean**2).sqrt().tolist()
-
-
-def alters_images(preprocess: Callable, right: Callable, pictures: Iterable) -> bool:
-    """Return whether a preprocessing differs from the right one on any of the pictures.
-
-    A difference of less than one grey level in 255, from another way to round, does not count.
-    """
-    tolerance = 1.1 / 255 / min(right.transforms[-1].std)
-    for picture, _ in pictures:
-        wrong, image = preprocess(picture), right(picture)
-        if wrong.shape != image.shape or (wrong - image).abs().max() > tolerance:
-            return True
-    return False
-
-
 def linear_head():
     """Return scikit-learn's logistic regression on standardised features.
 
@@ -118,54 +88,3 @@ def linear_head():
     from sklearn.preprocessing import StandardScaler
 
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
-
-
-def predict_proba(head, features: TensorDataset, classes: Sequence[str]) -> Evaluation:
-    """Evaluate a head of scikit-learn on extracted features."""
-    inputs, labels = features.tensors
-    probabilities = torch.from_numpy(head.predict_proba(inputs.numpy())).float()
-    return Evaluation(probabilities, labels, list(classes))
-
-
-def evaluate_heads(
-    features: Mapping[str, tuple[TensorDataset, TensorDataset]], classes: Sequence[str], seeds: Iterable[int]
-) -> dict[tuple[str, str], list[Evaluation]]:
-    """Train a head on the features of every preprocessing, once for each seed, and evaluate all of them.
-
-    Args:
-        features: By name of the preprocessing, the features of the labelled and of the test images; one of
-            the names is "right".
-        classes: The names of the labels.
-        seeds: Each draws other training images: four fifths of each class of the labelled ones.
-
-    Returns:
-        For each pair of a name and one of `FAULT_SCOPES`, one `Evaluation` for each seed.
-    """
-    from sklearn.model_selection import train_test_split
-
-    results = {(name, scope): [] for name in features for scope in FAULT_SCOPES}
-    labels = features["right"][0].tensors[1].numpy()
-    for seed in seeds:
-        drawn, _ = train_test_split(range(len(labels)), train_size=0.8, stratify=labels, random_state=seed)
-        heads = {
-            name: linear_head().fit(*(tensor.numpy()[sorted(drawn)] for tensor in labelled.tensors))
-            for name, (labelled, _) in features.items()
-        }
-        for name, (_, test) in features.items():
-            for scope, head in zip(FAULT_SCOPES, (heads[name], heads["right"]), strict=True):
-                results[name, scope].append(predict_proba(head, test, classes))
-    return results
-
-
-def costs_table(results: Mapping[tuple[str, str], Sequence[Evaluation]]) -> pd.DataFrame:
-    """Return the cost of each fault: right less wrong, in points of accuracy, with 95 % intervals.
-
-    `results` is what `evaluate_heads` returns. There is one row for each fault and scope, with the columns
-    fault, way (the scope), accuracy (mean of the runs, 0 to 1), cost, low and high.
-    """
-    rows = []
-    for (fault, scope), runs in results.items():
-        if fault != "right":
-            cost = [100 * value for value in paired_difference(results["right", scope], runs)]
-            rows.append([fault, scope, np.mean([run.accuracy for run in runs]), *cost])
-    return pd.DataFrame(rows, columns=["fault", "way", "accuracy", "cost", "low", "high"])

@@ -9,6 +9,7 @@ import torch
 
 from course_utils.evaluation.calibration import calibration_error, reliability_table
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, confusion_matrix
+from course_utils.figures.curves import DATASET_NAMES
 from course_utils.figures.described import (
     BLUE,
     COLOURS,
@@ -209,32 +210,41 @@ def embedding(
     return figure
 
 
-def costs(table: pd.DataFrame, description: str) -> DescribedFigure:
+def costs(table: pd.DataFrame, chance: float) -> DescribedFigure:
     """Draw the costs of faults, with intervals: a panel for each dataset, a bar for each way to make a fault.
 
-    The columns are `dataset`, `fault`, `way`, `cost`, `low` and `high`, the last three in points of accuracy.
-    A fault that has no row in a dataset was not measured there. All panels have the same scale.
+    The columns are `dataset`, `fault`, `way`, `cost`, `low` and `high`, the last three in points of accuracy,
+    and `right_accuracy` (0 to 1). A fault without a row changes no picture of that dataset. A line marks the
+    cost at which only guessing is left, for `chance` in per cent. All panels have the same scale.
     """
-    datasets, faults, scopes = (list(table[column].unique()) for column in ("dataset", "fault", "way"))
-    figure = DescribedFigure(description, figsize=(8, 0.42 * len(faults) + 1.4))
-    thickness = 0.8 / len(scopes)
+    datasets, faults, ways = (list(table[column].unique()) for column in ("dataset", "fault", "way"))
+    names = {dataset: DATASET_NAMES.get(dataset, dataset) for dataset in datasets}
+    words = "; ".join(
+        f"{names[row.dataset]}, {row.fault}, {row.way} {row.cost:.0f} ({row.low:.0f} to {row.high:.0f})"
+        for row in table.itertuples()
+    )
+    description = f"Cost of each fault in points of accuracy, with 95 % interval. {words}."
+    figure = DescribedFigure(description, figsize=(9, 0.42 * len(faults) + 1.6))
+    thickness = 0.8 / len(ways)
     panels = figure.subplots(1, len(datasets), sharex=True, sharey=True, squeeze=False)[0]
     for axes, dataset in zip(panels, datasets, strict=True):
         part = table[table.dataset == dataset]
-        for number, (scope, colour) in enumerate(zip(scopes, cycle(COLOURS), strict=False)):
-            rows = part[part.way == scope]
-            y = rows.fault.map(faults.index) + (number - (len(scopes) - 1) / 2) * thickness
+        for number, (way, colour) in enumerate(zip(ways, cycle(COLOURS), strict=False)):
+            rows = part[part.way == way]
+            y = rows.fault.map(faults.index) + (number - (len(ways) - 1) / 2) * thickness
             spread = np.stack([rows.cost - rows.low, rows.high - rows.cost]).clip(0)
-            axes.barh(y, rows.cost, thickness, color=colour, label=scope)
+            axes.barh(y, rows.cost, thickness, color=colour, label=way)
             axes.errorbar(rows.cost, y, xerr=spread, fmt="none", ecolor="black", elinewidth=1, capsize=2)
         for fault in set(faults) - set(part.fault):
-            axes.text(1, faults.index(fault), "not measured", va="center", fontsize=8, color=GREY)
+            axes.text(1, faults.index(fault), "changes no picture", va="center", fontsize=8, color=GREY)
+        accuracy = 100 * part.right_accuracy.iloc[0]
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_title(escape_dollar(dataset), fontsize=10)
-        axes.set_xlabel("cost in points of accuracy")
+        axes.axvline(accuracy - chance, color=GREY, linestyle=":", label="only guessing is left")
+        axes.set_title(f"{escape_dollar(names[dataset])}\n{accuracy:.0f} % without a fault", fontsize=10)
+        axes.set_xlabel("cost (points of accuracy)")
         axes.grid(axis="x", alpha=0.4)
         axes.set_axisbelow(True)
     axes.set_yticks(range(len(faults)), faults)
     axes.invert_yaxis()  # shared: the first fault is at the top of every panel
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(scopes))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(ways) + 1)
     return figure
