@@ -40,7 +40,16 @@ WHOLE = {"figures": "course_utils.figures", "check": "course_utils.checks"}  # i
 NOTEBOOKS = [*LESSONS, *sorted((REPOSITORY_FOLDER / "notebooks" / "exercises").glob("**/[0-9]*.ipynb"))]
 # Bold for another reason: packages, names of parts and of settings, and plain words that a sentence leans on.
 NO_TERMS = {"torchvision", "timm", "torchtext", "accelerate", "training", "validation", "test", "clip art"}
-NO_TERMS |= {"used only", "trained and used", "not", "found", "aligned", "kind", "topics", "probabilities"}
+NO_TERMS |= {
+    "inference only",
+    "training and inference",
+    "not",
+    "found",
+    "aligned",
+    "kind",
+    "topics",
+    "probabilities",
+}
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=[path.stem for path in LESSONS])
 
 

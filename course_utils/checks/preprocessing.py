@@ -1,4 +1,4 @@
-"""Checks of lesson 08: name a fault, repair one, find one, and compare on the same images."""
+"""Checks of lesson 08: name a fault, repair one, find one, and compare on the same pictures."""
 
 import math
 from collections.abc import Iterator
@@ -17,42 +17,42 @@ SIZE = 32
 
 _WHERE_IT_BEGINS = {
     "right": "All three agree. No format is wrong by itself. Compare them by `==`, not by `is`.",
-    "used only": "The head was trained as the backbone was pretrained. Where does the difference begin?",
-    "trained and used": "Training and use agree with each other. What about the pretraining?",
-    "trained only": "The use agrees with the pretraining. Which of the three stands alone?",
+    "inference only": "Training agrees with the pretraining. Where does the difference begin?",
+    "training and inference": "Training and inference agree with each other. What about the pretraining?",
+    "training only": "Inference agrees with the pretraining. Which of the three differs?",
 }
 
 
 @check(
-    begin="compare the three formats two by two: which of them agree?",
+    begin="compare the formats in pairs: which of them agree?",
     expects="a function from three names of formats to the name of a way",
 )
 def fault_scope(answer):
-    """Lesson 08: the way in which a fault is made, from the formats that three programs work with."""
+    """Lesson 08: where a fault is made, from the formats of three programs."""
     for pretrained, trained, used, wanted in (
         ("RGB", "RGB", "RGB", "right"),
-        ("RGB", "RGB", "BGR", "used only"),
-        ("RGB", "BGR", "BGR", "trained and used"),
-        ("RGB", "BGR", "RGB", "trained only"),
+        ("RGB", "RGB", "BGR", "inference only"),
+        ("RGB", "BGR", "BGR", "training and inference"),
+        ("RGB", "BGR", "RGB", "training only"),
         ("BGR", "BGR", "BGR", "right"),
-        ("0 to 1", "0 to 1", "0 to 255", "used only"),
+        ("0 to 1", "0 to 1", "0 to 255", "inference only"),
     ):
-        case = f"Pretrained with {pretrained}, head trained with {trained}, used with {used}"
+        case = f"Pretraining {pretrained}, training {trained}, inference {used}"
         # Equal texts that are not one object, for whoever compares them by `is`
         formats = ("".join(list(text)) for text in (pretrained, trained, used))
         value = ask_value(answer, *formats, none=f"{NO_RETURN} {case}: there is no answer.")
         if value not in set(_WHERE_IT_BEGINS):
             raise Wrong(f"{value!r:.50} is none of {', '.join(sorted(_WHERE_IT_BEGINS))}.")
         if value != wanted:
-            raise Wrong(f"{case}: you say '{value}'. {_WHERE_IT_BEGINS[wanted]}")
-    yield Right("You compare training and use with the pretraining, and not only with each other.")
+            raise Wrong(f"{case}: you return '{value}'. {_WHERE_IT_BEGINS[wanted]}")
+    yield Right("You compare training and inference with the pretraining, not only with each other.")
 
 
 def _as_images(value: object) -> torch.Tensor:
     if not isinstance(value, torch.Tensor) or value.shape != (2, 3, 6, 5):
         raise Wrong(
-            f"A tensor [2, 3, 6, 5] goes in, and what comes out is {describe(value)}: it must keep its "
-            "shape, and stay a tensor."
+            f"Expected a tensor of the given shape, [2, 3, 6, 5], got {describe(value)}. Keep the shape, and "
+            "stay a tensor."
         )
     return value.float()
 
@@ -74,7 +74,7 @@ RGB_RESTORED = Mistakes(
     right=lambda images, mean, std: normalize(_undone(images, mean, std).flip(1), mean, std),
     wrong={
         "Nothing has changed. Which dimension holds the channels?": lambda images, mean, std: images,
-        "You exchange the channels of numbers that are normalised. Red still has the mean and standard "
+        "You exchange the channels of normalised numbers. Red still has the mean and standard "
         "deviation of blue: it is off by up to {off:.2f}.": lambda images, mean, std: images.flip(1),
         "The colours are right, but the images are no longer normalised. One step is missing.": (
             lambda images, mean, std: _undone(images, mean, std).flip(1)
@@ -85,7 +85,7 @@ RGB_RESTORED = Mistakes(
         "The pictures are upside down: you reverse the rows instead of the channels.": (
             lambda images, mean, std: images.flip(2)
         ),
-        "The channels have moved round by one. Green stays where it is.": (
+        "The channels have moved by one place. Green should stay where it is.": (
             lambda images, mean, std: normalize(_undone(images, mean, std).roll(1, 1), mean, std)
         ),
     },
@@ -101,7 +101,7 @@ RGB_RESTORED = Mistakes(
     tables=[RGB_RESTORED],
 )
 def rgb_restored(answer):
-    """Lesson 08: normalised images whose red and blue were exchanged before, repaired."""
+    """Lesson 08: repaired images, whose red and blue were exchanged before they were normalised."""
     pixels = torch.randint(256, (2, 3, 6, 5)) / 255  # as pictures have them: an answer may round to 8 bits
     swapped = normalize(pixels.flip(1), MEAN, STD)
     off = (swapped.flip(1) - normalize(pixels, MEAN, STD)).abs().max()
@@ -111,28 +111,28 @@ def rgb_restored(answer):
 
 # Each fault, and where to look for it.
 BATCH_FAULTS = {
-    "right": "A right batch may have numbers below 0 and above 1, and need not have both. Look at the "
+    "right": "A correct batch can have numbers below 0 and above 1, but need not have both. Look at the "
     "smallest and the largest together.",
-    "another size": "Compare the last two numbers of the shape with the size, each of them: they may differ.",
+    "another size": "Compare each of the last two numbers of the shape with the size: they can differ.",
     "0 to 255": "How large can a number be that was from 0 to 1 and then normalised?",
-    "not normalised": "What do the smallest and the largest number say together? Dark pictures need not "
+    "not normalised": "What do the smallest and the largest number tell you together? Dark pictures need not "
     "reach 1.",
-    "grey": "Its channels were equal. The normalisation shifted each by another amount: undo it first.",
+    "grey": "Its channels were equal. The normalisation shifted each by a different amount: undo it first.",
 }
 
 
 @check(
-    begin="print the shape, the smallest and the largest value of a batch that is right. What would each "
+    begin="print the shape, the smallest and the largest value of a correct batch. What would each "
     "fault change?",
     expects=f"a function from images, mean, std and size to one of {', '.join(BATCH_FAULTS)}",
 )
 def fault_found(answer):
-    """Lesson 08: the fault that was made in preparing a batch, from its numbers."""
+    """Lesson 08: the fault in the preparation of a batch, from its numbers."""
     mistaken = {}
     for darkest, brightest in ((0, 1), (0, 0.35), (0.6, 1)):
         for fault, images in _prepared(darkest, brightest):
             shape = list(images.shape)
-            none = f"{NO_RETURN} It does not for a batch {shape} that is '{fault}'."
+            none = f"{NO_RETURN} It returns nothing for a batch {shape} that is '{fault}'."
             value = ask_value(answer, images.clone(), list(MEAN), list(STD), SIZE, none=none)
             if value not in list(BATCH_FAULTS):
                 raise Wrong(f"{value!r:.50} is none of {', '.join(BATCH_FAULTS)}.")
@@ -140,13 +140,11 @@ def fault_found(answer):
                 numbers = f"{shape}, from {images.min():.1f} to {images.max():.1f}"
                 hint = f"A batch {numbers}, is '{fault}', and you call it '{value}'. {BATCH_FAULTS[fault]}"
                 if (fault, value) == ("right", "grey"):
-                    hint = (
-                        "A batch is 'grey' if all of its pictures are, and all of their three channels equal."
-                    )
+                    hint = "A batch is 'grey' only if in all its pictures the channels are equal, all three."
                 mistaken.setdefault(fault, hint)
     yield from mistaken.values()
     if not mistaken:
-        yield Right("Bright and dark batches: each fault has left its mark in the numbers.")
+        yield Right("Bright or dark, each fault leaves its mark in the numbers.")
 
 
 def _prepared(darkest: float, brightest: float) -> Iterator[tuple[str, torch.Tensor]]:
@@ -167,12 +165,12 @@ def _prepared(darkest: float, brightest: float) -> Iterator[tuple[str, torch.Ten
 
 
 @check(
-    begin="take the difference image by image first; then draw images, with replacement, again and again.",
+    begin="take the difference picture by picture; then draw pictures, with replacement, again and again.",
     expects="a function from two lists of True and False to a difference and the two ends of its interval",
     without=("paired_difference",),
 )
 def paired_interval(answer):
-    """Lesson 08: the difference of two heads and its 95 % interval, from which images each named right."""
+    """Lesson 08: the difference of two heads and its 95 % interval, from the pictures that each got right."""
     random = np.random.default_rng(3)
     for images, easy in ((400, 0.75), (150, 0.5)):
         both = random.random(images) < easy
@@ -188,36 +186,32 @@ def paired_interval(answer):
                 "The sign is the wrong way round: how much more often was the first right?": -true,
                 "That is in points; give a share from −1 to 1.": 100 * true,
             }
-            share = "It is the share that the first named right less the share that the second named right."
+            share = "It is the share that the first got right minus the share that the second got right."
             raise Wrong(found + (known_mistake(mean, mistakes) or share))
         if low > high:
             raise Wrong(found + "The lower end comes first.")
         if not low <= mean <= high:
-            raise Wrong(
-                found + "The difference lies outside its own interval. Is one of the signs turned round?"
-            )
+            raise Wrong(found + "The difference lies outside its own interval. Is one of the signs wrong?")
         if width < 1e-9:
-            raise Wrong(found + "It has no width: were images drawn with replacement, each draw anew?")
+            raise Wrong(found + "It has no width. Did you draw with replacement, and draw anew each time?")
         if any(close(width, paired * math.sqrt(images / of), 1e-4) for of in (images, images - 1)):
-            raise Wrong(
-                f"{found}That is 1.96 standard errors to either side. Draw images, without a formula."
-            )
+            raise Wrong(f"{found}That is 1.96 standard errors to either side. Draw, without a formula.")
         if math.isclose(width, separate, rel_tol=0.15):
             raise Wrong(
-                f"{found}It is {width:.3f} wide, as if each head had met its own images. Draw the same "
-                f"images for both: then it is about {paired:.2f} wide."
+                f"{found}It is {width:.3f} wide, as if each head had been tested on its own images. Draw the "
+                f"same images for both: then it is about {paired:.2f} wide."
             )
         if not math.isclose(width, paired, rel_tol=0.15):
             size = "wide" if width > paired else "narrow"
             raise Wrong(
-                f"{found}Its width, {width:.3f}, is too {size}. How many images do you draw, and which 95 %?"
+                f"{found}Its width, {width:.3f}, is too {size}. How many do you draw? Which 95 % do you keep?"
             )
         yield Right(found + f"Two separate intervals would have made it {separate:.3f} wide.")
     # One image of eight differs: it is drawn none to three times, and once at most without replacement
     _, low, high = as_numbers(ask(answer, np.arange(8) >= 0, np.arange(8) > 0), 3)
     if high - low < 0.3:
         raise Wrong(
-            f"With one image of eight named differently the interval is {low:.3f} to {high:.3f}, too narrow. "
-            "Draw as many images as there are, with replacement: one image may come several times."
+            f"If one image of eight differs, your interval is {low:.3f} to {high:.3f}: too narrow. "
+            "Draw as many images as there are, with replacement: one image can be drawn several times."
         )
-    yield Right(f"One image of eight differs: {low:.3f} to {high:.3f}, since it may come several times.")
+    yield Right(f"One image of eight differs: {low:.3f} to {high:.3f}, since it can be drawn several times.")

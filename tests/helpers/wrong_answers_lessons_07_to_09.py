@@ -81,15 +81,15 @@ def by_every_run(transfer, scratch):
 
 
 WAYS = {
-    (True, True, False): "trained and used", (True, False, False): "used only",
-    (False, True, False): "right", (False, False, False): "trained only",
+    (True, True, False): "training and inference", (True, False, False): "inference only",
+    (False, True, False): "right", (False, False, False): "training only",
 }  # fmt: skip
 
 
 def way(pretrained, trained, used):
     if trained == used:
-        return "right" if trained == pretrained else "trained and used"
-    return "used only" if trained == pretrained else "trained only"
+        return "right" if trained == pretrained else "training and inference"
+    return "inference only" if trained == pretrained else "training only"
 
 
 def mend(images, mean, std, dtype=torch.float32):
@@ -106,8 +106,8 @@ def mend_in_8_bits(images, mean, std):
 
 def by_identity(pretrained, trained, used):
     if trained is used:
-        return "right" if trained is pretrained else "trained and used"
-    return "used only" if trained is pretrained else "trained only"
+        return "right" if trained is pretrained else "training and inference"
+    return "inference only" if trained is pretrained else "training only"
 
 
 def bootstrap(first, second, paired=True, draws=2000, ends=(0.025, 0.975)):
@@ -363,13 +363,13 @@ WRONG = {
         (lambda runs, start: print(cases(runs, start)), "`return`"),
     ],
     "fault_scope": [
-        (lambda p, t, u: "right" if t == u else "used only", "What about the pretraining?"),
-        (lambda p, t, u: "right" if p == u else "used only", "the pretraining"),
-        (lambda p, t, u: "trained and used" if p == t != u else "used only", "All three agree"),
+        (lambda p, t, u: "right" if t == u else "inference only", "What about the pretraining?"),
+        (lambda p, t, u: "right" if p == u else "inference only", "the pretraining"),
+        (lambda p, t, u: "training and inference" if p == t != u else "inference only", "All three agree"),
         (lambda p, t, u: "wrong", "is none of"),
         (lambda p, t, u: "Right", "is none of"),
         (lambda p, t, u: WAYS[t == p, t == u, False], "All three agree"),
-        (lambda p, t, u: "right" if t == p else "trained only", "Where does the difference begin?"),
+        (lambda p, t, u: "right" if t == p else "training only", "Where does the difference begin?"),
         (lambda p, t, u: way(u, t, p), "the difference begin"),
         (lambda p, t, u: way(p, u, t), "the difference begin"),
         (lambda p, t, u: way("RGB", t, u), "No format is wrong by itself"),
@@ -394,7 +394,7 @@ WRONG = {
         (lambda a, b: bootstrap(a, b, ends=(0.05, 0.95)), "too narrow"),
         (lambda a, b: bootstrap(a, b, ends=(0.16, 0.84)), "too narrow"),
         (lambda a, b: (a.mean() - b.mean(), -0.5, 0.5), "too wide"),
-        (lambda a, b: (a.mean(), *bootstrap(a, b)[1:]), "the share that the first named right less"),
+        (lambda a, b: (a.mean(), *bootstrap(a, b)[1:]), "the share that the first got right minus"),
         (lambda a, b: (bootstrap(a, b)[0], *bootstrap(b, a)[1:]), "outside its own interval"),
         (by_the_package, "`paired_difference` does it for you"),
         (of_half, "with replacement"),
@@ -407,8 +407,8 @@ WRONG = {
         (partial(fault_without, leave_out=["size"]), "last two numbers of the shape"),
         (partial(fault_without, leave_out=["width"]), "last two numbers of the shape"),
         (partial(fault_without, leave_out=["larger"]), "last two numbers of the shape"),
-        (partial(fault_without, leave_out=["other images"]), "if all of its pictures are"),
-        (partial(fault_without, leave_out=["blue"]), "all of their three channels"),
+        (partial(fault_without, leave_out=["other images"]), "all its pictures"),
+        (partial(fault_without, leave_out=["blue"]), "all three"),
         (partial(fault_without, leave_out=["large"]), "need not have both"),
         (partial(fault_without, leave_out=["range"]), "need not have both"),
         (lambda images, *_: "not normalised" if images.min() >= 0 else "right", "need not have both"),
