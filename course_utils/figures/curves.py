@@ -14,8 +14,8 @@ LINE_COLOURS = (BLUE, ORANGE, GREEN, GREY, *COLOURS[3:])
 LINES = ("-", "--", "-.", ":")
 STYLES = {"from scratch": (GREY, "s", "--"), "frozen": (ORANGE, "o", "-"), "fine-tuned": (BLUE, "^", "-")}
 """Colour, marker and line of each way to initialise a network."""
-DATASET_NAMES = {"clipart": "Drawings", "fashion_mnist_sample": "Clothes", "cifar10_jpeg": "CIFAR-10"}
-"""What the course calls its datasets."""
+DATASET_NAMES = {"clipart": "Drawings", "fashion_mnist_sample": "Clothes"}
+"""What the course calls the datasets that ship."""
 
 
 def learning_curves(history: History) -> DescribedFigure:

@@ -9,7 +9,6 @@ import torch
 
 from course_utils.evaluation.calibration import calibration_error, reliability_table
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, confusion_matrix
-from course_utils.figures.curves import DATASET_NAMES
 from course_utils.figures.described import (
     BLUE,
     COLOURS,
@@ -218,9 +217,8 @@ def costs(table: pd.DataFrame, chance: float) -> DescribedFigure:
     cost at which only guessing is left, for `chance` in per cent. All panels have the same scale.
     """
     datasets, faults, ways = (list(table[column].unique()) for column in ("dataset", "fault", "way"))
-    names = {dataset: DATASET_NAMES.get(dataset, dataset) for dataset in datasets}
     words = "; ".join(
-        f"{names[row.dataset]}, {row.fault}, {row.way} {row.cost:.0f} ({row.low:.0f} to {row.high:.0f})"
+        f"{row.dataset}, {row.fault}, {row.way} {row.cost:.0f} ({row.low:.0f} to {row.high:.0f})"
         for row in table.itertuples()
     )
     description = f"Cost of each fault in points of accuracy, with 95 % interval. {words}."
@@ -240,7 +238,7 @@ def costs(table: pd.DataFrame, chance: float) -> DescribedFigure:
         accuracy = 100 * part.right_accuracy.iloc[0]
         axes.axvline(0, color="black", linewidth=0.8)
         axes.axvline(accuracy - chance, color=GREY, linestyle=":", label="only guessing is left")
-        axes.set_title(f"{escape_dollar(names[dataset])}\n{accuracy:.0f} % without a fault", fontsize=10)
+        axes.set_title(f"{escape_dollar(dataset)}\n{accuracy:.0f} % without a fault", fontsize=10)
         axes.set_xlabel("cost (points of accuracy)")
         axes.grid(axis="x", alpha=0.4)
         axes.set_axisbelow(True)
