@@ -317,11 +317,13 @@ SENTENCES = [
     ),
     (
         LESSON_08,
-        "on Drawings it costs # points even if the head was trained on it. There, BGR's # points can't be told "
-        "from 0 (−# to #).",
+        "On Drawings, grey costs # points even if the head was trained on it, while BGR's # points can't be told "
+        "from 0 (−# to #). On CIFAR-10, with more test pictures, both costs are shown, and they are alike: # "
+        "points.",
         lambda: [
             costs(CLIPART, "training and inference", "grey").cost,
             *costs(CLIPART, "training and inference", "BGR")[["cost", "low", "high"]].abs(),
+            costs("cifar10_jpeg", "training and inference", "BGR").cost,
         ],
     ),
     (
