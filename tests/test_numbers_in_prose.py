@@ -27,6 +27,7 @@ MEASUREMENTS, NEGATIVE = "docs/measurements.md", "docs/negative_results.md"
 LESSON_07, LESSON_08 = "notebooks/07_does_transfer_pay.ipynb", "notebooks/08_match_the_pretraining.ipynb"
 LESSON_04, LESSON_06 = "notebooks/04_freeze_and_train.ipynb", "notebooks/06_fine_tune.ipynb"
 ANSWERS = "notebooks/exercises/solutions/model_answers.md"
+LESSON_10 = "notebooks/10_can_you_trust_it.ipynb"
 LESSON_12 = "notebooks/12_which_network.ipynb"
 LESSON_13 = "notebooks/13_adapt_a_little.ipynb"
 LESSON_14, LESSON_15 = "notebooks/14_sentiment.ipynb", "notebooks/15_names_and_writing.ipynb"
@@ -177,6 +178,12 @@ def lead_of_lite0(score):
         index="seed", columns="candidate", values=score
     )
     return list(mean_interval(100 * (rows.efficientnet_lite0 - rows.resnet18)))
+
+
+def points_between(one, other):
+    """Return by how many points one column of the table on trust is above another, on average."""
+    table = rows_of("trust.csv")
+    return 100 * (table[one] - table[other]).mean()
 
 
 def without_training(way, labels, network):
@@ -421,6 +428,18 @@ SENTENCES = [
         LESSON_15,
         "the frozen encoder of lesson 14 is at # % (# to #)",
         lambda: percent(of_texts("films", 100).loc[["frozen"]], "accuracy", "low", "high"),
+    ),
+    (
+        LESSON_10,
+        "Its confidence is # points above its accuracy, which is within chance. Trained too long, it is # "
+        "points above; one number, chosen on validation pictures, turns that into # points below.",
+        lambda: [abs(points_between(f"{of}confidence", f"{of}accuracy")) for of in ("", "late_", "scaled_")],
+    ),
+    (
+        LESSON_10,
+        "the confidence falls by # points; cover what the map of *another* picture marks, and it still falls "
+        "by #.",
+        lambda: [points_between("confidence", covered) for covered in ("strongest", "other")],
     ),
     (
         LESSON_12,

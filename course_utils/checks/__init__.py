@@ -43,8 +43,10 @@ from course_utils.checks.scale import gradient_together, images_for_one, shards_
 from course_utils.checks.scoring import points, total
 from course_utils.checks.text import aligned_labels, counted_names, padding_mask, pooled_by_hand
 from course_utils.checks.training import compare_rates, frozen_by_hand, mean_loss, optimizer_holds
+from course_utils.checks.trusting import accepted_share, occlusion_map
 
 __all__ = [
+    "accepted_share",
     "accuracy_over_samples",
     "aligned_labels",
     "batchnorm_kept",
@@ -76,6 +78,7 @@ __all__ = [
     "merged_layer",
     "nearest_pictures",
     "new_head",
+    "occlusion_map",
     "optimizer_holds",
     "output_shape",
     "overconfidence",

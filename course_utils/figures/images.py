@@ -113,12 +113,13 @@ def heatmaps(
     for index in indices:
         answer, truth = (result.classes[labels[index]] for labels in (result.predictions, result.labels))
         sure = f"{result.probabilities[index].max():.0%}"
-        titles.append(f"{truth}\n{'right' if answer == truth else 'WRONG'}, said: {answer} ({sure})")
-        words.append(f"{truth} called {answer} ({sure})")
+        correct = "correct" if answer == truth else "WRONG"
+        titles.append(f"true class: {truth}\npredicted: {answer} ({sure}), {correct}")
+        words.append(f"{truth} predicted as {answer} ({sure})")
     columns = min(2, len(titles))
     rows = -(-len(titles) // columns)
     figure = DescribedFigure(
-        f"{len(titles)} pictures, each beside itself with what Grad-CAM marks: {'; '.join(words)}.",
+        f"{len(titles)} pictures, each beside its Grad-CAM map: {'; '.join(words)}.",
         figsize=(3.7 * columns, 2.3 * rows + 0.6),
     )
     pairs, margin = figure.subfigures(2, 1, height_ratios=(2.3 * rows, 0.6))
@@ -131,5 +132,5 @@ def heatmaps(
             axes.set_axis_off()
         marked = axes.imshow(heat.numpy(), cmap="viridis", vmin=0, vmax=1, alpha=0.6, extent=extent)
     scale = margin.colorbar(marked, cax=margin.subplots(), orientation="horizontal")
-    scale.set_label("speaks for the answer (1: the strongest place)")
+    scale.set_label("contribution to the predicted class (1: the strongest place of the picture)")
     return figure

@@ -153,32 +153,34 @@ def spreads(samples: Mapping[str, np.ndarray], label: str) -> DescribedFigure:
     return figure
 
 
-def reliability(results: Mapping[str, Evaluation]) -> DescribedFigure:
+def reliability(results: Mapping[str, Evaluation], bins: int = 15) -> DescribedFigure:
     """Draw reliability diagrams, one panel for each result by name, with 95 % intervals.
 
-    Accuracy over confidence; below, the number of predictions.
+    Accuracy over confidence in bins of equal width; below, the number of predictions.
     """
-    errors = {name: calibration_error(result) for name, result in results.items()}
+    errors = {name: 100 * calibration_error(result, bins) for name, result in results.items()}
     words = "; ".join(
-        f"{name}: mean confidence {result.probabilities.max(dim=1).values.mean():.3f}, accuracy "
-        f"{result.accuracy:.3f}, expected calibration error {errors[name]:.3f}"
+        f"{name}: mean confidence {result.probabilities.max(dim=1).values.mean():.1%}, accuracy "
+        f"{result.accuracy:.1%}, expected calibration error {errors[name]:.1f} points"
         for name, result in results.items()
     )
     figure = DescribedFigure(
-        f"Reliability diagrams, accuracy over confidence. {words}.", figsize=(3.6 * len(results), 4.4)
+        f"Reliability diagrams, accuracy over confidence. {words}.", figsize=(3.2 * len(results), 4.4)
     )
     panels = figure.subplots(2, len(results), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1))
     for above, below, (name, result) in zip(*panels, results.items(), strict=True):
-        table = reliability_table(result)
+        table = reliability_table(result, bins)
         correct = (table.accuracy * table.images).round().astype(int)
         bounds = np.array([accuracy_interval(*row) for row in zip(correct, table.images, strict=True)])
-        spread = np.abs(bounds.T - table.accuracy.to_numpy())
-        above.plot([0, 1], [0, 1], "--", color=GREY, label="calibrated")
-        above.errorbar(table.confidence, table.accuracy, spread, fmt="o", color=BLUE, label="measured")
-        above.set_title(f"{escape_dollar(name)}\nECE {errors[name]:.3f}", fontsize=10)
-        below.bar(table.low, table.images, width=table.high - table.low, align="edge", color=BLUE, ec="white")
-        above.set(xlabel="confidence", ylabel="accuracy")
-        below.set(xlabel="confidence", ylabel="images")
+        spread = 100 * np.abs(bounds.T - table.accuracy.to_numpy())
+        x, y = 100 * table.confidence, 100 * table.accuracy
+        above.plot([0, 100], [0, 100], "--", color=GREY, label="calibrated")
+        above.errorbar(x, y, spread, fmt="o", color=BLUE, label="measured", capsize=3)
+        above.set_title(f"{escape_dollar(name)}\nerror: {errors[name]:.1f} points", fontsize=10)
+        above.set(xlim=(0, 100), ylim=(-3, 103), xlabel="confidence (%)", ylabel="accuracy (%)")
+        widths = 100 * (table.high - table.low)
+        below.bar(100 * table.low, table.images, width=widths, align="edge", color=BLUE, ec="white")
+        below.set(xlabel="confidence (%)", ylabel="images")
     panels[0, 0].legend()
     return figure
 

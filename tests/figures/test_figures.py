@@ -94,11 +94,11 @@ FIGURES = {
     ),
     "reliability": (
         lambda name: figures.reliability({name: SOME_WRONG, "after": an_evaluation([0, 1, 2], [0, 1, 2])}),
-        ["cat: mean confidence 0.900, accuracy 0.500, expected calibration error 0.400"],
+        ["cat: mean confidence 90.0%, accuracy 50.0%, expected calibration error 40.0 points"],
     ),
     "heatmaps": (
         lambda name: figures.heatmaps(called(name), [0, 1, 5], images(3), 3 * [HEAT]),
-        ["3 pictures", "cat called cat (90%); cat called dog (90%); ship called cat (90%)"],
+        ["3 pictures", "cat predicted as cat (90%); cat predicted as dog (90%); ship predicted as cat (90%)"],
     ),
     "embedding": (
         lambda name: figures.embedding({f"one\n{name}": POINTS, "b": -POINTS}, SOME_WRONG.labels, CLASSES),

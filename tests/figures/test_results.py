@@ -36,13 +36,13 @@ def test_confusion_writes_the_counts_with_the_truth_in_rows():
 def test_reliability_shows_each_bin_with_its_interval_and_its_images():
     six = an_evaluation([0, 1] * 3, [0] * 6)  # three right, all 90 % sure
     above, below = figures.reliability({"before": six}).axes
-    assert above.get_title() == "before\nECE 0.400"
+    assert above.get_title() == "before\nerror: 40.0 points"
     points, _, (bars,) = above.containers[0]
-    assert points.get_xydata() == pytest.approx(np.array([[0.9, 0.5]]))
+    assert points.get_xydata() == pytest.approx(np.array([[90, 50]]))
     low, high = bars.get_segments()[0][:, 1]
-    assert (low, high) == pytest.approx(accuracy_interval(3, 6))
+    assert (low / 100, high / 100) == pytest.approx(accuracy_interval(3, 6))
     assert [bar.get_height() for bar in below.patches] == [6]
-    assert below.patches[0].get_x() == pytest.approx(13 / 15)
+    assert below.patches[0].get_x() == pytest.approx(1300 / 15)
 
 
 # Full protanopia, deuteranopia and tritanopia, for linear RGB: Machado, Oliveira and Fernandes (2009).

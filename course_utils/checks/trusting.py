@@ -1,0 +1,212 @@
+"""Checks of lesson 10: accuracy above a confidence, and a heatmap made by covering squares."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from course_utils.checks.mistakes import Mistakes
+from course_utils.checks.values import close
+from course_utils.checks.verdict import Right, Wrong, as_numbers, check
+
+
+def _parts(
+    probabilities: torch.Tensor, labels: torch.Tensor, threshold: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return for each picture whether the network decides it, and whether its prediction is correct."""
+    confidence, predictions = probabilities.max(dim=1)
+    return confidence >= threshold, predictions == labels
+
+
+def _share(part: torch.Tensor) -> float:
+    return float(part.double().mean()) if len(part) else 0.0
+
+
+def _accepted(probabilities: torch.Tensor, labels: torch.Tensor, threshold: float) -> tuple[float, float]:
+    decided, correct = _parts(probabilities, labels, threshold)
+    return _share(decided), _share(correct[decided])
+
+
+def _of_parts(make: Callable[[torch.Tensor, torch.Tensor], tuple[float, float]]) -> Callable:
+    """Return a function of probabilities, labels and a threshold that looks only at the two parts."""
+    return lambda probabilities, labels, threshold: make(*_parts(probabilities, labels, threshold))
+
+
+def _strictly_above(probabilities: torch.Tensor, labels: torch.Tensor, threshold: float) -> tuple:
+    return _accepted(probabilities, labels, threshold + 1e-6)
+
+
+def _true_class(probabilities: torch.Tensor, labels: torch.Tensor, threshold: float) -> tuple[float, float]:
+    decided = probabilities[torch.arange(len(labels)), labels] >= threshold
+    return _share(decided), _share((probabilities.argmax(dim=1) == labels)[decided])
+
+
+ACCEPTED = Mistakes(
+    right=_accepted,
+    wrong={
+        "The two are swapped: the share of the pictures comes first.": (
+            lambda *given: _accepted(*given)[::-1]
+        ),
+        "That is the accuracy on all pictures. Keep only those that the network decides.": _of_parts(
+            lambda decided, correct: (_share(decided), _share(correct))
+        ),
+        "That is the accuracy on the pictures that are left to a person.": _of_parts(
+            lambda decided, correct: (_share(decided), _share(correct[~decided]))
+        ),
+        "That is the share of the pictures that are left to a person.": _of_parts(
+            lambda decided, correct: (1 - _share(decided), _share(correct[decided]))
+        ),
+        "You divide the correct predictions by all pictures. Divide by those that the network decides.": (
+            _of_parts(lambda decided, correct: (_share(decided), _share(correct & decided)))
+        ),
+        "A confidence equal to the threshold is enough: at least, not above.": _strictly_above,
+        "You compare the probability of the true class with the threshold. In use, nobody knows the true "
+        "class: the confidence is the highest probability.": _true_class,
+        "Those are per cent; return shares from 0 to 1.": (
+            lambda *given: tuple(100 * share for share in _accepted(*given))
+        ),
+        "Those are numbers of pictures; return shares from 0 to 1.": _of_parts(
+            lambda decided, correct: (float(decided.sum()), float((correct & decided).sum()))
+        ),
+    },
+    read=partial(as_numbers, count=2),
+    agrees=lambda one, other: all(map(close, one, other)),
+    found="With a threshold of {threshold} you return {value[0]:.3g} and {value[1]:.3g}. ",
+    otherwise="Which pictures reach a confidence of {threshold}? And how many of *these* are correct?",
+)
+
+
+@check(
+    begin="find the confidence of each picture, and compare it with the threshold.",
+    expects="a function of probabilities, labels and a threshold that returns two numbers",
+    tables=[ACCEPTED],
+)
+def accepted_share(answer):
+    """Lesson 10: the share of pictures above a confidence, and the accuracy on them."""
+    random = torch.Generator().manual_seed(3)
+    probabilities = (2 * torch.randn(40, 4, generator=random)).softmax(dim=1)
+    probabilities[:3] = torch.tensor([0.75, 0.125, 0.125, 0.0])  # exact in float32
+    labels = torch.randint(4, (40,), generator=random)
+    yield from ACCEPTED.compare(answer, [(probabilities, labels, threshold) for threshold in (0.75, 0.6)])
+    yield Right("The share of the pictures, and the accuracy on these alone.")
+    value = ACCEPTED.read(answer(probabilities.clone(), labels.clone(), 1.5))
+    if not all(map(close, value, (0, 0))):
+        raise Wrong(
+            f"If no picture reaches the threshold, return 0 and 0, without dividing by 0. Got {value}."
+        )
+    yield Right("Where the network decides nothing, both are 0.")
+
+
+def _falls(
+    model: nn.Module,
+    image: torch.Tensor,
+    target: int,
+    size: int,
+    *,
+    softmax: bool = True,
+    fill: float = 0.0,
+    channels: int = 3,
+    cumulative: bool = False,
+    inverse: bool = False,
+) -> torch.Tensor:
+    """Return how far the class's probability falls for each covered square; the options are mistakes."""
+    read = partial(torch.softmax, dim=1) if softmax else nn.Identity()
+    rows, columns = image.shape[1] // size, image.shape[2] // size
+    covered, falls = image.clone(), torch.zeros(rows, columns)
+    with torch.no_grad():
+        before = read(model(image.unsqueeze(0)))[0, target]
+        for row in range(rows):
+            for column in range(columns):
+                covered = covered if cumulative else image.clone()
+                square = (
+                    slice(channels),
+                    slice(row * size, (row + 1) * size),
+                    slice(column * size, (column + 1) * size),
+                )
+                covered[square] = fill
+                if inverse:
+                    covered = torch.zeros_like(image)
+                    covered[square] = image[square]
+                falls[row, column] = before - read(model(covered.unsqueeze(0)))[0, target]
+    return falls
+
+
+def _probability(model: nn.Module, image: torch.Tensor, target: int) -> torch.Tensor:
+    with torch.no_grad():
+        return model(image.unsqueeze(0)).softmax(dim=1)[0, target]
+
+
+def _predicted(model: nn.Module, image: torch.Tensor) -> int:
+    return int(model(image.unsqueeze(0)).argmax())
+
+
+def _table(value: object) -> torch.Tensor:
+    table = torch.as_tensor(value).detach().float()
+    if table.ndim != 2 or not table.isfinite().all():
+        raise Wrong(f"Expected a tensor [rows, columns] of numbers, got the shape {list(table.shape)}.")
+    return table
+
+
+def _other_map(value: torch.Tensor, right: torch.Tensor, *_case: object) -> str:
+    if value.shape != right.shape:
+        return f"Expected {list(right.shape)} numbers, one for each square, got {list(value.shape)}."
+    place = (value - right).abs().argmax()
+    row, column = divmod(int(place), right.shape[1])
+    return (
+        f"In row {row}, column {column} you return {value[row, column]:.3f}; the probability falls by "
+        f"{right[row, column]:.3f}. Is only this square covered, in all three channels, with 0?"
+    )
+
+
+OCCLUSION = Mistakes(
+    right=lambda model, image, target, size: _falls(model, image, target, size),
+    wrong={
+        "The sign is the other way round: a fall is the probability before less the one after.": (
+            lambda *given: -_falls(*given)
+        ),
+        "Those are the probabilities with a cover. Subtract them from the one without.": (
+            lambda model, image, target, size: (
+                _probability(model, image, target) - _falls(model, image, target, size)
+            )
+        ),
+        "Earlier squares stay covered. Begin each time with a `clone` of the picture.": partial(
+            _falls, cumulative=True
+        ),
+        "Those are falls of the logit. Where is the softmax?": partial(_falls, softmax=False),
+        "Rows and columns are swapped. The first index of the map goes down the picture.": (
+            lambda *given: _falls(*given).T
+        ),
+        "You cover everything except the square.": partial(_falls, inverse=True),
+        "You cover only the first channel. A colour picture has three.": partial(_falls, channels=1),
+        "You cover with 1. In a normalised picture the mean colour is 0.": partial(_falls, fill=1.0),
+        "That is the map of the predicted class. Use the class `target`.": (
+            lambda model, image, target, size: _falls(model, image, _predicted(model, image), size)
+        ),
+        "That is one number for each pixel. Return one for each square.": lambda model, image, target, size: (
+            _falls(model, image, target, size).repeat_interleave(size, dim=0).repeat_interleave(size, dim=1)
+        ),
+    },
+    read=_table,
+    agrees=lambda one, other: one.shape == other.shape and torch.allclose(one, other, atol=1e-5),
+    otherwise=_other_map,
+)
+
+
+@check(
+    begin="clone the picture, set one square to 0, and compare the probabilities with and without it.",
+    expects="a function of a model, a picture, a class and a size that returns a tensor",
+    tables=[OCCLUSION],
+)
+def occlusion_map(answer):
+    """Lesson 10: a heatmap by covering, one square after another."""
+    random, cases = torch.Generator().manual_seed(1), []
+    for height, width, size in ((8, 12, 4), (6, 4, 2)):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(3 * height * width, 3)).eval()
+        for parameter in model.parameters():
+            parameter.data = 0.3 * torch.randn(parameter.shape, generator=random)
+        image = torch.randn(3, height, width, generator=random)
+        target = (_predicted(model, image) + 1) % 3
+        cases.append((model, image, target, size))
+    yield from OCCLUSION.compare(answer, cases)
+    yield Right("One fall of the probability for each square, and the picture is as it was.")
