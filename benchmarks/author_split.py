@@ -2,9 +2,9 @@
 
     python benchmarks/author_split.py [--repeats 10]
 
-All 543 drawings are divided into five folds, by rows or by author, and a head on the frozen network that ships
-is trained on four and tested on the fifth, as in the lesson. Leaving out an author of a hundred drawings
-also leaves out most of some classes. So a third split, "matched", tests the folds of the author split with
+All 543 drawings are divided into five folds, by rows or by author, and a head on the frozen network that
+ships is trained on four and tested on the fifth, as in the lesson. Leaving out an author of a hundred
+drawings also leaves out half of some classes. So a third split, "matched", tests the folds of the author split with
 heads that had as many drawings of each class, drawn at random from all authors, the tested ones included:
 what it has more than the author split is what knowing the author adds.
 
@@ -41,7 +41,9 @@ def train_head(features: torch.Tensor, labels: torch.Tensor) -> nn.Linear:
     return head
 
 
-def is_correct(features: torch.Tensor, labels: torch.Tensor, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+def is_correct(
+    features: torch.Tensor, labels: torch.Tensor, train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
     head = train_head(features[train], labels[train])
     return (head(features[test]).argmax(dim=1) == labels[test]).numpy()
 

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
@@ -18,6 +19,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from course_utils.data.folders import FolderOfClasses
+from course_utils.data.groups import image_groups
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import Splits
 from course_utils.errors import DataError
@@ -93,6 +95,10 @@ def same_classes(folder: str | Path, classes: list[str], transform: Callable) ->
         classes: The names of the known classes, in the order of their labels.
         transform: From a PIL picture to what the dataset gives.
 
+    Returns:
+        The dataset, with `groups` ([images]): who made each picture, by a table `photographs.csv` in the
+        folder with the columns `file` and `author`; without one, each picture is a group of its own.
+
     Raises:
         DataError: If no class of the folder is known.
     """
@@ -109,7 +115,11 @@ def same_classes(folder: str | Path, classes: list[str], transform: Callable) ->
     own = [labels[unicodedata.normalize("NFC", name)] for name in dataset.classes]
     dataset.samples = [(path, own[label]) for path, label in dataset.samples]
     dataset.imgs, dataset.targets = dataset.samples, [label for _, label in dataset.samples]
-    dataset.classes = list(classes)
+    dataset.classes, root = list(classes), Path(dataset.root)
+    if (table := root / "photographs.csv").exists():
+        dataset.groups = image_groups(dataset, root, f"{table}:author")
+    else:
+        dataset.groups = np.arange(len(dataset))
     return dataset
 
 

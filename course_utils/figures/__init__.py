@@ -12,7 +12,6 @@ from course_utils.figures.curves import (
     learning_curves,
     lr_range,
     rates_over_steps,
-    roc,
     shift_curves,
     transfer_curves,
 )
@@ -41,6 +40,7 @@ from course_utils.figures.results import (
     embedding,
     interval_plot,
     reliability,
+    score_histograms,
     spreads,
     untrained_heads,
 )
@@ -69,7 +69,7 @@ __all__ = [
     "rates_over_steps",
     "reliability",
     "residual_block",
-    "roc",
+    "score_histograms",
     "scores_and_results",
     "search_results",
     "shift_curves",

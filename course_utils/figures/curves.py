@@ -195,67 +195,34 @@ def accuracy_over_time(epochs: pd.DataFrame, level: float) -> DescribedFigure:
 
 
 def shift_curves(table: pd.DataFrame) -> DescribedFigure:
-    """Draw a table of `shift_table`: accuracy, confidence and the calibration error over strength.
+    """Draw accuracy, with its interval, and mean confidence over the strength of corruptions.
 
-    There is a panel for each kind of shift that has strengths; all begin with the shift "none".
+    The columns are `shift`, `strength`, `accuracy`, `low`, `high` and `confidence`, from 0 to 1. There is a
+    panel for each shift that has strengths; each begins with the shift "none".
     """
     kinds = [name for name, rows in table.groupby("shift", sort=False) if len(rows) > 1]
     none = table[table["shift"] == "none"]
     words = "; ".join(
         f"{row.shift} {row.strength}: accuracy {100 * row.accuracy:.0f} % ({100 * row.low:.0f} to "
-        f"{100 * row.high:.0f}), confidence {100 * row.confidence:.0f} %, calibration error {row.error:.2f} "
-        f"({row.error_low:.2f} to {row.error_high:.2f})"
+        f"{100 * row.high:.0f}), confidence {100 * row.confidence:.0f} %"
         for row in table[table["shift"].isin(["none", *kinds])].itertuples()
     )
     figure = DescribedFigure(
-        f"Accuracy, confidence and calibration error over the strength of corruptions, with 95 % intervals. "
-        f"{words}.",
-        figsize=(2.1 * len(kinds) + 0.6, 4.6),
+        f"Accuracy with 95 % interval and mean confidence over the strength of corruptions. {words}.",
+        figsize=(2 * len(kinds) + 0.6, 3.2),
     )
-    panels = figure.subplots(2, len(kinds), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 2))
-    for above, below, kind in zip(*panels, kinds, strict=True):
+    panels = figure.subplots(1, len(kinds), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, kind in zip(panels, kinds, strict=True):
         own = pd.concat([none, table[table["shift"] == kind]])
-        _with_interval(above, own, ("accuracy", "low", "high"), {"color": BLUE, "label": "accuracy"})
-        above.plot(own.strength, own.confidence, "^--", color=ORANGE, label="mean confidence")
-        _with_interval(below, own, ("error", "error_low", "error_high"), {"color": GREEN})
-        above.set_title(escape_dollar(kind), fontsize=10)
-        below.set(xlabel="strength", xticks=sorted(own.strength))
-        above.grid(axis="y", alpha=0.4)
-        below.grid(axis="y", alpha=0.4)
-    panels[0, 0].set_ylabel("share of images")
-    panels[1, 0].set_ylabel("calibration error")
-    figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure
-
-
-def _with_interval(axes, rows: pd.DataFrame, names: tuple[str, str, str], look: dict) -> None:
-    value, low, high = (rows[name] for name in names)
-    axes.errorbar(
-        rows.strength, value, [(value - low).clip(0), (high - value).clip(0)], fmt="o-", capsize=3, **look
-    )
-
-
-def roc(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> DescribedFigure:
-    """Draw the ROC curves of detectors: by name, the scores of known and of unknown images."""
-    from sklearn.metrics import auc, roc_curve  # slow to import: only where it is needed
-
-    curves = {
-        name: roc_curve(np.repeat([1, 0], [len(known), len(unknown)]), np.concatenate([known, unknown]))[:2]
-        for name, (known, unknown) in scores.items()
-    }
-    areas = {name: auc(*curve) for name, curve in curves.items()}
-    words = "; ".join(f"{name}: area {area:.2f}" for name, area in areas.items())
-    figure = DescribedFigure(
-        f"ROC curves: the share of known images that are kept over the share of unknown ones that are let "
-        f"through. {words}. The diagonal is chance.",
-        figsize=(5, 4.2),
-    )
-    axes = figure.add_subplot(xlabel="unknown images let through", ylabel="known images kept", aspect="equal")
-    for (name, curve), colour, line in zip(curves.items(), cycle(LINE_COLOURS), cycle(LINES), strict=False):
-        axes.plot(*curve, line, color=colour, label=f"{escape_dollar(name)}: {areas[name]:.2f}")
-    axes.plot([0, 1], [0, 1], ":", color="black", linewidth=0.8)
-    axes.legend(title="area under the curve", loc="lower right", fontsize=9)
-    axes.grid(alpha=0.4)
+        spread = [100 * (own.accuracy - own.low).clip(0), 100 * (own.high - own.accuracy).clip(0)]
+        look = {"fmt": "o-", "color": BLUE, "capsize": 3, "label": "accuracy, with 95 % interval"}
+        axes.errorbar(own.strength, 100 * own.accuracy, spread, **look)
+        axes.plot(own.strength, 100 * own.confidence, "^--", color=ORANGE, label="mean confidence")
+        axes.set_title(escape_dollar(kind), fontsize=10)
+        axes.set(xlabel="strength", xticks=sorted(own.strength), ylim=(0, 100))
+        axes.grid(axis="y", alpha=0.4)
+    panels[0].set_ylabel("per cent")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

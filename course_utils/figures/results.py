@@ -107,8 +107,8 @@ def interval_plot(
     """Draw accuracies, or other numbers, by name: the columns `accuracy`, `low` and `high`.
 
     The label says what the numbers are, with their unit. A line marks 0 if the intervals lie on both sides of
-    it, as those of differences do, and a dotted one marks `chance`, in the same unit, if it is given. Without
-    a description, the figure lists its numbers.
+    it, as those of differences do. With `chance`, in per cent, a dotted line marks it, and the axis goes from
+    0 to 100. Without a description, the figure lists its numbers.
     """
     rows = (f"{row.Index} {row.accuracy:.1f} ({row.low:.1f} to {row.high:.1f})" for row in table.itertuples())
     description = description or f"Dot plot of {label}: {'; '.join(rows)}."
@@ -123,10 +123,52 @@ def interval_plot(
     if chance is not None:
         axes.axvline(chance, color="black", linestyle=":", linewidth=1)
         axes.text(chance, 1, "chance", transform=axes.get_xaxis_transform(), ha="center", va="bottom")
+        axes.set_xlim(0, 100)
     axes.errorbar(table.accuracy, names, xerr=spread, fmt="o", color=BLUE, capsize=4)
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.4)
     return figure
+
+
+def score_histograms(
+    scores: Mapping[str, Mapping[str, torch.Tensor]], thresholds: Mapping[str, float]
+) -> DescribedFigure:
+    """Draw how the scores of detectors scatter over known and unknown images, with each threshold.
+
+    `scores` has, by detector and then by the name of a set of images, a score for each image ([images], the
+    known set first); `thresholds` has one for each detector. There is a panel for each detector.
+    """
+    kept = {
+        detector: {name: 100 * float((own >= thresholds[detector]).mean()) for name, own in sets.items()}
+        for detector, sets in _as_arrays(scores).items()
+    }
+    words = "; ".join(
+        f"{detector}: {', '.join(f'{share:.0f} % of {name}' for name, share in shares.items())}"
+        for detector, shares in kept.items()
+    )
+    figure = DescribedFigure(
+        f"Histograms of scores, with a line at each detector's threshold. Kept above it, by {words}.",
+        figsize=(3.2 * len(scores) + 0.4, 3.2),
+    )
+    panels = figure.subplots(1, len(scores), squeeze=False)[0]
+    for axes, (detector, sets) in zip(panels, _as_arrays(scores).items(), strict=True):
+        low, high = np.quantile(np.concatenate(list(sets.values())), [0.01, 1])
+        bins = np.linspace(low, high, 25)
+        for (name, own), colour in zip(sets.items(), cycle((BLUE, ORANGE)), strict=False):
+            weights = np.full(len(own), 100 / len(own))
+            label = f"{escape_dollar(name)}: {kept[detector][name]:.0f} % kept"
+            axes.hist(own.clip(low, high), bins, weights=weights, color=colour, alpha=0.6, label=label)
+        axes.axvline(thresholds[detector], color="black", linestyle="--")
+        axes.set_title(escape_dollar(detector), fontsize=10)
+        axes.set(xlabel="score")
+        axes.set_ylim(0, 1.45 * axes.get_ylim()[1])  # room for the legend
+        axes.legend(loc="upper left", fontsize=8)
+    panels[0].set_ylabel("images of each set (%)")
+    return figure
+
+
+def _as_arrays(scores: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, dict[str, np.ndarray]]:
+    return {key: {name: np.asarray(own, float) for name, own in sets.items()} for key, sets in scores.items()}
 
 
 def spreads(samples: Mapping[str, np.ndarray], label: str) -> DescribedFigure:
