@@ -4,9 +4,9 @@
 
 All 543 drawings are divided into five folds, by rows or by author, and a head on the frozen network that
 ships is trained on four and tested on the fifth, as in the lesson. Leaving out an author of a hundred
-drawings also leaves out half of some classes. So a third split, "matched", tests the folds of the author split with
-heads that had as many drawings of each class, drawn at random from all authors, the tested ones included:
-what it has more than the author split is what knowing the author adds.
+drawings also leaves out half of some classes. So a third way, "matched", tests the folds of the author split
+with heads that had as many drawings of each class, drawn at random from all authors. Its lead over the
+author split is due to known authors alone.
 
 `results/author_split.csv` has a row for each author: the number of drawings, and the share of these that
 each split classified correctly, averaged over the repeats.

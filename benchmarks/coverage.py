@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import norm
 from storing import RESULTS, this_run
 
 from course_utils.evaluation.calibration import calibration_error, calibration_interval
 from course_utils.evaluation.comparison import mean_interval
-from course_utils.evaluation.detection import roc_interval
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, paired_difference
 from course_utils.text.entities import entity_f1
 
@@ -89,21 +87,6 @@ def calibration_errors() -> Iterator[Case]:
             )
 
 
-def areas() -> Iterator[Case]:
-    """The interval of the area under the ROC curve, from normal scores."""
-    for known, unknown in ((20, 20), (154, 20), (154, 154)):
-        for area in (0.76, 0.95, 0.99):
-            apart = norm.ppf(area) * np.sqrt(2)
-            yield (
-                "ROC area",
-                f"{known} known and {unknown} unknown images",
-                area,
-                lambda rng, k=known, u=unknown, d=apart: roc_interval(
-                    rng.normal(d, 1, k), rng.normal(0, 1, u)
-                )[1:],
-            )
-
-
 def entity_scores() -> Iterator[Case]:
     """The bootstrap over sentences of entity F1: three names in each, found with a chance of 0.8."""
     truth = ["B-PER", "O", "B-LOC", "O", "B-ORG"]
@@ -138,7 +121,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rows = []
-    kinds = (accuracies, means, differences, calibration_errors, areas, entity_scores, means_over_groups)
+    kinds = (accuracies, means, differences, calibration_errors, entity_scores, means_over_groups)
     for name, case, truth, draw in (each for kind in kinds for each in kind()):
         rng = np.random.default_rng(options.seed)
         ends = np.array([draw(rng) for _ in range(options.draws)])

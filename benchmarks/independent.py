@@ -17,7 +17,7 @@ from storing import write_table
 from torch import nn
 
 from course_utils import evaluation
-from course_utils.evaluation import calibration, detection
+from course_utils.evaluation import calibration
 from course_utils.evaluation.metrics import Evaluation
 
 CLASSES = ["a", "b", "c", "d"]
@@ -114,25 +114,6 @@ def temperature() -> tuple[float, int]:
         loss(result, evaluation.fit_temperature(result)) - min(loss(result, value) for value in grid)
         for result in evaluations(5)
     )
-
-
-def roc_area() -> tuple[float, int]:
-    from sklearn.metrics import roc_auc_score
-
-    rng = np.random.default_rng(0)
-    pairs = [(rng.normal(shift, 1, 80).round(1), rng.normal(0, 1, 120).round(1)) for shift in (0, 0.5, 1, 3)]
-    return largest(
-        evaluation.roc_interval(torch.tensor(known), torch.tensor(unknown))[0]
-        - roc_auc_score([1] * 80 + [0] * 120, [*known, *unknown])
-        for known, unknown in pairs
-    )
-
-
-def energy() -> tuple[float, int]:
-    from scipy.special import logsumexp
-
-    logits = torch.randn(200, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 30
-    return largest([detection.energy(logits).numpy() - logsumexp(logits.numpy(), axis=1)])
 
 
 def mahalanobis() -> tuple[float, int]:
@@ -276,8 +257,6 @@ COMPARISONS = (
     ("precision, recall and F1 of each class", precision_and_recall, "torchmetrics"),
     ("expected calibration error", calibration_error, "torchmetrics"),
     ("loss at the fitted temperature", temperature, "numpy"),
-    ("area under the ROC curve", roc_area, "scikit-learn"),
-    ("energy", energy, "scipy"),
     ("Mahalanobis distance (relative)", mahalanobis, "scikit-learn"),
     ("LogME", log_evidence, "scipy"),
     ("Grad-CAM", grad_cam, "captum"),

@@ -19,6 +19,7 @@ from papermill import inspect_notebook
 from safetensors.torch import load_file
 from sklearn.model_selection import train_test_split
 from small_notebooks import cells_of, run_nbval, text_of, write_notebook
+from small_pictures import photograph
 from torch import nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 from torchvision import datasets, models
@@ -27,10 +28,12 @@ from torchvision.transforms import v2
 from course_teaching.lessons import lesson_notebooks
 from course_utils import evaluation, training
 from course_utils.data.loaders import make_loader
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
 from course_utils.evaluation.calibration import calibration_error
 from course_utils.evaluation.transferability import log_me
 from course_utils.models.freezing import freeze, set_train_mode, stage_parameters, thaw
+from course_utils.models.weights import ResNet18_64px_Weights
 from course_utils.settings import REPOSITORY_FOLDER, Settings, settings_from_notebook
 from course_utils.training.loop import parameter_groups
 
@@ -213,6 +216,13 @@ def test_the_parameter_groups_of_lesson_06_are_those_of_the_package(down_to):
         )
     )
     assert own == packages
+
+
+def test_the_corruptions_of_lesson_11_are_in_the_same_place_as_the_package_s():
+    own = Preprocessing.from_weights(ResNet18_64px_Weights.DEFAULT)
+    picture, greyscale = photograph((100, 80)), v2.Grayscale(num_output_channels=3)
+    preprocess = taught("11", "preprocess", torch=torch, v2=v2, own=own)
+    torch.testing.assert_close(preprocess(greyscale)(picture), evaluation.corrupted(own, greyscale)(picture))
 
 
 def test_the_log_evidence_of_lesson_12_is_that_of_the_package():

@@ -7,13 +7,15 @@ compare, and has to be true of the files. Who writes such a sentence again write
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy.stats import kendalltau
-from small_notebooks import text_of
+from small_notebooks import cells_of, text_of
 from torch.nn.functional import one_hot
 
+from course_teaching.lessons import lesson_notebooks
 from course_utils.evaluation.comparison import aggregate_runs, mean_interval
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, paired_difference
 from course_utils.settings import REPOSITORY_FOLDER
@@ -28,7 +30,7 @@ LESSON_07, LESSON_08 = "notebooks/07_does_transfer_pay.ipynb", "notebooks/08_mat
 LESSON_04, LESSON_06 = "notebooks/04_freeze_and_train.ipynb", "notebooks/06_fine_tune.ipynb"
 ANSWERS = "notebooks/exercises/solutions/model_answers.md"
 LESSON_10 = "notebooks/10_can_you_trust_it.ipynb"
-LESSON_12 = "notebooks/12_which_network.ipynb"
+LESSON_11, LESSON_12 = "notebooks/11_will_it_hold.ipynb", "notebooks/12_which_network.ipynb"
 LESSON_13 = "notebooks/13_adapt_a_little.ipynb"
 LESSON_14, LESSON_15 = "notebooks/14_sentiment.ipynb", "notebooks/15_names_and_writing.ipynb"
 EXERCISE_07 = "notebooks/exercises/solutions/07_does_transfer_pay.ipynb"
@@ -132,8 +134,37 @@ def below_a_person():
     return of_domains().loc["one rater"] - pd.Series(own)
 
 
+def split_gap(first, busiest=1000):
+    """Return by how many points a split is above the author split, and its interval over authors.
+
+    Only authors of fewer drawings than `busiest` count. The interval is computed by the lesson's own cell.
+    """
+    (path,) = lesson_notebooks(["11"])
+    (code,) = (cell.source for cell in cells_of(path, "code") if "def interval_over_groups" in cell.source)
+    tools = {"np": np}
+    exec(code, tools)
+    table = rows_of("author_split.csv", f"drawings < {busiest}")
+    drawings = table.loc[table.index.repeat(table.drawings)]
+    return tools["interval_over_groups"](100 * (drawings[first] - drawings.author_split), drawings.author)
+
+
+def split_accuracies():
+    table = rows_of("author_split.csv")
+    return [
+        100 * np.average(table[split], weights=table.drawings)
+        for split in ("row_split", "author_split", "matched")
+    ]
+
+
+def lost_at_strength_3():
+    """Return the points of accuracy and of confidence that each corruption takes from lesson 11's heads."""
+    rows = rows_of("shift.csv", "way == 'head' and shift != 'photographs' and strength in (0, 3)")
+    means = 100 * rows.groupby("shift")[["accuracy", "confidence"]].mean()
+    return (means.loc["none"] - means).drop("none")
+
+
 def forgotten(way, kind):
-    """Return by how many points a way of lesson 11 is below the head, with its interval over seeds."""
+    """Return by how many points a way of training is below the head, with its interval over seeds."""
     kinds = {"clean": "shift == 'none'", "photographs": "shift == 'photographs'"}
     rows = rows_of("shift.csv", kinds.get(kind, "shift not in ('none', 'photographs')"))
     accuracy = 100 * rows.groupby(["way", "seed"]).accuracy.mean()
@@ -353,10 +384,42 @@ SENTENCES = [
         lambda: [*rates("images a second, median"), *rates("images a second, plain way")],
     ),
     (
-        "notebooks/11_will_it_hold.ipynb",
-        "gets # % of the photographs right (# to #), and # % of the test drawings of the same seven classes "
-        "(# to #",
+        LESSON_11,
+        "a test that mixes the authors is # points higher (# to #).",
+        lambda: split_gap("row_split"),
+    ),
+    (
+        LESSON_11,
+        "strong noise costs # points of accuracy but only # of confidence. Without colour it is # and #.",
+        lambda: lost_at_strength_3().loc[["noise", "colour"]].to_numpy().ravel(),
+    ),
+    (
+        LESSON_11,
+        "Noise costs # points of accuracy and # of confidence; missing colour costs # and #.",
+        lambda: lost_at_strength_3().loc[["noise", "colour"]].to_numpy().ravel(),
+    ),
+    (LESSON_11, "The row split is # points higher (# to #).", lambda: split_gap("row_split")),
+    (
+        LESSON_11,
+        "Without these three the difference is # points (# to #).",
+        lambda: split_gap("row_split", busiest=50),
+    ),
+    (LESSON_11, "# points (# to #) come from known authors.", lambda: split_gap("matched")),
+    (
+        LESSON_11,
+        "it is # % of the photographs (# to #) and # % of these drawings (# to #).",
         lambda: of_style("photographs") + of_style("drawings"),
+    ),
+    (
+        MEASUREMENTS,
+        "# % with a row split and # % with an author split, # points apart (# to #, bootstrap over authors; "
+        "# without the three busiest, # to #).",
+        lambda: [*split_accuracies()[:2], *split_gap("row_split"), *split_gap("row_split", busiest=50)],
+    ),
+    (
+        MEASUREMENTS,
+        "but from all authors: # %, # points more than the author split (# to #).",
+        lambda: [split_accuracies()[2], *split_gap("matched")],
     ),
     (
         NEGATIVE,
@@ -519,6 +582,16 @@ CLAIMS = [
         LESSON_08,
         "At inference only, little more than guessing is left.",
         lambda: costs(CLIPART, "inference only", "224 pixels").accuracy < 0.15,
+    ),
+    (
+        LESSON_11,
+        "Less than half of that comes from knowing an author.",
+        lambda: split_gap("matched")[0] < split_gap("row_split")[0] / 2,
+    ),
+    (
+        LESSON_11,
+        "All five corruptions take less confidence than accuracy.",
+        lambda: (lost_at_strength_3().confidence < lost_at_strength_3().accuracy).all(),
     ),
     (
         LESSON_14,

@@ -1,4 +1,4 @@
-"""Checks of lesson 11: by what to split, how much surer than right, and what a threshold lets through."""
+"""Checks of lesson 11: which column to split by, overconfidence, and what a threshold lets through."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,7 @@ _PROJECTS = {
             "file": "Every row has a file of its own, so this is a split by rows: a patient with two X-rays "
             "is on both sides.",
             "view": "New patients are X-rayed in the same views. What is new about them?",
-            "hospital": "That tests how it does in a new hospital, which is harder than what is asked.",
+            "hospital": "That tests it on a new hospital, which is harder than the exercise asks.",
         },
     ),
     "wildlife": (
@@ -155,59 +155,57 @@ def _is_right(table: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return (table.argmax(dim=1) == labels).float()
 
 
-def _surer_than_right(table: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _overconfidence(table: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return _sure(table).mean() - _is_right(table, labels).mean()
 
 
 OVERCONFIDENCE = Mistakes(
-    right=_surer_than_right,
+    right=_overconfidence,
     wrong={
-        "The sign is the wrong way round: above 0 it should be surer than right.": (
-            lambda table, labels: -_surer_than_right(table, labels)
+        "The sign is reversed: above 0 should mean overconfident.": (
+            lambda table, labels: -_overconfidence(table, labels)
         ),
-        "You take the distance. Whether it is too sure or not sure enough is in the sign.": (
-            lambda table, labels: abs(_surer_than_right(table, labels))
+        "You take the absolute value. The sign tells overconfident from underconfident.": (
+            lambda table, labels: abs(_overconfidence(table, labels))
         ),
-        "In points it is right; give it as a share, from -1 to 1.": (
-            lambda table, labels: 100 * _surer_than_right(table, labels)
+        "That is correct in points. Give it as a share, from -1 to 1.": (
+            lambda table, labels: 100 * _overconfidence(table, labels)
         ),
-        "You take the probability of the true class. Confidence is that of the answer.": (
+        "You take the probability of the true class. Confidence is that of the predicted class.": (
             lambda table, labels: (
                 table[torch.arange(len(labels)), labels].mean() - _is_right(table, labels).mean()
             )
         ),
-        "You take the confidence of right answers only. The wrong ones are where it matters.": (
+        "You take the confidence of correct predictions only. The wrong ones count as well.": (
             lambda table, labels: (
                 _sure(table)[_is_right(table, labels) == 1].mean() - _is_right(table, labels).mean()
             )
         ),
-        "That is the mean confidence. What do you compare it with?": lambda table, labels: _sure(
-            table
-        ).mean(),
+        "That is the mean confidence. Subtract the accuracy.": lambda table, labels: _sure(table).mean(),
         "That is the distance image by image, which is never 0, however well calibrated it is.": (
             lambda table, labels: (_sure(table) - _is_right(table, labels)).abs().mean()
         ),
     },
     agrees=partial(close, tolerance=1e-3),
-    found="For {table.shape[0]} images you give {value:.3f}, and {right:.3f} is right. ",
+    found="For {table.shape[0]} images: expected {right:.3f}, got {value:.3f}. ",
 )
 
 
 @check(
-    begin="how sure is it, on average, and how often is it right?",
+    begin="what is the mean confidence, and what is the accuracy?",
     expects="a function from probabilities and labels to one number",
     tables=[OVERCONFIDENCE],
 )
 def overconfidence(answer):
-    """Lesson 11: mean confidence less accuracy, from probabilities and labels."""
+    """Lesson 11: mean confidence minus accuracy, from probabilities and labels."""
     cases = []
-    for images, sharpness in ((60, 4), (45, 0.7)):  # too sure, then not sure enough
+    for images, sharpness in ((60, 4), (45, 0.7)):  # overconfident, then underconfident
         random = torch.Generator().manual_seed(1)
         logits = torch.randn(images, 4, generator=random)
         labels = torch.multinomial((1.5 * logits).softmax(dim=1), 1, generator=random).flatten()
         cases.append(((sharpness * logits).softmax(dim=1), labels))
     yield from OVERCONFIDENCE.compare(answer, cases)
-    yield Right("Above 0 it is surer than right, below 0 less sure.")
+    yield Right("Above 0 is overconfident, below 0 underconfident.")
 
 
 def _scores() -> tuple[np.ndarray, np.ndarray]:

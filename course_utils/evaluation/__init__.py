@@ -11,7 +11,7 @@ from course_utils.evaluation.comparison import (
     mean_interval,
     train_from,
 )
-from course_utils.evaluation.detection import feature_distance, roc_interval, threshold_keeping
+from course_utils.evaluation.detection import feature_distance
 from course_utils.evaluation.explanations import grad_cam, tsne_embedding
 from course_utils.evaluation.metrics import (
     Evaluation,
@@ -30,12 +30,11 @@ from course_utils.evaluation.preprocessing_ablation import (
     linear_head,
     with_steps,
 )
-from course_utils.evaluation.shift import STRENGTHS, corrupted, corruptions, same_classes, shift_table
+from course_utils.evaluation.shift import corrupted, corruptions, same_classes
 from course_utils.evaluation.transferability import log_me
 
 __all__ = [
     "INIT_STRATEGIES",
-    "STRENGTHS",
     "Evaluation",
     "TransformedDataset",
     "accuracy_interval",
@@ -55,10 +54,7 @@ __all__ = [
     "paired_difference",
     "per_class",
     "predict",
-    "roc_interval",
     "same_classes",
-    "shift_table",
-    "threshold_keeping",
     "train_from",
     "tsne_embedding",
     "with_steps",

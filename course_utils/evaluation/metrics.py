@@ -22,9 +22,6 @@ from course_utils.errors import ConfigError, DataError
 from course_utils.models.freezing import eval_mode, float32_expected
 from course_utils.training.features import batches_with_bar, map_over_processes
 
-NONE_OF_THESE = "none of these"
-"""What `predict` answers if no class is probable enough."""
-
 
 class Evaluation(NamedTuple):
     """A network's probabilities for every sample of a dataset, in the dataset's order."""
@@ -82,7 +79,6 @@ def predict(
     picture: str | Path | bytes | Image.Image,
     transform: Callable,
     classes: Sequence[str],
-    none_below: float | None = None,
 ) -> pd.DataFrame:
     """Classify one picture in eval mode, and restore the model's mode.
 
@@ -91,11 +87,9 @@ def predict(
         picture: A path, the bytes of a picture file, or a PIL picture; of any kind that `load_rgb` reads.
         transform: From a PIL picture to what the network takes (float32, [3, height, width]).
         classes: The names of the network's outputs, in order.
-        none_below: If no class has at least this probability, the answer is "none of these" (lesson 11).
 
     Returns:
-        One row for each class, the most probable first: `class` and `probability` (0 to 1). If the answer is
-        "none of these", a row with that name comes before them, without a probability (NaN).
+        One row for each class, the most probable first: `class` and `probability` (0 to 1).
 
     Raises:
         DataError: If the picture cannot be decoded.
@@ -114,11 +108,7 @@ def predict(
             do="Give the classes that the network was trained with; load_model returns them with it.",
         )
     table = pd.DataFrame({"class": list(classes), "probability": probabilities.numpy()})
-    table = table.sort_values("probability", ascending=False, kind="stable", ignore_index=True)
-    if none_below is not None and table["probability"][0] < none_below:
-        none = pd.DataFrame({"class": [NONE_OF_THESE], "probability": np.float32([np.nan])})
-        table = pd.concat([none, table], ignore_index=True)
-    return table
+    return table.sort_values("probability", ascending=False, kind="stable", ignore_index=True)
 
 
 def accuracy_interval(correct: int, images: int, confidence: float = 0.95) -> tuple[float, float]:

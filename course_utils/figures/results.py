@@ -153,16 +153,14 @@ def score_histograms(
     panels = figure.subplots(1, len(scores), squeeze=False)[0]
     for axes, (detector, sets) in zip(panels, _as_arrays(scores).items(), strict=True):
         low, high = np.quantile(np.concatenate(list(sets.values())), [0.01, 1])
-        bins = np.linspace(low, high, 25)
         for (name, own), colour in zip(sets.items(), cycle((BLUE, ORANGE)), strict=False):
-            weights = np.full(len(own), 100 / len(own))
-            label = f"{escape_dollar(name)}: {kept[detector][name]:.0f} % kept"
-            axes.hist(own.clip(low, high), bins, weights=weights, color=colour, alpha=0.6, label=label)
-        axes.axvline(thresholds[detector], color="black", linestyle="--")
-        axes.set_title(escape_dollar(detector), fontsize=10)
+            look = {"color": colour, "alpha": 0.6, "label": escape_dollar(name)}
+            axes.hist(own.clip(low, high), 25, (low, high), weights=np.full(len(own), 100 / len(own)), **look)
+        axes.axvline(thresholds[detector], color="black", linestyle="--", label="threshold")
+        shares = ", ".join(f"{escape_dollar(name)} {share:.0f} %" for name, share in kept[detector].items())
+        axes.set_title(f"{escape_dollar(detector)}\nkept: {shares}", fontsize=9)
         axes.set(xlabel="score")
-        axes.set_ylim(0, 1.45 * axes.get_ylim()[1])  # room for the legend
-        axes.legend(loc="upper left", fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     panels[0].set_ylabel("images of each set (%)")
     return figure
 

@@ -1,7 +1,6 @@
 """Tests of predictions on a dataset and on one picture, and of metrics with their intervals."""
 
 import io
-import math
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from torchvision.transforms import v2
 
 from course_utils.errors import ConfigError, DataError
 from course_utils.evaluation.metrics import (
-    NONE_OF_THESE,
     accuracy_interval,
     evaluate,
     most_confident_mistakes,
@@ -110,17 +108,6 @@ def test_path_bytes_and_pil_picture_get_the_same_prediction_in_eval_mode(tmp_pat
     assert tables[0].probability.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
     assert all(table.equals(tables[0]) for table in tables[1:])
     assert model.training and model.dropout.training and model.scale.grad is None
-
-
-@pytest.mark.parametrize(("none_below", "refused"), [(None, False), (0.5, False), (0.97, True)])
-def test_a_picture_of_no_class_is_answered_with_none_of_these(none_below, refused):
-    picture = Image.new("RGB", (20, 10), (20, 200, 90))
-    usual = predict(MeanColour(), picture, TRANSFORM, COLOURS)  # 0.9 for green
-    table = predict(MeanColour(), picture, TRANSFORM, COLOURS, none_below)
-    if refused:
-        assert table["class"][0] == NONE_OF_THESE and math.isnan(table.probability[0])
-        table = table[1:].reset_index(drop=True)
-    assert table.equals(usual)
 
 
 @pytest.mark.parametrize("form", [lambda image: image, as_file], ids=["PIL", "bytes"])

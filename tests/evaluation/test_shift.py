@@ -67,6 +67,14 @@ def test_pictures_in_another_style_have_the_labels_of_the_known_classes(photogra
     style = shift.same_classes(photographs, CLASSES, nn.Identity())  # cat, dog, ship
     assert style.classes == CLASSES
     assert [label for _, label in style] == style.targets == [0, 2, 2]
+    assert len(set(style.groups)) == 3  # each is a group of its own
+
+
+def test_pictures_in_another_style_are_grouped_by_the_authors_of_the_table(photographs):
+    rows = "file,author\nship/1.png,Ada\nship/0.png,Ben\ncat/0.png,Ada\n"
+    (photographs / "photographs.csv").write_text(rows)
+    style = shift.same_classes(photographs, CLASSES, nn.Identity())
+    assert list(style.groups) == ["Ada", "Ben", "Ada"]
 
 
 @pytest.mark.parametrize(

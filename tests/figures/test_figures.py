@@ -127,9 +127,12 @@ FIGURES = {
         lambda name: figures.transfer_curves(runs(name)),
         ["cat, 5 images, frozen: 50 % (0 to 100)", "20 images, frozen: 75 % (73 to 77)"],
     ),
-    "roc": (
-        lambda name: figures.roc({name: (torch.tensor([2.0, 3.0]), torch.tensor([0.0, 1.0]))}),
-        ["cat: area 1.00"],
+    "score_histograms": (
+        lambda name: figures.score_histograms(
+            {name: {"known": torch.tensor([1.0, 2.0]), "unknown": torch.tensor([0.0, 0.5, 2.0, 0.0])}},
+            {name: 1},
+        ),
+        ["cat: 100 % of known, 25 % of unknown"],
     ),
     "costs": (
         lambda name: figures.costs(fault_costs(name), chance=10),
@@ -165,7 +168,7 @@ WITHOUT_NAMES = {
     ),
     "shift_curves": (
         lambda: figures.shift_curves(some_shifts()),
-        ["noise 2: accuracy 40 % (30 to 50), confidence 65 %, calibration error 0.25 (0.20 to 0.30)"],
+        ["noise 2: accuracy 40 % (30 to 50), confidence 65 %"],
     ),
     "data_parallel": (lambda: figures.data_parallel(5), ["a batch of 5 images", "(3 and 2 images)"]),
     "new_head": (lambda: figures.new_head(512, 1000, 7), ["512 in and 1,000 out", "512 in and 7 out"]),
