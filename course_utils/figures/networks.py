@@ -76,8 +76,9 @@ def scores_and_results(runs: pd.DataFrame, scores: Mapping[str, str], chance: fl
             for name, colour, marker in zip(names, COLOURS, MARKERS, strict=False):
                 own = runs[(runs.dataset == dataset) & (runs.candidate == name)]
                 look = {"color": colour, "marker": marker, "linestyle": "none", "alpha": 0.8}
-                axes.plot(own[score], 100 * own.test_accuracy, label=name, **look)
-            axes.set(xlabel=label, ylim=(0, 100), title=DATASET_NAMES.get(dataset, dataset))
+                axes.plot(own[score], 100 * own.test_accuracy, label=escape_dollar(name), **look)
+            axes.set(xlabel=label, ylim=(0, 100))
+            axes.set_title(escape_dollar(DATASET_NAMES.get(dataset, dataset)))
             axes.grid(alpha=0.3)
         row[0].set_ylabel("fine-tuned: test accuracy (%)")
     handles, labels = panels[0][0].get_legend_handles_labels()

@@ -154,8 +154,8 @@ def score_histograms(
     for axes, (detector, sets) in zip(panels, _as_arrays(scores).items(), strict=True):
         low, high = np.quantile(np.concatenate(list(sets.values())), [0.01, 1])
         for (name, own), colour in zip(sets.items(), cycle((BLUE, ORANGE)), strict=False):
-            look = {"color": colour, "alpha": 0.6, "label": escape_dollar(name)}
-            axes.hist(own.clip(low, high), 25, (low, high), weights=np.full(len(own), 100 / len(own)), **look)
+            look = {"color": colour, "alpha": 0.6, "label": escape_dollar(name), "range": (low, high)}
+            axes.hist(own.clip(low, high), 25, weights=np.full(len(own), 100 / len(own)), **look)
         axes.axvline(thresholds[detector], color="black", linestyle="--", label="threshold")
         shares = ", ".join(f"{escape_dollar(name)} {share:.0f} %" for name, share in kept[detector].items())
         axes.set_title(f"{escape_dollar(detector)}\nkept: {shares}", fontsize=9)

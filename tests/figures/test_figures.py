@@ -53,6 +53,11 @@ def gains(name):
     return pd.DataFrame(rows, columns=["dataset", "images_per_class", "seed", "start", "test_accuracy"])
 
 
+def scored(name):
+    rows = [[name, "small", 0.25, 0.5], [name, "large", 0.5, 0.75]]
+    return pd.DataFrame(rows, columns=["dataset", "candidate", "logme", "test_accuracy"])
+
+
 def epochs():
     rows = [["frozen", 0, 0.5, 0.25], ["frozen", 0, 1.0, 0.75], ["from scratch", 0, 8.0, 0.5]]
     return pd.DataFrame(rows, columns=["start", "seed", "seconds", "val_accuracy"])
@@ -138,6 +143,14 @@ FIGURES = {
         lambda name: figures.costs(fault_costs(name), chance=10),
         ["cat, BGR, inference only 5 (-1 to 9)"],
     ),
+    "search_results": (
+        lambda name: figures.search_results([("query", images(1)[0], name, [(images(1)[0], "dog", 0.5)])]),
+        ["1 searches by picture", "query cat: dog 0.50"],
+    ),
+    "scores_and_results": (
+        lambda name: figures.scores_and_results(scored(name), {"logme": "LogME"}, chance=10),
+        ["cat, small: LogME 0.25, accuracy 50.0 %"],
+    ),
     "backbone_and_head": (lambda name: figures.backbone_and_head([name, "dog"]), ["each class: cat, dog."]),
     "before_and_after": (
         lambda name: figures.before_and_after(images(1)[0], answers("hook", 0.75), answers(name, 0.875)),
@@ -177,6 +190,10 @@ WITHOUT_NAMES = {
         ["2,400 training images train the head", "600 validation images choose", "2,000 test images measure"],
     ),
     "training_step": (figures.training_step, ["stops there"]),
+    "lora": (
+        lambda: figures.lora(768, 384, 4),
+        ["384 by 768, 294,912 parameters", "4,608 parameters together"],
+    ),
     "growth": (lambda: figures.growth(measurements()), ["folder, 1,000 files: 2.0 s, 500 MB"]),
     "residual_block": (
         lambda: figures.residual_block(resnet18().layer1[0]),
@@ -184,9 +201,9 @@ WITHOUT_NAMES = {
     ),
 }
 ALL = [*FIGURES, *WITHOUT_NAMES]
-DIAGRAMS = ("backbone_and_head", "chain", "data_parallel", "new_head", "residual_block")
+DIAGRAMS = ("backbone_and_head", "chain", "data_parallel", "lora", "new_head", "residual_block")
 DIAGRAMS += ("text_network", "three_sets", "training_step")
-WITHOUT_AXES = (*DIAGRAMS, "heatmaps", "image_grid", "mistakes")
+WITHOUT_AXES = (*DIAGRAMS, "heatmaps", "image_grid", "mistakes", "search_results")
 
 
 def pyplot_state():

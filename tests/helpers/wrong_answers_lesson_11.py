@@ -82,7 +82,7 @@ RIGHT = {
 WRONG = {
     "split_columns": [
         (dict.fromkeys(COLUMNS, "file"), "this is a split by rows"),
-        (COLUMNS | {"x-rays": "hospital"}, "harder than what is asked"),
+        (COLUMNS | {"x-rays": "hospital"}, "harder than the exercise asks"),
         (COLUMNS | {"wildlife": "animal"}, "is the label"),
         (COLUMNS | {"reviews": "writer"}, "the product that is new"),
         (COLUMNS | {"stamps": "year"}, "from the same years"),
