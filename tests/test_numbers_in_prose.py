@@ -385,12 +385,12 @@ SENTENCES = [
     ),
     (
         LESSON_11,
-        "a test that mixes the authors is # points higher (# to #).",
-        lambda: split_gap("row_split"),
+        "measures # points more than there are for new ones (# % interval: # to #).",
+        lambda: [split_gap("row_split")[0], 95, *split_gap("row_split")[1:]],
     ),
     (
         LESSON_11,
-        "strong noise costs # points of accuracy but only # of confidence. Without colour it is # and #.",
+        "strong noise costs # points of accuracy but only # of confidence. Removing the colour costs # and #.",
         lambda: lost_at_strength_3().loc[["noise", "colour"]].to_numpy().ravel(),
     ),
     (
@@ -407,7 +407,7 @@ SENTENCES = [
     (LESSON_11, "# points (# to #) come from known authors.", lambda: split_gap("matched")),
     (
         LESSON_11,
-        "it is # % of the photographs (# to #) and # % of these drawings (# to #).",
+        "classify # % of the photographs correctly (# to #) and # % of these drawings (# to #).",
         lambda: of_style("photographs") + of_style("drawings"),
     ),
     (
@@ -587,6 +587,17 @@ CLAIMS = [
         LESSON_11,
         "Less than half of that comes from knowing an author.",
         lambda: split_gap("matched")[0] < split_gap("row_split")[0] / 2,
+    ),
+    (
+        LESSON_11,
+        "Leaving out the busiest author leaves out more than half of the birds",
+        lambda: (
+            pd.read_csv(REPOSITORY_FOLDER / "data/clipart/drawings.csv")
+            .query("`class` == 'birds'")
+            .author_group.value_counts(normalize=True)
+            .iloc[0]
+            > 0.5
+        ),
     ),
     (
         LESSON_11,
