@@ -390,7 +390,7 @@ SENTENCES = [
     ),
     (
         LESSON_11,
-        "strong noise costs # points of accuracy but only # of confidence. Removing the colour costs # and #.",
+        "noise costs # points of accuracy but only # of confidence. Removing the colour costs # and #.",
         lambda: lost_at_strength_3().loc[["noise", "colour"]].to_numpy().ravel(),
     ),
     (
