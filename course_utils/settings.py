@@ -113,8 +113,7 @@ class Settings(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32)
     """The number from which every random choice of the run follows."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where the network runs. "auto": CUDA's graphics card if there is one, else the CPU. "mps": Apple's, on
-    which the course was never tested."""
+    """Where the network runs. "auto": a CUDA GPU if there is one, otherwise the CPU. "mps": Apple's GPU."""
     num_workers: int = Field(0, ge=0, le=64)
     """The number of extra processes that read images. 0: this one reads them itself."""
 

@@ -281,10 +281,9 @@ def float32_expected(model: nn.Module) -> Iterator[None]:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return where the network runs: for "auto" CUDA's graphics card if there is one, else the CPU.
+    """Return where the network runs: for "auto" a CUDA GPU if there is one, otherwise the CPU.
 
-    Apple's "mps" is used only if it is named: the course was never tested there, and others report other
-    losses than on a CPU.
+    Apple's "mps" is used only if it is named, because others report other losses there than on a CPU.
 
     Raises:
         ConfigError: If a device is asked for that this machine does not have.

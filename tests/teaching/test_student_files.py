@@ -88,7 +88,7 @@ def test_every_link_leads_to_a_file_that_is_there(repository):
     assert len(links) > 50
     assert [(path.name, target) for path, target in links if not (path.parent / target).exists()] == []
     readme = (repository / "README.md").read_text("utf-8")
-    assert "make lab" in readme and "make run" not in readme and "For those who teach" not in readme
+    assert "make lab" in readme and "make run" not in readme and "For instructors" not in readme
     assert "pytest" not in (repository / "docs" / "setup.md").read_text("utf-8")
 
 
