@@ -2,20 +2,21 @@
 
     python benchmarks/imbalance.py [--draws 10]
 
-Each draw makes five of the ten classes of Drawings rare: three training drawings of each are kept at random,
-and all of the other classes. Linear heads learn from cached features of the shipped ResNet-18, with AdamW at a
-learning rate of 0.005 and batches of 32, for 5, 10, 30 and 100 epochs:
+Each draw makes five of the ten classes of Drawings rare: it keeps three training drawings of each, at random,
+and all drawings of the other classes. Linear heads learn from cached features of the shipped ResNet-18, with
+AdamW at a learning rate of 0.005 and batches of 32, for 5, 10, 30 and 100 epochs:
 
 - `plain`: nothing is done;
-- `weighted loss`: the loss of each drawing is weighted by one divided by the size of its class;
-- `sampler`: a `WeightedRandomSampler` draws each drawing with that probability;
-- `adjusted logits`: the plain head; the logarithm of each class's frequency in training is subtracted from its
-  logit (Menon and others, 2021, arXiv:2007.07314);
+- `weighted loss`: the loss of each drawing is divided by the size of its class;
+- `sampler`: a `WeightedRandomSampler` draws each drawing with a probability in the same proportion;
+- `adjusted logits`: the plain head; the logarithm of each class's frequency in training is subtracted from
+  its logit (Menon and others, 2021, arXiv:2007.07314);
 - `all drawings`: the plain head, with all drawings of all classes.
 
 Recalls are those of the test drawings, averaged over the five rare and the five common classes.
-`balanced_accuracy` is the mean recall of all classes, and `accuracy_at_training_frequencies` is the mean of the
-recalls, each weighted by its class's share of the drawn training set. The table is `results/imbalance.csv`.
+`balanced_accuracy` is the mean recall of all classes, and `accuracy_at_training_frequencies` is the mean of
+the recalls, each weighted by its class's share of the drawn training set. The table is
+`results/imbalance.csv`.
 """
 
 import argparse

@@ -3,18 +3,18 @@
     pip install cleanlab
     python benchmarks/label_suspects.py [--draws 10]
 
-Each draw gives one training drawing in twenty a wrong label at random. Logistic regression learns from cached
-features of the shipped ResNet-18, with scikit-learn's usual penalty (C = 1) and a hundred times that penalty
-(C = 0.01). It is asked about the same drawings after learning from all of them (`in sample`), or in five folds
-about those that it has not seen (`held out`).
+Each draw gives one training drawing in twenty a wrong label, at random. Logistic regression learns from
+cached features of the shipped ResNet-18, with scikit-learn's default penalty (C = 1) or a hundred times as
+much (C = 0.01). It predicts the same drawings after learning from all of them (`in sample`), or each drawing
+after learning from the four folds that do not contain it (`held out`).
 
 - `wrong_labels`: the number of wrong labels;
-- `contradicted`: how many drawings get another class than their label, and `contradicted_wrong`: how many of
-  those have a wrong label;
+- `contradicted`: how many drawings are predicted to be of another class than their label says, and
+  `contradicted_wrong`: how many of those have a wrong label;
 - `caught`: of as many suspects as there are wrong labels, those with the lowest probability of their own
   label, how many have a wrong label; `caught_by_cleanlab`: the same for cleanlab's order;
-- `flagged`, `flagged_wrong`: how many labels `cleanlab.filter.find_label_issues` reports, and how many of those
-  are wrong.
+- `flagged`, `flagged_wrong`: how many labels `cleanlab.filter.find_label_issues` reports, and how many of
+  those are wrong.
 
 The table is `results/label_suspects.csv`.
 """

@@ -12,6 +12,8 @@ from course_utils.figures.curves import (
     learning_curves,
     lr_range,
     rates_over_steps,
+    recalls_over_epochs,
+    roc,
     shift_curves,
     transfer_curves,
 )
@@ -67,6 +69,7 @@ __all__ = [
     "mistakes",
     "new_head",
     "rates_over_steps",
+    "recalls_over_epochs",
     "reliability",
     "residual_block",
     "score_histograms",
