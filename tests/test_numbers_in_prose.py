@@ -29,6 +29,7 @@ MEASUREMENTS, NEGATIVE = "docs/measurements.md", "docs/negative_results.md"
 LESSON_07, LESSON_08 = "notebooks/07_does_transfer_pay.ipynb", "notebooks/08_match_the_pretraining.ipynb"
 LESSON_04, LESSON_06 = "notebooks/04_freeze_and_train.ipynb", "notebooks/06_fine_tune.ipynb"
 ANSWERS = "notebooks/exercises/solutions/model_answers.md"
+LESSON_09 = "notebooks/09_your_own_images.ipynb"
 LESSON_10 = "notebooks/10_can_you_trust_it.ipynb"
 LESSON_11, LESSON_12 = "notebooks/11_will_it_hold.ipynb", "notebooks/12_which_network.ipynb"
 LESSON_13 = "notebooks/13_adapt_a_little.ipynb"
@@ -220,6 +221,29 @@ def points_between(one, other):
 def without_training(way, labels, network):
     asked = f"way == '{way}' and labels_per_class == '{labels}' and network == '{network}'"
     return 100 * rows_of("without_training.csv", asked).accuracy.item()
+
+
+def of_suspects(column, penalty, asked):
+    """Return the mean over draws of a column of lesson 09's table of wrong labels."""
+    return rows_of("label_suspects.csv", f"C == {penalty} and asked == '{asked}'")[column].mean()
+
+
+def holding_out():
+    """Return how many more wrong labels held-out suspects caught than in-sample ones, with the interval."""
+    caught = rows_of("label_suspects.csv", "C == 1").pivot(index="draw", columns="asked", values="caught")
+    return mean_interval(caught["held out"] - caught["in sample"])
+
+
+def of_rare_classes(way, column="recall_rare", epochs=10):
+    """Return the mean over draws of lesson 09's table of rare classes, in per cent."""
+    return 100 * rows_of("imbalance.csv", f"way == '{way}' and epochs == {epochs}")[column].mean()
+
+
+def gain_for_rare(way, column="recall_rare", epochs=10):
+    """Return the points that a remedy gains over the plain head, paired by draw, and the interval."""
+    rows = rows_of("imbalance.csv", f"epochs == {epochs}")
+    wide = 100 * rows.pivot(index="draw", columns="way", values=column)
+    return mean_interval(wide[way] - wide["plain"])
 
 
 def tau(dataset, score):
@@ -505,6 +529,61 @@ SENTENCES = [
         lambda: [points_between("confidence", covered) for covered in ("strongest", "other")],
     ),
     (
+        LESSON_09,
+        "a head finds # % of their test drawings after ten epochs, and # % with a weighted loss. With all "
+        "drawings, it finds # %",
+        lambda: map(of_rare_classes, ("plain", "weighted loss", "all drawings")),
+    ),
+    (
+        LESSON_09,
+        "the suspects caught # of # wrong labels on average over ten draws, and # when ranked by a "
+        "classifier that had seen the labels (difference #, interval # to #)",
+        lambda: [
+            of_suspects("caught", 1, "held out"),
+            of_suspects("wrong_labels", 1, "held out"),
+            of_suspects("caught", 1, "in sample"),
+            *holding_out(),
+        ],
+    ),
+    (
+        LESSON_09,
+        "with it, the two caught # and #.",
+        lambda: [of_suspects("caught", 0.01, asked) for asked in ("held out", "in sample")],
+    ),
+    (
+        LESSON_09,
+        "# of 311 on average, among them # of the # wrong ones",
+        lambda: [of_suspects(one, 1, "held out") for one in ("flagged", "flagged_wrong", "wrong_labels")],
+    ),
+    (
+        LESSON_09,
+        "After ten epochs, the weighted loss gains # points of rare recall (interval # to #). The missing "
+        "drawings are worth # points (# to #).",
+        lambda: [*gain_for_rare("weighted loss"), *gain_for_rare("all drawings")],
+    ),
+    (
+        LESSON_09,
+        "After five epochs, the weighted loss gains # points, after 100 only #.",
+        lambda: [gain_for_rare("weighted loss", epochs=epochs)[0] for epochs in (5, 100)],
+    ),
+    (
+        LESSON_09,
+        "# % after ten epochs, and pay for it: the common classes fall from # to # %",
+        lambda: [
+            of_rare_classes("adjusted logits"),
+            *(of_rare_classes(way, "recall_common") for way in ("plain", "adjusted logits")),
+        ],
+    ),
+    (
+        LESSON_09,
+        "the weighted loss costs the common classes # points of recall. If pictures in use are as unequal as "
+        "in training, accuracy *falls* by # points",
+        lambda: [
+            -gain_for_rare("weighted loss", column)[0]
+            for column in ("recall_common", "accuracy_at_training_frequencies")
+        ],
+    ),
+    (
         LESSON_12,
         "the ResNet-18 reaches # % on average, and EfficientNet-Lite0 # %.",
         lambda: 100 * candidates(CLIPART).test_accuracy[["resnet18", "efficientnet_lite0"]],
@@ -551,6 +630,25 @@ SENTENCES = [
 ]
 
 CLAIMS = [
+    (
+        LESSON_09,
+        "In all ten draws of the benchmark it caught exactly as many as your order.",
+        lambda: (
+            rows_of("label_suspects.csv").draw.nunique() == 10
+            and rows_of("label_suspects.csv").eval("caught == caught_by_cleanlab").all()
+        ),
+    ),
+    (
+        LESSON_09,
+        "nothing else gained as much",
+        lambda: (
+            max(
+                ("plain", "weighted loss", "sampler", "adjusted logits", "all drawings"),
+                key=lambda way: of_rare_classes(way, "balanced_accuracy"),
+            )
+            == "all drawings"
+        ),
+    ),
     (
         LESSON_06,
         "With 5 or 20, the runs lie on both sides of 0.",

@@ -26,6 +26,7 @@ from course_utils.checks.images import (
     shared_pictures,
     worn_on_feet,
 )
+from course_utils.checks.imbalance import balanced_accuracy, class_weights
 from course_utils.checks.intervals import half_the_width, wilson_interval
 from course_utils.checks.networks import (
     diagnosis,
@@ -38,7 +39,7 @@ from course_utils.checks.networks import (
 from course_utils.checks.own_images import held_out_probabilities, left_out_files, suspicious_labels
 from course_utils.checks.preprocessing import fault_found, fault_scope, paired_interval, rgb_restored
 from course_utils.checks.robustness import overconfidence, split_by_group, split_columns, threshold_for_share
-from course_utils.checks.saving import card_purpose, handed_over, weakest_class
+from course_utils.checks.saving import handed_over
 from course_utils.checks.scale import gradient_together, images_for_one, shards_left, slowest_step
 from course_utils.checks.scoring import points, total
 from course_utils.checks.text import aligned_labels, counted_names, padding_mask, pooled_by_hand
@@ -49,11 +50,12 @@ __all__ = [
     "accepted_share",
     "accuracy_over_samples",
     "aligned_labels",
+    "balanced_accuracy",
     "batchnorm_kept",
-    "card_purpose",
     "cases_without_gain",
     "choose_adapter",
     "choose_run",
+    "class_weights",
     "compare_rates",
     "counted_names",
     "diagnosis",
@@ -107,7 +109,6 @@ __all__ = [
     "total",
     "unfair_differences",
     "verdict_on_means",
-    "weakest_class",
     "wilson_interval",
     "worn_on_feet",
 ]

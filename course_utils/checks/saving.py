@@ -1,11 +1,9 @@
-"""Checks of lesson 09: a network that is handed over, and the card that goes with it.
+"""Check of lesson 09: a network that is shared as a file.
 
 The networks are the check's own and small, and the files are in a temporary folder that is gone afterwards.
 """
 
-import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from course_utils.checks.values import listed
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.errors import CheckpointError
-from course_utils.evaluation.metrics import Evaluation, predict
+from course_utils.evaluation.metrics import predict
 from course_utils.models.backbones import build_backbone
 from course_utils.models.freezing import replace_head
 from course_utils.models.saving import load_model
@@ -93,107 +91,3 @@ def _file_mistake(path: Path, classes: list[str]) -> str | None:
     if not card["preprocessing"]:
         return "The file does not say how pictures are prepared. Without that nobody can use it correctly."
     return None
-
-
-PROMISES = r"\b(?<!not )(always|never wrong|perfect\w*|any picture|any image|everything|guarantee\w*|100 ?%)"
-
-# What a warning is about: pictures of another kind, or people who could come to harm.
-WARNINGS = (
-    r"\b(photo\w*|cameras?|real|eat\w*|health\w*|people|person\w*|faces?|medic\w*|safety|decisions?|other|outside|unknown|police|danger\w*"
-    r"|harm\w*|poison\w*|child\w*|diagnos\w*|identif\w*)"
-)
-
-
-@check(
-    begin="say in a sentence who would ask the network what, and in another where its answer could do harm.",
-    expects="two texts: what the network is for, and what it is not for",
-    answers=2,
-)
-def card_purpose(purpose, not_for, classes):
-    """Lesson 09: the two sentences of a model card that only a person can write."""
-    mistakes = list(_card_mistakes(purpose, not_for, classes))
-    right = Right("Both texts can be read by a stranger. Whether they are true, only you know.")
-    yield from mistakes or [right]
-
-
-def _card_mistakes(purpose: str, not_for: str, classes: list[str]) -> Iterator[str]:
-    for name, text in (("purpose", purpose), ("not_for", not_for)):
-        count = len(set(re.findall(r"\w+", text)))
-        if count < 5:
-            raise Wrong(f"{name} has {count} different words. Write a sentence that a stranger can act on.")
-    purpose, not_for = purpose.lower(), not_for.lower()
-    words = set(re.findall(r"\w+", purpose))
-    if words == set(re.findall(r"\w+", not_for)):
-        yield "Both texts say the same. What would you not use the network for?"
-    if found := re.search(PROMISES, purpose):
-        yield f"'{found[0]}' is a promise that a test on some images cannot keep. Say what was measured on."
-    kinds = {word for name in classes for word in re.findall(r"[a-z]{3,}", name.lower())}
-    stems = {re.sub(r"(?<=...)(ies|y|s)$", "", word) for word in [*kinds, "drawing", "clip", "illustration"]}
-    if not any(word.startswith(tuple(stems)) for word in words):
-        yield "purpose does not say for which pictures it is: what do they show, and of which kind are they?"
-    if re.search(r"\banything else\b", not_for) and len(not_for.split()) < 12:
-        yield (
-            "'Anything else' is no warning. Name one use that somebody might think of and that would go "
-            "wrong."
-        )
-    elif not re.search(WARNINGS, not_for):
-        yield "not_for names neither other pictures (photographs?) nor people whom a wrong answer could harm."
-
-
-@check(
-    begin="take the table of `per_class(result)`, drop the classes without an image, and sort by recall.",
-    expects="a function from an Evaluation to a sentence",
-)
-def weakest_class(answer):
-    """Lesson 09: which class is found least often, in a sentence: its name, how many of how many."""
-    for counts, weakest in (
-        ({"owl": (9, 10), "fox": (3, 12), "elk": (4, 15), "eel": (0, 0)}, "fox"),
-        ({"cup": (7, 8), "pan": (6, 9), "jug": (5, 7)}, "pan"),
-    ):
-        text = ask_value(answer, _result(counts))
-        words = re.findall(r"\w+", text.lower())
-        found, images = counts[weakest]
-        named = [name for name in counts if name in words]
-        if not named:
-            raise Wrong(f"'{text:.60}' does not name one of the classes {listed(counts)}.")
-        if named != [weakest]:
-            measured = ", ".join(f"{name} {right} of {of}" for name, (right, of) in counts.items())
-            why = _why_not_weakest(named, counts)
-            raise Wrong(f"What was found: {measured}. You name {listed(named)}. {why}")
-        if str(images) not in words:
-            raise Wrong(
-                f"'{text:.60}' does not say how many images of {weakest} there were. With few, a share says "
-                "little."
-            )
-        if str(found) not in words:
-            raise Wrong(
-                f"'{text:.60}' does not say how many images of {weakest} were found. A reader needs both "
-                "numbers."
-            )
-        if re.search(rf"\b{images} ?(of|/|out of) ?{found}\b", text.lower()):
-            raise Wrong(
-                f"'{text:.60}' has the two numbers the wrong way round: first how many were found, then of "
-                "how many."
-            )
-        yield Right(text)
-
-
-def _why_not_weakest(named: list[str], counts: dict[str, tuple[int, int]]) -> str:
-    if len(named) > 1:
-        return "Name one class only, the one with the lowest recall."
-    right, images = counts[named[0]]
-    if images == 0:
-        return "There is no image of it, so nothing was measured: leave such classes out."
-    if right / images == max(right / of for right, of in counts.values() if of):
-        return "It is the one that is found most often. Do you sort from high to low?"
-    return "Recall is the share of its own images that were found. Is that what you compare?"
-
-
-def _result(counts: dict[str, tuple[int, int]]) -> Evaluation:
-    """Return answers in which so many of so many images of each class are named right."""
-    labels, named = [], []
-    for number, (right, images) in enumerate(counts.values()):
-        labels += [number] * images
-        named += [number] * right + [0 if number else 1] * (images - right)
-    probabilities = torch.nn.functional.one_hot(torch.tensor(named), len(counts)).float()
-    return Evaluation(probabilities, torch.tensor(labels), list(counts))

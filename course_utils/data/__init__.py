@@ -7,11 +7,10 @@ from course_utils.data.folder_report import check_images
 from course_utils.data.image_io import load_rgb
 from course_utils.data.loaders import labels_of, make_loader
 from course_utils.data.preprocessing import Preprocessing
-from course_utils.data.splits import check_class_sizes, groups_of, load_splits
+from course_utils.data.splits import groups_of, load_splits
 
 __all__ = [
     "Preprocessing",
-    "check_class_sizes",
     "check_images",
     "groups_of",
     "labels_of",

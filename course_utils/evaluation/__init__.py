@@ -23,7 +23,7 @@ from course_utils.evaluation.metrics import (
     per_class,
     predict,
 )
-from course_utils.evaluation.model_card import model_card, write_new_file
+from course_utils.evaluation.model_card import model_card
 from course_utils.evaluation.preprocessing_ablation import (
     TransformedDataset,
     faulty_preprocessings,
@@ -59,5 +59,4 @@ __all__ = [
     "tsne_embedding",
     "with_steps",
     "with_temperature",
-    "write_new_file",
 ]

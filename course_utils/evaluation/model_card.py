@@ -14,7 +14,6 @@ import pandas as pd
 from course_utils.data.loaders import labels_of, source_and_indices
 from course_utils.data.splits import Splits
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval, per_class
-from course_utils.files import check_new, write_atomically
 from course_utils.settings import Settings
 from course_utils.training.history import History
 
@@ -115,14 +114,3 @@ def _as_markdown(table: pd.DataFrame) -> str:
     rows = [[table.index.name, *table.columns], ["---"] * (len(table.columns) + 1)]
     rows += table.reset_index().astype(object).to_numpy().tolist()
     return "\n".join(f"| {' | '.join(str(value).replace('|', '/') for value in row)} |" for row in rows)
-
-
-def write_new_file(path: str | Path, text: str) -> None:
-    """Write a text to a new file, completely or not at all; an existing file is never replaced.
-
-    Raises:
-        CheckpointError: If there is a file of this name, or none can be written.
-    """
-    path = Path(path).resolve()
-    check_new(path)
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))

@@ -8,9 +8,8 @@ from torch.utils.data import Subset
 from torchvision.transforms import v2
 
 from course_utils.data.splits import load_splits
-from course_utils.errors import CheckpointError
 from course_utils.evaluation.metrics import Evaluation, accuracy_interval
-from course_utils.evaluation.model_card import model_card, write_new_file
+from course_utils.evaluation.model_card import model_card
 from course_utils.settings import Settings
 from course_utils.training.history import EpochMetrics, History
 
@@ -64,14 +63,3 @@ def test_class_without_a_test_image_has_no_interval(run):
     card = model_card(settings, splits, history, result, purpose="a test")
     assert re.search(r"\| cat \| .* \| 0 \| no image \|", card)
     assert "cat (" not in card
-
-
-def test_new_file_is_written_and_an_old_one_is_kept(tmp_path):
-    path = tmp_path / "cards" / "MODEL_CARD.md"
-    write_new_file(path, "größer")
-    assert path.read_text(encoding="utf-8") == "größer"
-    with pytest.raises(CheckpointError, match="overwritten") as caught:
-        write_new_file(path, "another")
-    assert caught.value.where == str(path)
-    assert path.read_text(encoding="utf-8") == "größer"
-    assert [entry.name for entry in path.parent.iterdir()] == ["MODEL_CARD.md"]

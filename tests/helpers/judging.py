@@ -77,7 +77,7 @@ def shown(check: str, answer: object, quiet: bool = False, **named: object) -> t
     An answer that is a tuple is several answers; one answer to a check of two is given as both.
     """
     answers = answer if type(answer) is tuple else (answer,)
-    if check in ("few_images", "handed_over", "card_purpose", "threshold_for_share") and len(answers) == 1:
+    if check in ("few_images", "handed_over", "threshold_for_share") and len(answers) == 1:
         answers *= 2
     given = GIVEN.get(check, tuple)()
     states = torch.get_rng_state(), np.random.get_state()[1].copy()

@@ -8,12 +8,14 @@ import pandas as pd
 import torch
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, recall_score
 from sklearn.model_selection import cross_val_predict
+from sklearn.utils.class_weight import compute_class_weight
 
 from course_utils.data.folder_report import check_images
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.evaluation.comparison import mean_interval
-from course_utils.evaluation.metrics import Evaluation, paired_difference, per_class, predict
+from course_utils.evaluation.metrics import Evaluation, paired_difference, predict
 from course_utils.models.freezing import replace_head
 from course_utils.models.saving import load_model, save_model
 
@@ -32,7 +34,6 @@ def grid() -> pd.DataFrame:
 
 GIVEN = {
     "cases_without_gain": lambda: (grid(),),
-    "card_purpose": lambda: (["birds", "fruit", "vehicles"],),
 }
 
 
@@ -220,33 +221,9 @@ def probability(table, labels):
     return table[np.arange(len(labels)), labels]
 
 
-def weakest_by(column, smallest=True):
-    """Return an answer that names the class with the smallest, or largest, number in a column."""
-
-    def weakest(result):
-        table = per_class(result)
-        row = table.loc[table[column].idxmin() if smallest else table[column].idxmax()]
-        return f"{row.name}: {round(float(row.recall) * row.images)} of {row.images:.0f} found"
-
-    return weakest
-
-
-def weakest_numbers(result):
-    row = per_class(result).query("images > 0").sort_values("recall").iloc[0]
-    return row.name, round(row.recall * row.images), int(row.images)
-
-
-def weakest_sentence(result):
-    return "{}: {} of {} found".format(*weakest_numbers(result))
-
-
 def held_out(features, labels, folds=5):
     classifier = LogisticRegression(C=0.01, max_iter=2000)
     return cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba")
-
-
-PURPOSE = "sorting drawings of birds and fruit, as an exercise for students"
-NOT_FOR = "photographs, and decisions that could do harm to somebody"
 
 
 RIGHT = {
@@ -279,18 +256,18 @@ RIGHT = {
         lambda folder: map(Path, check_images(folder).query("action == 'left out'").path),
     ],
     "handed_over": [(save, ask_file), (save, lambda path, picture: ask_file(str(path), picture)[::-1])],
-    "card_purpose": [
-        (PURPOSE, NOT_FOR),
-        ("naming the bird in a small picture, for learners", NOT_FOR),
-        ("sorting sketches by vehicle or by fruit, for learners", NOT_FOR),
-        ("sorting birds for learners; it is not always right", NOT_FOR),
-        (PURPOSE, "pictures of real animals that were taken in a zoo"),
-        (PURPOSE, "telling which mushrooms one can eat and which not"),
+    "class_weights": [
+        lambda labels, classes: compute_class_weight(
+            "balanced", classes=np.arange(classes), y=labels.numpy()
+        ),
+        lambda labels, classes: (9 if classes == 3 else 8) / classes / np.bincount(labels),
+        lambda labels, classes: [len(labels) / classes / int((labels == c).sum()) for c in range(classes)],
     ],
-    "weakest_class": [
-        lambda result: weakest_sentence(result).title(),
-        lambda result: weakest_sentence(result).replace(" of ", "/"),
-        lambda result: "Of {2} images of {0}, only {1} were found".format(*weakest_numbers(result)),
+    "balanced_accuracy": [
+        lambda predictions, labels: balanced_accuracy_score(labels, predictions),
+        lambda predictions, labels: recall_score(
+            labels, predictions, average="macro", labels=np.unique(labels)
+        ),
     ],
     "held_out_probabilities": [
         lambda features, labels: torch.tensor(held_out(features, labels)),
@@ -457,32 +434,16 @@ WRONG = {
         ((save, lambda path: None), "stops"),
         ((lambda model, path: None, ask_file), "stops"),
     ],
-    "card_purpose": [
-        (("many things", NOT_FOR), "different words"),
-        ((PURPOSE, PURPOSE), "Both texts say the same"),
-        (("a network that always finds the birds in a picture", NOT_FOR), "promise"),
-        (("helping us with our daily work here", NOT_FOR), "for which pictures"),
-        ((PURPOSE, "it is not for anything else at all"), "is no warning"),
-        ((PURPOSE, "things that this was never made to do"), "neither other pictures"),
-        (("a perfect tool to sort drawings of birds", NOT_FOR), "'perfect' is a promise"),
-        (("it sorts drawings of birds with guaranteed success", NOT_FOR), "promise"),
-        (("sorting pictures of buses for our daily business", NOT_FOR), "for which pictures"),
-        ((PURPOSE, "nothing"), "different words"),
-        ((PURPOSE.title(), PURPOSE.upper()), "Both texts say the same"),
+    "class_weights": [
+        (lambda labels, classes: 0.5, "Expected one weight for each class"),
+        (lambda labels, classes: print(labels), "`return`"),
+        (lambda labels, classes: torch.ones(classes), "These products should be equal"),
+        (lambda labels, classes: [1.0, 2.0], "Expected 3 weights"),
     ],
-    "weakest_class": [
-        (weakest_by("recall"), "no image of it"),
-        (weakest_by("recall", smallest=False), "most often"),
-        (weakest_by("images", smallest=False), "Is that what you compare"),
-        (lambda result: "fox is hard to find", "how many images of fox there were"),
-        (lambda result: "25 % of the 12 images of fox", "A reader needs both numbers"),
-        (lambda result: f"accuracy {result.accuracy}", "does not name one of the classes"),
-        (lambda result: "the fox and the elk are weak: 3 of 12 and 4 of 15", "Name one class only"),
-        (lambda result: ("fox", 3, 12), "cannot use this"),
-        (lambda result: print("fox"), "`return`"),
-        (lambda result: "fox: 3 of 12 found", "does not name one of the classes cup"),
-        (lambda result: "{0}: {2} of {1} found".format(*weakest_numbers(result)), "the wrong way round"),
-        (lambda result: "{0}: {2}/{1} found".format(*weakest_numbers(result)), "the wrong way round"),
+    "balanced_accuracy": [
+        (lambda predictions, labels: (predictions == labels).double(), "should return one number"),
+        (lambda predictions, labels: print(predictions), "`return`"),
+        (lambda predictions, labels: 0.5, "Take the recall of each class"),
     ],
     "held_out_probabilities": [
         (judged_by_itself, "by heart"),
