@@ -13,7 +13,6 @@ from course_utils.figures.curves import (
     lr_range,
     rates_over_steps,
     recalls_over_epochs,
-    roc,
     shift_curves,
     transfer_curves,
 )
