@@ -462,12 +462,12 @@ SENTENCES = [
     ),
     (
         MEASUREMENTS,
-        "# by a prompt, # with # examples in it, # with a new head that saw # labelled sentences",
+        "# with a prompt, # with # examples in it, # with a new head trained on # labelled sentences",
         of_decoder,
     ),
     (
         MEASUREMENTS,
-        "that by fine-tuning is # on both; by the probe it is # on drawings and # on clothes",
+        "that by fine-tuning is # on both; by the probe it is # on Drawings and # on Clothes",
         lambda: [tau(CLIPART, "logme"), tau(CLIPART, "probe_accuracy"), tau(CLOTHES, "probe_accuracy")],
     ),
     (
