@@ -518,8 +518,8 @@ SENTENCES = [
     ),
     (
         LESSON_10,
-        "Its confidence is # points above its accuracy, which is within chance. Trained too long, it is # "
-        "points above; one number, chosen on validation pictures, turns that into # points below.",
+        "Its confidence is # points above its accuracy, which is within chance. After training too long, "
+        "it is # points above; one number, chosen on validation pictures, turns that into # points below.",
         lambda: [abs(points_between(f"{of}confidence", f"{of}accuracy")) for of in ("", "late_", "scaled_")],
     ),
     (
@@ -582,6 +582,11 @@ SENTENCES = [
             -gain_for_rare("weighted loss", column)[0]
             for column in ("recall_common", "accuracy_at_training_frequencies")
         ],
+    ),
+    (
+        LESSON_10,
+        "the control lowers the confidence as well, in the ten seeds by # points instead of #",
+        lambda: [points_between("confidence", covered) for covered in ("other", "strongest")],
     ),
     (
         LESSON_12,
@@ -648,6 +653,11 @@ CLAIMS = [
             )
             == "all drawings"
         ),
+    ),
+    (
+        LESSON_10,
+        "In all ten seeds of the table, an error remained that was larger than the best epoch's.",
+        lambda: (rows_of("trust.csv").scaled_error > rows_of("trust.csv").error).tolist() == [True] * 10,
     ),
     (
         LESSON_06,

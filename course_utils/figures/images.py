@@ -43,22 +43,25 @@ def image_grid(
 
 
 def before_and_after(picture: Image.Image, before: pd.DataFrame, after: pd.DataFrame) -> DescribedFigure:
-    """Draw a picture beside the three likeliest answers of an old and a new head (tables of `predict`)."""
-    heads = {"the old head says": before.head(3), "the new head says": after.head(3)}
+    """Draw a picture beside the three likeliest classes of an old and a new head (tables of `predict`)."""
+    heads = {"the old head predicts": before.head(3), "the new head predicts": after.head(3)}
     words = "; ".join(
         f"{head} {', '.join(f'{row[0]} {row[1]:.0%}' for row in table.itertuples(index=False))}"
         for head, table in heads.items()
     )
-    figure = DescribedFigure(f"A picture, and what two heads say about it: {words}.", figsize=(9, 2.4))
+    figure = DescribedFigure(f"A picture and the predictions of two heads: {words}.", figsize=(9, 2.4))
     panels = figure.subplots(1, 3, width_ratios=[1, 1.2, 1.2])
     panels[0].imshow(picture)
     panels[0].set_axis_off()
     for axes, (head, table), colour in zip(panels[1:], heads.items(), (BLUE, ORANGE), strict=True):
         names = [escape_dollar(name) for name in table["class"]]
         bars = axes.barh(names, 100 * table["probability"], color=colour)
-        axes.bar_label(bars, fmt="%.0f %%", padding=3)
+        for bar in bars:  # the number stands behind a short bar, and in a long one
+            value, long = bar.get_width(), bar.get_width() > 80
+            place = (value + (-2 if long else 2), bar.get_y() + bar.get_height() / 2)
+            axes.text(*place, f"{value:.0f} %", ha="right" if long else "left", va="center")
         axes.invert_yaxis()
-        axes.set(xlim=(0, 119), xlabel="per cent")
+        axes.set(xlim=(0, 100), xlabel="probability (%)")
         axes.set_title(head, fontsize=10)
     return figure
 

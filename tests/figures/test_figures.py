@@ -154,7 +154,7 @@ FIGURES = {
     "backbone_and_head": (lambda name: figures.backbone_and_head([name, "dog"]), ["each class: cat, dog."]),
     "before_and_after": (
         lambda name: figures.before_and_after(images(1)[0], answers("hook", 0.75), answers(name, 0.875)),
-        ["the old head says hook 75%, dog 25%", "the new head says cat 88%, dog 12%"],
+        ["the old head predicts hook 75%, dog 25%", "the new head predicts cat 88%, dog 12%"],
     ),
     "chain": (lambda name: figures.chain(["a", name], ["then"], "a becomes b"), ["a becomes b"]),
     "text_network": (
