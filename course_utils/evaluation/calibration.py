@@ -1,6 +1,6 @@
 """Calibration: how far a network's confidence can be trusted (lesson 10).
 
-A network is *calibrated* if, of the predictions that it is 80 % sure of, 80 % are right. Where it is not, one
+A network is *calibrated* if 80 % of the predictions with a confidence of 80 % are correct. If it is not, one
 number, the temperature, can often correct it (Guo et al., 2017, arXiv:1706.04599).
 """
 
@@ -77,8 +77,8 @@ def calibration_interval(
 def fit_temperature(result: Evaluation) -> float:
     """Return the temperature, from 0.05 to 20, that gives the labels the lowest mean cross-entropy.
 
-    Above 1: the network was too sure; below 1: not sure enough. Give it predictions for *validation* images:
-    a temperature is a setting, and the test set is not there to choose settings.
+    Above 1, the network was overconfident; below 1, underconfident. Give it predictions for *validation*
+    images: a temperature is a setting, and the test set must not choose settings.
     """
     from scipy.optimize import minimize_scalar  # half a second: only where it is needed
 
@@ -97,8 +97,8 @@ def fit_temperature(result: Evaluation) -> float:
 def with_temperature(result: Evaluation, temperature: float) -> Evaluation:
     """Return the evaluation as if the network's logits were divided by a temperature.
 
-    Above 1 every prediction becomes less sure, below 1 surer. The order of the classes stays, and with it
-    every prediction and the accuracy.
+    Above 1, the confidence falls; below 1, it rises. The order of the classes stays, and with it every
+    prediction and the accuracy.
 
     Raises:
         ConfigError: If the temperature is not a number above 0.

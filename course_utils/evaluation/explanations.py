@@ -1,7 +1,7 @@
 """Grad-CAM heatmaps, and embeddings of features in the plane (lesson 10).
 
-Two ways to see inside a trained network: a heatmap marks the regions of one picture that speak for a class; a
-t-SNE embedding shows which pictures have similar features.
+Two ways to look inside a trained network: a heatmap marks the regions of a picture that contribute to a
+class; a t-SNE embedding shows which pictures have similar features.
 """
 
 import math
@@ -19,11 +19,11 @@ FEWEST_POSITIONS = 4  # rows and columns: the four fields of a 2 × 2 map say ne
 
 
 def grad_cam(model: nn.Module, image: torch.Tensor, target: int) -> torch.Tensor:
-    """Mark the regions of a picture that speak for a class (Selvaraju et al., 2017, arXiv:1610.02391).
+    """Mark the regions of a picture that contribute to a class (Selvaraju et al., 2017, arXiv:1610.02391).
 
     The channels of a deep layer that still has rows and columns are added up, each weighted by how much
-    the class's logit rises with it (its mean gradient). Where the sum is below 0, the picture speaks against
-    the class, and the heatmap is 0. No parameter has to be trainable.
+    the class's logit rises with it (its mean gradient). Where the sum is below 0, the heatmap
+    is 0. No parameter has to be trainable.
 
     Args:
         model: A network that gives logits. Its mode is restored, and its parameters stay as they are.
@@ -31,7 +31,8 @@ def grad_cam(model: nn.Module, image: torch.Tensor, target: int) -> torch.Tensor
         target: The number of the class.
 
     Returns:
-        float32, [height, width], on the CPU: 1 at the strongest position; 0 if nothing speaks for the class.
+        float32, [height, width], on the CPU: 1 at the strongest position; 0 everywhere if
+        no region contributes to the class.
 
     Raises:
         ConfigError: If there is no such class, or no suitable layer: a small picture leaves none in a deep
@@ -156,7 +157,7 @@ def tsne_embedding(features: torch.Tensor, seed: int = 0) -> np.ndarray:
     features = features.detach().flatten(1).float().cpu().numpy()
     if len(features) < 2:
         raise ConfigError(
-            "There is nothing to arrange.",
+            "t-SNE needs at least two images.",
             where="features",
             expected="the features of at least two images",
             found=f"a tensor of {list(features.shape)}",
