@@ -536,7 +536,7 @@ SENTENCES = [
     ),
     (
         LESSON_09,
-        "the suspects caught # of # wrong labels on average over ten draws, and # when ranked by a "
+        "suspects caught # of # wrong labels on average over ten draws, and # when ranked by a "
         "classifier that had seen the labels (difference #, interval # to #)",
         lambda: [
             of_suspects("caught", 1, "held out"),
@@ -576,11 +576,12 @@ SENTENCES = [
     ),
     (
         LESSON_09,
-        "the weighted loss costs the common classes # points of recall. If pictures in use are as unequal as "
-        "in training, accuracy *falls* by # points",
+        "the weighted loss costs the common classes # points of recall (# to #). If pictures in use are as "
+        "unequal as in training, accuracy *falls* by # points (# to #)",
         lambda: [
-            -gain_for_rare("weighted loss", column)[0]
+            -gain_for_rare("weighted loss", column)[end]
             for column in ("recall_common", "accuracy_at_training_frequencies")
+            for end in (0, 2, 1)
         ],
     ),
     (
@@ -642,6 +643,11 @@ CLAIMS = [
             rows_of("label_suspects.csv").draw.nunique() == 10
             and rows_of("label_suspects.csv").eval("caught == caught_by_cleanlab").all()
         ),
+    ),
+    (
+        LESSON_09,
+        "Most of these reports are false alarms.",
+        lambda: of_suspects("flagged", 1, "held out") > 2 * of_suspects("flagged_wrong", 1, "held out"),
     ),
     (
         LESSON_09,

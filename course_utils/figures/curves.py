@@ -125,18 +125,18 @@ def transfer_curves(runs: pd.DataFrame, unit: str = "images", chance: float | No
 
 
 def recalls_over_epochs(runs: pd.DataFrame) -> DescribedFigure:
-    """Draw the recall of rare and of common classes over epochs: a point for each draw, a line for the mean.
+    """Draw the recall of rare and common Drawings over epochs: a point for each draw, a line for the mean.
 
     `runs` has the columns `draw`, `epochs`, `way`, `recall_rare` and `recall_common` (0 to 1).
     """
-    columns = {"recall_rare": "rare classes", "recall_common": "common classes"}
+    columns = {"recall_rare": "Drawings, rare classes", "recall_common": "Drawings, common classes"}
     means = 100 * runs.groupby(["way", "epochs"], sort=False)[list(columns)].mean()
     words = "; ".join(
         f"{way}, {epochs} epochs: {row.recall_rare:.0f} and {row.recall_common:.0f}"
         for (way, epochs), row in means.iterrows()
     )
     figure = DescribedFigure(
-        f"Mean test recall in per cent of rare and of common classes over epochs. {words}.",
+        f"Mean test recall in per cent of rare and of common classes of Drawings over epochs. {words}.",
         figsize=(8.4, 3.8),
     )
     panels = figure.subplots(1, 2, sharey=True)
@@ -145,10 +145,9 @@ def recalls_over_epochs(runs: pd.DataFrame) -> DescribedFigure:
             own, mean = runs[runs.way == way], means.loc[way][column]
             axes.plot(own.epochs, 100 * own[column], ".", color=colour, alpha=0.3, markersize=4)
             axes.plot(mean.index, mean, "o" + line, color=colour, label=way)
-        axes.set(xscale="log", xlabel="epochs", ylim=(0, 100), title=title)
+        axes.set(xscale="log", xlabel="epochs", ylabel="test recall (%)", ylim=(0, 100), title=title)
         axes.grid(alpha=0.3)
         _only_ticks_at(axes, runs.epochs)
-    panels[0].set_ylabel("test recall (%)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9)
     return figure
 

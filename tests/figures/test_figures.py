@@ -175,6 +175,10 @@ WITHOUT_NAMES = {
         lambda: figures.rates_over_steps(pd.DataFrame({"fc": [0.1, 0.2, 0.0], "layer4": [0.05, 0.1, 0.0]})),
         ["rise for 1 steps", "fc 2.0e-01, layer4 1.0e-01"],
     ),
+    "recalls_over_epochs": (
+        lambda: figures.recalls_over_epochs(some_recalls()),
+        ["plain, 5 epochs: 25 and 75", "sampler, 10 epochs: 50 and 50"],
+    ),
     "accuracy_over_time": (
         lambda: figures.accuracy_over_time(epochs(), level=0.5),
         ["frozen ends at 75 % after 1.0 s", "marks 50 %"],
@@ -204,6 +208,13 @@ ALL = [*FIGURES, *WITHOUT_NAMES]
 DIAGRAMS = ("backbone_and_head", "chain", "data_parallel", "lora", "new_head", "residual_block")
 DIAGRAMS += ("text_network", "three_sets", "training_step")
 WITHOUT_AXES = (*DIAGRAMS, "heatmaps", "image_grid", "mistakes", "search_results")
+
+
+def some_recalls():
+    rows = [(draw, epochs, way) for draw in (0, 1) for epochs in (5, 10) for way in ("plain", "sampler")]
+    table = pd.DataFrame(rows, columns=["draw", "epochs", "way"])
+    rare = table.way.map({"plain": 0.2, "sampler": 0.45}) + 0.1 * table.draw
+    return table.assign(recall_rare=rare, recall_common=1 - rare)
 
 
 def pyplot_state():
