@@ -500,7 +500,7 @@ SENTENCES = [
     ),
     (
         LESSON_15,
-        "a small one is right for # % of them (# to #)",
+        "a small one classifies # % of them correctly (# to #)",
         lambda: [of_decoder()[0], *(100 * end for end in accuracy_interval(*prompted()))],
     ),
     (LESSON_15, "The means are # and # %", lambda: [of_decoder()[0], of_decoder()[3]]),

@@ -7,7 +7,6 @@ thawing; saving and loading.
 from course_utils.models.adapting import load_trained, save_trained, thaw_batchnorm, trained_entries
 from course_utils.models.backbones import build_backbone, load_backbone
 from course_utils.models.freezing import (
-    choose_device,
     find_head,
     freeze,
     freeze_batchnorm,
@@ -23,7 +22,6 @@ from course_utils.models.weights import backbone_weights
 __all__ = [
     "backbone_weights",
     "build_backbone",
-    "choose_device",
     "find_head",
     "freeze",
     "freeze_batchnorm",
