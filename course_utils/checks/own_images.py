@@ -59,8 +59,7 @@ def left_out_files(answer):
         if before != after:
             name = next(name for name in {**before, **after} if before.get(name) != after.get(name))
             raise Wrong(
-                f"{name} is no longer as it was. Look, and leave every file as it is: only you can decide "
-                "about it."
+                f"{name} has changed. Only report, and leave every file unchanged: its owner decides."
             )
         if value is None:
             raise Wrong(NO_RETURN)
@@ -93,11 +92,11 @@ def _why_not_left_out(name: str, folder: Path) -> str:
         "see": "It can be used, if it is read with care: the course puts what is transparent on white.",
         "0": "It is also in the folder of the other class. Both are kept: you know which label is right.",
     }
-    return f"You name {name}. {reasons.get(short.split('.')[0].split('_')[0], 'It is a sound picture.')}"
+    return f"You name {name}. {reasons.get(short.split('.')[0].split('_')[0], 'It is a readable picture.')}"
 
 
 @check(
-    begin="`cross_val_predict` trains five classifiers, and each is asked about images that it has not seen.",
+    begin="`cross_val_predict` trains five classifiers, and each predicts images that it has not seen.",
     expects="a function from features and labels to a table of probabilities",
 )
 def held_out_probabilities(answer):
@@ -119,23 +118,23 @@ def held_out_probabilities(answer):
     believed, sound = int(agrees[spoiled].sum()), np.delete(agrees, spoiled).mean()
     if believed > 0.3 * len(spoiled):
         raise Wrong(
-            f"{len(spoiled)} labels were spoiled on purpose, and your classifier believes {believed} of "
-            "them. It has learned them by heart: ask one that has not seen the image."
+            f"{len(spoiled)} labels are wrong on purpose, and your classifier predicts {believed} of them. "
+            "It has memorised them: use one that has not seen the image."
         )
     if sound < 0.6:
         raise Wrong(
-            f"It agrees with {sound:.0%} of the sound labels, where guessing gives 25 %. Does row 0 belong "
-            "to image 0?"
+            f"It agrees with {sound:.0%} of the correct labels, where guessing gives 25 %. Does row 0 "
+            "belong to image 0?"
         )
     yield Right(
-        f"It believes {believed} of {len(spoiled)} spoiled labels, and {sound:.0%} of the sound ones."
+        f"It predicts {believed} of {len(spoiled)} wrong labels, and {sound:.0%} of the correct ones."
     )
 
 
 def _spoiled_labels() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return features, labels of which some are wrong, and the numbers of those.
 
-    There are more features than images: enough room to learn every label by heart.
+    There are more features than images: enough to memorise every label.
     """
     random = np.random.default_rng(2)
     truth = random.permutation(np.arange(160) % 4)
