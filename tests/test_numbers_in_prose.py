@@ -536,7 +536,7 @@ SENTENCES = [
     ),
     (
         LESSON_09,
-        "suspects caught # of # wrong labels on average over ten draws, and # when ranked by a "
+        "suspects included # of # wrong labels on average over ten draws, and # when ranked by a "
         "classifier that had seen the labels (difference #, interval # to #)",
         lambda: [
             of_suspects("caught", 1, "held out"),
@@ -547,7 +547,7 @@ SENTENCES = [
     ),
     (
         LESSON_09,
-        "with it, the two caught # and #.",
+        "with it, the two rankings found # and #.",
         lambda: [of_suspects("caught", 0.01, asked) for asked in ("held out", "in sample")],
     ),
     (
