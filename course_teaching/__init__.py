@@ -1,4 +1,4 @@
-"""For those who teach with the course, and maintain it: `python -m course_teaching`. Students get none of it.
+"""For instructors and maintainers of the course: `python -m course_teaching`. Students get none of it.
 
 Running lessons, exercises, quizzes, slides, grading, sweeps, students' copies, and the course's address.
 """

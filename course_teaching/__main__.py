@@ -1,4 +1,4 @@
-"""The command line of those who teach with the course: see docs/instructors.md."""
+"""The command line for instructors: see docs/instructors.md."""
 
 import argparse
 import sys

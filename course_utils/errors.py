@@ -1,4 +1,4 @@
-"""What goes wrong, told so that you can put it right.
+"""Errors that say what failed and how to fix it.
 
 Every error of the course says four things: what failed and where, what was expected, what was found, and
 what to do next. The exception that started it is chained (`raise ... from error`). In a notebook those four
@@ -81,7 +81,7 @@ def _own(entry: tuple[FrameType, int]) -> bool:
 
 
 def _explain(shell, kind: type, error: BaseException, trace: TracebackType, tb_offset: int | None = None):
-    """Show a missing name or Ctrl-C in short. For whoever runs the cell it is an error as before."""
+    """Show a missing name or Ctrl-C in a few lines; the exception itself does not change."""
     *_, innermost = traceback.walk_tb(trace)
     if kind is KeyboardInterrupt:
         line = "KeyboardInterrupt: you stopped this cell. To see where it was: %tb in a new cell."

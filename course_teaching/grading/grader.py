@@ -1,4 +1,4 @@
-"""Grade what students handed in: run each notebook confined, and write marks and feedback as they come.
+"""Grade submissions: run each notebook in a sandbox, and write marks and feedback.
 
 Marks are worked out here, from notebooks whose tests come from the solutions and ran in a kernel that a
 submission cannot leave. How far that goes is what `Isolation` says, and docs/grading.md.

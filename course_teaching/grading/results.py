@@ -59,17 +59,17 @@ class Graded:
 
     @property
     def max_points(self) -> float:
-        """The most that tests and questions give."""
+        """The maximum points of tests and questions."""
         return sum(most for _, most in self.points.values()) + sum(one.of for one in self.questions.values())
 
     @property
     def unmarked(self) -> list[Question]:
-        """The questions that wait for a person."""
+        """The questions that still have to be graded by hand."""
         return [one for one in self.questions.values() if one.answer is not None and one.level is None]
 
     @property
     def shown_total(self) -> str:
-        """The points, or the range they may end in; empty if nothing was handed in, which is not 0."""
+        """The points, or the range they may end in; empty, and not 0, without a submission."""
         left = sum(one.of for one in self.unmarked)
         text = f"{self.total:g} to {self.total + left:g}" if left else f"{self.total:g}"
         return "" if self.status == "missing" else text

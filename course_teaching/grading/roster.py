@@ -54,7 +54,7 @@ def read_table(path: Path, what: str, *columns: Iterable[str]) -> tuple[list[dic
 def read_roster(path: Path) -> tuple[dict[str, str], bool]:
     """Return the names of a class by their ids, and whether a platform has exported them.
 
-    Raise a ConfigError if it is no such table, or does not tell people apart.
+    Raise a ConfigError if it is not such a table, or if its ids are not unique.
     """
     people, twice = {}, []
     for row in read_table(path, "The roster", IDS, (*NAMES, "First name"))[0]:

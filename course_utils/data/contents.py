@@ -36,7 +36,7 @@ def run_contents(settings: Settings, **splits: Dataset) -> dict[str, str]:
 def copies_of(known: list[Dataset], dataset: Dataset) -> list[str]:
     """Return the files of `dataset` that show the same picture as a file of the `known` datasets.
 
-    Pictures are compared at 64 x 64 pixels, so that one that was saved again without loss is found, too. Of
+    Pictures are compared at 64 x 64 pixels, so that a copy saved again without loss is also found. Of
     datasets that do not read picture files, none are found.
     """
     hashes = {picture for split in known for _, picture in _pictures(split)}

@@ -1,6 +1,6 @@
 """Diagrams: what a network is made of and what is trained in it, and a text with a number for each token.
 
-Blue is kept as it was, orange is trained or new; words say the same, so nobody has to tell colours apart.
+Blue is unchanged, orange is trained or new; labels say the same, so no reader has to distinguish colours.
 """
 
 from collections.abc import Mapping, Sequence

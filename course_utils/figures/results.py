@@ -19,7 +19,7 @@ from course_utils.figures.described import (
     escape_dollar,
 )
 
-MOST_CLASSES = 30  # of a confusion matrix: with more, nobody can read its numbers
+MOST_CLASSES = 30  # of a confusion matrix: with more, its numbers are unreadable
 
 
 def bars(values: pd.Series, label: str, description: str = "") -> DescribedFigure:

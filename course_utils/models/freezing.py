@@ -27,7 +27,7 @@ def find_head(model: nn.Module) -> str:
     """Return the name of the last layer, for example "fc" in a ResNet or "classifier.6" in a VGG.
 
     Raises:
-        ConfigError: If the network does not end in a linear layer that this course knows to find.
+        ConfigError: If the network does not end in a linear layer with one of the known names.
     """
     found = f"the parts {', '.join(name for name, _ in model.named_children())}"
     if hasattr(model, "get_classifier"):  # timm's own way to ask
@@ -84,7 +84,7 @@ def replace_head(model: nn.Module, num_classes: int) -> nn.Linear:
 def without_head(model: nn.Module) -> Iterator[nn.Module]:
     """Yield the network with its head taken off, so that it returns the features of a picture.
 
-    The head is put back at the end, also after an error.
+    The head is put back at the end, even after an error.
     """
     name = find_head(model)
     head = model.get_submodule(name)

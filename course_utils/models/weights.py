@@ -211,7 +211,7 @@ def _import_timm(name: str) -> ModuleType:
 def _timm_weights(name: str, wanted: str) -> WeightsEnum:
     """Describe a timm network's weights in torchvision's way, with torchvision's preset as preprocessing.
 
-    Where timm squeezes or pads a picture to a square, the middle is cut out, too.
+    If timm squeezes or pads a picture to a square, the centre is cropped as well.
     """
     timm = _import_timm(name)
     plain = name.removeprefix("timm/")

@@ -81,7 +81,7 @@ def _run_process(notebook: int, output: object, folder: Path, function: Callable
         rank = os.environ["RANK"]
         if not error.where.startswith("process "):
             error = error.within(f"process {rank} of {os.environ['WORLD_SIZE']}")
-        # Written first and then named, so that nobody reads half of it.
+        # Written first and then renamed, so that no reader sees half of it.
         part = folder / f".{rank}"
         parts = {name: getattr(error, name) for name in ("failed", "where", "expected", "found", "do")}
         part.write_text(json.dumps([type(error).__name__, parts]), encoding="utf-8")

@@ -31,8 +31,8 @@ LIBRARIES = ("torch", "torchvision", "timm")
 
 PIXELS = {"cpu": 500_000, "cuda": 20_000_000}
 """How many pixels go through a network at once. On a CPU of two cores (benchmarks/extraction.py): with fewer,
-a layer is hardly worth its call; with more, its numbers no longer fit the caches. The figure for graphics
-cards is a guess that nobody has measured."""
+a layer is hardly worth its call; with more, its numbers no longer fit the caches. The figure for GPUs
+is not measured."""
 
 
 def extract_features(

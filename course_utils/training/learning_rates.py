@@ -33,7 +33,7 @@ def lr_range_test(
     arXiv:1506.01186). The network itself is not changed.
 
     Args:
-        model: A network with a known head; what is trainable in it is trained in the copy.
+        model: A network with a known head. The copy's trainable parameters are updated.
         train: Pairs of an image (float32, [3, height, width]) and a label (int, from 0).
         settings: `batch_size`, `layer_lr_decay`, `seed`, `device` and `num_workers` are used.
         lowest: The learning rate of the first step.

@@ -57,7 +57,7 @@ from course_utils.training.resuming import (
     save_training_state,
 )
 
-VAL_BATCH = 64  # images; where nothing is learned, a smaller batch has no use
+VAL_BATCH = 64  # images at least: evaluation can use larger batches than training
 
 
 def fit(
@@ -92,8 +92,8 @@ def fit(
         TrainingError: If the loss is no longer a finite number. Nothing is learned from that batch.
         CheckpointError: If the checkpoint is damaged, belongs to another run or cannot be written.
 
-    Whatever stops training, the weights of the best epoch so far are put back; an error that does has the
-    epochs in its attribute `history`.
+    If training stops early, the network gets the weights of the best epoch so far; an exception carries the
+    finished epochs in its attribute `history`.
     """
     classes = classes_of(train)
     check_head(model, len(classes))
