@@ -33,7 +33,7 @@ from course_utils.figures.images import (
     image_grid,
     mistakes,
 )
-from course_utils.figures.networks import lora, scores_and_results, search_results
+from course_utils.figures.networks import gains_over, lora, scores_and_results, search_results
 from course_utils.figures.results import (
     bars,
     confusion,
@@ -58,6 +58,7 @@ __all__ = [
     "data_parallel",
     "embedding",
     "fine_tuning_gain",
+    "gains_over",
     "growth",
     "heatmaps",
     "image_grid",

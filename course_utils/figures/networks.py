@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from course_utils.evaluation.comparison import mean_interval
 from course_utils.figures.curves import DATASET_NAMES
 from course_utils.figures.described import (
     BLUE,
@@ -93,7 +95,7 @@ def lora(inputs: int, outputs: int, rank: int) -> DescribedFigure:
     figure = DescribedFigure(
         "Diagram of LoRA: the output is W plus alpha over r times B times A, applied to the input x. W is a "
         f"large square, frozen, {outputs} by {inputs}, {whole:,} parameters. B is tall, {outputs} by {rank}, "
-        f"and A is wide, {rank} by {inputs}; both are trained, {narrow:,} parameters together. A begins at "
+        f"and A is wide, {rank} by {inputs}; both are trained, {narrow:,} parameters together. A starts "
         "random, B at zero.",
         figsize=(8, 3.1),
     )
@@ -122,5 +124,54 @@ def lora(inputs: int, outputs: int, rank: int) -> DescribedFigure:
     axes.text(0.6, 1.85, "output =", ha="center", va="center", fontsize=12)
     axes.text(2.45, 0.65, f"{whole:,} parameters", **words)
     axes.text(5.6, 0.65, f"trained: {narrow:,} parameters", **words)
-    axes.text(4.1, 0.15, "A begins at random, B at zero: at first, nothing changes.", **words)
+    axes.text(4.1, 0.15, "A starts random and B at zero, so at first the output is unchanged.", **words)
+    return figure
+
+
+def gains_over(runs: pd.DataFrame, baseline: str) -> DescribedFigure:
+    """Draw how many points each way of training gains over one of them, on the same seeds.
+
+    A panel for each test, a row for each way, a dot for each seed, and the mean of the differences with its
+    95 % interval (Student's t). Ways are drawn in the order in which they come.
+
+    Args:
+        runs: A row for each test, way and seed, with the columns `test`, `way`, `seed` and `accuracy` (0 to
+            1). Every way has the seeds of the baseline.
+        baseline: The way that the others are compared with.
+    """
+    tests = list(runs.test.unique())
+    wide = runs.pivot(index=["test", "seed"], columns="way", values="accuracy")
+    gains = 100 * wide.drop(columns=baseline).sub(wide[baseline], axis=0)
+    panels = {
+        test: [
+            (way, (own := gains.loc[test, way].dropna()), *mean_interval(own))
+            for way in runs.way[(runs.test == test) & (runs.way != baseline)].unique()
+        ]
+        for test in tests
+    }
+    words = "; ".join(
+        f"{test}, {way} {mean:+.1f} ({low:+.1f} to {high:+.1f})"
+        for test, rows in panels.items()
+        for way, _, mean, low, high in rows
+    )
+    figure = DescribedFigure(
+        f"Dot plots of points gained over {baseline}, with a line at 0, a dot for each of "
+        f"{runs.seed.nunique()} seeds, and means with 95 % intervals: {words}.",
+        figsize=(3.2 * len(tests) + 2, 0.45 * max(map(len, panels.values())) + 1.2),
+    )
+    columns = figure.subplots(1, len(tests), squeeze=False, sharex=True)[0]
+    for axes, (test, rows) in zip(columns, panels.items(), strict=True):
+        axes.axvline(0, color="black", linewidth=0.8)
+        for row, (_, own, mean, low, high) in enumerate(rows):
+            axes.plot(own, np.full(len(own), row + 0.18), "o", color=GREY, markersize=4, alpha=0.7)
+            spread = [[mean - low], [high - mean]]
+            axes.errorbar(mean, row - 0.08, xerr=spread, fmt="D", color=BLUE, capsize=4, markersize=5)
+        repeated = axes is not columns[0] and [way for way, *_ in rows] == [
+            way for way, *_ in panels[tests[0]]
+        ]
+        names = [] if repeated else [escape_dollar(way) for way, *_ in rows]
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set(title=escape_dollar(test), xlabel=f"points above {baseline}")
+        axes.grid(axis="x", alpha=0.3)
     return figure

@@ -4,7 +4,7 @@ Which weights there are, and a backbone filled with them; finding and replacing 
 thawing; saving and loading.
 """
 
-from course_utils.models.adapting import load_trained, save_trained, thaw_batchnorm, trained_entries
+from course_utils.models.adapting import load_trained, save_trained
 from course_utils.models.backbones import build_backbone, load_backbone
 from course_utils.models.freezing import (
     find_head,
@@ -14,7 +14,6 @@ from course_utils.models.freezing import (
     stage_names,
     stage_parameters,
     thaw,
-    trainable_parameters,
 )
 from course_utils.models.saving import load_model, save_model
 from course_utils.models.weights import backbone_weights
@@ -34,7 +33,4 @@ __all__ = [
     "stage_names",
     "stage_parameters",
     "thaw",
-    "thaw_batchnorm",
-    "trainable_parameters",
-    "trained_entries",
 ]
