@@ -31,6 +31,7 @@ from course_utils.data.loaders import make_loader
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
 from course_utils.evaluation.calibration import calibration_error
+from course_utils.evaluation.metrics import Evaluation
 from course_utils.evaluation.transferability import log_me
 from course_utils.models.freezing import freeze, set_train_mode, stage_parameters, thaw
 from course_utils.models.weights import ResNet18_64px_Weights
@@ -198,7 +199,7 @@ def test_the_calibration_error_of_lesson_10_is_the_package_s(bins):
     random = torch.Generator().manual_seed(0)
     probabilities = (2 * torch.randn(500, 3, generator=random)).softmax(dim=1)
     labels = torch.randint(3, (500,), generator=random)
-    result = evaluation.Evaluation(probabilities, labels, ["cat", "dog", "ship"])
+    result = Evaluation(probabilities, labels, ["cat", "dog", "ship"])
     own = taught("10", "calibration_error")
     assert own(result, bins) == pytest.approx(calibration_error(result, bins))
 

@@ -14,12 +14,10 @@ from course_utils.evaluation.comparison import (
 from course_utils.evaluation.detection import feature_distance
 from course_utils.evaluation.explanations import grad_cam, tsne_embedding
 from course_utils.evaluation.metrics import (
-    Evaluation,
     accuracy_interval,
     confusion_matrix,
     evaluate,
     most_confident_mistakes,
-    paired_difference,
     per_class,
     predict,
 )
@@ -31,11 +29,9 @@ from course_utils.evaluation.preprocessing_ablation import (
     with_steps,
 )
 from course_utils.evaluation.shift import corrupted, corruptions, same_classes
-from course_utils.evaluation.transferability import log_me
 
 __all__ = [
     "INIT_STRATEGIES",
-    "Evaluation",
     "TransformedDataset",
     "accuracy_interval",
     "confusion_matrix",
@@ -47,11 +43,9 @@ __all__ = [
     "fit_temperature",
     "grad_cam",
     "linear_head",
-    "log_me",
     "mean_interval",
     "model_card",
     "most_confident_mistakes",
-    "paired_difference",
     "per_class",
     "predict",
     "same_classes",
