@@ -534,7 +534,7 @@ SENTENCES = [
     ),
     (
         LESSON_10,
-        "Its confidence is # points above its accuracy, which is within chance. After training too long, "
+        "Its confidence is # points above its accuracy, which chance can explain. After training too long, "
         "it is # points above; one number, chosen on validation pictures, turns that into # points below.",
         lambda: [abs(points_between(f"{of}confidence", f"{of}accuracy")) for of in ("", "late_", "scaled_")],
     ),
@@ -708,7 +708,7 @@ CLAIMS = [
     ),
     (
         LESSON_10,
-        "In all ten seeds of the table, an error remained that was larger than the best epoch's.",
+        "In all ten seeds of the table, the error that remained was larger than the best epoch's.",
         lambda: (rows_of("trust.csv").scaled_error > rows_of("trust.csv").error).tolist() == [True] * 10,
     ),
     (
