@@ -422,7 +422,7 @@ SENTENCES = [
     ),
     (
         LESSON_11,
-        "measures # points more than there are for new ones (# % interval: # to #).",
+        "measures # points more than a split by author (# % interval: # to #).",
         lambda: [split_gap("row_split")[0], 95, *split_gap("row_split")[1:]],
     ),
     (
