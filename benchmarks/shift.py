@@ -1,4 +1,4 @@
-"""Does fine-tuning forget? Three ways to train on drawings, tested on drawings and under shift (lesson 11).
+"""Does fine-tuning forget? Three ways to train on Drawings, tested clean and under shift (lessons 11, 13).
 
     python benchmarks/shift.py [--seeds 0 1 2 3 4]
 
