@@ -1,7 +1,7 @@
-"""Adapting: training a little more than the head, and handing over only what was trained (lesson 13).
+"""Adapting: train a little more than the head, and save only what was trained (lesson 13).
 
-Biases alone, or BatchNorm alone; and files with the trained entries alone, which belong to one backbone and
-refuse any other. Adapters of low rank (LoRA) are the library peft's.
+Thaw only biases or only BatchNorm; write files that hold only trained entries and refuse to load with any
+other backbone. For adapters of low rank (LoRA), use the library peft.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from course_utils.models.weight_files import check_finite
 def thaw_biases(model: nn.Module) -> None:
     """Make every bias trainable, and leave all else as it is.
 
-    This is BitFit (Ben Zaken et al., 2021, arXiv:2106.10199). The shifts of normalisation layers are biases,
-    too.
+    This is BitFit (Ben Zaken et al., 2021, arXiv:2106.10199). Biases include the shifts of normalisation
+    layers.
     """
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
@@ -77,8 +77,8 @@ def save_trained(model: nn.Module, path: str | Path) -> None:
 def load_trained(model: nn.Module, path: str | Path) -> None:
     """Put the entries of a file that `save_trained` wrote into a network of the same form.
 
-    All other entries of the network must be those that the file's were trained with: an adapter says how
-    *one* backbone is to be changed. The network is changed only if all is well.
+    All other entries of the network must be those that the file was trained with, because an adapter is a
+    change to one particular backbone. If anything is wrong, the network stays unchanged.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or the network has another form or backbone.
@@ -110,12 +110,12 @@ def load_trained(model: nn.Module, path: str | Path) -> None:
             where=path,
             expected=f"a network whose other entries have the SHA-256 {backbone[:12]}…",
             found=f"{found[:12]}…",
-            do="Load the weights that it was trained with first. On any others its numbers mean nothing.",
+            do="Load the weights that it was trained with first. With any others its values mean nothing.",
         )
     fill(model, entries, strict=False)
 
 
 def _hash_of_others(model: nn.Module, entries: dict[str, torch.Tensor]) -> str:
-    """Return the SHA-256 of all that is in a network, but for these entries."""
+    """Return the SHA-256 of all entries of a network except these."""
     others = {name: tensor for name, tensor in model.state_dict().items() if name not in entries}
     return hash_tensors(hashlib.sha256(), others)
