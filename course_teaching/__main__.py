@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "write the lessons' quizzes for a learning platform: QTI and Moodle's GIFT"
     quiz = add_command(commands, "quiz", _quiz, text)
     quiz.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
-    grade = add_command(commands, "grade", _grade, "run and grade what students handed in")
+    grade = add_command(commands, "grade", _grade, "run and grade submissions")
     text = "one folder a student, or one zip"
     grade.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help=text)
     grade.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")

@@ -51,7 +51,7 @@ def lesson_notebooks(only: Sequence[str] = ()) -> list[Path]:
     found = {path.name[:2]: path for path in sorted(NOTEBOOKS_FOLDER.glob("[0-9][0-9]_*.ipynb"))}
     if not found:
         raise ConfigError(
-            "The lessons are not here.",
+            "The lessons were not found.",
             where=NOTEBOOKS_FOLDER,
             expected="notebooks such as 00_start_here.ipynb",
             found="none: the package alone is installed",

@@ -92,7 +92,7 @@ def _copy_reveal(reveal: Path, to: Path) -> None:
     needed = ("dist/reveal.js", "plugin/notes/notes.js")
     if missing := [name for name in needed if not (reveal / name).exists()]:
         raise ConfigError(
-            "There is no reveal.js.",
+            "reveal.js was not found.",
             where=reveal,
             expected=f"a folder with {' and '.join(needed)}",
             found=f"no {' and no '.join(missing)}",

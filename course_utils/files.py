@@ -91,7 +91,7 @@ def check_room(path: Path, size: int) -> None:
     free = shutil.disk_usage(next(place for place in (path, *path.parents) if place.exists())).free
     if free < size:
         raise CheckpointError(
-            "The disk has too little room.",
+            "The disk has too little space.",
             where=path,
             expected=f"{size / 1e6:.1f} MB of free space",
             found=f"{free / 1e6:.1f} MB",

@@ -182,7 +182,7 @@ def _config_error(problem: Mapping, values: Mapping[str, object]) -> ConfigError
         if math.isfinite(number):
             advice = f"Write {int(number) if number.is_integer() else number!r} without quotes."
     return ConfigError(
-        f"The parameter {name!r} has a value that it cannot take.",
+        f"The parameter {name!r} has an invalid value.",
         where=f"{name} = {value!r}",
         expected=problem["msg"].removeprefix("Input should be "),
         found=f"{value!r}, which is of type {type(value).__name__}",

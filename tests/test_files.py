@@ -93,7 +93,7 @@ def test_what_a_killed_save_left_is_removed_by_the_next_one(tmp_path):
 
 def test_room_is_that_of_the_folder_that_is_there(tmp_path, refused):
     check_room(tmp_path / "new" / "file", 1)
-    with refused(CheckpointError, match="too little room"):
+    with refused(CheckpointError, match="too little space"):
         check_room(tmp_path / "new" / "file", 10**18)
     assert not (tmp_path / "new").exists()
 

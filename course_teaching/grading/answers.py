@@ -36,7 +36,7 @@ def read_solutions(folder: Path) -> dict[str, NotebookNode]:
     untested = [name for name, notebook in solutions.items() if not graded_cells(notebook)]
     if untested or not solutions:
         raise ConfigError(
-            "There is nothing to grade with.",
+            "The solutions cannot be used for grading.",
             where=folder,
             expected="solution notebooks with test cells that give points",
             found=f"none in {', '.join(untested)}" if untested else "no notebook",

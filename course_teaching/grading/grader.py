@@ -96,7 +96,7 @@ def grade(
     submissions, output, limits = Path(submissions).resolve(), Path(output).resolve(), limits or make_limits()
     if output.is_relative_to(submissions):
         raise ConfigError(
-            "The marks cannot be written there.",
+            "The marks cannot be written into this folder.",
             where=output,
             expected="a folder outside of the submissions",
             found="a folder of the submissions",
@@ -142,7 +142,7 @@ def grade(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if others := mark_questions(output, rows):
-        print(f"{others} answers in {TO_MARK} are none of these: a changed answer has to be marked again.")
+        print(f"{others} answers in {TO_MARK} have changed or are gone: grade changed answers again.")
     write_marks(output, rows)
     for row in rows:
         if (page := output / row.feedback).is_file():

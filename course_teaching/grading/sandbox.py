@@ -62,10 +62,10 @@ def find_isolation(engine: str | None = None, image: str | None = None) -> Isola
                 return isolation
         failed.append(f"{name}: {problem}")
     raise ConfigError(
-        "Submissions cannot be confined.",
+        "No sandbox works on this machine.",
         where=f"--engine {engine or ENGINES[0]}",
         expected="docker or podman with an image that has the course's packages, or bubblewrap on Linux, "
-        "where users may make namespaces; without them, an ordinary user",
+        "with user namespaces; without them, an ordinary user",
         found="; ".join(failed),
         do="Install bubblewrap (apt-get install bubblewrap), or name an image with --image, or grade as an "
         "ordinary user with --engine none.",

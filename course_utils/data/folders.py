@@ -214,7 +214,7 @@ def class_folders(root: Path) -> list[Path]:
             where=root,
             expected="a folder that you may read",
             found=f"{type(error).__name__}: {error}",
-            do="Copy the folder to one of your own: you may not read this one."
+            do="Copy the folder to a place that you can read: you have no permission for this one."
             if isinstance(error, PermissionError)
             else f"Check the path; one that does not begin with / starts from the folder {Path.cwd()}.",
         ) from error

@@ -222,7 +222,7 @@ def make_loader(
     """
     if len(dataset) == 0:
         raise DataError(
-            "There is nothing to load.",
+            "The dataset has no images.",
             where=type(dataset).__name__,
             expected="at least one image",
             found="an empty dataset",

@@ -79,7 +79,7 @@ def load_splits(
     train = sources["train"](train_transform or transform)
     if len(train.classes) < 2:
         raise DataError(
-            "There is nothing to tell apart.",
+            "A classifier needs at least two classes.",
             where=image_folder(settings.dataset),
             expected="at least two classes: a folder of images has a folder for each",
             found=f"{len(train.classes)}: {', '.join(train.classes)}",
@@ -168,7 +168,7 @@ def check_sums(root: Path) -> None:
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
         if found != expected:
             raise DataError(
-                "Data that ship with the course are missing or damaged.",
+                "Data of the course are missing or damaged.",
                 where=path,
                 expected=f"SHA-256 {expected}",
                 found=found,

@@ -105,7 +105,7 @@ def gradcam_layer(model: nn.Module, image: torch.Tensor) -> str:
         if min(shape[2:]) >= FEWEST_POSITIONS:
             return name
     raise ConfigError(
-        "There is no layer in which Grad-CAM could see where something is.",
+        "Grad-CAM needs a layer with rows and columns.",
         where=f"{name}, which gives {list(shape)}",
         expected="a layer that gives [batch, channels, rows, columns], with at least "
         f"{FEWEST_POSITIONS} rows and columns, and after it nothing but such layers and vectors",
@@ -161,7 +161,7 @@ def tsne_embedding(features: torch.Tensor, seed: int = 0) -> np.ndarray:
             where="features",
             expected="the features of at least two images",
             found=f"a tensor of {list(features.shape)}",
-            do="Give more images.",
+            do="Pass the features of more images.",
         )
     # scikit-learn divides by the spread along the main axis; where that is 0, the whole process dies. The
     # features of an untrained network may be so small that their squares are 0, or always the same.

@@ -101,7 +101,7 @@ def predict(
         probabilities = model(image).softmax(dim=1)[0].cpu()
     if len(probabilities) != len(classes):
         raise ConfigError(
-            "The names do not fit the network.",
+            "The class names do not match the network.",
             where="classes",
             expected=f"{len(probabilities)} names, one for each output of the network",
             found=f"{len(classes)} names",

@@ -36,7 +36,7 @@ def log_me(features: torch.Tensor, labels: torch.Tensor) -> float:
             expected="finite features, [images, features], a label for each image, two classes or more",
             found=f"features of shape {list(features.shape)}, {(~finite).sum()} of their numbers not finite; "
             f"{len(labels)} labels of {len(classes)} classes",
-            do="Give what extract_features returns: log_me(*features.tensors).",
+            do="Pass the output of extract_features: log_me(*features.tensors).",
         )
     targets, images = one_hot(own_class).double(), len(labels)  # [images, classes]
     axes, spread, _ = torch.linalg.svd(features.double(), full_matrices=False)

@@ -167,7 +167,7 @@ def data_parallel(batch_size: int) -> DescribedFigure:
         height=2.4,
     )
     _box(axes, (0.1, 0.8, 1.2, 0.8), f"one batch\n{batch_size} images")
-    _box(axes, (4.8, 0.7, 1.1, 1.0), "all-reduce:\nboth gradients\ntogether", ORANGE)
+    _box(axes, (4.8, 0.7, 1.1, 1.0), "all-reduce:\nmean of both\ngradients", ORANGE)
     for rank, (share, height) in enumerate(zip(shares, (1.8, 0.6), strict=True)):
         _arrow(axes, (1.35, 1.2), (1.95, height))
         text = f"process {rank}: {share} images,\nthe whole network,\na gradient"

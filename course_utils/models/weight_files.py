@@ -94,7 +94,7 @@ def read_hub(weights: WeightsEnum) -> dict[str, torch.Tensor]:
         try:
             advice = f"Run again to download them; the damaged file is now called {quarantine(path).name}."
         except OSError:
-            advice = "You may not change this folder: tell its owner, or name another one in TORCH_HOME."
+            advice = "You have no permission to change this folder: ask its owner, or set another TORCH_HOME."
         raise WeightsError(
             "Cached weights are damaged or altered.",
             where=path,

@@ -28,7 +28,7 @@ def copy_notebooks(course: Path = REPOSITORY_FOLDER) -> list[Path]:
     found = sorted([*source.glob("[0-9]*.ipynb"), *source.glob("exercises/[0-9]*.ipynb")])
     if not found:
         raise ConfigError(
-            "There is nothing to open.",
+            "The folder has no lessons to open.",
             where=source,
             expected="the lessons of the course",
             found="no notebook",

@@ -38,10 +38,10 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
     """
     if not hasattr(os, "fork"):
         raise ConfigError(
-            "Several processes cannot be started from here.",
+            "Several processes cannot be started from a notebook on this system.",
             where=sys.platform,
-            expected="a system on which a running notebook can be copied",
-            found="one on which it cannot",
+            expected="a system with os.fork: Linux or macOS",
+            found="a system without it",
             do="Start them from the command line: torchrun --nproc-per-node 2 -m course_utils train",
         )
     from accelerate import notebook_launcher

@@ -61,7 +61,7 @@ def train_run(settings: Settings, output: str | Path, part: str = "head") -> dic
         if not any(word in str(error).lower() for word in ("gloo", "nccl", "connection", "socket")):
             raise
         raise TrainingError(
-            "Another process was lost, so this one has stopped.",
+            "Another process died, so this one has stopped.",
             where=place,
             expected="an answer from every process",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",

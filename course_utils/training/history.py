@@ -47,7 +47,7 @@ class History:
                 where="History",
                 expected="at least one finished epoch",
                 found="none: training was stopped in its first epoch",
-                do="Train again, and let the first epoch end.",
+                do="Train for at least one full epoch.",
             )
         return min(self.epochs, key=lambda epoch: epoch.val_loss)
 

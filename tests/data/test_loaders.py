@@ -92,7 +92,7 @@ def test_fault_20_images_of_mixed_size(is_rare, pets, write_image, monkeypatch, 
 def test_fault_20_pictures_that_are_no_tensors_and_no_image_at_all(use, pets, refused):
     with refused(DataError, match="tensors"):
         use(FolderOfClasses(pets))
-    with refused(DataError, match="nothing to load"):
+    with refused(DataError, match="no images"):
         use(Nothing())
 
 

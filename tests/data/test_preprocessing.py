@@ -86,7 +86,7 @@ def transform_of(name, size):
 @pytest.mark.parametrize(("name", "size"), [("vit_b_16", 64), ("maxvit_t", 64), ("inception_v3", 32)])
 def test_a_size_that_the_network_cannot_take_is_an_error(name, size, refused):
     before = torch.get_rng_state()
-    with refused(ConfigError, match=f"(?s){name} cannot take .* {size} pixels"):
+    with refused(ConfigError, match=f"(?s){name} does not accept .* {size} pixels"):
         transform_of(name, size)
     assert torch.equal(torch.get_rng_state(), before)
 

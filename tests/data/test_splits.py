@@ -133,7 +133,7 @@ def test_shares_are_rounded_up(count, fraction, size):
 @pytest.mark.parametrize(
     "classes, match, expected, found",
     [
-        ({"only": 4}, "nothing to tell apart", "at least two classes", "1: only"),
+        ({"only": 4}, "at least two classes", "at least two classes", "1: only"),
         ({"cat": 2, "dog": 60}, "too few images", "3 images", "cat: 2"),
     ],
 )

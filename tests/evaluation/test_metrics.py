@@ -84,7 +84,7 @@ def test_evaluation_trains_nothing_and_restores_every_mode(model):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "message"), [(pictures(0), "nothing to load"), (pictures(3, classes=None), "no names")]
+    ("dataset", "message"), [(pictures(0), "no images"), (pictures(3, classes=None), "no names")]
 )
 def test_a_dataset_that_cannot_be_evaluated_is_an_error(model, dataset, message):
     with pytest.raises(DataError, match=message):

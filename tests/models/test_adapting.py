@@ -59,7 +59,7 @@ def test_all_that_training_changed_is_in_the_file_and_nothing_else_is(prepare, t
 
 
 def test_nothing_trainable_is_an_error():
-    with pytest.raises(ConfigError, match="nothing to train"):
+    with pytest.raises(ConfigError, match="No parameter is trainable"):
         trained_entries(seeded_net().requires_grad_(False))
 
 

@@ -205,7 +205,7 @@ def test_command_rejects_wrong_folders_and_files_before_anything_runs(course, ca
     empty = course.folder / "empty"
     empty.mkdir()
     for options, words in (
-        (["--solutions", str(empty)], "nothing to grade with"),
+        (["--solutions", str(empty)], "cannot be used for grading"),
         (["--roster", str(course.folder / "none.csv")], "The roster cannot be read"),
         (["--lesson", "77"], "77"),
         (["--output", str(course.folder / "class.zip" / "out")], "outside of the submissions"),

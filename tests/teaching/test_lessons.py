@@ -317,7 +317,7 @@ def test_package_without_its_notebooks_says_where_they_are(tmp_path, monkeypatch
     for arguments in ([], ["--only", "04"]):
         assert main(["run", "--output", str(tmp_path / "out"), *arguments]) == 2
         error = capsys.readouterr().err
-        assert "The lessons are not here." in error and "Get the whole course" in error
+        assert "The lessons were not found." in error and "Get the whole course" in error
 
 
 def test_lessons_are_found_in_order_and_can_be_chosen(tmp_path, monkeypatch):

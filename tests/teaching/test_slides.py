@@ -147,7 +147,7 @@ def test_without_one_the_command_says_what_is_loaded_from_where(tmp_path, capsys
 
 
 def test_a_folder_without_reveal_is_refused(tmp_path, refused):
-    with refused(ConfigError, match="no reveal.js", where=tmp_path):
+    with refused(ConfigError, match="reveal.js was not found", where=tmp_path):
         write_slides([LESSONS["03"]], tmp_path / "decks", tmp_path)
 
 

@@ -90,7 +90,11 @@ def test_range_test_ends_when_the_loss_explodes(resnet):
 
 @pytest.mark.parametrize(
     ("asked", "message"),
-    [({"lowest": 1.0, "highest": 0.1}, "no range"), ({"steps": 1}, "no range"), ({}, "nothing to train")],
+    [
+        ({"lowest": 1.0, "highest": 0.1}, "no range"),
+        ({"steps": 1}, "no range"),
+        ({}, "No parameter is trainable"),
+    ],
     ids=["an empty range", "one step", "a frozen network"],
 )
 def test_range_test_refuses_what_cannot_be_tested(resnet, asked, message):

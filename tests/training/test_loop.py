@@ -309,7 +309,7 @@ def test_head_for_another_number_of_classes_is_an_error():
 
 def test_network_with_nothing_to_train_is_an_error(model):
     freeze(model, except_head=False)
-    with pytest.raises(ConfigError, match="nothing to train"):
+    with pytest.raises(ConfigError, match="No parameter is trainable"):
         fit(model, Pictures(24), Pictures(9, seed=2), some_settings())
 
 
