@@ -52,7 +52,7 @@ def unfair_differences(answer):
 
 
 @check(
-    begin="how many batches are in one epoch? The last one may be smaller, but it is also a step.",
+    begin="how many batches are in one epoch? The last one may be smaller, and is a step, too.",
     expects="a function from three whole numbers to a number of epochs",
 )
 def epochs_for_budget(answer):

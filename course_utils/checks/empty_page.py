@@ -62,7 +62,7 @@ def empty_page(answer, pretrained=shipped_network):
         hints = list(recipe_hints(report, trace, backbone))
         yield from hints
         if not hints:
-            yield Right("Ten classes of drawings in odd sizes, grey and transparent: also right.")
+            yield Right("Ten classes of drawings in odd sizes, grey and transparent: right, too.")
 
 
 def _train(answer: Callable, folder: Path, backbone: nn.Module) -> tuple[Report, Trace]:

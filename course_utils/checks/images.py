@@ -174,7 +174,7 @@ def own_transform(answer, weights, seed=0):
         if own.called:
             raise Wrong("That is the weights' own transform. Join the steps yourself: which ones are in it?")
         if not isinstance(given, torch.Tensor):
-            raise Wrong(f"Expected a tensor, got {describe(given)}. `v2.ToImage()` makes one.")
+            raise Wrong(f"A tensor should come back, and it is {describe(given)}: `v2.ToImage()` makes one.")
         size, height, width = list(given.shape), *wanted.shape[1:]
         if size in ([1, height, width], [height, width]):
             raise Wrong(

@@ -39,7 +39,7 @@ def one_number(hint: str) -> Callable[[object], float]:
     return read
 
 
-_read_number = one_number("Expected one number, got {value}.")
+_read_number = one_number("Your function should give one number, and it gives {value}.")
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,9 @@ def output_shape(answer, model, sizes=(64, 224, 100)):
         given = ask(answer, size)
         numbers = [as_number(number) for number in given] if hasattr(given, "__iter__") else [None]
         if None in numbers:
-            raise Wrong(f"Expected three whole numbers, channels, height and width, got {describe(given)}.")
+            raise Wrong(
+                f"Three whole numbers should come back: channels, height, width. It was {describe(given)}."
+            )
         if len(numbers) != 3 and numbers != [1, *right]:
             raise Wrong(f"You give {len(numbers)} numbers. Give three: channels, height and width.")
         if numbers == [1, *right]:

@@ -6,7 +6,7 @@ _POINTS: dict[int, int] = {}
 
 
 class NotYet(AssertionError):  # noqa: N818 (an exercise is not solved yet; the program is sound)
-    """An exercise is not solved: an error for the grader, one calm line for the student."""
+    """An exercise is not solved: an error for whoever grades, and one calm line for the student."""
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]

@@ -22,7 +22,7 @@ def optimizer_holds(answer, model, lr=0.02):
     thaw(thawed, stage_names(thawed)[-1])
     hints = list(_optimizer_mistakes(answer, model, lr))
     if not hints:
-        more = f"When {stage_names(model)[-1]} is also trainable"
+        more = f"When {stage_names(model)[-1]} is trainable, too"
         hints = [f"{more}: {hint}" for hint in _optimizer_mistakes(answer, thawed, lr)]
     count = sum(parameter.requires_grad for parameter in model.parameters())
     yield from hints or [Right(f"The optimizer holds the {count} trainable parameters, with lr={lr:g}.")]
@@ -32,9 +32,9 @@ def _optimizer_mistakes(answer: Callable, model: nn.Module, lr: float) -> Iterat
     before = [parameter.requires_grad for parameter in model.parameters()]
     optimizer = ask(answer, model, lr)
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise Wrong(f"Expected an optimizer, got {describe(optimizer)}. Did you forget `return`?")
+        raise Wrong(f"An optimizer should come back, not {describe(optimizer)}. Did you forget `return`?")
     if type(optimizer) is not torch.optim.Adam:
-        raise Wrong(f"Expected Adam, got {type(optimizer).__name__}.")
+        raise Wrong(f"It should be Adam, and this is {type(optimizer).__name__}.")
     if before != [parameter.requires_grad for parameter in model.parameters()]:
         raise Wrong("Your function changes what is trainable. Read `requires_grad`, but do not set it.")
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -133,7 +133,7 @@ MEAN_LOSS = Mistakes(
             lambda losses, sizes: round(_sum_over_images(losses, sizes) / sum(sizes), 1)
         ),
     },
-    read=one_number("Expected a number, got {value}."),
+    read=one_number("A number should come back, not {value}."),
     otherwise="For the losses {losses} and the sizes {sizes} you give {value:.3f}.",
     praise="The mean over {images} images is {value:.3f}.",
 )
@@ -207,7 +207,7 @@ def _unfair(calls: list[tuple[float, int]], low: float, high: float) -> str:
 def _wrong_verdict(given: object, accuracies: dict[float, Sequence[float]], verdict: str) -> str:
     """Return what is wrong with the result of a fair comparison, or an empty text."""
     if not isinstance(given, tuple | list) or len(given) != 3:
-        return f"Expected two lists and a verdict, got {describe(given)}."
+        return f"Three things should come back, two lists and a verdict, not {describe(given)}."
     for name, values, true in zip(("first", "second"), given, accuracies.values(), strict=False):
         numbers = [as_number(number) for number in values] if hasattr(values, "__iter__") else []
         if None in numbers or len(numbers) < 3 or set(numbers) != set(true):

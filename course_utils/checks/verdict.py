@@ -67,7 +67,7 @@ def check(
     among its arguments, as they were.
 
     Args:
-        begin: Where to begin, for a student without an answer. Never the solution.
+        begin: Where to begin, for somebody who has not answered yet. Never the solution.
         expects: What the answer should be, in a few words, for one that the check could not use.
         answers: How many of the arguments, from the first, are the student's own: None is a blank.
         without: Functions of the package that do the exercise, and are not to be called here.
@@ -82,7 +82,7 @@ def check(
             if not own or any(answer is None for answer in own):
                 found = [f"Nothing here yet: {begin}"]
             elif used := [name for name in without if any(_uses(answer, name, set()) for answer in own)]:
-                found = [f"`{used[0]}` does it for you. Write it yourself here."]
+                found = [f"`{used[0]}` does it for you. Here, write it yourself."]
             else:
                 with redirect_stdout(io.StringIO()) if quiet else nullcontext():
                     found = _find(find_hints, arguments, named, own, expects)
@@ -151,7 +151,7 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
         found.append(str(error))
     except (Exception, SystemExit) as error:  # whatever a student writes must end in a hint
         arrived = " and ".join(describe(answer) for answer in own)
-        found.append(f"The check expected {expects}, got {arrived} ({in_words(error)}).")
+        found.append(f"The check cannot use this: it wants {expects} and got {arrived} ({in_words(error)}).")
     return found
 
 
@@ -174,7 +174,7 @@ def ask(function: Callable, *arguments: object) -> object:
             hint, and names the line.
     """
     if not callable(function):
-        raise Wrong(f"Expected a function, got {describe(function)}.")
+        raise Wrong(f"The answer should be a function, and this is {describe(function)}.")
     before = [copy.deepcopy(one) if isinstance(one, DATA) else one for one in arguments]
     value = _call(function, arguments)
     if changed := [old for old, one in zip(before, arguments, strict=True) if not unchanged(old, one)]:
