@@ -68,7 +68,7 @@ def read_roster(path: Path) -> tuple[dict[str, str], bool]:
         people[own] = name
     if twice or not people:
         raise ConfigError(
-            "The ids of the roster are not unique.",
+            "The roster needs a unique id for each person.",
             where=path,
             expected="an id of its own for each person",
             found=f"twice or empty: {', '.join(map(repr, twice[:5]))}" if people else "nobody",

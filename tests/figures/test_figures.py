@@ -74,7 +74,7 @@ def fault_costs(name):
     return pd.DataFrame(rows, columns=columns).assign(right_accuracy=0.75)
 
 
-def tested(name):
+def runs_of(name):
     rows = [
         (name, "head", 0.5, 0.5),
         (name, "LoRA", 0.6, 0.7),
@@ -140,7 +140,7 @@ FIGURES = {
         ["cat, 5 images: -10.0", "cat, 20 images: +5.0"],
     ),
     "gains_over": (
-        lambda name: figures.gains_over(tested(name), "head"),
+        lambda name: figures.gains_over(runs_of(name), "head"),
         ["over head", "2 seeds", "cat, LoRA +15.0 (-48.5 to +78.5)", "dog, all -10.0 (-10.0 to -10.0)"],
     ),
     "transfer_curves": (
