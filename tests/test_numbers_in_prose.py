@@ -766,7 +766,7 @@ CLAIMS = [
     ),
     (
         LESSON_14,
-        "In every column the head that was trained there has the highest mean.",
+        "In every column, the head trained on that domain has the highest mean.",
         lambda: (labels_from_elsewhere() >= 0).all(axis=None),
     ),
     (
@@ -776,7 +776,7 @@ CLAIMS = [
     ),
     (
         LESSON_13,
-        "Of six intervals, five exclude 0: LoRA and everything gain on films, and all three ways lose on "
+        "Of six intervals, five exclude 0: LoRA and everything gain on films, and all three methods lose on "
         "Drawings.",
         lambda: (
             signs(less)
