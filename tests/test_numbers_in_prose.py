@@ -626,7 +626,7 @@ SENTENCES = [
     ),
     (
         LESSON_12,
-        "With names it is clearly ahead: # % against # %.",
+        "With names EfficientNet-Lite0 is clearly ahead: # % against # %.",
         lambda: [without_training("names", 0, network) for network in ("efficientnet_lite0", "resnet18")],
     ),
     (
