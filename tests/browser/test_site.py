@@ -60,7 +60,7 @@ def test_page_loads_fits_and_shuts_nobody_out(page, browser, screenshots, report
         ("epochs", "epoch"),
         ("logit", "logits"),
         ("learning rates", "learning-rate"),
-        ("AUC", "area-under-the-curve"),
+        ("ECE", "expected-calibration-error"),
         ("cosine", "cosine-schedule"),
     ],
 )
