@@ -1,6 +1,6 @@
 """Transfer with few and many images, two targets and three starts: the full table of lesson 07.
 
-    python benchmarks/transfer_grid.py [--seeds 0 1 2]
+    python benchmarks/transfer_grid.py [--seeds 0 1 2 3 4]
     python benchmarks/transfer_grid.py --longer
 
 Every run is one row of `results/transfer_grid.csv`, every epoch one of `results/transfer_epochs.csv`; a run
@@ -38,7 +38,7 @@ def epochs_of(run: Run) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--longer", action="store_true")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     options = parser.parse_args()
     command, table = "python benchmarks/transfer_grid.py", "transfer_grid.csv"
     steps, starts = STEPS, INIT_STRATEGIES

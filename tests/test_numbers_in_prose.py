@@ -324,7 +324,7 @@ SENTENCES = [
     (LESSON_06, "at most # of each class", lambda: [gains_of_fine_tuning(CLIPART).index.max()]),
     (
         ANSWERS,
-        "labelled pictures of each class. They gained #, # and # points",
+        "labelled pictures of each class. They gained #, #, #, # and # points",
         lambda: gains_of_fine_tuning(CLOTHES).loc[300],
     ),
     (
@@ -339,21 +339,18 @@ SENTENCES = [
     ),
     (
         LESSON_07,
-        "all for fine-tuning: # points with # images, # with # and with #.",
-        lambda: [gain(CLOTHES, "fine-tuned")[5], 5, gain(CLOTHES, "fine-tuned")[100], 100, 300],
-    ),
-    (
-        LESSON_07,
-        "The frozen network's # points with # images come with an interval from −# to #:",
+        "fine-tuning gains # points with # images and # with #, and still # with # and # with #. The frozen "
+        "network gains # with # images and # with #.",
         lambda: [
-            gain(CLOTHES, "frozen")[5],
-            5,
-            *map(abs, paired_gain(CLOTHES, 5, "frozen")[1:]),
+            number
+            for start, counts in (("fine-tuned", (5, 20, 100, 300)), ("frozen", (5, 20)))
+            for count in counts
+            for number in (gain(CLOTHES, start)[count], count)
         ],
     ),
     (
         LESSON_07,
-        "with # or # images is another matter: the intervals end at # and #,",
+        "the frozen network's gains with # and # images have intervals that end at # and # points,",
         lambda: [
             100,
             300,
@@ -718,7 +715,11 @@ CLAIMS = [
             run.min() < 0 < run.max() for run in gains_of_fine_tuning(CLOTHES).loc[[5, 20]].to_numpy()
         ),
     ),
-    (LESSON_06, "fine-tuning loses in every run", lambda: gains_of_fine_tuning(CLIPART).max(axis=None) < 0),
+    (
+        LESSON_06,
+        "fine-tuning loses in 14 of 15 runs",
+        lambda: (gains_of_fine_tuning(CLIPART) < 0).to_numpy().sum() == 14,
+    ),
     (
         "README.md",
         "a pretrained network with 5 images of each is better than one from scratch with",
@@ -731,11 +732,11 @@ CLAIMS = [
     ),
     (
         LESSON_07,
-        "On Clothes three are shown, all for fine-tuning",
+        "The other two are *not shown*",
         lambda: (
-            [paired_gain(CLOTHES, count, "fine-tuned")[1] > 0 for count in (5, 20, 100, 300)]
-            == [True, False, True, True]
-            and all(paired_gain(CLOTHES, count, "frozen")[1] < 0 for count in (5, 20, 100, 300))
+            all(paired_gain(CLOTHES, count, "fine-tuned")[1] > 0 for count in (5, 20, 100, 300))
+            and [paired_gain(CLOTHES, count, "frozen")[1] > 0 for count in (5, 20, 100, 300)]
+            == [True, True, False, False]
         ),
     ),
     (
