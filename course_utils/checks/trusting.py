@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import torch
 from torch import nn
@@ -98,37 +99,33 @@ def accepted_share(answer):
     yield Right("Where the network decides nothing, both are 0.")
 
 
+def _cover(image: torch.Tensor, square: tuple[slice, ...], value: float = 0.0) -> torch.Tensor:
+    covered = image.clone()
+    covered[square] = value
+    return covered
+
+
 def _falls(
     model: nn.Module,
     image: torch.Tensor,
     target: int,
     size: int,
-    *,
-    softmax: bool = True,
-    fill: float = 0.0,
-    channels: int = 3,
-    cumulative: bool = False,
-    inverse: bool = False,
+    cover: Callable = lambda image, earlier, square: _cover(image, square),
+    read: Callable = lambda logits: logits.softmax(dim=1),
 ) -> torch.Tensor:
-    """Return how far the class's probability falls for each covered square; the options are mistakes."""
-    read = partial(torch.softmax, dim=1) if softmax else nn.Identity()
+    """Return how far the class's probability falls for each covered square.
+
+    The mistakes exchange `cover`, from the image, the one covered before and a square to the next covered
+    image, or `read`, from logits to what is compared.
+    """
     rows, columns = image.shape[1] // size, image.shape[2] // size
-    covered, falls = image.clone(), torch.zeros(rows, columns)
+    covered, falls = image, torch.zeros(rows, columns)
     with torch.no_grad():
         before = read(model(image.unsqueeze(0)))[0, target]
-        for row in range(rows):
-            for column in range(columns):
-                covered = covered if cumulative else image.clone()
-                square = (
-                    slice(channels),
-                    slice(row * size, (row + 1) * size),
-                    slice(column * size, (column + 1) * size),
-                )
-                covered[square] = fill
-                if inverse:
-                    covered = torch.zeros_like(image)
-                    covered[square] = image[square]
-                falls[row, column] = before - read(model(covered.unsqueeze(0)))[0, target]
+        for row, column in product(range(rows), range(columns)):
+            down, across = (slice(place * size, (place + 1) * size) for place in (row, column))
+            covered = cover(image, covered, (slice(None), down, across))
+            falls[row, column] = before - read(model(covered.unsqueeze(0)))[0, target]
     return falls
 
 
@@ -160,7 +157,7 @@ def _other_map(value: torch.Tensor, right: torch.Tensor, *_case: object) -> str:
 
 
 OCCLUSION = Mistakes(
-    right=lambda model, image, target, size: _falls(model, image, target, size),
+    right=_falls,
     wrong={
         "The sign is the other way round: a fall is the probability before less the one after.": (
             lambda *given: -_falls(*given)
@@ -171,15 +168,21 @@ OCCLUSION = Mistakes(
             )
         ),
         "Earlier squares stay covered. Begin each time with a `clone` of the picture.": partial(
-            _falls, cumulative=True
+            _falls, cover=lambda image, earlier, square: _cover(earlier, square)
         ),
-        "Those are falls of the logit. Where is the softmax?": partial(_falls, softmax=False),
+        "Those are falls of the logit. Where is the softmax?": partial(_falls, read=nn.Identity()),
         "Rows and columns are swapped. The first index of the map goes down the picture.": (
             lambda *given: _falls(*given).T
         ),
-        "You cover everything except the square.": partial(_falls, inverse=True),
-        "You cover only the first channel. A colour picture has three.": partial(_falls, channels=1),
-        "You cover with 1. In a normalised picture the mean colour is 0.": partial(_falls, fill=1.0),
+        "You cover everything except the square.": partial(
+            _falls, cover=lambda image, earlier, square: image - _cover(image, square)
+        ),
+        "You cover only the first channel. A colour picture has three.": partial(
+            _falls, cover=lambda image, earlier, square: _cover(image, (slice(1), *square[1:]))
+        ),
+        "You cover with 1. In a normalised picture the mean colour is 0.": partial(
+            _falls, cover=lambda image, earlier, square: _cover(image, square, 1.0)
+        ),
         "That is the map of the predicted class. Use the class `target`.": (
             lambda model, image, target, size: _falls(model, image, _predicted(model, image), size)
         ),
