@@ -1,4 +1,4 @@
-"""Learning rates for each way to train of lesson 11 (see `tuning.py`).
+"""Learning rates for each way to train of lessons 11 and 13 (see `tuning.py`).
 
     OMP_NUM_THREADS=1 python benchmarks/shift_rates.py
 
