@@ -5,7 +5,6 @@ class; a t-SNE embedding shows which pictures have similar features.
 """
 
 import math
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 
 from course_utils.errors import ConfigError
-from course_utils.models.freezing import STAGE_CONTAINERS, eval_mode, stage_names
+from course_utils.models.freezing import eval_mode, stage_names
 
 FEWEST_POSITIONS = 4  # rows and columns: the four fields of a 2 × 2 map say next to nothing about where
 
@@ -47,7 +46,14 @@ def grad_cam(model: nn.Module, image: torch.Tensor, target: int) -> torch.Tensor
     layer = model.get_submodule(gradcam_layer(model, image))
     with eval_mode(model), layer.register_forward_hook(capture):
         logits = model(_as_batch(image, model))
-    check_target(target, num_classes=logits.shape[1])
+    if not 0 <= target < logits.shape[1]:
+        raise ConfigError(
+            "The network does not know this class.",
+            where="target",
+            expected=f"a whole number from 0 to {logits.shape[1] - 1}",
+            found=repr(target),
+            do="Give the number of a class: classes.index(name).",
+        )
     (gradient,) = torch.autograd.grad(logits[0, target], outputs[0])
     channel_weights = as_grid(gradient).mean(dim=(2, 3), keepdim=True)
     heat = (channel_weights * as_grid(outputs[0])).sum(dim=1, keepdim=True).relu()
@@ -58,18 +64,6 @@ def grad_cam(model: nn.Module, image: torch.Tensor, target: int) -> torch.Tensor
 
 def _as_batch(image: torch.Tensor, model: nn.Module) -> torch.Tensor:
     return image.detach().unsqueeze(0).to(next(model.parameters()).device)
-
-
-def check_target(target: int, num_classes: int) -> None:
-    """Raise a ConfigError if there is no class of this number."""
-    if not 0 <= target < num_classes:
-        raise ConfigError(
-            "The network does not know this class.",
-            where="target",
-            expected=f"a whole number from 0 to {num_classes - 1}",
-            found=repr(target),
-            do="Give the number of a class: classes.index(name).",
-        )
 
 
 def as_grid(output: torch.Tensor) -> torch.Tensor:
@@ -85,59 +79,39 @@ def as_grid(output: torch.Tensor) -> torch.Tensor:
 
 
 def gradcam_layer(model: nn.Module, image: torch.Tensor) -> str:
-    """Return the name of the layer that `grad_cam` uses, for example "layer4" in a ResNet at 224 pixels.
+    """Return the name of the stage that `grad_cam` uses, for example "layer4" in a ResNet at 224 pixels.
 
-    It is the last one with at least four rows and columns: the deeper a layer, the more it knows about
+    It is the last one with at least four rows and columns: the deeper a stage, the more it knows about
     what is in the picture, and the less about where. In a vision transformer it is the last stage but one:
     the head reads one token, so that it does not depend on the last stage's output for the others.
 
     Raises:
         ConfigError: If there is none.
     """
-    height, width = image.shape[1:]
-    for name, shape in reversed(_output_shapes(model, image).items()):
-        if sum(size > 1 for size in shape[1:]) <= 1 and shape:
-            continue  # a vector for the picture: pooled, or the head
+    shapes = {}  # of each stage's output, in the order in which the network computes them
+    with ExitStack() as hooks, eval_mode(model), torch.no_grad():
+        for name in stage_names(model):
+
+            def note(_module, _inputs, output, name=name):
+                shapes[name] = output.shape
+
+            hooks.enter_context(model.get_submodule(name).register_forward_hook(note))
+        model(_as_batch(image, model))
+    for name, shape in reversed(shapes.items()):
         if len(shape) == 3 and math.isqrt(shape[1]) >= FEWEST_POSITIONS:
             return stage_names(model)[-2]
-        if len(shape) != 4 or shape[2] > height or shape[3] > width:
-            break  # rows and columns in another order: it is not known which is which
-        if min(shape[2:]) >= FEWEST_POSITIONS:
+        if len(shape) == 4 and shape[3] > image.shape[2]:
+            break  # a Swin transformer's channels, which come last
+        if len(shape) == 4 and min(shape[2:]) >= FEWEST_POSITIONS:
             return name
     raise ConfigError(
-        "Grad-CAM needs a layer with rows and columns.",
+        "Grad-CAM needs a stage with rows and columns.",
         where=f"{name}, which gives {list(shape)}",
-        expected="a layer that gives [batch, channels, rows, columns], with at least "
-        f"{FEWEST_POSITIONS} rows and columns, and after it nothing but such layers and vectors",
+        expected=f"an output of [batch, channels, rows, columns], with at least {FEWEST_POSITIONS} rows and "
+        "columns",
         found="none: in a deep network a small picture shrinks to too few positions",
         do="Use a larger image_size, or another backbone, for example resnet18.",
     )
-
-
-def _output_shapes(model: nn.Module, image: torch.Tensor) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each stage's output, in the order in which the network computes them."""
-    shapes = {}
-    with ExitStack() as hooks, eval_mode(model), torch.no_grad():
-        for name, module in _stages(model):
-
-            def note(_module, _inputs, output, name=name):
-                shapes[name] = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
-
-            hooks.enter_context(module.register_forward_hook(note))
-        model(_as_batch(image, model))
-    return shapes
-
-
-def _stages(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the parts that follow one another, but not those inside a block, where paths run in parallel.
-
-    An adaptive pool is left out: the number of its rows does not depend on its input.
-    """
-    for name, child in module.named_children():
-        if not isinstance(child, nn.AdaptiveAvgPool2d):
-            yield prefix + name, child
-        if isinstance(child, nn.Sequential | nn.ModuleList) or name in STAGE_CONTAINERS:
-            yield from _stages(child, f"{prefix}{name}.")
 
 
 def tsne_embedding(features: torch.Tensor, seed: int = 0) -> np.ndarray:
