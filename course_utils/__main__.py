@@ -107,23 +107,17 @@ def read_settings(options: argparse.Namespace) -> "Settings":
         raise error.advising("It was given after -p.") from error
 
 
-def _train(options: argparse.Namespace) -> int | None:
+def _train(options: argparse.Namespace) -> None:
     from course_utils.scale.run_folders import new_output_folder
     from course_utils.scale.train_command import summarise_run, train_run
     from course_utils.training.acceleration import run_on_main
 
     settings = read_settings(options)
     # One folder for all processes, which may have looked at the clock in different seconds.
-    output = options.output or run_on_main(lambda: new_output_folder("train"))
-    try:
-        facts = train_run(settings, output.resolve(), options.part)
-    except KeyboardInterrupt as stopped:
-        if os.environ.get("RANK", "0") == "0":
-            begin = str(stopped) or "Interrupted."
-            print(f"\n{begin} To go on: the same command with --output {output.resolve()}", file=sys.stderr)
-        return 130  # as a shell reports Ctrl-C
+    output = (options.output or run_on_main(lambda: new_output_folder("train"))).resolve()
+    facts = train_run(settings, output, options.part)
     if os.environ.get("RANK", "0") == "0":
-        print(f"{summarise_run(facts)}\n{output.resolve() / 'results.json'}")
+        print(f"{summarise_run(facts)}\n{output / 'results.json'}")
 
 
 def _fetch(options: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -83,20 +82,6 @@ def _remove_leftovers(path: Path) -> None:
             with suppress(OSError), part.open("rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 part.unlink()
-
-
-def check_room(path: Path, size: int) -> None:
-    """Raise `CheckpointError` if the disk of `path`, which need not exist yet, has less than `size` bytes."""
-    path = Path(path).resolve()
-    free = shutil.disk_usage(next(place for place in (path, *path.parents) if place.exists())).free
-    if free < size:
-        raise CheckpointError(
-            "The disk has too little space.",
-            where=path,
-            expected=f"{size / 1e6:.1f} MB of free space",
-            found=f"{free / 1e6:.1f} MB",
-            do="Free some space, or choose a folder on another disk.",
-        )
 
 
 def make_folder(path: Path, error: type[CourseError] = CheckpointError) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from course_utils.errors import CheckpointError, ConfigError
-from course_utils.files import check_room, make_folder, write_atomically
+from course_utils.files import make_folder, write_atomically
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,6 @@ def test_what_a_killed_save_left_is_removed_by_the_next_one(tmp_path):
     assert part.read_bytes() == b"half of it"
     write_atomically(path, lambda part: part.write_text("whole"))
     assert sorted(tmp_path.iterdir()) == sorted([path, *others])
-
-
-def test_room_is_that_of_the_folder_that_is_there(tmp_path, refused):
-    check_room(tmp_path / "new" / "file", 1)
-    with refused(CheckpointError, match="too little space"):
-        check_room(tmp_path / "new" / "file", 10**18)
-    assert not (tmp_path / "new").exists()
 
 
 def test_folder_of_somebody_else_is_an_error_of_the_kind_asked_for(folder_for_all, ordinary_user):

@@ -1,4 +1,4 @@
-"""A disk that is really full: what is reported before training, what goes on, and what is left behind."""
+"""A disk that is really full: what is reported, what goes on, and what is left behind."""
 
 import json
 
@@ -9,7 +9,6 @@ from small_pictures import usual
 from torchvision.models import shufflenet_v2_x0_5
 
 from course_teaching.lessons import run_lessons
-from course_utils.__main__ import main
 from course_utils.errors import CheckpointError
 from course_utils.models.saving import save_model
 
@@ -27,19 +26,6 @@ def test_a_model_that_has_no_room_is_an_error_and_leaves_the_old_file(small_disk
         save_model(network, disk / "model.safetensors", **names)
     assert (disk / "model.safetensors").read_bytes() == before
     assert not list(disk.rglob(".*"))
-
-
-def test_room_is_checked_before_training(small_disk, tmp_path, write_class_folders, monkeypatch, capsys):
-    write_class_folders(tmp_path / "pets" / "train", {"cat": 6, "dog": 7})
-    write_class_folders(tmp_path / "pets" / "test", {"cat": 3, "dog": 4})
-    output = small_disk(40 * MB) / "run"  # a resnet18 has 45 MB
-    monkeypatch.setattr(
-        "course_utils.scale.train_command.fit", lambda *_, **__: pytest.fail("it was trained")
-    )
-    given = ["-p", "dataset", f"folder:{tmp_path / 'pets'}", "-p", "device", "cpu"]
-    assert main(["train", *given, "--output", str(output)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("CheckpointError") and str(output) in error and "MB" in error
 
 
 @pytest.mark.kernels
