@@ -93,21 +93,9 @@ def beside(forward):
     return make
 
 
-def of_a_copy(linear, rank, alpha):
-    layer = Layer(linear, rank, alpha)
-    layer.linear = copy.deepcopy(linear).requires_grad_(True)
-    return layer
-
-
 def with_a_free_bias(linear, rank, alpha):
     layer = Layer(linear, rank, alpha)
     linear.bias.requires_grad_(True)
-    return layer
-
-
-def with_a_frozen_a(linear, rank, alpha):
-    layer = Layer(linear, rank, alpha)
-    layer.A.requires_grad_(False)
     return layer
 
 
@@ -162,12 +150,6 @@ def both_zero(linear, rank, alpha):
     return layer
 
 
-def without_bias(linear, rank, alpha):
-    layer = Layer(linear, rank, alpha)
-    layer.forward = lambda x: x @ linear.weight.T + layer.factor * (x @ layer.A.T @ layer.B.T)
-    return layer
-
-
 def with_a_bias(linear, rank, alpha):
     layer = OfLayers(linear, rank, alpha)
     layer.b = nn.Linear(rank, linear.out_features)
@@ -216,12 +198,6 @@ def from_outputs(linear, a, b, scale):
     return merged
 
 
-def with_new_bias(linear, a, b, scale):
-    merged = nn.Linear(linear.in_features, linear.out_features)
-    merged.weight.data = linear.weight.data + scale * b @ a
-    return merged
-
-
 def adapted_twice(linear, a, b, scale):
     merged = merge(linear, a, b, scale)
     merged.forward = lambda x: nn.Linear.forward(merged, x) + scale * x @ a.T @ b.T
@@ -247,10 +223,6 @@ def without_no_grad(linear, a, b, scale):
     merged = copy.deepcopy(linear)
     merged.weight += scale * b @ a
     return merged
-
-
-def scaled_in_place(linear, a, b, scale):
-    return merge(linear, a, b.mul_(scale), 1)
 
 
 def loses_the_bias(linear, a, b, scale):
@@ -302,39 +274,26 @@ WRONG = {
         ),
         (not_parameters, "and not in a list"),
         (lambda linear, rank, alpha: Layer(linear, rank, alpha, torch.ones), "Before any training"),
-        (without_bias, "goes with its bias"),
         (both_zero, "Both matrices are zero"),
         (with_a_bias, "you train 23 numbers"),
         (lambda linear, rank, alpha: linear.weight, "a subclass of nn.Module"),
         (with_factor(lambda rank, alpha: alpha / rank**0.5), "alpha / r times"),
-        (of_a_copy, "still trainable"),
         (with_a_free_bias, "still trainable"),
-        (with_a_frozen_a, "you train 6 numbers"),
         (beside(without_grad), "No gradient reaches"),
         (
             beside(lambda layer, x: layer.linear(x) + layer.factor * (x @ layer.A.T.detach() @ layer.B.T)),
             "No gradient reaches A",
-        ),
-        (
-            beside(lambda layer, x: layer.linear(x) + layer.factor * (x @ layer.A.data.T @ layer.B.data.T)),
-            "No gradient reaches A and B",
         ),
         (beside(into_the_weight), "The change stays beside it"),
         (
             beside(lambda layer, x: (layer.linear(x), x @ layer.A.T @ layer.B.T)),
             "The output should be a tensor",
         ),
-        (beside(lambda layer, x: print(layer.linear(x).shape)), "gives back None"),
-        (
-            beside(lambda layer, x: layer.linear(x) + (layer.factor * layer.B.mm(layer.A).mm(x.t())).t()),
-            "stops",
-        ),
     ],
     "merged_layer": [
         (in_place, "adds the adapter twice"),
         (shares_the_bias, "share a tensor"),
         (freezes_the_old, "is frozen now"),
-        (scaled_in_place, "Your function changes its input, a tensor [3, 2]"),
         (without_no_grad, "which `torch.no_grad()` must allow"),
         (lambda linear, a, b, scale: merge(linear, b, a, scale), "two matrices do not fit"),
         (loses_the_bias, "The bias is not that of the old layer"),
@@ -344,9 +303,7 @@ WRONG = {
         ),
         (lambda linear, a, b, scale: linear.weight + scale * b @ a, "Give a linear layer"),
         (merged_by(lambda weight, a, b, scale: weight + scale * b @ a + b @ a), "plus scale times B A"),
-        (merged_by(lambda weight, a, b, scale: weight + scale * a @ b), "stops"),
         (merged_by(lambda weight, a, b, scale: (weight + scale * b @ a).double()), "float64"),
-        (with_new_bias, "The bias is not that of the old layer"),
         (adapted_twice, "Is it still a plain linear layer?"),
         (lambda linear, a, b, scale: nn.Sequential(linear, nn.Linear(7, 2)), "Give a linear layer"),
         (lambda linear, a, b, scale: merge(linear, a, b, scale).state_dict(), "Give a linear layer"),
@@ -362,14 +319,7 @@ WRONG = {
         ({"shop": "head"}, "clinic is missing from your dictionary"),
         (dict.fromkeys(CASES, "head"), "no limit for the file"),
         (CASES | {"shop": "LoRA"}, "not shown to be better"),
-        (CASES | {"clinic": ["head", "LoRA"]}, "name one of head"),
-        (CASES | {"clinic": "head or LoRA"}, "name one of head"),
-        (CASES | {"shop": []}, "name one of head"),
-        (CASES | {"shop": None}, "name one of head"),
-        (CASES | {"shop": 4}, "name one of head"),
         (CASES | {"Clinic": "head"}, "clinic is in your dictionary twice"),
-        ({"CLINIC": "head"} | CASES, "clinic is in your dictionary twice"),
         (list(CASES.values()), "a dictionary"),
-        (set(CASES), "a dictionary"),
     ],
 }

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from course_utils.models.freezing import freeze, replace_head, set_train_mode
-from course_utils.models.freezing import replace_head as put_in
+from course_utils.models.freezing import freeze, replace_head
 
 
 @functools.cache
@@ -43,14 +42,6 @@ def shape_after(steps, channels=256, up=True):
 # Lesson 03
 def head_at_the_end(model, classes):
     model.classifier[-1] = nn.Linear(1024, classes)
-
-
-def head_by_a_helper(model, classes):
-    return head_by_another_name(model, classes)
-
-
-def head_by_another_name(model, classes):
-    return put_in(model, classes)
 
 
 def head_and_lost_backbone(model, classes):
@@ -210,12 +201,7 @@ WRONG = {
         ("classifier", "no part 'classifier'"),
         (3, "as text"),
         ("fc.weight", "is a single tensor"),
-        ("conv1", "model.conv1 finds edges"),
-        ("layer4.1.conv2", "edges or parts"),
-        ("", "no part ''"),
-        ("FC", "no part 'FC'"),
         (nn.Linear(512, 1000), "as text"),
-        (["fc"], "as text"),
     ],
     "parameter_count": [
         (lambda model, stage: 147_968, "layer3"),
@@ -223,7 +209,6 @@ WRONG = {
             lambda model, stage: f"{numbers_in(nn.Module.parameters)(model, stage):,}",
             "Give one whole number; this is '147,968'",
         ),
-        (lambda model, stage: model[stage], "stops in line"),
     ],
     "output_shape": [
         (shape_after(4, up=False), "rounds up"),
@@ -235,26 +220,21 @@ WRONG = {
         (lambda size: shape_after(4)(size)[1:], "You give 2 numbers"),
         (lambda size: [*shape_after(4)(size)[1:], 256], "the channels at its end"),
         (lambda size: [256, size / 16, size / 16], "maps have whole rows and columns"),
-        (lambda size: [256, 4, 4], "With 224 pixels it is not [256, 4, 4]"),
         (lambda size: torch.zeros(1, *shape_after(4)(size)), "It was a tensor [1, 256, 4, 4]"),
     ],
     "head_parameters": [
         (lambda features, classes: 5130, "It is not 5,130 for 2,048"),
-        (5130, "should be a function"),
         (lambda features, classes: (features * classes, classes), "Give one whole number"),
     ],
     "new_head": [
         (lambda model, classes: setattr(model, "fc", nn.Linear(1024, classes)), "nothing ever calls it"),
         (lambda model, classes: setattr(model, "classifier", nn.Linear(576, classes)), "its last one"),
-        (lambda model, classes: setattr(model, "classifier", nn.Linear(1024, classes)), "no longer runs"),
         (lambda model, classes: nn.Linear(1024, classes), "still the old head"),
         (lambda model, classes: model.classifier.append(nn.Linear(1000, classes)), "more layers than before"),
         (head_and_lost_backbone, "backbone has changed"),
         (head_without_bias, "no bias"),
         (lambda model, classes: head_at_the_end(model, 10), "gives 10 logits, and there are 13"),
-        (lambda model: None, "stops with TypeError"),
         (lambda model, classes: replace_head(model, classes), "`replace_head` does it for you"),
-        (head_by_a_helper, "`replace_head` does it for you"),
     ],
     "diagnosis": [
         (faults("frozen", "optimizer"), "does not say 'outputs'"),
@@ -262,7 +242,6 @@ WRONG = {
         (faults("outputs", "frozen"), "by `id`"),
         (faults("outputs", "frozen", "optimizer", head_by_id=False), "by `id`"),
         (held_by(lambda parameter, held: parameter in held), "compare their numbers"),
-        (held_by(lambda parameter, held: any(parameter == one for one in held)), "compare their numbers"),
         (lambda model, optimizer, classes: ["outputs"], "A false alarm: nothing is wrong"),
         (lambda model, optimizer, classes: ["head"], "The names are"),
         (lambda model, optimizer, classes: None, "`return`"),
@@ -270,7 +249,6 @@ WRONG = {
         (outputs_by_attribute, "does not say 'outputs'"),
         (lambda *given: faults("outputs", "frozen", "optimizer")(*given)[:1], "does not say 'optimizer'"),
         (lambda model, optimizer, classes: {"outputs": model.fc.out_features != classes}, "not a dictionary"),
-        (lambda model, optimizer, classes: model.fc.out_features == classes, "a list of names"),
     ],
     "optimizer_holds": [
         (adam_of(nn.Module.parameters), "holds 62 parameters but only 2 are trainable"),
@@ -280,11 +258,7 @@ WRONG = {
         (lambda model, lr: torch.optim.SGD(learning(model), lr=lr), "It should be Adam, and this is SGD"),
         (thawed_adam, "changes what is trainable"),
         (lambda model, lr: learning(model), "An optimizer should come back"),
-        (adam_of(lambda model: []), "stops"),
         (adam_of(lambda model: model.fc.parameters()), "When layer4 is trainable, too"),
-        (lambda model, lr: torch.optim.AdamW(learning(model), lr=lr), "It should be Adam, and this is AdamW"),
-        (lambda model, lr: torch.optim.Adam(learning(model)), "the optimizer has 0.001"),
-        (adam_of(lambda model: model), "'ResNet' object is not iterable"),
     ],
     "frozen_by_hand": [
         (functools.partial(frozen, mode="train"), "60 of 60 buffers changed"),
@@ -292,16 +266,10 @@ WRONG = {
         (functools.partial(frozen, head_learns=False), "nothing that can learn"),
         (lambda model, head: None, "60 parameters below the head are trainable"),
         (frozen_and_emptied, "should not change any numbers"),
-        (freeze, "`freeze` does it for you"),
         (
             functools.partial(frozen_but, change=lambda norm: setattr(norm, "track_running_stats", False)),
             "takes the mean of each batch",
         ),
-        (
-            functools.partial(frozen_but, change=lambda n: setattr(n, "momentum", 0.0)),
-            "20 of 60 buffers changed",
-        ),
-        (lambda model, head: set_train_mode(model), "`set_train_mode` does it for you"),
         (lambda model, head: (frozen(model, head), head.bias.requires_grad_(False)), "Only fc.weight"),
     ],
     "mean_loss": [
@@ -312,7 +280,6 @@ WRONG = {
         (compare(seeds=(0,)), "one run is one draw"),
         (compare(other_seeds=(3, 4, 5)), "use the same"),
         (compare(seeds=(4, 5, 6)), "Use the seeds 0, 1 and 2"),
-        (compare(seeds=range(5)), "yours are 0, 1, 2, 3, 4"),
         (compare(decide=by_at_least), "equal is not better"),
         (compare(decide=better_by(sum)), "contradict each other"),
         (compare(decide=better_by(max)), "contradict each other"),
@@ -321,6 +288,5 @@ WRONG = {
         (compare(returned=lambda ones, others, verdict: verdict), "Three things"),
         (compare(returned=lambda ones, others, verdict: (max(ones), max(others), verdict)), "each accuracy"),
         (lambda train, first, second: ([0.7] * 3, [0.8] * 3, "second"), "never calls `train`"),
-        (lambda train, first, second: train(0.123, 0), "lr=0.123"),
     ],
 }

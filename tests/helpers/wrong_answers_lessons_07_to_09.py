@@ -14,8 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from course_utils.data.folder_report import check_images
 from course_utils.data.preprocessing import Preprocessing
-from course_utils.evaluation.comparison import mean_interval
-from course_utils.evaluation.metrics import Evaluation, paired_difference, predict
+from course_utils.evaluation.metrics import predict
 from course_utils.models.freezing import replace_head
 from course_utils.models.saving import load_model, save_model
 
@@ -132,15 +131,6 @@ def by_formula(first, second, ddof=0):
     return difference.mean(), difference.mean() - reach, difference.mean() + reach
 
 
-def as_result(right):
-    right = torch.tensor(right).long()
-    return Evaluation(torch.nn.functional.one_hot(right, 2).float(), torch.ones_like(right), ["no", "yes"])
-
-
-def by_the_package(first, second):
-    return paired_difference([as_result(first)], [as_result(second)])
-
-
 def fault_without(images, mean, std, size, leave_out=()):
     """Find a fault as the solution does, but for the steps that are left out."""
     mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
@@ -200,17 +190,6 @@ def deleted(folder):
 
 def judged_by_itself(features, labels):
     return LogisticRegression(max_iter=2000).fit(features, labels).predict_proba(features)
-
-
-def judged_by_half(features, labels):
-    half = LogisticRegression(C=0.01, max_iter=2000).fit(features[::2], labels[::2])
-    return half.predict_proba(features)
-
-
-def one_row_too_high(images):
-    table = np.full((images, 4), 0.25)
-    table[7] *= 1.5
-    return table
 
 
 def swapped(images):
@@ -282,29 +261,18 @@ WRONG = {
         (lambda a, b: {n for n in ("network",) if a[n] != b[n]}, "you call that fair"),
         (lambda a, b: set(a) - {"start", "lr"}, "the same on both sides"),
         (lambda a, b: differing(a, b) | {"lr_chosen_on"}, "the same on both sides"),
-        (lambda a, b: differing(a, b) - {"seeds"}, "seeds is (0, 1, 2) on one side and (0,)"),
         (lambda a, b: differing(a, b) - {"lr_chosen_on"}, "lr_chosen_on is validation"),
-        (lambda a, b: len(differing(a, b)), "cannot use this"),
-        (lambda a, b: print(differing(a, b)), "`return`"),
-        (lambda a, b: not differing(a, b), "cannot use this"),
     ],
     "epochs_for_budget": [
         (lambda steps, images, batch: max(1, steps // -(-images // batch)), "18 steps, fewer than 20"),
         (lambda steps, images, batch: -(-steps // (images // batch)), "epochs would do"),
         (lambda steps, images, batch: steps * batch / images, "epochs would do"),
-        (lambda steps, images, batch: 7, "where 6 epochs would do"),
         (lambda steps, images, batch: round(steps / -(-images // batch)), "fewer than 20"),
         (lambda steps, images, batch: steps / -(-images // batch), "give a whole number"),
-        (lambda steps, images, batch: 1 + steps // -(-images // batch), "epochs would do"),
-        (lambda steps, images, batch: -(-steps // images), "fewer than 20"),
         (lambda steps, images, batch: steps, "epochs would do"),
         (lambda steps, images, batch: float("nan"), "give one number"),
-        (lambda steps, images, batch: (7, 3), "give one number"),
-        (lambda steps, images, batch: max(2, -(-steps // -(-images // batch))), "where 1 epochs would do"),
     ],
     "student_interval": [
-        (lambda values: mean_interval(values), "`mean_interval` does it for you"),
-        (lambda values: t_interval(values)[1:], "should give 3 numbers"),
         (lambda values: t_interval([100 * value for value in values]), "The mean of"),
     ],
     "verdict_on_means": [
@@ -313,46 +281,31 @@ WRONG = {
         (lambda a, b: "transfer pays", "scratch above"),
         (lambda a, b: "better", "is none of"),
         (lambda a, b: by_means(b, a), "with transfer above"),
-        (lambda a, b: "not told apart", "with transfer above"),
-        (lambda a, b: "Transfer pays", "is none of"),
-        (lambda a, b: by_means(a, b) == "transfer pays", "is none of"),
-        (lambda a, b: print("transfer pays"), "`return`"),
-        (partial(by_intervals, t=1.96), "is yours Student's"),
         (partial(by_intervals, ddof=0), "n - 1 in the standard deviation"),
-        (partial(by_intervals, t=stats.t.ppf(0.975, 3)), "is yours Student's"),
         (partial(by_intervals, root=False), "The means are six points apart"),
         (by_test, "2.5 points"),
     ],
     "cases_without_gain": [
         (lambda runs, start: [], "leave it out"),
         (lambda runs, start: {("clothes", 7)}, "no runs for ('clothes', 7)"),
-        (lambda runs, start: {("Clothes", 5)}, "no runs for ('Clothes', 5)"),
         (lambda runs, start: [(5, "clothes")], "the name first"),
         (lambda runs, start: runs[runs.start == start], "the name first"),
-        (lambda runs, start: {"clothes"}, "the name first"),
         (
             partial(cases, touching=lambda a, b: np.mean(a) <= np.mean(b)),
             "fine-tuned, drawings, 5 images: you",
         ),
         (partial(cases, touching=lambda a, b: by_intervals(a, b) == "transfer pays"), "do they touch"),
-        (lambda runs, start: cases(runs, "fine-tuned"), "frozen, drawings, 5 images: you say that no gain"),
-        (lambda runs, start: len(cases(runs, start)), "the name first"),
-        (lambda runs, start: print(cases(runs, start)), "`return`"),
     ],
     "fault_scope": [
         (lambda p, t, u: "right" if t == u else "inference only", "What about the pretraining?"),
         (lambda p, t, u: "right" if p == u else "inference only", "the pretraining"),
         (lambda p, t, u: "training and inference" if p == t != u else "inference only", "All three agree"),
         (lambda p, t, u: "wrong", "is none of"),
-        (lambda p, t, u: "Right", "is none of"),
         (lambda p, t, u: WAYS[t == p, t == u, False], "All three agree"),
         (lambda p, t, u: "right" if t == p else "training only", "Where does the difference begin?"),
         (lambda p, t, u: way(u, t, p), "the difference begin"),
         (lambda p, t, u: way(p, u, t), "the difference begin"),
         (lambda p, t, u: way("RGB", t, u), "No format is wrong by itself"),
-        (lambda p, t, u: print(way(p, t, u)), "`return`"),
-        (lambda p, t, u: t == u, "is none of"),
-        (lambda p, t, u: "right" if p == t == u else None, "there is no answer"),
         (by_identity, "not by `is`"),
     ],
     "rgb_restored": [
@@ -364,19 +317,12 @@ WRONG = {
         (lambda a, b: bootstrap(b, a), "sign is the wrong way round"),
         (lambda a, b: [100 * number for number in bootstrap(a, b)], "in points"),
         (lambda a, b: (bootstrap(a, b)[0],) * 3, "no width"),
-        (lambda a, b: (float("nan"),) * 3, "should give 3 numbers"),
-        (lambda a, b: (bootstrap(a, b)[0], float("nan"), 0.1), "should give 3 numbers"),
         (lambda a, b: [bootstrap(a, b)[number] for number in (0, 2, 1)], "lower end comes first"),
-        (lambda a, b: bootstrap(a, b)[1:], "should give 3 numbers"),
         (lambda a, b: bootstrap(a, b, ends=(0.05, 0.95)), "too narrow"),
-        (lambda a, b: bootstrap(a, b, ends=(0.16, 0.84)), "too narrow"),
-        (lambda a, b: (a.mean() - b.mean(), -0.5, 0.5), "too wide"),
         (lambda a, b: (a.mean(), *bootstrap(a, b)[1:]), "the share that the first got right minus"),
         (lambda a, b: (bootstrap(a, b)[0], *bootstrap(b, a)[1:]), "outside its own interval"),
-        (by_the_package, "`paired_difference` does it for you"),
         (of_half, "with replacement"),
         (by_formula, "1.96 standard errors"),
-        (partial(by_formula, ddof=1), "1.96 standard errors"),
         (lambda a, b: bootstrap(a - b, b), "True and False cannot be subtracted"),
     ],
     "fault_found": [
@@ -391,13 +337,7 @@ WRONG = {
         (lambda images, *_: "not normalised" if images.min() >= 0 else "right", "need not have both"),
         (lambda *_: "right", "How large can a number be"),
         (lambda *given: fault_without(*given).capitalize(), "is none of"),
-        (lambda *given: [fault_without(*given)], "is none of"),
-        (lambda *given: print(fault_without(*given)), "`return`"),
         (lambda images, mean, std, size: "0 to 255" if images.max() > 1 else "right", "need not have both"),
-        (lambda images, *rest: images.max(), "is none of"),
-        (lambda *given: 3, "is none of"),
-        (lambda *given: "not normalized", "is none of"),
-        (lambda *given: "0 to 255", "need not have both"),
     ],
     "left_out_files": [
         (lambda folder: check_images(folder).path.tolist(), "ignored"),
@@ -410,12 +350,6 @@ WRONG = {
         (lambda folder: ["dogs/1.png"], "It is a readable picture"),
         (lambda folder: ["cats/5.png"], "there is no such file"),
         (lambda folder: check_images(folder).query("action == 'left out'"), "That is a table"),
-        (lambda folder: check_images(folder).action == "left out", "there is no such file"),
-        (lambda folder: ["half.png"], "with another path"),
-        (lambda folder: ["cats/nothing.png"], "with another path"),
-        (lambda folder: len(check_images(folder)), "cannot use this"),
-        (lambda folder: ["dogs/nothing.png", "dogs/page.jpg"], "its second half is missing"),
-        (lambda folder: print(check_images(folder)), "`return`"),
     ],
     "handed_over": [
         ((lambda *_: None, ask_file), "no file zebra"),
@@ -423,42 +357,26 @@ WRONG = {
         ((lambda m, p, b, c, t: save(m, p, b, c, None), ask_file), "how pictures are prepared"),
         ((lambda m, p, *_: torch.save(m.state_dict(), p), ask_file), "Write it with save_model"),
         ((save, partial(ask_file, head=True)), "without a new head"),
-        ((save, partial(ask_file, transform=Preprocessing(256, 64).transform())), "prepared as the file"),
-        ((save, lambda path, picture: None), "`return`"),
-        ((lambda m, p, *_: p.write_bytes(b""), ask_file), "load_model cannot read it"),
-        ((lambda m, p, b, c, t: save(m, p, b, c[::-1], t), ask_file), "the wrong name"),
-        ((lambda m, p, b, c, t: save(m, p, b, ["zebra", "apple", "moth"], t), ask_file), "the wrong name"),
-        ((save, lambda path, picture: ask_file(path, picture.rotate(180))), "a probability is off by"),
         ((save, lambda path, picture: ask_file(path.with_name("zebra.safetensors"), picture)), "this path"),
-        ((save, lambda path, picture: load_model(path)), "cannot use this"),
-        ((save, lambda path: None), "stops"),
-        ((lambda model, path: None, ask_file), "stops"),
     ],
     "class_weights": [
         (lambda labels, classes: 0.5, "Expected one weight for each class"),
-        (lambda labels, classes: print(labels), "`return`"),
         (lambda labels, classes: torch.ones(classes), "These products should be equal"),
         (lambda labels, classes: [1.0, 2.0], "Expected 3 weights"),
     ],
     "balanced_accuracy": [
         (lambda predictions, labels: (predictions == labels).double(), "should return one number"),
-        (lambda predictions, labels: print(predictions), "`return`"),
         (lambda predictions, labels: 0.5, "Take the recall of each class"),
     ],
     "held_out_probabilities": [
         (judged_by_itself, "memorised"),
-        (judged_by_half, "memorised"),
         (lambda features, labels: labels, "a row for each image"),
         (lambda features, labels: np.eye(4)[(labels + 1) % 4], "guessing gives 25 %"),
         (lambda features, labels: np.ones((len(labels), 4)), "sum to 1"),
-        (lambda features, labels: one_row_too_high(len(labels)), "Row 7 sums to 1.50"),
-        (lambda features, labels: np.log(np.full((len(labels), 4), 0.25)), "sums to -5.55"),
-        (lambda features, labels: np.full((len(labels), 4), np.nan), "sums to nan"),
         (
             lambda features, labels: np.tile([1.2, -0.2, 0.0, 0.0], (len(labels), 1)),
             "No probability is below 0",
         ),
-        (lambda features, labels: np.full((len(labels), 4), 25.0), "Row 0 sums to 100.00"),
     ],
     "suspicious_labels": [
         (lambda p, y, count: probability(p, y)[:count], "not how probable"),

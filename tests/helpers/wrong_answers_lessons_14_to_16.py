@@ -27,13 +27,6 @@ def dealt(total, kept, process, processes):
     return [shard for shard in range(total) if shard not in kept][process::processes]
 
 
-def in_a_row(total, kept, process, processes):
-    """Give each process as many neighbours, and forget what is left over."""
-    missing = dealt(total, kept, 0, 1)
-    share = len(missing) // processes
-    return missing[process * share : (process + 1) * share]
-
-
 RIGHT = {
     "padding_mask": [
         lambda ids, pad: torch.where(ids == pad, 0.0, 1.0).double(),
@@ -51,7 +44,6 @@ WRONG = {
     "padding_mask": [
         (lambda ids, pad: (ids != pad).sum(dim=1), "of the shape [3, 6]"),
         (lambda ids, pad: 0.5 + 0.5 * (ids != pad), "[1.0, 1.0, 1.0, 1.0, 0.5, 0.5]"),
-        (lambda ids, pad: ids > 1 if pad == 0 else ids > 3, "For the tokens [0, 7, 9, 102, 1, 1], padded"),
     ],
     "pooled_by_hand": [
         (lambda hidden, mask: hidden[mask == 1].mean(dim=0), "give a tensor [3, 4]"),
@@ -62,12 +54,10 @@ WRONG = {
         (aligned(lambda ids, n: ids[n] == ids[n - 1], skipped=0), "0 is a label"),
         (lambda labels, word_ids: labels, "for each of the 7 tokens"),
         (aligned(lambda ids, n: n and ids[n] == ids[n - 1], skipped=-1), "-1 is no label"),
-        (aligned(lambda ids, n: n and ids[n] == ids[n - 1], skipped=None), "None is no label"),
         (aligned(lambda ids, n: not ids[n]), "word_ids[1] begins word 0"),
         (aligned(lambda ids, n: n and ids[n] == ids[n - 1] != ids[n - 2]), "is not the first of word"),
     ],
     "counted_names": [
-        (lambda truth, answers: (1, 1), "should give 3 numbers"),
         (lambda truth, answers: (*counted(truth, answers)[:2], len(truth)), "gold: 2"),
     ],
     "images_for_one": [
@@ -88,12 +78,6 @@ WRONG = {
         (lambda total, kept, process, of: set(range(process + 1, total + 1, of)) - kept, "numbered from 0"),
         (lambda total, kept, process, of: total - len(kept), "Expected a list of numbers"),
         (lambda total, kept, process, of: dealt(total, kept, 0, 1) if process == 0 else [], "[6, 0]"),
-        (lambda total, kept, process, of: dealt(total, kept, 0, 1) if process == of - 1 else [], "[0, 6]"),
-        (lambda total, kept, process, of: [n for n in range(process, total, of) if n not in kept], "[1, 3]"),
-        (lambda total, kept, process, of: in_a_row(total, kept, process, of), "no process computes shard 4"),
-        (lambda total, kept, process, of: dealt(total, kept, process, of)[0], "Expected a list of numbers"),
-        (lambda total, kept, process, of: str(dealt(total, kept, process, of)), "Expected a list of numbers"),
-        (lambda total, kept, process, of: sorted(kept)[process::of], "no process computes shard 0"),
     ],
     "slowest_step": [
         (lambda images, job, machine: "disk", "Expected three things"),
