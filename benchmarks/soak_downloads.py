@@ -28,7 +28,7 @@ import sys, pathlib
 from course_utils.downloads import KnownFile, download
 url, sha256, md5, folder = sys.argv[1:]
 sys.stdin.readline()
-download(KnownFile("data.bin", (url,), sha256, md5), pathlib.Path(folder))
+download(KnownFile("data.bin", (url,), f"sha256:{sha256}"), pathlib.Path(folder))
 """,
     "plain": """
 import sys

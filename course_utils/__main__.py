@@ -120,22 +120,18 @@ def _train(options: argparse.Namespace) -> None:
         print(f"{summarise_run(facts)}\n{output / 'results.json'}")
 
 
-def _fetch(options: argparse.Namespace) -> int:
-    from course_utils.data.archives import files_table
-    from course_utils.data.splits import fetch_images
-    from course_utils.models.weights import fetch_weights
+def _fetch(options: argparse.Namespace) -> None:
+    from torch.hub import get_dir
+
+    from course_utils.data.splits import load_splits
+    from course_utils.models.weights import backbone_weights, read_weights
+    from course_utils.settings import downloads_folder
 
     settings = read_settings(options)
-    rows, failed = [], False
-    for fetch in (fetch_images, fetch_weights):
-        try:
-            rows += fetch(settings)
-        except CourseError as error:  # what else there is comes all the same
-            _print_error(error)
-            failed = True
-    if rows:
-        print(files_table(rows))
-    return 2 if failed else 0
+    load_splits(settings)
+    weights = backbone_weights(settings)
+    read_weights(weights)
+    print(f"{settings.dataset} and {weights} are here. Downloads: {downloads_folder()} and {get_dir()}")
 
 
 def _lab(options: argparse.Namespace) -> None:

@@ -29,10 +29,7 @@ os.environ.setdefault("TQDM_MININTERVAL", "5")  # a bar that is redrawn too ofte
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Refuse every connection that leaves this machine, as a classroom without a network does.
-
-    A download that fails is not tried again, which a student waits for.
-    """
+    """Refuse every connection that leaves this machine, as a classroom without a network does."""
     loopback = ("127.0.0.1", "::1", "localhost")
     look_up, connect = socket.getaddrinfo, socket.socket.connect
 
@@ -48,7 +45,6 @@ def no_network(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse_to_look_up)
     monkeypatch.setattr(socket.socket, "connect", refuse_to_connect)
-    monkeypatch.setattr("course_utils.downloads.RETRIES", 0)
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from course_utils.data.folders import FolderOfClasses, folder_sources
 from course_utils.data.groups import check_groups_apart, grouped_split, image_groups
 from course_utils.data.loaders import classes_of, labels_of, source_and_indices
 from course_utils.data.preprocessing import Preprocessing
-from course_utils.downloads import FileStatus
 from course_utils.errors import DataError
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import (
@@ -174,21 +173,6 @@ def check_sums(root: Path) -> None:
                 found=found,
                 do=how_to_restore(f"data/{root.name}"),
             )
-
-
-def fetch_images(settings: Settings) -> list[FileStatus]:
-    """Download (where needed) and verify the images that the settings name; return what is there.
-
-    Raises:
-        DataError: If they are damaged, or cannot be downloaded.
-    """
-    if settings.dataset in DOWNLOADED:
-        return fetch_dataset(DOWNLOADED[settings.dataset], downloads_folder())
-    is_own = settings.dataset.startswith("folder:")
-    folder = image_folder(settings.dataset) if is_own else shipped_data_folder() / settings.dataset
-    _open_sources(settings)  # which verifies them
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return [FileStatus(settings.dataset, folder, size, "sound")]
 
 
 def check_class_sizes(dataset: Dataset, at_least: int) -> None:

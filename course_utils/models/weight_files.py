@@ -1,7 +1,6 @@
 """Files of pretrained weights: verified at every load, and nothing in them is run."""
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import load as load_safetensors
 from torchvision import models
 from torchvision.models import WeightsEnum
 
-from course_utils.downloads import KnownFile, difference, download, quarantine
+from course_utils.downloads import KnownFile, download
 from course_utils.errors import WeightsError
 from course_utils.settings import REPOSITORY_FOLDER, how_to_restore
 
@@ -84,24 +83,10 @@ def read_hub(weights: WeightsEnum) -> dict[str, torch.Tensor]:
 
     torch.hub checks a hash when it downloads and never again, and unpickles whatever then lies in its
     cache. Here the hash in the file's name is compared at every load, and nothing but tensors is read. A file
-    that is damaged or altered is renamed to one that ends in .bad.
+    that is damaged or altered is downloaded again.
     """
     file, folder = hub_file(weights)
-    path = folder / file.name
-    if not path.exists():
-        download(file, folder)
-    elif problem := difference(path, file):
-        try:
-            advice = f"Run again to download them; the damaged file is now called {quarantine(path).name}."
-        except OSError:
-            advice = "You have no permission to change this folder: ask its owner, or set another TORCH_HOME."
-        raise WeightsError(
-            "Cached weights are damaged or altered.",
-            where=path,
-            expected=f"a SHA-256 that begins with {file.sha256}",
-            found=problem,
-            do=advice,
-        )
+    path = download(file, folder)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle may raise anything at all on a file that is none
@@ -119,9 +104,7 @@ def hub_file(weights: WeightsEnum) -> tuple[KnownFile, Path]:
     name = Path(urlparse(weights.url).path).name
     begin = re.search(r"-([a-f0-9]+)\.", name).group(1)
     folder = (Path(torch.hub.get_dir()) / "checkpoints").absolute()
-    # The table has millions of 1,048,576 bytes, rounded to three places.
-    limit = math.ceil((weights.meta["_file_size"] + 0.0005) * 2**20) if "_file_size" in weights.meta else None
-    return KnownFile(name, (weights.url,), begin, error=WeightsError, limit=limit), folder
+    return KnownFile(name, (weights.url,), f"sha256:{begin}", WeightsError), folder
 
 
 def check_finite(state: Mapping[str, torch.Tensor], where: Path | str) -> None:

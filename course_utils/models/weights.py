@@ -17,7 +17,6 @@ from torchvision import models
 from torchvision.models import Weights, WeightsEnum
 from torchvision.transforms import InterpolationMode
 
-from course_utils.downloads import FileStatus, download, is_intact
 from course_utils.errors import WeightsError
 from course_utils.models.efficientnet_lite0 import (
     LITE0,
@@ -29,7 +28,6 @@ from course_utils.models.weight_files import (
     PICKLES,
     FileWeights,
     ImageClassification,
-    hub_file,
     missing_file,
     pickled_file,
     read_hub,
@@ -153,29 +151,6 @@ def read_weights(weights: WeightsEnum) -> dict[str, torch.Tensor]:
         for name, tensor in state.items()
         if not name.startswith(AUXILIARY_HEADS)
     }
-
-
-def fetch_weights(settings: Settings) -> list[FileStatus]:
-    """Download the weights that the settings ask for, unless they are here, verify and list them.
-
-    Raises:
-        ConfigError: If the backbone or the weights are unknown.
-        WeightsError: If they are damaged, or cannot be downloaded.
-    """
-    weights, state = backbone_weights(settings), "sound"
-    if isinstance(weights, RandomWeights):
-        return []
-    if isinstance(weights, TimmWeights):
-        size = sum(tensor.nbytes for tensor in weights.get_state_dict().values())
-        return [FileStatus(settings.backbone, Path("timm's own cache"), size, state)]
-    if isinstance(weights, FileWeights):
-        weights.get_state_dict()
-        path = weights.path
-    else:
-        file, folder = hub_file(weights)
-        state = state if is_intact(folder / file.name, file) else "fetched"
-        path = download(file, folder)
-    return [FileStatus(str(weights), path, path.stat().st_size, state)]
 
 
 def timm_model(name: str, pretrained: bool) -> nn.Module:

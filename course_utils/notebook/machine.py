@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import pandas as pd
 from packaging.version import Version
 
-from course_utils.data.archives import dataset_files
+from course_utils.data.archives import is_unpacked
 from course_utils.data.loaders import progress_bar
 from course_utils.data.splits import DOWNLOADED, check_sums
 from course_utils.errors import CourseError
@@ -92,9 +92,7 @@ def _find_dataset(settings: Settings) -> tuple[str, bool]:
         check_sums(shipped_data_folder() / settings.dataset)
         return "ships with the course", True
     if settings.dataset in DOWNLOADED:
-        archives = dataset_files(DOWNLOADED[settings.dataset])
-        names = [content.name for archive in archives for content in archive.contents]
-        there = all((downloads_folder() / name).is_file() for name in names)
+        there = is_unpacked(DOWNLOADED[settings.dataset], downloads_folder())
         return ("downloaded" if there else "not yet: it is downloaded when a lesson first needs it"), True
     folder = image_folder(settings.dataset)
     return ("the folder is there" if folder.is_dir() else f"no such folder: {folder}"), folder.is_dir()

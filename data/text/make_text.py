@@ -33,8 +33,7 @@ NEAR_TWIN = 0.7  # two sentences at least this alike (see `likeness`) are never 
 RATED_ARCHIVE = KnownFile(  # vaderSentiment (Hutto and Gilbert, 2014)
     "vaderSentiment-3.3.2.tar.gz",
     ("https://files.pythonhosted.org/packages/source/v/vaderSentiment/vaderSentiment-3.3.2.tar.gz",),
-    sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
-    size=2466783,
+    "sha256:5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
 )
 SEED = 0
 TEST = 200  # of each label, in each domain

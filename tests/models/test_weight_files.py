@@ -14,7 +14,7 @@ from torchvision import models
 
 from course_utils.errors import WeightsError
 from course_utils.models.backbones import build_backbone, load_backbone
-from course_utils.models.weights import ResNet18_64px_Weights, backbone_weights, fetch_weights, read_weights
+from course_utils.models.weights import ResNet18_64px_Weights, backbone_weights, read_weights
 from course_utils.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("no_network", "hub")
@@ -161,24 +161,19 @@ def put(hub, monkeypatch):
     return save
 
 
-@pytest.mark.parametrize("damage", list(DAMAGES.values())[1:], ids=list(DAMAGES)[1:])
-def test_fault_21_damaged_weights(damage, put, refused_weights):
-    path = put(build_backbone(NAME).state_dict())
-    damaged = damage(path.read_bytes())
-    path.write_bytes(damaged)
-    assert f"{len(damaged):,} bytes" in refused_weights(SMALL, path, "damaged or altered").found
-    assert path.with_name(f"{path.name}.bad").read_bytes() == damaged and not path.exists()
-
-
-@pytest.mark.parametrize("change", ["other weights", "one flipped bit"])
-def test_fault_22_other_weights_under_that_name(change, put, refused_weights):
-    path = put(build_backbone(NAME).state_dict())
-    if change == "other weights":
-        torch.save(build_backbone(NAME).state_dict(), path)
-    else:
-        path.write_bytes(DAMAGES[change](path.read_bytes()))
-    refused_weights(SMALL, path, "damaged or altered")
-    assert not path.exists()
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_or_altered_weights_are_downloaded_again(damage, put, tmp_path, monkeypatch, refused_weights):
+    path = put({"weight": torch.ones(3_000)})
+    good = path.read_bytes()
+    path.write_bytes(damage(good))
+    refused_weights(SMALL, path, "could not be downloaded")
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / path.name).write_bytes(good)
+    with serve(tmp_path / "served") as address:
+        monkeypatch.setenv("COURSE_MIRROR", address)
+        assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3_000))
+    monkeypatch.delenv("COURSE_MIRROR")
+    assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3_000)), "now without a mirror"
 
 
 @pytest.mark.parametrize("where", ["cache", "local file"])
@@ -193,42 +188,7 @@ def test_fault_23_malicious_weights(where, put, local, tmp_path, refused_weights
 
 def test_fault_24_no_network_and_no_weights(hub, refused_weights, capsys):
     error = refused_weights(SMALL, hub / Path(SMALL.url).name, "could not be downloaded")
-    assert SMALL.url in error.expected and str(hub) in error.do and 'profile="quick"' in error.do
-    assert isinstance(error.__cause__, OSError)
+    assert SMALL.url in error.found and str(hub) in error.do and 'profile="quick"' in error.do
     assert "RANDOM" not in capsys.readouterr().out
     load_backbone(backbone_weights(Settings(backbone=NAME, weights="none")))
     assert "RANDOM WEIGHTS" in capsys.readouterr().out
-
-
-def test_downloaded_weights_are_kept(put, hub, tmp_path, monkeypatch):
-    served = put({"weight": torch.ones(3)}, tmp_path / "stick")
-    monkeypatch.setenv("COURSE_MIRROR", str(tmp_path / "stick"))
-    assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3))
-    monkeypatch.delenv("COURSE_MIRROR")
-    served.unlink()
-    assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3)), "now without a mirror"
-
-
-# torchvision's table says 5.282 MB, in millions of 1.048576.
-@pytest.mark.parametrize(
-    "content, match", [(b"<html>Please log in</html>", "hash"), (bytes(6_000_000), "more than 5,539,1")]
-)
-def test_wrong_download_is_not_kept(content, match, put, hub, tmp_path, monkeypatch, refused_weights):
-    served = put({}, tmp_path / "served")
-    served.write_bytes(content)
-    with serve(served.parent) as address:
-        monkeypatch.setattr(SMALL.value, "url", f"{address}{served.name}")
-        refused_weights(SMALL, hub / served.name, match)
-    assert [path.name for path in hub.iterdir() if path.suffix != ".lock"] == []
-
-
-def test_fetch_replaces_damaged_weights(put, tmp_path, monkeypatch):
-    settings = Settings(backbone=NAME, weights="IMAGENET1K_V1")
-    path = put({"weight": torch.ones(3)})
-    (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setenv("COURSE_MIRROR", str(tmp_path))
-    assert [row.state for row in fetch_weights(settings)] == ["sound"]
-    path.write_bytes(b"damaged")
-    assert [row.state for row in fetch_weights(settings)] == ["fetched"]
-    assert torch.equal(read_weights(SMALL)["weight"], torch.ones(3))
-    assert fetch_weights(Settings(weights="none")) == []

@@ -106,8 +106,8 @@ def test_the_new_dataset_of_the_guide_is_known(copy):
         assert len(line) <= 111, "ruff refuses what the guide tells to write"
     code = (
         "from course_utils.settings import Settings; from course_utils.data.splits import DOWNLOADED;"
-        "from course_utils.data.archives import dataset_files;"
-        "print(Settings(dataset='cifar100').dataset, *dataset_files(DOWNLOADED['cifar100']))"
+        "from course_utils.data.archives import dataset_archives;"
+        "print(Settings(dataset='cifar100').dataset, *dataset_archives(DOWNLOADED['cifar100']))"
     )
     output = run([sys.executable, "-W", "ignore", "-c", code], copy)
     assert output.startswith("cifar100 ")
