@@ -4,7 +4,7 @@
 
 One small notebook that computes for about a second is run with so many seeds: by one worker process, by two,
 and by two of which one is killed (SIGKILL) in the middle of its run. Each run is a kernel of its own, with
-one thread. The seconds are those of a whole sweep, from the start of the workers to the plots; after the kill
+one thread. The seconds are those of a whole sweep, from the start of the workers to the table; after the kill
 the sweep is started a second time, and both are counted. They go to `results/sweep.csv`.
 """
 

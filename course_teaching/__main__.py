@@ -140,14 +140,13 @@ def _grade(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from course_teaching.sweeps import sweep, sweep_folder
+    from course_teaching.sweeps import sweep
 
-    output = (options.output or sweep_folder(options.notebook)).resolve()
-    results = sweep(options.notebook, options.grid, output, options.workers)
+    results = sweep(options.notebook, options.grid, options.output, options.workers)
     failed = [result for result in results if result["status"] != "ok"]
     for result in failed:
         print(f"{result['name']}: cell {result['cell']}: {result['error']}", file=sys.stderr)
-    print(f"{len(results)} runs, {len(failed)} failed. The table and its plots: {output / 'results.ipynb'}")
+    print(f"{len(results)} runs, {len(failed)} failed. They are in results.csv.")
     return 1 if failed else 0
 
 
