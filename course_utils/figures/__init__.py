@@ -16,16 +16,7 @@ from course_utils.figures.curves import (
     shift_curves,
     transfer_curves,
 )
-from course_utils.figures.diagrams import (
-    backbone_and_head,
-    chain,
-    data_parallel,
-    new_head,
-    residual_block,
-    text_network,
-    three_sets,
-    training_step,
-)
+from course_utils.figures.described import diagram
 from course_utils.figures.images import (
     before_and_after,
     class_counts,
@@ -33,7 +24,7 @@ from course_utils.figures.images import (
     image_grid,
     mistakes,
 )
-from course_utils.figures.networks import gains_over, lora, scores_and_results, search_results
+from course_utils.figures.networks import gains_over, scores_and_results, search_results
 from course_utils.figures.results import (
     bars,
     confusion,
@@ -48,14 +39,12 @@ from course_utils.figures.results import (
 
 __all__ = [
     "accuracy_over_time",
-    "backbone_and_head",
     "bars",
     "before_and_after",
-    "chain",
     "class_counts",
     "confusion",
     "costs",
-    "data_parallel",
+    "diagram",
     "embedding",
     "fine_tuning_gain",
     "gains_over",
@@ -64,22 +53,16 @@ __all__ = [
     "image_grid",
     "interval_plot",
     "learning_curves",
-    "lora",
     "lr_range",
     "mistakes",
-    "new_head",
     "rates_over_steps",
     "recalls_over_epochs",
     "reliability",
-    "residual_block",
     "score_histograms",
     "scores_and_results",
     "search_results",
     "shift_curves",
     "spreads",
-    "text_network",
-    "three_sets",
-    "training_step",
     "transfer_curves",
     "untrained_heads",
 ]

@@ -1,4 +1,4 @@
-"""Figures with an alternative text, and the colours of all figures.
+"""Pictures with an alternative text, and the colours of all figures.
 
 The first seven colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind
 readers can tell apart; matrices use viridis, whose brightness rises evenly.
@@ -6,6 +6,9 @@ readers can tell apart; matrices use viridis, whose brightness rises evenly.
 
 import base64
 import io
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -24,6 +27,30 @@ def escape_dollar(name: object) -> str:
     return str(name).replace("$", r"\$")
 
 
+class Diagram(NamedTuple):
+    """A drawing that is stored in the package, with its alternative text, which notebooks show by itself."""
+
+    png: bytes
+    description: str
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        # IPython's name for the method that returns an object's pictures and their metadata.
+        text = f"<Figure: {self.description}>"
+        data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": text}
+        return data, {"image/png": {"alt": self.description}}
+
+
+def diagram(name: str) -> Diagram:
+    """Return a drawing of the folder `figures/diagrams`: blue is unchanged, orange is trained or new.
+
+    Each is there as a drawing (SVG), whose description is the alternative text, and as a picture (PNG) made
+    from it, because JupyterLab shows no SVG of a notebook that it does not trust, and no alternative text.
+    """
+    drawing = Path(__file__).parent / "diagrams" / f"{name}.svg"
+    description = ElementTree.parse(drawing).findtext("{http://www.w3.org/2000/svg}desc")
+    return Diagram(drawing.with_suffix(".png").read_bytes(), " ".join(description.split()))
+
+
 class DescribedFigure(Figure):
     """A matplotlib figure with an alternative text, which notebooks show by themselves."""
 
@@ -33,11 +60,6 @@ class DescribedFigure(Figure):
         FigureCanvasAgg(self)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
-        # IPython's name for the method that returns an object's pictures and their metadata.
         png = io.BytesIO()
         self.savefig(png, format="png", dpi=100)
-        data = {
-            "image/png": base64.b64encode(png.getvalue()).decode(),
-            "text/plain": f"<Figure: {self.description}>",
-        }
-        return data, {"image/png": {"alt": self.description}}
+        return Diagram(png.getvalue(), self.description)._repr_mimebundle_()

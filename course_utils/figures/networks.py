@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import to_rgba
-from matplotlib.patches import Rectangle
 from PIL import Image
 
 from course_utils.evaluation.comparison import mean_interval
@@ -86,45 +84,6 @@ def scores_and_results(runs: pd.DataFrame, scores: Mapping[str, str], chance: fl
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
     panels[0][0].annotate("chance", (0.02, chance + 2), xycoords=("axes fraction", "data"), fontsize=8)
-    return figure
-
-
-def lora(inputs: int, outputs: int, rank: int) -> DescribedFigure:
-    """Draw a layer with LoRA: the frozen matrix W plus the product of two narrow trained matrices."""
-    whole, narrow = outputs * inputs, rank * (outputs + inputs)
-    figure = DescribedFigure(
-        "Diagram of LoRA: the output is W plus alpha over r times B times A, applied to the input x. W is a "
-        f"large square, frozen, {outputs} by {inputs}, {whole:,} parameters. B is tall, {outputs} by {rank}, "
-        f"and A is wide, {rank} by {inputs}; both are trained, {narrow:,} parameters together. A starts "
-        "random, B at zero.",
-        figsize=(8, 3.1),
-    )
-    axes = figure.add_subplot(xlim=(0, 8), ylim=(0, 3.1), aspect="equal")
-    axes.set_axis_off()
-    places = {"W": (1.6, 1.0, 1.7, 1.7), "B": (4.5, 1.0, 0.3, 1.7), "A": (5.2, 1.7, 1.7, 0.3)}
-    for name, (left, bottom, width, height) in places.items():
-        colour = BLUE if name == "W" else ORANGE
-        look = {"facecolor": to_rgba(colour, 0.2), "edgecolor": colour, "linewidth": 2}
-        axes.add_patch(Rectangle((left, bottom), width, height, **look))
-        middle = {"ha": "center", "va": "center"}
-        axes.text(left + width / 2, bottom + height / 2, name, fontsize=14, fontweight="bold", **middle)
-    words = {"ha": "center", "fontsize": 9}
-    axes.text(2.45, 2.8, f"frozen: {outputs} × {inputs}", **words)
-    axes.text(4.65, 2.8, f"{outputs} × {rank}", **words)
-    axes.text(6.05, 2.1, f"{rank} × {inputs}", **words)
-    for left, text in (
-        (3.65, "+"),
-        (4.1, r"$\frac{\alpha}{r}$"),
-        (1.25, "("),
-        (7.1, ")"),
-        (7.45, "x"),
-        (5.0, "·"),
-    ):
-        axes.text(left, 1.85, text, ha="center", va="center", fontsize=18)
-    axes.text(0.6, 1.85, "output =", ha="center", va="center", fontsize=12)
-    axes.text(2.45, 0.65, f"{whole:,} parameters", **words)
-    axes.text(5.6, 0.65, f"trained: {narrow:,} parameters", **words)
-    axes.text(4.1, 0.15, "A starts random and B at zero, so at first the output is unchanged.", **words)
     return figure
 
 

@@ -28,8 +28,3 @@ def test_scores_and_results_draw_every_seed_between_0_and_100():
     assert "Drawings, a: LogME 0.15, accuracy 55.0 %" in figure.description
     assert figure.axes[0].lines[1].get_ydata().tolist() == [50, 60]
     assert all(axes.get_ylim() == (0, 100) for axes in figure.axes)
-
-
-def test_lora_counts_its_parameters():
-    assert "262,144 parameters" in figures.lora(512, 512, 4).description
-    assert "4,096 parameters" in figures.lora(512, 512, 4).description
