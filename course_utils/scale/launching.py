@@ -4,7 +4,6 @@ Outside a notebook this is the work of `torchrun` or `accelerate launch`: see `p
 """
 
 import io
-import json
 import logging
 import os
 import socket
@@ -12,19 +11,16 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
-from course_utils import errors
-from course_utils.errors import ConfigError, CourseError, TrainingError
+from course_utils.errors import ConfigError, TrainingError
 
 
 def launch(function: Callable, *arguments: object, processes: int) -> None:
     """Start processes of a function from a notebook, and wait until all have ended.
 
-    This is accelerate's `notebook_launcher`, with the course's errors. In Colab, where there are fewer than
+    This is accelerate's `notebook_launcher`, with a clear error. In Colab, where there are fewer than
     two GPUs, it starts one process only. Each process computes with one thread.
 
     Args:
@@ -34,7 +30,7 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
 
     Raises:
         ConfigError: On Windows.
-        CourseError: What the first process to fail raised. If one was killed, a TrainingError that names it.
+        TrainingError: If a process fails or is killed. It names the first one.
     """
     if not hasattr(os, "fork"):
         raise ConfigError(
@@ -53,20 +49,27 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    with TemporaryDirectory() as folder:
-        output, before = sys.stdout, logging.root.manager.disable
-        logging.disable(logging.ERROR)  # the launcher's own words about graphics cards and failures
-        try:
-            with redirect_stdout(io.StringIO()):
-                given = (os.getpid(), output, Path(folder), function, arguments)
-                notebook_launcher(_run_process, given, processes, use_port=port)
-        except ChildFailedError as error:
-            raise _first_error(error, Path(folder), processes) from error
-        finally:
-            logging.disable(before)
+    given, before = (os.getpid(), sys.stdout, function, arguments), logging.root.manager.disable
+    logging.disable(logging.ERROR)  # the launcher's own words about graphics cards and failures
+    try:
+        with redirect_stdout(io.StringIO()):
+            notebook_launcher(_run_process, given, processes, use_port=port)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        reason = failure.message if isinstance(failure.message, str) else failure.message["message"]
+        raise TrainingError(
+            "A process ended before its work was done, so the others were stopped.",
+            where=f"process {rank} of {processes}",
+            expected="a process that runs to its end",
+            found=f"the signal {failure.signal_name()}" if failure.exitcode < 0 else reason,
+            do="Find out what ended it (SIGKILL often means that memory ran out), and run the cell again, "
+            "with fewer processes if you like. Training goes on from the last checkpoint.",
+        ) from error
+    finally:
+        logging.disable(before)
 
 
-def _run_process(notebook: int, output: object, folder: Path, function: Callable, arguments: tuple) -> None:
+def _run_process(notebook: int, output: object, function: Callable, arguments: tuple) -> None:
     sys.stdout = output
     logging.disable(logging.NOTSET)
     if os.getpid() == notebook:  # it was not worth while to start others
@@ -77,36 +80,10 @@ def _run_process(notebook: int, output: object, folder: Path, function: Callable
     torch.set_num_threads(1)  # a copy of a process has lost its threads and must not wait for them
     try:
         function(*arguments)
-    except CourseError as error:
-        rank = os.environ["RANK"]
-        if not error.where.startswith("process "):
-            error = error.within(f"process {rank} of {os.environ['WORLD_SIZE']}")
-        # Written first and then renamed, so that no reader sees half of it.
-        part = folder / f".{rank}"
-        parts = {name: getattr(error, name) for name in ("failed", "where", "expected", "found", "do")}
-        part.write_text(json.dumps([type(error).__name__, parts]), encoding="utf-8")
-        part.rename(folder / rank)
-        # The launcher looks ten times a second. If another process was killed, it is to find that one first.
+    except RuntimeError:
+        # Perhaps another process has died. The launcher looks ten times a second, and is to find that first.
         time.sleep(0.5)
-        raise SystemExit(1) from error
+        raise
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
-
-
-def _first_error(error: Exception, folder: Path, processes: int) -> CourseError:
-    """Return the error of the process that failed first, or one that says how it ended."""
-    rank, failure = error.get_first_failure()
-    written = sorted(folder.glob("[0-9]*"), key=lambda path: path.stat().st_mtime_ns)
-    if failure.exitcode >= 0 and written:
-        kind, parts = json.loads(written[0].read_text(encoding="utf-8"))
-        return getattr(errors, kind)(**parts)
-    ended = f"the signal {failure.signal_name()}" if failure.exitcode < 0 else f"exit code {failure.exitcode}"
-    return TrainingError(
-        "A process ended before its work was done, so the others were stopped.",
-        where=f"process {rank} of {processes}",
-        expected="a process that runs to its end",
-        found=ended,
-        do="Find out what ended it (SIGKILL often means that memory ran out), and run the cell again, with "
-        "fewer processes if you like. Training goes on from the last checkpoint.",
-    )

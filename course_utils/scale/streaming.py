@@ -6,7 +6,6 @@ arXiv:2001.01858). Each tar file is a shard: a process takes whole ones, holds n
 pictures at a time, and writes the features of one before it begins the next.
 """
 
-import hashlib
 import io
 import itertools
 from collections.abc import Iterator, Sequence
@@ -23,8 +22,7 @@ from course_utils.data.preprocessing import Preprocessing, to_device
 from course_utils.errors import DataError
 from course_utils.files import write_atomically
 from course_utils.models.freezing import eval_mode, without_head
-from course_utils.models.saving import hash_tensors
-from course_utils.training.acceleration import fastest_dtype, num_processes, process_state
+from course_utils.training.acceleration import num_processes, process_state
 from course_utils.training.features import images_at_once, optimized_copy
 
 
@@ -75,17 +73,13 @@ def read_tar(path: str | Path, preprocessing: Preprocessing) -> Iterator[tuple[t
             (picture,) = [sample[name] for name in sample if name != "cls" and not name.startswith("__")]
             yield prepare(load_rgb(io.BytesIO(picture), warn=False)), int(sample["cls"])
     except Exception as error:  # tarfile, webdataset and Pillow each raise their own
-        raise _unreadable(path, key, error) from error
-
-
-def _unreadable(path: Path, near: str, error: Exception) -> DataError:
-    return DataError(
-        "A tar file of pictures cannot be read to its end.",
-        where=f"{path}, near {near}",
-        expected="pictures that can be decoded, each with its label in a file .cls",
-        found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-        do="Get or write this tar file again. The features of the others are kept.",
-    )
+        raise DataError(
+            "A tar file of pictures cannot be read to its end.",
+            where=f"{path}, near {key}",
+            expected="pictures that can be decoded, each with its label in a file .cls",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            do="Get or write this tar file again. The features of the others are kept.",
+        ) from error
 
 
 def stream_features(
@@ -93,44 +87,43 @@ def stream_features(
 ) -> list[Path]:
     """Write the features of all pictures in tar files, tar by tar; one batch of pictures is held at a time.
 
-    Several processes share the tar files. What is interrupted goes on with those whose features are missing.
+    Several processes share the tar files. What is interrupted goes on with those whose features are missing
+    in `folder`.
 
     Args:
         model: A network with a known head, on the device where it runs.
         tars: The same paths on every process.
         preprocessing: How the weights want pictures prepared.
-        folder: Where to; it is made if it is missing.
+        folder: Where to; it is made if it is missing. Take a new one for another network or other pictures:
+            features that are there are not computed again.
 
     Returns:
-        For each tar file the .safetensors file of its `features` (bfloat16 or float32, [images, features])
-        and `labels` (int64, [images]). Its name holds a hash of the network and of the pictures.
+        For each tar file the .safetensors file, of the same name, of its `features` (bfloat16 or float32,
+        [images, features]) and `labels` (int64, [images]).
 
     Raises:
         DataError: If a tar file cannot be read.
         CheckpointError: If a file of features cannot be written.
     """
     device, crop = next(model.parameters()).device, preprocessing.crop_size
-    own, paths = range(process_state(device).process_index, len(tars), num_processes()), {}
+    own = range(process_state(device).process_index, len(tars), num_processes())
+    paths = [(Path(folder) / Path(tar).name).resolve().with_suffix(".safetensors") for tar in tars]
     with without_head(model) as backbone, eval_mode(backbone), torch.inference_mode():
-        run, of_model = optimized_copy(backbone, device), _model_digest(backbone, preprocessing, device)
+        run = optimized_copy(backbone, device)
         for index in progress_bar(own, desc="tar files", leave=False):
-            tar = Path(tars[index])
-            name = f"{tar.stem}-{_fingerprint(of_model, tar)}.safetensors"
-            paths[index] = Path(folder).resolve() / name
             if paths[index].exists():
                 continue
             found = [
                 (run(preprocessing.normalise(to_device(pictures, device))).cpu(), labels)
-                for pictures, labels in _batches(tar, preprocessing, images_at_once([crop, crop], device))
+                for pictures, labels in _batches(
+                    tars[index], preprocessing, images_at_once([crop] * 2, device)
+                )
             ]
             features, labels = (torch.cat(tensors) for tensors in zip(*found, strict=True))
             tensors = {"features": features, "labels": labels}
             write_atomically(paths[index], lambda part, tensors=tensors: save_file(tensors, part))
-    if num_processes() > 1:
-        from accelerate.utils import gather_object
-
-        paths = dict(gather_object(list(paths.items())))
-    return [paths[index] for index in range(len(tars))]
+    process_state(device).wait_for_everyone()
+    return paths
 
 
 def _batches(
@@ -139,19 +132,3 @@ def _batches(
     pictures = read_tar(tar, preprocessing)
     while batch := list(itertools.islice(pictures, size)):
         yield torch.stack([picture for picture, _ in batch]), torch.tensor([label for _, label in batch])
-
-
-def _model_digest(backbone: nn.Module, preprocessing: Preprocessing, device: torch.device) -> "hashlib._Hash":
-    """Return a SHA-256 of all that features depend on but the pictures, which can be added."""
-    facts = str(backbone), str(fastest_dtype(device)), preprocessing
-    digest = hashlib.sha256(repr(facts).encode())
-    hash_tensors(digest, backbone.state_dict())
-    return digest
-
-
-def _fingerprint(of_model: "hashlib._Hash", tar: Path) -> str:
-    try:
-        with tar.open("rb") as file:
-            return hashlib.file_digest(file, of_model.copy).hexdigest()[:16]
-    except OSError as error:
-        raise _unreadable(tar.resolve(), "its beginning", error) from error
