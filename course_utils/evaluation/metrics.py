@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from course_utils.data.image_io import load_rgb
 from course_utils.data.loaders import check_batch_labels, classes_of
 from course_utils.errors import ConfigError, DataError
-from course_utils.models.freezing import eval_mode, float32_expected
+from course_utils.models.freezing import eval_mode
 from course_utils.training.features import batches_with_bar, map_over_processes
 
 
@@ -59,7 +59,6 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
 
     Raises:
         DataError: If the dataset is empty, its classes have no names, or a label is not that of a class.
-        ConfigError: If the network is not in float32, as images are.
     """
     device = next(model.parameters()).device
 
@@ -70,7 +69,7 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
             check_batch_labels(labels, batches[-1][0].shape[1], "evaluate")
         return [torch.cat(tensors) for tensors in zip(*batches, strict=True)]
 
-    with float32_expected(model), eval_mode(model), torch.inference_mode():
+    with eval_mode(model), torch.inference_mode():
         return Evaluation(*map_over_processes(predict_part, dataset, device), classes_of(dataset))
 
 
@@ -93,11 +92,11 @@ def predict(
 
     Raises:
         DataError: If the picture cannot be decoded.
-        ConfigError: If there are more or fewer names than outputs, or the network is not in float32.
+        ConfigError: If there are more or fewer names than outputs.
     """
     rgb = load_rgb(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
     image = transform(rgb).unsqueeze(0).to(next(model.parameters()).device)
-    with float32_expected(model), eval_mode(model), torch.inference_mode():
+    with eval_mode(model), torch.inference_mode():
         probabilities = model(image).softmax(dim=1)[0].cpu()
     if len(probabilities) != len(classes):
         raise ConfigError(

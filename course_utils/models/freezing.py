@@ -258,28 +258,6 @@ def check_trainable(model: nn.Module) -> None:
         )
 
 
-@contextmanager
-def float32_expected(model: nn.Module) -> Iterator[None]:
-    """Explain why PyTorch cannot run images through a network that is not in float32.
-
-    Raises:
-        ConfigError: In the place of PyTorch's error.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        dtype = next(model.parameters()).dtype
-        if dtype == torch.float32:
-            raise
-        raise ConfigError(
-            "The network is not in float32, as images are.",
-            where=type(model).__name__,
-            expected="parameters of torch.float32",
-            found=str(dtype),
-            do="Call model.float() first.",
-        ) from error
-
-
 def choose_device(name: str = "auto") -> torch.device:
     """Return where the network runs: for "auto" a CUDA GPU if there is one, otherwise the CPU.
 

@@ -62,22 +62,11 @@ def make_accelerator(device: torch.device, grad_accum_steps: int = 1):
     accelerate divides every loss by `grad_accum_steps`, the number of parts of a step. In float16 a gradient
     below 6e-8 becomes 0, so accelerate multiplies the loss by a large number before the backward pass and
     divides the gradients by it before the step (Micikevicius et al., 2017, section 3.2).
-
-    Raises:
-        ConfigError: If the launcher asks for sharded weights (FSDP), which the course does not train.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, GradientState
     from accelerate.utils import AutocastKwargs, DataLoaderConfiguration
 
-    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true", "yes"):
-        raise ConfigError(
-            "The launcher asks for sharded weights, which fit does not train.",
-            where="the environment variable ACCELERATE_USE_FSDP",
-            expected="whole weights on every process",
-            found=os.environ["ACCELERATE_USE_FSDP"],
-            do="Leave out --use_fsdp. Lesson 16 says what sharded weights are for.",
-        )
     process_state(device)
     # accelerate keeps one precision and one device for as long as Python runs; a notebook may change both.
     AcceleratorState._reset_state()

@@ -21,7 +21,6 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 from course_utils.data.loaders import check_batch_labels, collate, preserve_rng_state, progress_bar
 from course_utils.data.preprocessing import image_batches, preprocessing_of
-from course_utils.errors import ConfigError
 from course_utils.models.freezing import eval_mode, without_head
 from course_utils.training.acceleration import fast_inference, fastest_dtype, num_processes, process_state
 
@@ -53,18 +52,8 @@ def extract_features(
 
     Raises:
         DataError: If images cannot become a batch, or labels are not whole numbers.
-        ConfigError: If the network is not in float32, as images and features are.
     """
-    first = next(model.parameters())
-    if first.dtype != torch.float32:
-        raise ConfigError(
-            "Features are float32, and so must the network be.",
-            where=type(model).__name__,
-            expected="parameters of torch.float32",
-            found=str(first.dtype),
-            do="Call model.float() first.",
-        )
-    device = first.device
+    device = next(model.parameters()).device
 
     def extract(part: Dataset) -> list[torch.Tensor]:
         with without_head(model) as backbone, eval_mode(backbone), torch.inference_mode():

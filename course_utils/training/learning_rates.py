@@ -11,7 +11,6 @@ from torch.utils.data import Dataset
 
 from course_utils.data.loaders import check_labels, classes_of, make_loader, progress_bar
 from course_utils.data.preprocessing import in_memory
-from course_utils.errors import ConfigError
 from course_utils.models.freezing import check_trainable, choose_device, set_train_mode
 from course_utils.settings import Settings
 from course_utils.training.acceleration import make_accelerator
@@ -45,17 +44,9 @@ def lr_range_test(
         One row for each step: `lr` (of the head) and `loss` (of its batch before the step, in nats).
 
     Raises:
-        ConfigError: If nothing is trainable, or the range is empty.
+        ConfigError: If nothing is trainable.
         DataError: If a label is not that of a class.
     """
-    if not 0 < lowest < highest or steps < 2:
-        raise ConfigError(
-            "There is no range of learning rates to test.",
-            where="lr_range_test",
-            expected="0 < lowest < highest, and at least 2 steps",
-            found=f"lowest {lowest:g}, highest {highest:g}, {steps} steps",
-            do="Leave them out, or widen the range.",
-        )
     check_labels(train, classes_of(train))
     device = choose_device(settings.device)
     network = copy.deepcopy(model).to(device)

@@ -32,7 +32,6 @@ from course_utils.models.freezing import (
     choose_device,
     eval_mode,
     find_head,
-    float32_expected,
     only_head_trainable,
     set_train_mode,
     stage_parameters,
@@ -86,8 +85,8 @@ def fit(
         One `EpochMetrics` for each pass over `train`. After Ctrl-C, those that were finished.
 
     Raises:
-        ConfigError: If nothing is trainable, the head does not fit the classes, the network is not in
-            float32, or processes and accumulation do not divide the batch size.
+        ConfigError: If nothing is trainable, the head does not fit the classes, or processes and
+            accumulation do not divide the batch size.
         DataError: If a label is not that of a class.
         TrainingError: If the loss is no longer a finite number. Nothing is learned from that batch.
         CheckpointError: If the checkpoint is damaged, belongs to another run or cannot be written.
@@ -113,8 +112,7 @@ def fit(
         else:
             check_batch_size(settings.batch_size, settings.grad_accum_steps)
             train, val = in_memory(train, workers), in_memory(val, workers)
-            with float32_expected(model):
-                history = _train(model, model, train, val, settings, checkpoint)
+            history = _train(model, model, train, val, settings, checkpoint)
     except KeyboardInterrupt:  # before the first epoch
         history = History(interrupted=True)
     finally:
@@ -223,8 +221,8 @@ def train_one_epoch(
         The mean loss (nats) and the accuracy (0 to 1) over all samples.
 
     Raises:
-        TrainingError: If the loss of a batch is not finite, or BatchNorm cannot learn from a single image.
-            The step is not taken.
+        TrainingError: If the loss of a batch is not finite. The step is not taken.
+        ValueError: PyTorch's own, if BatchNorm in train mode gets a single image.
         DataError: If a label is not the number of a class.
     """
     criterion, accelerator = criterion or nn.CrossEntropyLoss(), accelerator or OneProcess()
@@ -234,8 +232,7 @@ def train_one_epoch(
     total_loss, correct, samples = 0.0, 0, 0
     for batch, (inputs, labels) in enumerate(loader, start=1):
         for images, truth in in_parts(parts, network, inputs, labels):
-            with _one_image_reported(f"batch {batch}"):
-                outputs = network(images.to(device))
+            outputs = network(images.to(device))
             check_batch_labels(truth, outputs.shape[1], f"batch {batch}")
             truth = truth.to(device)
             loss = criterion(outputs, truth)
@@ -323,20 +320,3 @@ def _check_finite(loss: float, where: str, optimizer: torch.optim.Optimizer, mea
         found=f"{loss} at a learning rate of {optimizer.param_groups[0]['lr']:g}",
         do="Try a learning rate ten times smaller, and look for images with values that are not numbers.",
     )
-
-
-@contextmanager
-def _one_image_reported(where: str) -> Iterator[None]:
-    """Report a BatchNorm in train mode that was given one value for each channel."""
-    try:
-        yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise TrainingError(
-            "BatchNorm cannot learn from a batch of a single image.",
-            where=where,
-            expected="at least two images in each batch, or a BatchNorm that is frozen",
-            found=str(error),
-            do="Raise batch_size, add images, or freeze the network with freeze(model).",
-        ) from error

@@ -55,13 +55,6 @@ def model():
     return model
 
 
-def test_evaluate_and_predict_refuse_a_network_that_is_not_in_float32(refused, model):
-    with refused(ConfigError, r"(?s)torch\.float64.*model\.float\(\)"):
-        evaluate(model.double(), pictures(3))
-    with refused(ConfigError, "float64"):
-        predict(model, Image.new("RGB", (8, 8)), TRANSFORM, CLASSES)
-
-
 def test_evaluation_is_that_of_all_images_at_once_whatever_the_batches(model):
     dataset = pictures(150)  # more than two batches
     result = evaluate(model, dataset)

@@ -51,7 +51,7 @@ def test_model_file_gives_back_the_network_and_how_to_use_it(saved, tmp_path):
         assert torch.equal(loaded(images), model.eval()(images))
 
 
-@pytest.mark.parametrize("damage", ["missing", "folder", "another tool's", *list(DAMAGES)[1:]])
+@pytest.mark.parametrize("damage", ["missing", "folder", "another tool's", *DAMAGES])
 def test_file_that_is_no_whole_model_file_is_an_error(saved, tmp_path, refused, damage):
     path = tmp_path / "model.safetensors"
     if damage == "folder":

@@ -9,7 +9,6 @@ from torch import nn
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
-from course_utils.errors import ConfigError
 from course_utils.training.features import extract_features, is_deterministic
 
 
@@ -92,8 +91,3 @@ def test_augmented_images_are_told_from_plain_ones_and_random_numbers_stay_as_th
     torch.manual_seed(0)
     assert is_deterministic(Pictures(20, change=change)) == expected
     assert torch.equal(torch.rand(3), first)
-
-
-def test_frozen_network_in_double_precision_is_refused(refused):
-    with refused(ConfigError, "must the network be"):
-        extract_features(seeded_net(is_frozen=True).double(), Pictures(4))

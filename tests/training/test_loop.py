@@ -313,12 +313,6 @@ def test_network_with_nothing_to_train_is_an_error(model):
         fit(model, Pictures(24), Pictures(9, seed=2), some_settings())
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
-def test_fit_refuses_a_network_that_is_not_in_float32(refused, frozen_or_thawed, dtype):
-    with refused(ConfigError, rf"(?s){dtype}.*model\.float\(\)"):
-        fit(frozen_or_thawed.to(dtype), Pictures(24), Pictures(9, seed=2), some_settings())
-
-
 @pytest.mark.parametrize("trains", ["the head", "all of it"])
 def test_fit_and_all_that_it_calls_lie_in_six_files(trains):
     """What docs/contributing.md promises a reader: pictures that ship, one process, no checkpoint."""
