@@ -33,6 +33,7 @@ run: install
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist=loadfile -m "not kernels"
 	$(BIN)/pytest -n 2 --dist=loadfile --nbval --nbval-cell-timeout=900 --ignore=notebooks/exercises notebooks
 

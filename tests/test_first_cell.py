@@ -10,7 +10,7 @@ import sysconfig
 from importlib.metadata import version
 
 import pytest
-from local_remote import commit, git, local_remote, remote_folder
+from local_remote import commit, copy_course, git, remote_folder, where_git_finds_it
 
 from course_teaching.address import FIRST_CELL
 from course_utils.notebook.packages import missing_packages, package_floors
@@ -22,7 +22,10 @@ AND_THEN = "\nimport course_utils; print(course_utils.__path__[0])"
 
 @pytest.fixture(scope="module")
 def remote(tmp_path_factory):
-    return local_remote(tmp_path_factory.mktemp("remote"), "jane/lessons")
+    """Commit as much of the course as the cell needs, and return the environment in which git finds it."""
+    folder = tmp_path_factory.mktemp("github")
+    commit(copy_course(folder / "jane" / "lessons", "course_utils", "notebooks/colab.py", "pyproject.toml"))
+    return where_git_finds_it(folder)
 
 
 @pytest.fixture
@@ -55,7 +58,9 @@ def test_a_class_stays_on_the_tag_that_it_began_with(run, tmp_path, remote):
     commit(course)
     done = run(ref="v1.0.0")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "course" / "README.md").exists() and not (tmp_path / "course" / "newer.txt").exists()
+    assert (tmp_path / "course" / "pyproject.toml").exists() and not (
+        tmp_path / "course" / "newer.txt"
+    ).exists()
     shutil.rmtree(tmp_path / "course")
     assert run().returncode == 0 and (tmp_path / "course" / "newer.txt").exists()
     shutil.rmtree(tmp_path / "course")

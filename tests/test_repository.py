@@ -15,7 +15,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from serving import serve
-from small_notebooks import text_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -87,19 +86,6 @@ def test_requirements_are_floors_listed_once():
     assert [line for line, times in Counter(listed).items() if times > 1] == twice
     for name, specifier in specifiers(listed).items():
         assert [part.operator for part in specifier] == [">="], f"{name} is no floor"
-
-
-def test_students_are_not_asked_for_what_instructors_and_tests_need():
-    """All that a lesson or an exercise imports of the course, where the extras are not installed."""
-    blocked = ["course_teaching", "papermill", "nbgrader", "text2qti", "pytest", "hypothesis", "nbval"]
-    notebooks = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
-    sources = "\n".join(text_of(path, "code") for path in notebooks)
-    imports = sorted(set(re.findall(r"^from course_utils[\w.]* import \w.*$", sources, re.MULTILINE)))
-    assert len(imports) > 50
-    assert not re.search(r"^\s*(?:from|import) course_teaching", sources, re.MULTILINE)
-    code = "\n".join([f"import sys; sys.modules |= dict.fromkeys({blocked})", *imports])
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_requirements_and_conda_environment_agree():

@@ -19,7 +19,12 @@ def local_remote(folder, name):
     copy = copy_course(folder / "github" / name)
     set_repository(name, copy)
     commit(copy)
-    key = f"url.file://{folder / 'github'}/.insteadOf"
+    return where_git_finds_it(folder / "github")
+
+
+def where_git_finds_it(folder):
+    """Return the environment in which https://github.com/NAME leads to the folder NAME in a folder."""
+    key = f"url.file://{folder}/.insteadOf"
     return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": f"{HOST}/"}
 
 
@@ -28,9 +33,9 @@ def remote_folder(environment):
     return Path(environment["GIT_CONFIG_KEY_0"].removeprefix("url.file://").removesuffix("/.insteadOf"))
 
 
-def copy_course(copy):
-    """Copy the course as it is here, without what git ignores; return the folder of the copy."""
-    listed = git(["ls-files", "-co", "--exclude-standard"], REPOSITORY_FOLDER, check=False)
+def copy_course(copy, *only):
+    """Copy the course as it is here, or only some paths of it, without what git ignores; return the copy."""
+    listed = git(["ls-files", "-co", "--exclude-standard", *only], REPOSITORY_FOLDER, check=False)
     if listed.returncode:
         pytest.skip("there is no git repository here to make a copy of")
     for path in listed.stdout.splitlines():
