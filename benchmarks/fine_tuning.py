@@ -19,8 +19,7 @@ from storing import write_table
 from torch import nn
 from torch.utils.data import Dataset
 
-from course_utils.data.loaders import make_loader
-from course_utils.data.preprocessing import in_memory
+from course_utils.data.loaders import in_memory, make_loader
 from course_utils.data.splits import Splits, load_splits
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import freeze, replace_head, thaw, trainable_parameters

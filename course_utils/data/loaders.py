@@ -1,29 +1,33 @@
-"""Loaders: batches of samples in an order that follows from a seed, and clear errors where there can be none.
+"""Loaders: batches of images, in an order that follows from a seed, and what is known of their labels.
 
-Plain PyTorch says "stack expects each tensor to be equal size", names no image, and says it in the middle of
-an epoch.
+torchvision prepares one picture at a time: resize, crop, scale, normalise. Where that is all that a dataset
+does to its pictures, the same can be done with a whole batch at once, from 8-bit pixels, on the device where
+the network is. Pillow and PyTorch round differently when they resize: up to one number in twenty is one of
+256 shades off, hardly any two, none more. Pictures in folders, which may have all sizes, are still resized
+one by one and do not differ at all.
 """
 
+import copy
 import os
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    Subset,
-    TensorDataset,
-    default_collate,
-)
-from torchvision.datasets import DatasetFolder
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, default_collate
+from torchvision import datasets
 from tqdm.auto import tqdm
 
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.errors import DataError
 
-PROBED = 16  # images
+MEMORY = 1_000_000_000
+"""More bytes than this are not taken for the pictures of a folder: then they are read in every epoch."""
+
+READ_BATCH = 64  # pictures
+IN_ARRAYS = (datasets.MNIST.__getitem__, datasets.CIFAR10.__getitem__)
+IN_FOLDERS = datasets.DatasetFolder.__getitem__
 
 
 def progress_bar(iterable: Iterable | None = None, *, desc: str, **options: object) -> tqdm:
@@ -31,8 +35,7 @@ def progress_bar(iterable: Iterable | None = None, *, desc: str, **options: obje
 
     `desc` says what is being done. Without an `iterable` to go through, the caller updates the bar.
     """
-    # `disable=False` would overrule TQDM_DISABLE, which tqdm itself reads only once, on import.
-    if os.environ.get("RANK", "0") != "0" or os.environ.get("TQDM_DISABLE"):
+    if os.environ.get("RANK", "0") != "0":
         options["disable"] = True
     bar = tqdm(iterable, desc=desc, **options)
     if bar.leave is None:  # only a terminal's bar knows what this means
@@ -50,63 +53,6 @@ def preserve_rng_state() -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
-
-
-def collate(samples: Sequence[tuple]) -> list[torch.Tensor]:
-    """Make one batch of samples, as PyTorch does by itself.
-
-    Raises:
-        DataError: If the images have different sizes, or are no tensors.
-    """
-    try:
-        return default_collate(samples)
-    except (RuntimeError, TypeError) as error:
-        if "shared memory" in str(error):  # of extra processes: no fault of the images
-            raise
-        kinds = sorted({_describe(image) for image, *_ in samples})
-        raise DataError(
-            "These images cannot become one batch.",
-            where=f"a batch of {len(samples)} images",
-            expected="tensors of one size, [channels, height, width]",
-            found=", ".join(kinds[:5]) + (f" and {len(kinds) - 5} other sizes" if kinds[5:] else ""),
-            do="Give load_splits a transform that ends in a tensor of one size, with v2.Resize((64, 64)) for "
-            "example, or none: then that of the weights is used.",
-        ) from error
-
-
-def _describe(image: object) -> str:
-    return str(list(image.shape)) if isinstance(image, torch.Tensor) else type(image).__name__
-
-
-class OneSize(Subset):
-    """A `Subset` whose images are known to have one size, so that no batch need be tried."""
-
-
-def check_batchable(dataset: Dataset, batch_size: int) -> None:
-    """Make a batch of pictures from all over a dataset of folders, where pictures have all sizes.
-
-    So an error comes before anything is learned. The random numbers are left as they were.
-    """
-    source, _ = source_and_indices(dataset)
-    if isinstance(source, DatasetFolder) and not isinstance(dataset, OneSize):
-        count = min(batch_size, PROBED, len(dataset))
-        with preserve_rng_state():
-            indices = torch.linspace(0, len(dataset) - 1, count).round().long().tolist()
-            collate([dataset[index] for index in indices])
-
-
-class BatchedTensors(Dataset):
-    """Tensors that are read a batch at a time, which is ten times as fast as sample by sample."""
-
-    def __init__(self, dataset: TensorDataset):
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
-        """Return a batch: where a dataset has this method, PyTorch asks for no single samples."""
-        return self.dataset[torch.tensor(indices)]
 
 
 def source_and_indices(dataset: Dataset) -> tuple[Dataset, np.ndarray]:
@@ -128,10 +74,7 @@ def labels_of(dataset: Dataset) -> np.ndarray:
     if isinstance(dataset, Subset):
         return labels_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
     given = dataset.tensors[1] if isinstance(dataset, TensorDataset) else getattr(dataset, "targets", None)
-    try:
-        labels = np.asarray(given)
-    except ValueError:  # lists of different lengths
-        labels = np.full(len(given), None)
+    labels = np.asarray(given)
     if labels.ndim == 1 and (labels.dtype.kind in "iu" or not len(labels)):
         return labels.astype(np.int64)
     raise DataError(
@@ -147,43 +90,18 @@ def check_labels(dataset: Dataset, classes: list[str]) -> None:
     """Look at every label on the CPU, before the first step.
 
     Raises:
-        DataError: If one is not the number of a class, or there are more or fewer labels than images.
+        DataError: If one is not the number of a class.
     """
     labels = labels_of(dataset)
-    wrong = ((labels < 0) | (labels >= len(classes))).nonzero()[0]
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if len(wrong):
-        where = f"sample {wrong[0]} ({len(wrong)} of {len(labels)} samples are wrong)"
-        raise _wrong_label(where, len(classes), f"label {labels[wrong[0]]}")
-    if len(labels) != len(dataset):
-        raise _wrong_label(type(dataset).__name__, len(classes), f"{len(labels)} for {len(dataset)} images")
-
-
-def check_batch_labels(labels: object, num_classes: int | None, where: str) -> None:
-    """Look at the labels that a loader really gives: a `target_transform` may have changed them.
-
-    Raises:
-        DataError: If they are not int64, [images], or one is not the number of a class. (`num_classes`
-            None: how many there are is not known.)
-    """
-    if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
-        kind = f"{labels.dtype}, {list(labels.shape)}" if isinstance(labels, torch.Tensor) else type(labels)
-        raise _wrong_label(where, num_classes, f"labels of the type {kind}")
-    if num_classes is None:
-        return
-    if labels.min() < 0 or labels.max() >= num_classes:
-        wrong = next(label for label in labels.tolist() if not 0 <= label < num_classes)
-        raise _wrong_label(where, num_classes, f"label {wrong}")
-
-
-def _wrong_label(where: str, num_classes: int | None, found: str) -> DataError:
-    known = f" from 0 to {num_classes - 1} ({num_classes} classes)" if num_classes else ""
-    return DataError(
-        "A label is not the number of a class.",
-        where=where,
-        expected=f"a whole number{known} for every image",
-        found=found,
-        do="Labels count from 0: check how they were made.",
-    )
+        raise DataError(
+            "A label is not the number of a class.",
+            where=f"sample {wrong[0]} ({len(wrong)} of {len(labels)} samples are wrong)",
+            expected=f"a whole number from 0 to {len(classes) - 1} ({len(classes)} classes)",
+            found=f"label {labels[wrong[0]]}",
+            do="Labels count from 0: check how they were made.",
+        )
 
 
 def classes_of(dataset: Dataset) -> list[str]:
@@ -199,6 +117,44 @@ def classes_of(dataset: Dataset) -> list[str]:
         found="no attribute `classes`",
         do='Give your dataset one, for example dataset.classes = ["cat", "dog"].',
     )
+
+
+def collate(samples: Sequence[tuple]) -> list[torch.Tensor]:
+    """Make one batch of samples, as PyTorch does by itself.
+
+    Raises:
+        DataError: If the images have different sizes, or are no tensors.
+    """
+    try:
+        return default_collate(samples)
+    except (RuntimeError, TypeError) as error:
+        kinds = sorted({_describe(image) for image, *_ in samples})
+        raise DataError(
+            "These images cannot become one batch.",
+            where=f"a batch of {len(samples)} images",
+            expected="tensors of one size, [channels, height, width]",
+            found=", ".join(kinds[:5]) + (f" and {len(kinds) - 5} other sizes" if kinds[5:] else ""),
+            do="Give load_splits a transform that ends in a tensor of one size, with v2.Resize((64, 64)) for "
+            "example, or none: then that of the weights is used.",
+        ) from error
+
+
+def _describe(image: object) -> str:
+    return str(list(image.shape)) if isinstance(image, torch.Tensor) else type(image).__name__
+
+
+class BatchedTensors(Dataset):
+    """Tensors that are read a batch at a time, which is ten times as fast as sample by sample."""
+
+    def __init__(self, dataset: TensorDataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
+        """Return a batch: where a dataset has this method, PyTorch asks for no single samples."""
+        return self.dataset[torch.tensor(indices)]
 
 
 def make_loader(
@@ -218,7 +174,7 @@ def make_loader(
         drop_single: Whether a last batch of a single sample, which has no variance, is left out.
 
     Raises:
-        DataError: If the dataset is empty, or its pictures have different sizes.
+        DataError: If the dataset is empty. While batches are read: if its pictures have different sizes.
     """
     if len(dataset) == 0:
         raise DataError(
@@ -228,7 +184,6 @@ def make_loader(
             found="an empty dataset",
             do="Look at how this dataset was made: a Subset of no indices is empty, for example.",
         )
-    check_batchable(dataset, batch_size)
     drop_last = drop_single and len(dataset) > batch_size and len(dataset) % batch_size == 1
     if isinstance(dataset, TensorDataset):
         # What lies in memory needs no extra process to read it.
@@ -244,3 +199,95 @@ def make_loader(
         drop_last=drop_last,
         generator=torch.Generator().manual_seed(seed),
     )
+
+
+def preprocessing_of(dataset: Dataset) -> Preprocessing | None:
+    """Return the preprocessing of a dataset, if its transform is nothing else.
+
+    None for any other transform, and for a dataset that is not one of torchvision's own: what it does to a
+    picture, or to a label, only it knows.
+    """
+    source, _ = source_and_indices(dataset)
+    known = type(source).__getitem__ in (*IN_ARRAYS, IN_FOLDERS) and source.target_transform is None
+    return getattr(source.transform, "preprocessing", None) if known else None
+
+
+def eight_bits(dataset: Dataset, preprocessing: Preprocessing) -> tuple[Dataset, Callable]:
+    """Return a dataset with its pictures in 8 bits, and what is left to do with a batch of them.
+
+    Pictures that lie in arrays are tensors as they are; those in folders are resized and cropped one by one.
+    """
+    source, indices = source_and_indices(dataset)
+    if type(source).__getitem__ in IN_ARRAYS:
+        pixels = torch.as_tensor(source.data)[torch.from_numpy(indices)]
+        # MNIST's pictures are [images, height, width]; CIFAR's have their three colours last.
+        pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+        return TensorDataset(pixels, torch.from_numpy(labels_of(dataset))), preprocessing.prepare
+    source = copy.copy(source)
+    source.transform = preprocessing.in_eight_bits()
+    return Subset(source, indices.tolist()), preprocessing.normalise
+
+
+class Pixels(TensorDataset):
+    """The pictures of a dataset as 8-bit numbers in memory; a list of indices gives a prepared batch.
+
+    `pixels` (uint8, [images, 1 or 3, height, width]) become images by `change`, the `prepare` or `normalise`
+    of a `Preprocessing`; `labels` are int64, [images].
+    """
+
+    def __init__(self, pixels: torch.Tensor, labels: torch.Tensor, change: Callable, classes: list[str]):
+        super().__init__(pixels, labels)
+        self.change, self.classes = change, classes
+
+    def __getitem__(self, places: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images (float32, [batch, 3, height, width], normalised) and labels (int64, [batch])."""
+        pixels, labels = super().__getitem__(places)
+        return self.change(pixels), labels
+
+
+def in_memory(dataset: Dataset, num_workers: int = 0) -> Dataset:
+    """Return a dataset of pictures as `Pixels`, so that no picture is decoded in every epoch anew.
+
+    The dataset itself is returned if its preprocessing is not known, or pictures of a folder would take more
+    than `MEMORY` bytes.
+    """
+    own = preprocessing_of(dataset)
+    if own is None or len(dataset) == 0:
+        return dataset
+    pictures, change = eight_bits(dataset, own)
+    if not isinstance(pictures, TensorDataset):
+        if 3 * own.crop_size**2 * len(dataset) > MEMORY:
+            return dataset
+        loader = make_loader(pictures, READ_BATCH, num_workers=num_workers)
+        bar = progress_bar(loader, desc="read pictures", unit="batch", delay=2, leave=False)
+        pictures = TensorDataset(*(torch.cat(parts) for parts in zip(*bar, strict=True)))
+    return Pixels(*pictures.tensors, change, classes_of(dataset))
+
+
+def image_batches(
+    dataset: Dataset, batch_size: int, device: torch.device, num_workers: int = 0
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Go once over a dataset in order.
+
+    Args:
+        dataset: Pairs of an image (float32, [3, height, width]) and a label (int).
+        batch_size: Images in a batch.
+        device: Where the images are wanted.
+        num_workers: Extra processes that read pictures which are not in memory.
+
+    Yields:
+        Images (float32, [batch, 3, height, width], on the device) and labels (int64, [batch], on the CPU).
+    """
+    own, change = preprocessing_of(dataset), None
+    if own is not None:
+        dataset, change = eight_bits(dataset, own)
+    for images, labels in make_loader(dataset, batch_size, num_workers=num_workers):
+        images = to_device(images, device)
+        yield (images if change is None else change(images)), labels
+
+
+def to_device(images: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Bring a batch to the device; to a graphics card without waiting until it has arrived."""
+    if device.type == "cuda":
+        return images.pin_memory().to(device, non_blocking=True)
+    return images.to(device)

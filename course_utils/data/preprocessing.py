@@ -1,55 +1,19 @@
-"""Preprocessing: how pretrained weights want pictures prepared, one at a time or a whole batch at once.
+"""Preprocessing: how pretrained weights want pictures prepared, one at a time or a whole batch at once."""
 
-torchvision prepares one picture at a time: resize, crop, scale, normalise. Where that is all that a dataset
-does to its pictures, the same can be done with a whole batch at once, from 8-bit pixels, on the device where
-the network is. Pillow and PyTorch round differently when they resize: up to one number in twenty is one of
-256 shades off, hardly any two, none more. Pictures in folders, which may have all sizes, are still resized
-one by one and do not differ at all.
-"""
-
-import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
-from PIL import Image
-from torch.utils.data import Dataset, TensorDataset
-from torchvision import datasets
 from torchvision.models import WeightsEnum
 from torchvision.transforms import InterpolationMode, v2
 
 from course_utils.data.image_io import load_rgb
-from course_utils.data.loaders import (
-    OneSize,
-    classes_of,
-    labels_of,
-    make_loader,
-    progress_bar,
-    source_and_indices,
-)
 from course_utils.errors import CheckpointError
 from course_utils.models.backbones import check_image_size
 from course_utils.models.weight_files import ImageClassification
 from course_utils.models.weights import backbone_name
-
-MEMORY = 1_000_000_000
-"""More bytes than this are not taken for the pictures of a folder: then they are read in every epoch."""
-
-READ_BATCH = 64  # pictures
-
-
-class RGB(v2.RGB):
-    """torchvision's `v2.RGB`, except that `load_rgb` reads PIL pictures: 16 bits are scaled, not cut off."""
-
-    def forward(self, *inputs: object) -> object:
-        """Return the inputs with each picture in RGB."""
-        return super().forward(*(load_rgb(one, warn=False) if _needs_reading(one) else one for one in inputs))
-
-
-def _needs_reading(picture: object) -> bool:
-    """Return whether more than a mode may have to change. What an array became has neither EXIF nor alpha."""
-    return isinstance(picture, Image.Image) and (picture.mode not in ("L", "RGB") or bool(picture.info))
 
 
 @dataclass(frozen=True)
@@ -101,9 +65,7 @@ class Preprocessing:
                 do="Build it with Preprocessing.from_weights(weights), or save the model again with "
                 "transform=...",
             )
-        size = described["resize_size"]
         changed = {
-            "resize_size": size[0] if isinstance(size, list) else size,  # files of both kinds exist
             "mean": tuple(described["mean"]),
             "std": tuple(described["std"]),
             "interpolation": InterpolationMode(described["interpolation"]),
@@ -120,7 +82,7 @@ class Preprocessing:
 
         The dataset that uses it carries the preprocessing along: it is the transform's `.preprocessing`.
         """
-        transform = v2.Compose((RGB(), ImageClassification(**asdict(self))))
+        transform = v2.Compose((partial(load_rgb, warn=False), ImageClassification(**asdict(self))))
         transform.preprocessing = self
         return transform
 
@@ -157,124 +119,3 @@ class Preprocessing:
         # (pixels / 255 - mean) / std, in one pass over the memory
         images = torch.addcmul(-mean / std, pixels, 1 / (255 * std))
         return images.contiguous(memory_format=torch.channels_last)
-
-
-class Pixels(TensorDataset):
-    """The pictures of a dataset as 8-bit numbers in memory; a list of indices gives a prepared batch.
-
-    Of all `pixels` (uint8, [all images, 1 or 3, height, width]) it has those of `indices`, and their `labels`
-    (both int64, [images]). `change` makes images of a batch of them: `prepare` or `normalise` of a
-    `Preprocessing`.
-    """
-
-    def __init__(
-        self,
-        pixels: torch.Tensor,
-        indices: torch.Tensor,
-        labels: torch.Tensor,
-        change: Callable[[torch.Tensor], torch.Tensor],
-        classes: Sequence[str],
-    ):
-        super().__init__(indices, labels)
-        self.pixels, self.indices, self.targets = pixels, indices, labels
-        self.change, self.classes = change, list(classes)
-
-    def __getitem__(self, places: Sequence[int] | slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images (float32, [batch, 3, height, width], normalised) and labels (int64, [batch])."""
-        return self.change(self.raw(places)), self.targets[places]
-
-    def raw(self, places: Sequence[int] | slice) -> torch.Tensor:
-        """Return pictures as they are in memory: uint8, [batch, 1 or 3, height, width]."""
-        return self.pixels[self.indices[places]]
-
-
-def preprocessing_of(dataset: Dataset) -> Preprocessing | None:
-    """Return the preprocessing of a dataset, if its transform is nothing else.
-
-    None for any other transform, and for a dataset that is not one of torchvision's own: what it does to a
-    picture, or to a label, only it knows.
-    """
-    source, _ = source_and_indices(dataset)
-    known = (_is_array(source) or _is_folder(source)) and source.target_transform is None
-    return getattr(source.transform, "preprocessing", None) if known else None
-
-
-def _is_array(source: Dataset) -> bool:
-    return type(source).__getitem__ in (datasets.MNIST.__getitem__, datasets.CIFAR10.__getitem__)
-
-
-def _is_folder(source: Dataset) -> bool:
-    return type(source).__getitem__ is datasets.DatasetFolder.__getitem__
-
-
-def as_pixels(dataset: Dataset) -> Pixels | None:
-    """Return a dataset whose pictures lie in memory already as `Pixels`, without copying them; else None."""
-    source, indices = source_and_indices(dataset)
-    preprocessing = preprocessing_of(dataset)
-    if preprocessing is None or not _is_array(source):
-        return None
-    pixels = torch.as_tensor(source.data)
-    # MNIST's pictures are [images, height, width]; CIFAR's have their three colours last.
-    pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
-    labels = torch.from_numpy(labels_of(dataset))
-    return Pixels(pixels, torch.from_numpy(indices), labels, preprocessing.prepare, source.classes)
-
-
-def in_memory(dataset: Dataset, num_workers: int = 0) -> Dataset:
-    """Return a dataset of pictures as `Pixels`, so that no picture is decoded in every epoch anew.
-
-    The dataset itself is returned if its preprocessing is not known, or its pictures would take more than
-    `MEMORY` bytes.
-    """
-    own, pixels = preprocessing_of(dataset), as_pixels(dataset)
-    if pixels is not None:
-        return pixels
-    if own is None or not 0 < 3 * own.crop_size**2 * len(dataset) <= MEMORY:
-        return dataset
-    loader = make_loader(uint8_dataset(dataset, own), READ_BATCH, num_workers=num_workers)
-    bar = progress_bar(loader, desc="read pictures", unit="batch", delay=2, leave=False)
-    parts, labels = zip(*bar, strict=True)
-    places = torch.arange(len(dataset))
-    return Pixels(torch.cat(parts), places, torch.cat(labels), own.normalise, classes_of(dataset))
-
-
-def image_batches(
-    dataset: Dataset, batch_size: int, device: torch.device, num_workers: int = 0
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Go once over a dataset in order.
-
-    Args:
-        dataset: Pairs of an image (float32, [3, height, width]) and a label (int).
-        batch_size: Images in a batch.
-        device: Where the images are wanted.
-        num_workers: Extra processes that read pictures which are not in memory.
-
-    Yields:
-        Images (float32, [batch, 3, height, width], on the device) and labels (int64, [batch], on the CPU).
-    """
-    own, in_memory = preprocessing_of(dataset), as_pixels(dataset)
-    if in_memory is not None and len(in_memory):
-        for start in range(0, len(in_memory), batch_size):
-            part = slice(start, start + batch_size)
-            yield own.prepare(to_device(in_memory.raw(part), device)), in_memory.targets[part]
-        return
-    if own is not None:
-        dataset = uint8_dataset(dataset, own)
-    for images, labels in make_loader(dataset, batch_size, num_workers=num_workers):
-        images = to_device(images, device)
-        yield (images if own is None else own.normalise(images)), labels
-
-
-def to_device(images: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Bring a batch to the device; to a graphics card without waiting until it has arrived."""
-    if device.type == "cuda":
-        return images.pin_memory().to(device, non_blocking=True)
-    return images.to(device)
-
-
-def uint8_dataset(dataset: Dataset, preprocessing: Preprocessing) -> Dataset:
-    """Return a dataset of folders whose pictures are resized and cropped one by one, but stay 8-bit."""
-    source, indices = source_and_indices(dataset)
-    source = copy.copy(source)
-    source.transform = preprocessing.in_eight_bits()
-    return OneSize(source, indices.tolist())

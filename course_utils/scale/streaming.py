@@ -17,8 +17,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from course_utils.data.image_io import load_rgb
-from course_utils.data.loaders import progress_bar, source_and_indices
-from course_utils.data.preprocessing import Preprocessing, to_device
+from course_utils.data.loaders import progress_bar, source_and_indices, to_device
+from course_utils.data.preprocessing import Preprocessing
 from course_utils.errors import DataError
 from course_utils.files import write_atomically
 from course_utils.models.freezing import eval_mode, without_head

@@ -19,8 +19,13 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from course_utils.data.loaders import check_batch_labels, collate, preserve_rng_state, progress_bar
-from course_utils.data.preprocessing import image_batches, preprocessing_of
+from course_utils.data.loaders import (
+    collate,
+    image_batches,
+    preprocessing_of,
+    preserve_rng_state,
+    progress_bar,
+)
 from course_utils.models.freezing import eval_mode, without_head
 from course_utils.training.acceleration import fast_inference, fastest_dtype, num_processes, process_state
 
@@ -51,7 +56,7 @@ def extract_features(
         the CPU. They are computed in `fastest_dtype`.
 
     Raises:
-        DataError: If images cannot become a batch, or labels are not whole numbers.
+        DataError: If images cannot become a batch.
     """
     device = next(model.parameters()).device
 
@@ -102,15 +107,10 @@ def extraction_batch_size(dataset: Dataset, device: torch.device) -> int:
 def batches_with_bar(
     dataset: Dataset, device: torch.device, num_workers: int, label: str
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield what `image_batches` does, in batches that the device runs fastest, under a progress bar.
-
-    Raises:
-        DataError: If the labels are not whole numbers.
-    """
+    """Yield what `image_batches` does, in batches that the device runs fastest, under a progress bar."""
     size = extraction_batch_size(dataset, device)
     with progress_bar(total=len(dataset), desc=label, unit="image", leave=False) as bar:
         for images, labels in image_batches(dataset, size, device, num_workers):
-            check_batch_labels(labels, None, label)
             few = images_at_once(images.shape[2:], device)
             yield from zip(images.split(few), labels.split(few), strict=True)
             bar.update(len(labels))

@@ -9,8 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
 
-from course_utils.data.loaders import check_labels, classes_of, make_loader, progress_bar
-from course_utils.data.preprocessing import in_memory
+from course_utils.data.loaders import check_labels, classes_of, in_memory, make_loader, progress_bar
 from course_utils.models.freezing import check_trainable, choose_device, set_train_mode
 from course_utils.settings import Settings
 from course_utils.training.acceleration import make_accelerator
