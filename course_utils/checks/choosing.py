@@ -5,20 +5,8 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import normalize
 
-from course_utils.checks.mistakes import Mistakes
-from course_utils.checks.verdict import Right, Wrong, check
-
-
-def _whole_numbers(what: str) -> Callable[[object], list[float]]:
-    """Return a function that reads a flat list of numbers, or raises `Wrong`."""
-
-    def read(value: object) -> list[float]:
-        numbers = value if isinstance(value, torch.Tensor) else torch.as_tensor(list(value))
-        if numbers.ndim != 1 or not numbers.isfinite().all():
-            raise Wrong(f"Expected {what}, got a tensor of shape {list(numbers.shape)}.")
-        return numbers.tolist()
-
-    return read
+from course_utils.checks.mistakes import Mistakes, some_numbers
+from course_utils.checks.verdict import Right, check
 
 
 def _cosine(library: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
@@ -53,8 +41,7 @@ SEARCH = Mistakes(
             lambda query, library, count: _cosine(library, query).topk(1).indices
         ),
     },
-    read=_whole_numbers("a list of places in the library"),
-    agrees=lambda one, other: one == other,
+    read=some_numbers("Expected a list of places in the library, got {value}."),
     found="For {count} pictures you return {value}. ",
     otherwise="Try the cosine similarity of the query and each row of the library, highest first.",
 )
@@ -132,8 +119,7 @@ PROTOTYPES = Mistakes(
             lambda features, labels, queries: _cosines(queries, _means(features, labels)).max(dim=1).values
         ),
     },
-    read=_whole_numbers("one label for each query"),
-    agrees=lambda one, other: one == other,
+    read=some_numbers("Expected one label for each query, got {value}."),
     found=lambda value, right, features, labels, queries: f"For {len(queries)} queries you return {value}. ",
     otherwise="Try one mean for each label, and the label whose mean has the highest cosine similarity.",
 )

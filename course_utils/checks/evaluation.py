@@ -1,14 +1,12 @@
 """Checks of lesson 05: accuracy, confusion matrix and the most confident mistakes."""
 
-import operator
-from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
 import torch
 
-from course_utils.checks.mistakes import Mistakes, one_number
-from course_utils.checks.values import as_number, close, first_difference
+from course_utils.checks.mistakes import Mistakes, one_number, some_numbers
+from course_utils.checks.values import close, first_difference
 from course_utils.checks.verdict import Right, Wrong, as_numbers, ask, check
 
 
@@ -129,7 +127,6 @@ PRECISION_RECALL = Mistakes(
         ),
     },
     read=partial(as_numbers, count=2),
-    agrees=lambda one, other: all(map(close, one, other)),
     found="For class {number} of {matrix} you return {value[0]:.3g} and {value[1]:.3g}. ",
     otherwise=_other_denominator,
 )
@@ -157,16 +154,6 @@ def precision_and_recall(answer):
         if not all(map(close, pair, (0, 0))):
             raise Wrong(f"{hint} You return {pair[0]:g} and {pair[1]:g}.")
     yield Right("Where nothing is counted, both are 0.")
-
-
-def _whole_numbers(value: Iterable) -> list[int]:
-    numbers = [as_number(number) for number in value]
-    if any(number is None or number != int(number) for number in numbers):
-        raise Wrong(
-            f"You give {value!r:.60}. Give the numbers of images, whole ones from 0, and not how sure the "
-            "answers are, or True and False."
-        )
-    return [int(number) for number in numbers]
 
 
 def _mistaken(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -230,8 +217,11 @@ SUREST_MISTAKES = Mistakes(
             ]
         ),
     },
-    read=_whole_numbers,
-    agrees=operator.eq,
+    read=some_numbers(
+        "You give {value}. Give the numbers of images, whole ones from 0, and not how sure the "
+        "answers are, or True and False.",
+        whole=True,
+    ),
     otherwise=_other_images,
 )
 

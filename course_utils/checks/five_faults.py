@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from course_utils.checks.recipe_report import MEAN, SIZE, STD
-from course_utils.checks.values import as_number, close, describe
+from course_utils.checks.values import as_number, close, describe, numbers_in
 from course_utils.checks.verdict import Right, Wrong, ask_value, check
 
 
@@ -120,9 +120,8 @@ def _try_training(answer: Callable) -> Iterator[str]:
     model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 3))
     optimizer = torch.optim.Adam(model[1].parameters(), lr=0.3)
     losses = ask_value(answer, model, optimizer, points, labels, epochs)
-    numbers = [as_number(loss) for loss in losses] if isinstance(losses, list | tuple) else []
-    floor = math.log(1 + 2 / math.e)
-    if len(numbers) != epochs or None in numbers:
+    numbers, floor = numbers_in(losses), math.log(1 + 2 / math.e)
+    if len(numbers) != epochs:
         raise Wrong(f"`train`: expected a loss for each of {epochs} epochs, got {describe(losses)}.")
     if bool(model[0].running_mean.any()):
         yield "`train`: expected a frozen backbone, got BatchNorm layers that move with each batch."

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import nn
 
-from course_utils.checks.values import as_number, describe
+from course_utils.checks.values import as_number, describe, numbers_in
 from course_utils.checks.verdict import Right, Wrong, as_numbers, ask, ask_value, check
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
@@ -92,8 +92,7 @@ def few_images(results, fewest, learn_from, numbers=(2, 5, 20, 40), wanted=0.7, 
     if missing := [str(number) for number in numbers if number not in results]:
         raise Wrong(f"The dictionary has no entry for {', '.join(missing)} images of each class.")
     for number in numbers:
-        given = [as_number(value) for value in results[number]]
-        if len(given) != 3 or None in given:
+        if len(given := numbers_in(results[number])) != 3:
             raise Wrong(
                 f"{number} images need three accuracies, one for each seed: a single run is one draw."
             )
@@ -238,8 +237,8 @@ def shared_pictures(answer, pictures, seed=0):
     """Lesson 01: the pictures that two sets share, some of which the check hides there itself."""
     train, val, copies, saved_again = _sets_that_leak(pictures, seed)
     given = ask_value(answer, list(train), list(val), none="Nothing comes back: is there a `return`?")
-    positions = [as_number(value) for value in given]
-    if None in positions:
+    given = list(given)
+    if len(positions := numbers_in(given)) != len(given):
         raise Wrong(f"It should give positions in `val`, whole numbers from 0, and not {describe(given)}.")
     found, leaked = {int(number) for number in positions}, copies | saved_again
     if len(positions) != len(found):

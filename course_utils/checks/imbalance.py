@@ -3,9 +3,8 @@
 import numpy as np
 import torch
 
-from course_utils.checks.mistakes import Mistakes, one_number
-from course_utils.checks.values import as_number, close, describe
-from course_utils.checks.verdict import NO_RETURN, Right, Wrong, check
+from course_utils.checks.mistakes import Mistakes, one_number, some_numbers
+from course_utils.checks.verdict import Right, check
 
 
 def _counts(labels: torch.Tensor, classes: int) -> torch.Tensor:
@@ -14,18 +13,6 @@ def _counts(labels: torch.Tensor, classes: int) -> torch.Tensor:
 
 def _balanced(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return len(labels) / (classes * _counts(labels, classes))
-
-
-def _some_numbers(value: object) -> list[float]:
-    if value is None:
-        raise Wrong(NO_RETURN)
-    try:
-        numbers = [] if isinstance(value, str | dict | set) else [as_number(number) for number in value]
-    except TypeError:
-        numbers = []
-    if not numbers or None in numbers:
-        raise Wrong(f"Expected one weight for each class, got {describe(value)}.")
-    return numbers
 
 
 def _as_text(numbers: list[float]) -> str:
@@ -65,8 +52,7 @@ CLASS_WEIGHTS = Mistakes(
             lambda labels, classes: _balanced(labels, classes)[labels]
         ),
     },
-    read=_some_numbers,
-    agrees=lambda one, other: len(one) == len(other) and all(map(close, one, other)),
+    read=some_numbers("Expected one weight for each class, got {value}."),
     found=lambda value, right, labels, classes: f"For {labels.tolist()} you return {_as_text(value)}. ",
     otherwise=_what_is_off,
 )

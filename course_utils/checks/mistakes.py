@@ -24,7 +24,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from course_utils.checks.values import as_number, close, describe
+import torch
+
+from course_utils.checks.values import alike, as_number, describe, numbers_in
 from course_utils.checks.verdict import Right, Wrong, ask_value
 
 
@@ -35,6 +37,29 @@ def one_number(hint: str) -> Callable[[object], float]:
         if (number := as_number(value)) is None:
             raise Wrong(hint.format(value=describe(value)))
         return number
+
+    return read
+
+
+def some_numbers(hint: str, whole: bool = False) -> Callable[[object], list[float]]:
+    """Return a function that reads a list of numbers, or raises `Wrong`."""
+
+    def read(value: object) -> list[float]:
+        numbers = numbers_in(value)
+        if not numbers or (whole and any(number % 1 for number in numbers)):
+            raise Wrong(hint.format(value=describe(value)))
+        return list(map(int, numbers)) if whole else numbers
+
+    return read
+
+
+def one_tensor(hint: str, *shape: int) -> Callable[[object], torch.Tensor]:
+    """Return a function that reads a tensor of a shape as float numbers, or raises `Wrong`."""
+
+    def read(value: object) -> torch.Tensor:
+        if not isinstance(value, torch.Tensor) or value.shape != shape:
+            raise Wrong(hint.format(value=describe(value)))
+        return value.float()
 
     return read
 
@@ -54,7 +79,7 @@ class Mistakes:
     wrong: dict[str, Callable]
     read: Callable = _read_number
     """Makes of a result what can be compared; raises `Wrong` if the result has another form."""
-    agrees: Callable[[object, object], bool] = close
+    agrees: Callable[[object, object], bool] = alike
     found: str | Callable[..., str] = ""
     """What stands before each hint: a text, or a function of value, right and the case that returns one."""
     otherwise: str | Callable[..., str] = ""

@@ -10,7 +10,7 @@ from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from course_utils.checks.mistakes import Mistakes, one_number
-from course_utils.checks.values import as_names, as_number, describe
+from course_utils.checks.values import as_names, describe, numbers_in
 from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
 from course_utils.models.freezing import find_head, freeze, replace_head, trainable_parameters
 
@@ -91,7 +91,7 @@ STAGE_SIZE = Mistakes(
 )
 def parameter_count(answer, model, stages=("layer1", "layer3")):
     """Lesson 02: how many numbers a stage has learned."""
-    model = copy.deepcopy(model).requires_grad_(True)
+    model.requires_grad_(True)
     for stage in stages:  # frozen in part, for whoever counts only what is trainable
         next(model.get_submodule(stage).parameters()).requires_grad_(False)
     yield from STAGE_SIZE.compare(answer, [(model, stage) for stage in stages])
@@ -103,15 +103,14 @@ def parameter_count(answer, model, stages=("layer1", "layer3")):
 )
 def output_shape(answer, model, sizes=(64, 224, 100)):
     """Lesson 02: the shape that leaves layer3, whatever the size of the picture."""
-    stages = create_feature_extractor(copy.deepcopy(model).to("meta").eval(), ["layer2", "layer3", "layer4"])
+    stages = create_feature_extractor(model.to("meta").eval(), ["layer2", "layer3", "layer4"])
     for size in sizes:
         with torch.no_grad():  # on the meta device only shapes are computed
             outputs = stages(torch.zeros(1, 3, size, size, device="meta"))
         shapes = {stage: list(output.shape[1:]) for stage, output in outputs.items()}
         right = shapes.pop("layer3")
         given = ask(answer, size)
-        numbers = [as_number(number) for number in given] if hasattr(given, "__iter__") else [None]
-        if None in numbers:
+        if not (numbers := numbers_in(given)):
             raise Wrong(
                 f"Three whole numbers should come back: channels, height, width. It was {describe(given)}."
             )

@@ -3,16 +3,14 @@
 Folders and pictures are the check's own, in a temporary folder that is gone afterwards.
 """
 
-import operator
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from course_utils.checks.mistakes import Mistakes
-from course_utils.checks.values import as_names, as_number, first_difference
+from course_utils.checks.mistakes import Mistakes, some_numbers
+from course_utils.checks.values import as_names, first_difference
 from course_utils.checks.verdict import NO_RETURN, Right, Wrong, ask, ask_value, check
 
 _LEFT_OUT = {
@@ -150,15 +148,6 @@ def _of_labels(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return table[np.arange(len(labels)), labels]
 
 
-def _image_numbers(value: Iterable) -> list[int]:
-    numbers = [as_number(number) for number in value]
-    if any(number is None or number != int(number) for number in numbers):
-        raise Wrong(
-            f"You give {numbers[:2]} and more. Give the numbers of images, not how probable a label is."
-        )
-    return [int(number) for number in numbers]
-
-
 def _first_other_image(
     value: list[int], right: list[int], table: np.ndarray, labels: np.ndarray, count: int
 ) -> str:
@@ -185,8 +174,9 @@ SUSPICIOUS_LABELS = Mistakes(
         "You sort by the lowest probability of a row, whatever it belongs to. Take that of the image's "
         "label.": lambda table, labels, count: table.min(axis=1).argsort()[:count],
     },
-    read=_image_numbers,
-    agrees=operator.eq,
+    read=some_numbers(
+        "You give {value}. Give the numbers of images, not how probable a label is.", whole=True
+    ),
     otherwise=_first_other_image,
 )
 

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import torch
 from torchvision.transforms.v2.functional import normalize
 
-from course_utils.checks.mistakes import Mistakes
-from course_utils.checks.values import close, describe, known_mistake
+from course_utils.checks.mistakes import Mistakes, one_tensor
+from course_utils.checks.values import close
 from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask, ask_value, check
 
 MEAN, STD = (0.49, 0.48, 0.41), (0.23, 0.22, 0.25)
@@ -48,15 +47,6 @@ def fault_scope(answer):
     yield Right("You compare training and inference with the pretraining, not only with each other.")
 
 
-def _as_images(value: object) -> torch.Tensor:
-    if not isinstance(value, torch.Tensor) or value.shape != (2, 3, 6, 5):
-        raise Wrong(
-            f"Expected a tensor of the given shape, [2, 3, 6, 5], got {describe(value)}. Keep the shape, and "
-            "stay a tensor."
-        )
-    return value.float()
-
-
 def _undone(images: torch.Tensor, mean: list[float], std: list[float]) -> torch.Tensor:
     mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
     return images * std + mean
@@ -89,8 +79,10 @@ RGB_RESTORED = Mistakes(
             lambda images, mean, std: normalize(_undone(images, mean, std).roll(1, 1), mean, std)
         ),
     },
-    read=_as_images,
-    agrees=partial(torch.allclose, atol=1e-4),
+    read=one_tensor(
+        "Expected a tensor of the given shape, [2, 3, 6, 5], got {value}. Keep the shape, and stay a tensor.",
+        *(2, 3, 6, 5),
+    ),
     otherwise=_off_by_channel,
 )
 
@@ -183,11 +175,11 @@ def paired_interval(answer):
         found = f"On {images} images: difference {mean:.3f}, interval {low:.3f} to {high:.3f}. "
         if not close(mean, true):
             mistakes = {
-                "The sign is the wrong way round: how much more often was the first right?": -true,
-                "That is in points; give a share from −1 to 1.": 100 * true,
+                -true: "The sign is the wrong way round: how much more often was the first right?",
+                100 * true: "That is in points; give a share from −1 to 1.",
             }
             share = "It is the share that the first got right minus the share that the second got right."
-            raise Wrong(found + (known_mistake(mean, mistakes) or share))
+            raise Wrong(found + next((mistakes[one] for one in mistakes if close(mean, one)), share))
         if low > high:
             raise Wrong(found + "The lower end comes first.")
         if not low <= mean <= high:

@@ -1,7 +1,7 @@
 """Compare what a recipe for lesson 05 reports with what it did, and name its mistakes."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -186,20 +186,31 @@ def _evaluations(trace: Trace, report: Report, name: str) -> list[Pass]:
     return [one for one in trace.passes if not one.trained and one.epoch and own & set(one.rows)]
 
 
-# What a recipe may report by mistake, from the losses and the sizes of an epoch's batches
+def _mean_over_images(means: list[float], sizes: list[int]) -> float:
+    """Return the mean over the images of an epoch, from those of its batches and their sizes."""
+    return sum(mean * size for mean, size in zip(means, sizes, strict=True)) / sum(sizes)
+
+
+# What a recipe may report by mistake, from the losses, or the accuracies, and the sizes of an epoch's batches
 _WRONG_LOSSES = {
     "that of the last batch": lambda losses, sizes: losses[-1],
-    "the sum over the images": lambda losses, sizes: _sum_over_images(losses, sizes),
+    "the sum over the images": lambda losses, sizes: sum(sizes) * _mean_over_images(losses, sizes),
     "the sum over the batches": lambda losses, sizes: sum(losses),
     "the sum over the batches, divided by the images": lambda losses, sizes: sum(losses) / sum(sizes),
     "the mean over batches, in which a small last one counts as much as the others": (
         lambda losses, sizes: sum(losses) / len(losses)
     ),
 }
+_WRONG_ACCURACIES = {
+    ". Give it as a share from 0 to 1.": lambda shares, sizes: 100 * _mean_over_images(shares, sizes),
+    ", that of the last batch alone. What do you add up, and where?": lambda shares, sizes: shares[-1],
+    ", the mean over batches. Count pictures instead.": lambda shares, sizes: sum(shares) / len(shares),
+}
 
 
-def _sum_over_images(losses: list[float], sizes: list[int]) -> float:
-    return sum(loss * size for loss, size in zip(losses, sizes, strict=True))
+def _agree(given: list[float], epochs: list[tuple], number: Callable) -> bool:
+    """Say whether a function of the batches gives what is reported, in every epoch."""
+    return all(close(one, number(*own)) for one, own in zip(given, epochs, strict=True))
 
 
 def _about_losses(report: Report, trace: Trace) -> Iterator[str]:
@@ -208,18 +219,15 @@ def _about_losses(report: Report, trace: Trace) -> Iterator[str]:
     for epoch in range(1, trace.epochs + 1):
         own = [one for one in trace.passes if one.trained and one.epoch == epoch]
         epochs.append(([one.loss for one in own], [len(one.rows) for one in own]))
-    if any(not losses or None in losses for losses, _ in epochs):
-        return  # the loss is another one, or the check has not seen it
-    right = [_sum_over_images(*own) / sum(own[1]) for own in epochs]
-    if all(map(close, report.train_loss, right)):
-        return
-    for words, loss in _WRONG_LOSSES.items():
-        if all(map(close, report.train_loss, [loss(*own) for own in epochs])):
-            yield (
-                f"Expected the mean loss over the images of an epoch, {right[0]:.3f} in epoch 1, got "
-                f"{words}: {report.train_loss[0]:.3f}."
-            )
-            return
+    given = report.train_loss
+    if any(not losses or None in losses for losses, _ in epochs) or _agree(given, epochs, _mean_over_images):
+        return  # the loss is another one, or the check has not seen it; or all is right
+    if known := [words for words, loss in _WRONG_LOSSES.items() if _agree(given, epochs, loss)]:
+        right = _mean_over_images(*epochs[0])
+        yield (
+            f"Expected the mean loss over the images of an epoch, {right:.3f} in epoch 1, got "
+            f"{known[0]}: {given[0]:.3f}."
+        )
 
 
 def _about_validation(report: Report, trace: Trace) -> Iterator[str]:
@@ -228,8 +236,7 @@ def _about_validation(report: Report, trace: Trace) -> Iterator[str]:
         passes = [one for one in _evaluations(trace, report, "val") if one.epoch == epoch]
         # After the last epoch the best network may predict for them once more.
         by_epoch.append([one for one in passes if torch.equal(one.weight, passes[0].weight)])
-    if hint := _wrong_accuracies(report.val_accuracy, by_epoch, report, "val"):
-        yield hint
+    yield from _wrong_accuracies(report.val_accuracy, by_epoch, report, "val")
 
 
 def _about_test(report: Report, trace: Trace) -> Iterator[str]:
@@ -237,56 +244,42 @@ def _about_test(report: Report, trace: Trace) -> Iterator[str]:
     with torch.no_grad():
         predictions = report.model(inputs_of(report, numbers)).argmax(dim=1).tolist()
     own = sum(report.truth[n] == guess for n, guess in zip(numbers, predictions, strict=True)) / len(numbers)
-    if close(report.test_accuracy, own):
-        return
-    passes = _evaluations(trace, report, "test")
-    if hint := _wrong_accuracies([report.test_accuracy], [passes], report, "test"):
-        yield hint
-    else:
-        yield (
+    if not close(report.test_accuracy, own):
+        passes = _evaluations(trace, report, "test")
+        yield from [*_wrong_accuracies([report.test_accuracy], [passes], report, "test")] or [
             f"Expected the test accuracy of the network that you return, {own:.3f}, got "
             f"{report.test_accuracy:.3f}. Which weights did it have when you tested it?"
-        )
+        ]
 
 
-def _wrong_accuracies(given: list[float], by_epoch: list[list[Pass]], report: Report, name: str) -> str:
-    """Return what is wrong with the accuracies of a set, one for each epoch given; "" if nothing is."""
+def _wrong_accuracies(
+    given: list[float], by_epoch: list[list[Pass]], report: Report, name: str
+) -> Iterator[str]:
+    """Yield what is wrong with the accuracies of a set, one for each epoch given."""
     words = {"val": "the validation accuracy of epoch {}", "test": "the test accuracy"}[name]
-    order, right, last, means, seen = report.numbers(name), [], [], [], []
+    order, epochs, seen = report.numbers(name), [], []
     for number, passes in enumerate(by_epoch, start=1):
         seen.append([n for one in passes for n in one.rows if n in order])
         if missed := set(order) - set(seen[-1]):
             words = words.format(number)
-            return f"Expected {words} over {len(order)} pictures, got {len(missed)} left out. Which ones?"
-        batches = [
-            [report.truth[n] == guess for n, guess in zip(one.rows, one.predictions.tolist(), strict=True)]
-            for one in passes
-        ]
-        shares = [sum(batch) / len(batch) for batch in batches]
-        right.append(sum(map(sum, batches)) / sum(map(len, batches)))
-        last.append(shares[-1])
-        means.append(sum(shares) / len(shares))
-
-    def agrees(others: list[float]) -> bool:
-        return all(map(close, given, others))
-
-    if agrees(right):
-        return ""
-    place = next(n for n, pair in enumerate(zip(given, right, strict=True)) if not close(*pair))
-    words = f"{words.format(place + 1)}, {right[place]:.3f} over {len(order)} pictures"
-    start = f"Expected {words}, got {given[place]:.3f}"
-    if agrees([100 * share for share in right]):
-        return f"{start}. Give it as a share from 0 to 1."
-    if agrees(last):
-        return f"{start}, that of the last batch alone. What do you add up, and where?"
-    if agrees(means):
-        return f"{start}, the mean over batches. Count pictures instead."
+            yield f"Expected {words} over {len(order)} pictures, got {len(missed)} left out. Which ones?"
+            return
+        truths = [torch.tensor([report.truth[n] for n in one.rows]) for one in passes]
+        right = [(one.predictions == true).tolist() for one, true in zip(passes, truths, strict=True)]
+        epochs.append(([sum(batch) / len(batch) for batch in right], list(map(len, right))))
+    means = [_mean_over_images(*own) for own in epochs]
+    place = next((n for n, pair in enumerate(zip(given, means, strict=True)) if not close(*pair)), None)
+    if place is None:
+        return
+    words = f"{words.format(place + 1)}, {means[place]:.3f} over {len(order)} pictures"
+    other = ". Count by hand for one batch."
     if seen[place] != order:
-        return (
-            f"{start}. The pictures reach the network in another order than in your list of files: do "
+        other = (
+            ". The pictures reach the network in another order than in your list of files: do "
             "predictions and labels still belong together?"
         )
-    return f"{start}. Count by hand for one batch."
+    known = [end for end, number in _WRONG_ACCURACIES.items() if _agree(given, epochs, number)]
+    yield f"Expected {words}, got {given[place]:.3f}{[*known, other][0]}"
 
 
 def _listed(numbers: list[float]) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from course_utils.checks.small_folders import ODD_SIZES
-from course_utils.checks.values import as_number, describe, listed
+from course_utils.checks.values import as_number, describe, listed, numbers_in
 from course_utils.checks.verdict import Wrong, ask_value
 
 KEYS = ("model", "classes", "transform", "files", "train_loss", "val_accuracy", "best_epoch", "test_accuracy")
@@ -123,10 +123,10 @@ def _read_files(files: object, folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def _read_numbers(value: dict, name: str, epochs: int) -> list[float]:
-    given = value[name]
-    numbers = [as_number(one) for one in given] if hasattr(given, "__iter__") else []
-    if len(numbers) != epochs or None in numbers:
-        raise Wrong(f"Expected a number for each of the {epochs} epochs as `{name}`, got {describe(given)}.")
+    if len(numbers := numbers_in(value[name])) != epochs:
+        raise Wrong(
+            f"Expected a number for each of the {epochs} epochs as `{name}`, got {describe(value[name])}."
+        )
     return numbers
 
 

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import torch
 
-from course_utils.checks.mistakes import Mistakes, one_number
+from course_utils.checks.mistakes import Mistakes, one_number, one_tensor
 from course_utils.checks.values import as_number, close, describe
 from course_utils.checks.verdict import Right, Wrong, ask, check
 
@@ -47,12 +46,6 @@ def images_for_one(answer):
     yield Right("The step stays the same: processes and parts change only how much memory one process needs.")
 
 
-def _gradient(value: object) -> torch.Tensor:
-    if not isinstance(value, torch.Tensor) or value.shape != (3,):
-        raise Wrong(f"Expected a tensor with the shape of each gradient, [3], got {describe(value)}.")
-    return value.float()
-
-
 def _sum_of(gradients: list[torch.Tensor], counts: list[int]) -> torch.Tensor:
     return sum(count * gradient for gradient, count in zip(gradients, counts, strict=True))
 
@@ -74,8 +67,7 @@ GRADIENT = Mistakes(
             lambda gradients, counts: gradients[0]
         ),
     },
-    read=_gradient,
-    agrees=partial(torch.allclose, atol=1e-5),
+    read=one_tensor("Expected a tensor with the shape of each gradient, [3], got {value}.", 3),
     otherwise=lambda value, right, gradients, counts: (
         f"For the counts {counts} you give {[round(number, 3) for number in value.tolist()]}."
     ),

@@ -1,15 +1,14 @@
 """Checks of lessons 14 and 15: padding, pooling, the labels of tokens, and names that were found."""
 
-import operator
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
 
-from course_utils.checks.mistakes import Mistakes
-from course_utils.checks.values import describe, first_difference
-from course_utils.checks.verdict import Right, Wrong, as_numbers, check
+from course_utils.checks.mistakes import Mistakes, one_tensor
+from course_utils.checks.values import first_difference
+from course_utils.checks.verdict import Right, as_numbers, check
 
 # Padding on the right, padding on the left, and a pair of texts without any
 IDS = torch.tensor([[101, 7, 9, 102, 0, 0], [0, 0, 0, 101, 5, 102], [101, 4, 102, 3, 6, 102]])
@@ -17,9 +16,7 @@ IDS = torch.tensor([[101, 7, 9, 102, 0, 0], [0, 0, 0, 101, 5, 102], [101, 4, 102
 
 def _mask_of(value: object) -> torch.Tensor:
     value = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-    if not isinstance(value, torch.Tensor) or value.shape != IDS.shape:
-        raise Wrong(f"Give a tensor of the shape {list(IDS.shape)}; this is {describe(value)}.")
-    return value.float()
+    return one_tensor("Give a tensor of the shape [3, 6]; this is {value}.", 3, 6)(value)
 
 
 def _first_wrong_row(value: torch.Tensor, right: torch.Tensor, ids: torch.Tensor, pad: int) -> str:
@@ -48,7 +45,6 @@ PADDING_MASK = Mistakes(
         ),
     },
     read=_mask_of,
-    agrees=torch.equal,
     otherwise=_first_wrong_row,
 )
 
@@ -64,14 +60,6 @@ def padding_mask(answer):
     roberta = torch.where(IDS == 0, 1, torch.where(IDS == 101, 0, IDS))
     yield from PADDING_MASK.compare(answer, [(IDS, 0), (roberta, 1)])
     yield Right("Every token is marked, and no padding, whatever the id of the padding is.")
-
-
-def _pooled(value: object) -> torch.Tensor:
-    if not isinstance(value, torch.Tensor) or value.shape != (3, 4):
-        raise Wrong(
-            f"For hidden states [3, 6, 4], three texts, give a tensor [3, 4]; this is {describe(value)}."
-        )
-    return value.float()
 
 
 def _sum_over(divide: Callable) -> Callable:
@@ -116,8 +104,7 @@ MEAN_POOLING = Mistakes(
             _sum_over(lambda weighted, mask: (weighted != 0).sum(dim=1))
         ),
     },
-    read=_pooled,
-    agrees=partial(torch.allclose, atol=1e-5),
+    read=one_tensor("For hidden states [3, 6, 4], three texts, give a tensor [3, 4]; this is {value}.", 3, 4),
     otherwise="Begin with one text: which of its tokens count, and what is the mean of their hidden states?",
 )
 
@@ -181,7 +168,6 @@ ALIGNED_LABELS = Mistakes(
         ),
     },
     read=lambda value: [label.item() if hasattr(label, "item") else label for label in value],
-    agrees=operator.eq,
     found="Words of the tokens {word_ids}, labels {labels}: you give {value}. ",
     otherwise=_first_wrong_label,
 )
@@ -280,7 +266,6 @@ COUNTED_NAMES = Mistakes(
         ),
     },
     read=partial(as_numbers, count=3),
-    agrees=operator.eq,
     found="{case}: gold {truth}, predicted {answers}. You count {value[0]:g}, {value[1]:g}, {value[2]:g}. ",
     otherwise="Predicted: {right[1]:g}, gold: {right[2]:g}.",
 )

@@ -1,13 +1,12 @@
 """Checks of lesson 04: what is frozen, what is learned, and what may be said about it."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
 
 from course_utils.checks.mistakes import Mistakes, one_number
-from course_utils.checks.values import as_number, close, describe
+from course_utils.checks.values import close, describe, numbers_in
 from course_utils.checks.verdict import Right, Wrong, ask, check
 from course_utils.models.freezing import stage_names, thaw
 
@@ -18,13 +17,11 @@ from course_utils.models.freezing import stage_names, thaw
 )
 def optimizer_holds(answer, model, lr=0.02):
     """Lesson 04: an optimizer with exactly the trainable parameters, also after thawing a stage."""
-    thawed = copy.deepcopy(model)
-    thaw(thawed, stage_names(thawed)[-1])
+    count, last = sum(parameter.requires_grad for parameter in model.parameters()), stage_names(model)[-1]
     hints = list(_optimizer_mistakes(answer, model, lr))
     if not hints:
-        more = f"When {stage_names(model)[-1]} is trainable, too"
-        hints = [f"{more}: {hint}" for hint in _optimizer_mistakes(answer, thawed, lr)]
-    count = sum(parameter.requires_grad for parameter in model.parameters())
+        thaw(model, last)
+        hints = [f"When {last} is trainable, too: {hint}" for hint in _optimizer_mistakes(answer, model, lr)]
     yield from hints or [Right(f"The optimizer holds the {count} trainable parameters, with lr={lr:g}.")]
 
 
@@ -61,8 +58,8 @@ def _optimizer_mistakes(answer: Callable, model: nn.Module, lr: float) -> Iterat
     without=("set_train_mode", "freeze"),
 )
 def frozen_by_hand(answer, model, head="fc"):
-    """Lesson 04: a backbone without gradient and drift, and a trainable head. A copy is tested."""
-    trial = copy.deepcopy(model).requires_grad_(True).train()
+    """Lesson 04: a backbone without gradient and drift, and a trainable head."""
+    trial = model.requires_grad_(True).train()
     before = {name: tensor.clone() for name, tensor in trial.state_dict().items()}
     ask(answer, trial, trial.get_submodule(head))
     now = trial.state_dict()
@@ -209,8 +206,8 @@ def _wrong_verdict(given: object, accuracies: dict[float, Sequence[float]], verd
     if not isinstance(given, tuple | list) or len(given) != 3:
         return f"Three things should come back, two lists and a verdict, not {describe(given)}."
     for name, values, true in zip(("first", "second"), given, accuracies.values(), strict=False):
-        numbers = [as_number(number) for number in values] if hasattr(values, "__iter__") else []
-        if None in numbers or len(numbers) < 3 or set(numbers) != set(true):
+        numbers = numbers_in(values)
+        if len(numbers) < 3 or set(numbers) != set(true):
             return f"The {name} list should hold each accuracy that `train` gave: {describe(given)}."
     if given[2] not in ("first", "second", "cannot tell"):
         return f'The verdict is "first", "second" or "cannot tell", and not {describe(given[2])}.'

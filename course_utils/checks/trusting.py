@@ -72,7 +72,6 @@ ACCEPTED = Mistakes(
         ),
     },
     read=partial(as_numbers, count=2),
-    agrees=lambda one, other: all(map(close, one, other)),
     found="With a threshold of {threshold} you return {value[0]:.3g} and {value[1]:.3g}. ",
     otherwise="Which pictures reach a confidence of {threshold}? And how many of *these* are correct?",
 )
@@ -191,7 +190,6 @@ OCCLUSION = Mistakes(
         ),
     },
     read=_table,
-    agrees=lambda one, other: one.shape == other.shape and torch.allclose(one, other, atol=1e-5),
     otherwise=_other_map,
 )
 

@@ -4,7 +4,7 @@ import math
 import numbers
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,15 @@ def as_number(value: object) -> float | None:
     return float(value)
 
 
+def numbers_in(value: object) -> list[float]:
+    """Return the numbers of a list, an array or a tensor; an empty list for anything else."""
+    try:
+        numbers = [] if isinstance(value, str | dict) else [as_number(one) for one in value]
+    except TypeError:
+        return []
+    return [] if None in numbers else numbers
+
+
 def as_names(value: object) -> set:
     """Return the names that an answer lists; one text is one name."""
     return {value} if isinstance(value, str) else set(value)
@@ -42,32 +51,20 @@ def close(value: float, target: float, tolerance: float = 1e-4) -> bool:
     return math.isclose(value, target, rel_tol=tolerance, abs_tol=tolerance)
 
 
+def alike(one: object, other: object) -> bool:
+    """Say whether two results are the same: numbers nearly, lists and tensors place by place."""
+    if isinstance(one, torch.Tensor):
+        return one.shape == other.shape and torch.allclose(one, other, atol=1e-5)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(alike, one, other))
+    numeric = isinstance(one, int | float) and isinstance(other, int | float)
+    return close(one, other) if numeric else one == other
+
+
 def first_difference(given: Sequence, wanted: Sequence) -> int:
     """Return the first place, from 1, at which two lists of one length differ; 0 if they are alike."""
     pairs = zip(given, wanted, strict=True)
     return next((place for place, (one, other) in enumerate(pairs, start=1) if one != other), 0)
-
-
-def known_mistake(value: object, mistakes: dict[str, object], agrees: Callable = close) -> str | None:
-    """Return the first hint whose result agrees with the value; `mistakes` has a result for each hint."""
-    return next((hint for hint, result in mistakes.items() if agrees(value, result)), None)
-
-
-def unchanged(before: object, now: object) -> bool:
-    """Say whether data are still equal to a copy from before; whatever is no data counts as unchanged."""
-    if type(before) is not type(now):
-        return False
-    if isinstance(before, torch.Tensor):
-        return torch.equal(before, now)
-    if isinstance(before, np.ndarray):
-        return np.array_equal(before, now)
-    if isinstance(before, pd.DataFrame):
-        return before.equals(now)
-    if isinstance(before, dict):
-        return before.keys() == now.keys() and all(unchanged(before[key], now[key]) for key in before)
-    if isinstance(before, list | tuple):
-        return len(before) == len(now) and all(map(unchanged, before, now))
-    return not isinstance(before, Image.Image | set | str | int | float) or before == now
 
 
 def describe(value: object) -> str:

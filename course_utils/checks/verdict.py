@@ -18,16 +18,17 @@ which of them it was.
 import copy
 import functools
 import io
+import pickle
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 
 from torch import nn
 
-from course_utils.checks.values import DATA, as_number, describe, in_words, unchanged
+from course_utils.checks.values import DATA, describe, in_words, numbers_in
 from course_utils.data.loaders import preserve_rng_state
 from course_utils.settings import set_seed
 
@@ -63,8 +64,8 @@ def check(
     """Make a check out of a function that yields hints.
 
     The check prints what was found, or nothing with `quiet=True`, and returns a `Verdict`. It raises
-    nothing, draws its random numbers from seed 0, and gives back the random numbers, and every network
-    among its arguments, as they were.
+    nothing, draws its random numbers from seed 0, gives back the random numbers as they were, and works with
+    copies of the networks among its arguments.
 
     Args:
         begin: Where to begin, for somebody who has not answered yet. Never the solution.
@@ -104,23 +105,16 @@ def _uses(answer: object, name: str, seen: set[FunctionType]) -> bool:
     Other functions of the same notebook are looked through, too: `seen` has those that were. A student's own
     function of that name is not the package's.
     """
-    answer = answer.func if type(answer) is functools.partial else answer
     if type(answer) is not FunctionType or answer in seen:
         return False
     seen.add(answer)
     if _is_ours(answer):
         return answer.__name__ == name
-    names, around = _names_in(answer.__code__), dict(answer.__globals__)
-    for own, cell in zip(answer.__code__.co_freevars, answer.__closure__ or (), strict=True):
-        with suppress(ValueError):  # a cell that is empty yet
-            around[own] = cell.cell_contents
-            names.add(own)
+    names, around = _names_in(answer.__code__), answer.__globals__
     if name in names and name not in around:  # an attribute of a module, or imported in the answer itself
         return True
-    called = [around[one] for one in names if one in around]
-    partials = [one.func for one in called if type(one) is functools.partial]
-    functions = [one for one in called + partials if type(one) is FunctionType]
-    near = [one for one in functions if one.__module__ == answer.__module__ or _is_ours(one)]
+    called = [around[one] for one in names if type(around.get(one)) is FunctionType]
+    near = [one for one in called if one.__module__ == answer.__module__ or _is_ours(one)]
     return any(_uses(one, name, seen) for one in near)
 
 
@@ -137,15 +131,11 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
     """Return the lines that a check yields; an exception becomes a hint of its own."""
     found = []
     try:
-        with ExitStack() as stack, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stack.enter_context(redirect_stderr(io.StringIO()))  # nbgrader takes the points off for a bar
-            stack.enter_context(preserve_rng_state())
-            for value in [*arguments, *named.values()]:
-                if isinstance(value, nn.Module):
-                    stack.enter_context(_preserve_network(value))
+        # nbgrader takes the points off for a bar on stderr
+        with warnings.catch_warnings(action="ignore"), redirect_stderr(io.StringIO()), preserve_rng_state():
             set_seed(0)
-            for line in find_hints(*arguments, **named) or []:
+            copies = [copy.deepcopy(one) if isinstance(one, nn.Module) else one for one in arguments]
+            for line in find_hints(*copies, **named) or []:
                 found.append(line)
     except Wrong as error:
         found.append(str(error))
@@ -175,13 +165,13 @@ def ask(function: Callable, *arguments: object) -> object:
     """
     if not callable(function):
         raise Wrong(f"The answer should be a function, and this is {describe(function)}.")
-    before = [copy.deepcopy(one) if isinstance(one, DATA) else one for one in arguments]
+    before = [(one, describe(one), pickle.dumps(one)) for one in arguments if isinstance(one, DATA)]
     value = _call(function, arguments)
-    if changed := [old for old, one in zip(before, arguments, strict=True) if not unchanged(old, one)]:
-        raise Wrong(
-            f"Your function changes its input, {describe(changed[0])}. The caller may still need it: work on "
-            "a copy."
-        )
+    for one, words, content in before:
+        if pickle.dumps(one) != content:
+            raise Wrong(
+                f"Your function changes its input, {words}. The caller may still need it: work on a copy."
+            )
     return value
 
 
@@ -206,42 +196,11 @@ def ask_value(function: Callable, *arguments: object, none: str = NO_RETURN) -> 
     return value
 
 
-@contextmanager
-def _preserve_network(model: nn.Module) -> Iterator[None]:
-    """Give a network back with the weights, running statistics, gradients and modes that it came with."""
-    entries = [
-        (held, dict(held))
-        for module in model.modules()
-        for held in (vars(module), module._modules, module._parameters, module._buffers)
-    ]
-    tensors = [
-        (tensor, tensor.detach().clone(), tensor.requires_grad, copy.deepcopy(tensor.grad))
-        for tensor in [*model.parameters(), *model.buffers()]
-    ]
-    try:
-        yield
-    finally:
-        for held, before in entries:  # an answer may have put another layer in the place of one
-            held.clear()
-            held.update(before)
-        for tensor, before, trainable, gradient in tensors:
-            if tensor.dtype == before.dtype:
-                tensor.data.copy_(before)
-            else:
-                tensor.data = before
-            if tensor.requires_grad != trainable:
-                tensor.detach_().requires_grad_(trainable)
-            tensor.grad = gradient
-
-
 def as_numbers(value: object, count: int) -> tuple[float, ...]:
     """Return so many finite numbers in their order; `Wrong` if the value is anything else."""
     if value is None:
         raise Wrong(NO_RETURN)
-    try:
-        found = () if isinstance(value, str | set | dict) else tuple(map(as_number, value))
-    except TypeError:
-        found = ()
-    if len(found) != count or None in found:
+    found = numbers_in(value)
+    if len(found) != count or isinstance(value, set):
         raise Wrong(f"Your function gives {value!r:.60}: it should give {count} numbers.")
-    return found
+    return tuple(found)

@@ -31,14 +31,14 @@ def random_states():
 
 
 @pytest.mark.parametrize("name", ["parameter_count", "optimizer_holds", "frozen_by_hand"])
-def test_a_check_gives_everything_back_as_it_was(name):
+def test_a_quiet_check_gives_everything_back_as_it_was(name, capsys):
     model = copy.deepcopy(network())
     model.fc.weight.grad = torch.full_like(model.fc.weight, 2.0)
     model.layer1.train()
     before, states = copy.deepcopy(model), random_states()
     for _ in range(2):
         getattr(checks, name)(spoil, model, quiet=True)
-    assert random_states() == states
+    assert random_states() == states and capsys.readouterr().out == ""
     ours, theirs = before.state_dict(), model.state_dict()
     assert all(torch.equal(ours[entry], theirs[entry]) for entry in ours)
     assert [p.requires_grad for p in model.parameters()] == [p.requires_grad for p in before.parameters()]
