@@ -67,7 +67,6 @@ def test_empty_page_names_a_mistake(mistake):
         recipes.recipe,
         functools.partial(recipes.recipe, share=0.15, mistake="squashed"),
         recipes.features_once,
-        recipes.in_a_class,
         recipes.sequential_network,
     ],
 )

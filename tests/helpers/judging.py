@@ -66,13 +66,13 @@ def ticks_of_a_right_answer(check: str) -> int:
     return shown(check, right_answers()[check][0])[1].count("✓")
 
 
-def judged(check: str, answer: object, quiet: bool = False, **named: object) -> Verdict:
+def judged(check: str, answer: object, **named: object) -> Verdict:
     """Ask a check, and return its verdict."""
-    return shown(check, answer, quiet, **named)[0]
+    return shown(check, answer, **named)[0]
 
 
-def shown(check: str, answer: object, quiet: bool = False, **named: object) -> tuple[Verdict, str]:
-    """Ask a check: it prints what it finds unless it is quiet, and leaves the random numbers as they were.
+def shown(check: str, answer: object, **named: object) -> tuple[Verdict, str]:
+    """Ask a check: it prints what it finds, and leaves the random numbers as they were.
 
     An answer that is a tuple is several answers; one answer to a check of two is given as both.
     """
@@ -82,13 +82,10 @@ def shown(check: str, answer: object, quiet: bool = False, **named: object) -> t
     given = GIVEN.get(check, tuple)()
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
     with redirect_stdout(io.StringIO()) as output:
-        verdict = getattr(checks, check)(*answers, *given, quiet=quiet, **named)
+        verdict = getattr(checks, check)(*answers, *given, **named)
     assert torch.equal(states[0], torch.get_rng_state())
     assert (states[1] == np.random.get_state()[1]).all()
     printed = output.getvalue()
-    if quiet:
-        assert printed == ""
-    else:
-        assert "Traceback" not in printed and ("✓" in printed if verdict.passed else verdict.hints)
-        assert all(hint and f"→ {hint}" in printed for hint in verdict.hints)
+    assert "Traceback" not in printed and ("✓" in printed if verdict.passed else verdict.hints)
+    assert all(hint and f"→ {hint}" in printed for hint in verdict.hints)
     return verdict, printed

@@ -5,12 +5,13 @@ They train a small network in the place of the ResNet that ships, in a fraction 
 
 import copy
 import functools
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
@@ -193,68 +194,20 @@ def features_once(folder, epochs, batch_size):
     return _report(model, data, files, fitted, test_accuracy)
 
 
-class Pictures(Dataset):
-    """Pictures on white ground, from paths; the label is the place of the folder's name among the classes."""
-
-    def __init__(self, paths, classes):
-        self.paths, self.classes = paths, classes
-
-    def __len__(self):
-        return len(self.paths)
-
-    def __getitem__(self, number):
-        return on_white(Image.open(self.paths[number])), self.classes.index(self.paths[number].parent.name)
-
-
 def on_white(picture):
     picture = picture.convert("RGBA")
     return TRANSFORM(Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture))
 
 
-class Recipe:
-    """A recipe in a class, with its own data set, a shuffled validation loader, SGD and stratified sets."""
-
-    def __init__(self, folder, batch_size):
-        self.classes = [path.name for path in sorted(folder.iterdir(), reverse=True)]
-        self.files = {"train": [], "val": [], "test": []}
-        for name in self.classes:
-            paths = sorted((folder / name).iterdir())
-            self.files["test"] += paths[:1]
-            self.files["val"] += paths[1:3]
-            self.files["train"] += paths[3:]
-        sets = {name: Pictures(paths, self.classes) for name, paths in self.files.items()}
-        self.loaders = {name: DataLoader(own, batch_size, shuffle=True) for name, own in sets.items()}
-        self.model = pretrained()
-        self.model.fc = nn.Linear(96, len(self.classes))
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad = name.startswith("fc.")
-        self.optimizer = torch.optim.SGD(self.model.fc.parameters(), lr=0.1, momentum=0.9)
-
-    def run(self, epochs):
-        # The whole network in eval mode: it has no dropout.
-        self.model.eval()
-        return _fit(self.model, self.model.eval().fc, self.optimizer, self.loaders, epochs)
-
-
-def in_a_class(folder, epochs, batch_size):
-    own = Recipe(folder, batch_size)
-    fitted = own.run(epochs)
-    test_accuracy = _share_right(own.model, own.model.fc, own.loaders["test"])
-    files = {name: [str(path.relative_to(folder)) for path in paths] for name, paths in own.files.items()}
-    return {**_report(own.model, own, files, fitted, test_accuracy), "transform": on_white}
-
-
 def sequential_network(folder, epochs, batch_size):
-    """Put backbone and head into nn.Sequential, and measure the training accuracy, too."""
-    data, network = ImageFolder(folder, TRANSFORM), pretrained()
+    """Put backbone and head into nn.Sequential, shuffle every set, and measure the training accuracy, too."""
+    data, network = ImageFolder(folder, on_white, loader=Image.open), pretrained()
     backbone = nn.Sequential(*list(network.children())[:-1], nn.Flatten()).requires_grad_(False).eval()
     head = nn.Sequential(nn.Dropout(0.05), nn.Linear(96, len(data.classes)))
     parts = [part.tolist() for part in torch.randperm(len(data)).tensor_split(5)]
     parts = {"train": [*parts[0], *parts[1], *parts[2]], "val": parts[3], "test": parts[4]}
-    loaders = {
-        name: DataLoader(Subset(data, part), batch_size, name == "train") for name, part in parts.items()
-    }
-    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    loaders = {name: DataLoader(Subset(data, part), batch_size, True) for name, part in parts.items()}
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9)
 
     def forward(images):
         with torch.no_grad():
@@ -263,6 +216,8 @@ def sequential_network(folder, epochs, batch_size):
 
     fitted = _fit(forward, head, optimizer, loaders, epochs)
     _share_right(forward, head, loaders["train"])
-    files = {name: [data.samples[n][0] for n in part] for name, part in parts.items()}
+    paths = [str(Path(path).relative_to(folder)) for path, _ in data.samples]
+    files = {name: [paths[n] for n in part] for name, part in parts.items()}
     test_accuracy = _share_right(forward, head, loaders["test"])
-    return _report(nn.Sequential(backbone, head), data, files, fitted, test_accuracy)
+    report = _report(nn.Sequential(backbone, head), data, files, fitted, test_accuracy)
+    return {**report, "transform": on_white}

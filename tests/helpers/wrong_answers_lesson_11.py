@@ -51,22 +51,17 @@ def let_through(threshold, scores):
 
 RIGHT = {
     "split_columns": [
-        COLUMNS,
         {project: f" {column.title()} " for project, column in COLUMNS.items()},
-        {project: [column] for project, column in COLUMNS.items()},
         {project: (column.upper(),) for project, column in COLUMNS.items()},
     ],
     "split_by_group": [
-        lambda labels, groups, seed: folds(labels, groups, seed),
-        lambda labels, groups, seed: [part.tolist() for part in folds(labels, groups, seed)],
-        lambda labels, groups, seed: tuple(map(torch.tensor, folds(labels, groups, seed, number=6))),
+        lambda labels, groups, seed: tuple(map(torch.tensor, folds(labels, groups, seed, number=6)))
     ],
     "threshold_for_share": [
         (
             lambda scores, share: torch.tensor(scores).quantile(1 - share),
             lambda threshold, scores: sum(score >= threshold for score in scores) / len(scores),
-        ),
-        (lambda scores, share: sorted(scores)[int(len(scores) * (1 - share))], let_through),
+        )
     ],
 }
 

@@ -3,39 +3,15 @@
 import copy
 
 import torch
+from table_answers import right_of
 from torch import nn
 
 CASES = {"clinic": "LoRA", "shop": "head", "archive": "head", "factory": "everything"}
-
-
-class Layer(nn.Module):
-    """LoRA beside a layer, with a place for each mistake."""
-
-    def __init__(self, linear, rank, alpha, begin=torch.zeros):
-        super().__init__()
-        self.linear, self.factor = linear.requires_grad_(False), alpha / rank
-        self.A = nn.Parameter(torch.randn(rank, linear.in_features))
-        self.B = nn.Parameter(begin(linear.out_features, rank))
-
-    def forward(self, x):
-        return self.linear(x) + self.factor * (x @ self.A.T @ self.B.T)
-
-
-class Turned(nn.Module):
-    """The same with both matrices the other way round, A at zero, and layers instead of parameters."""
-
-    def __init__(self, linear, rank, alpha):
-        super().__init__()
-        self.old, self.scale = linear.requires_grad_(False), alpha / rank
-        self.down = nn.Parameter(torch.zeros(linear.in_features, rank))
-        self.up = nn.Parameter(torch.randn(rank, linear.out_features))
-
-    def forward(self, x):
-        return self.old(x) + x @ self.down @ self.up * self.scale
+count, lora, merge = (right_of(check) for check in ("lora_parameters", "lora_layer", "merged_layer"))
 
 
 class OfLayers(nn.Module):
-    """The same of two layers without a bias, and the change added up before it is used."""
+    """LoRA of two layers without a bias, B at zero."""
 
     def __init__(self, linear, rank, alpha):
         super().__init__()
@@ -50,151 +26,76 @@ class OfLayers(nn.Module):
 
 
 class Merging(nn.Module):
-    """The same with a copy of the old layer, kept as buffers, and one multiplication."""
+    """The same with a copy of the old layer, both matrices the other way round, and one multiplication."""
 
     def __init__(self, linear, rank, alpha):
         super().__init__()
         self.register_buffer("weight", linear.weight.detach().clone())
         self.register_buffer("bias", linear.bias.detach().clone())
         self.pair = nn.ParameterDict(
-            {"A": torch.randn(rank, linear.in_features), "B": torch.zeros(linear.out_features, rank)}
+            {"down": torch.zeros(linear.in_features, rank), "up": torch.randn(rank, linear.out_features)}
         )
         self.scale = alpha / rank
 
     def forward(self, x):
-        return nn.functional.linear(x, self.weight + self.scale * self.pair["B"] @ self.pair["A"], self.bias)
+        change = self.scale * (self.pair["down"] @ self.pair["up"]).T
+        return nn.functional.linear(x, self.weight + change, self.bias)
 
 
-class InTheLayer(nn.Linear):
-    """The same as a linear layer of its own, with the numbers of the old one."""
+class InAList(nn.Module):
+    """The same with the old layer where PyTorch does not find it."""
 
     def __init__(self, linear, rank, alpha):
-        super().__init__(linear.in_features, linear.out_features)
-        self.load_state_dict(linear.state_dict())
-        self.requires_grad_(False)
-        self.lora = nn.Sequential(
-            nn.Linear(linear.in_features, rank, bias=False), nn.Linear(rank, linear.out_features, bias=False)
-        )
-        nn.init.zeros_(self.lora[1].weight)
-        self.scale = alpha / rank
+        super().__init__()
+        self.layers, self.scale = [linear], alpha / rank
+        self.A = nn.Parameter(torch.randn(rank, linear.in_features))
+        self.B = nn.Parameter(torch.zeros(linear.out_features, rank))
 
     def forward(self, x):
-        return super().forward(x) + self.scale * self.lora(x)
+        return self.layers[0](x) + self.scale * (x @ self.A.T @ self.B.T)
+
+
+def changed(change):
+    """Return a maker of right layers that `change` changes, by their parts linear, A and B."""
+
+    def make(linear, rank, alpha):
+        layer = lora(linear, rank, alpha)
+        change(layer)
+        return layer
+
+    return make
 
 
 def beside(forward):
     """Return a maker of layers whose forward is a function of the layer and its inputs."""
-
-    def make(linear, rank, alpha):
-        layer = Layer(linear, rank, alpha)
-        layer.forward = lambda x: forward(layer, x)
-        return layer
-
-    return make
-
-
-def with_a_free_bias(linear, rank, alpha):
-    layer = Layer(linear, rank, alpha)
-    linear.bias.requires_grad_(True)
-    return layer
+    return changed(lambda layer: setattr(layer, "forward", lambda x: forward(layer, x)))
 
 
 def without_grad(layer, x):
     with torch.no_grad():
-        return Layer.forward(layer, x)
+        return type(layer).forward(layer, x)
 
 
 def into_the_weight(layer, x):
-    layer.linear.weight.data += layer.factor * (layer.B @ layer.A).detach()
+    layer.linear.weight.data += 2.5 * (layer.B @ layer.A).detach()
     return layer.linear(x) + 0 * (layer.A.sum() + layer.B.sum())
 
 
-def with_factor(factor):
-    """Return a maker of layers whose factor is another function of rank and alpha."""
+def merged_by(change):
+    """Return a merging that gives the new layer another weight."""
 
-    def make(linear, rank, alpha):
-        layer = Layer(linear, rank, alpha)
-        layer.factor = factor(rank, alpha)
-        return layer
+    def merge(linear, a, b, scale):
+        merged = copy.deepcopy(linear)
+        merged.weight.data = change(linear.weight.data, a, b, scale)
+        return merged
 
-    return make
-
-
-class InAList(Layer):
-    """The same with the old layer where PyTorch does not find it."""
-
-    def __init__(self, linear, rank, alpha, freeze=False):
-        super().__init__(linear, rank, alpha)
-        del self.linear
-        self.layers = [linear.requires_grad_(not freeze)]
-
-    def forward(self, x):
-        return self.layers[0](x) + self.factor * (x @ self.A.T @ self.B.T)
-
-
-def of_equal_rows(linear, rank, alpha):
-    layer = Layer(linear, rank, alpha)
-    nn.init.ones_(layer.A)
-    return layer
-
-
-def thawed(linear, rank, alpha):
-    layer = Layer(linear, rank, alpha)
-    linear.requires_grad_(True)
-    return layer
-
-
-def both_zero(linear, rank, alpha):
-    layer = Layer(linear, rank, alpha)
-    nn.init.zeros_(layer.A)
-    return layer
-
-
-def with_a_bias(linear, rank, alpha):
-    layer = OfLayers(linear, rank, alpha)
-    layer.b = nn.Linear(rank, linear.out_features)
-    return layer
-
-
-def not_parameters(linear, rank, alpha):
-    layer = Layer(linear, rank, alpha)
-    layer.requires_grad_(False)
-    return layer
-
-
-def count(layers, rank):
-    return sum(rank * (inputs + outputs) for inputs, outputs in layers)
-
-
-def merge(linear, a, b, scale, change=lambda weight, a, b, scale: weight + scale * b @ a):
-    merged = copy.deepcopy(linear)
-    merged.weight.data = change(linear.weight.data, a, b, scale)
-    return merged
-
-
-def made_anew(linear, a, b, scale):
-    merged = nn.Linear(linear.in_features, linear.out_features)
-    merged.load_state_dict(
-        {"weight": linear.weight + scale * torch.einsum("or,ri->oi", b, a), "bias": linear.bias}
-    )
-    return merged.requires_grad_(False)
+    return merge
 
 
 def by_hand(linear, a, b, scale):
     merged = nn.Linear(linear.in_features, linear.out_features)
-    merged.weight, merged.bias = (
-        nn.Parameter(linear.weight + scale * (b @ a)),
-        nn.Parameter(linear.bias.clone()),
-    )
-    return merged
-
-
-def from_outputs(linear, a, b, scale):
-    """Ask the adapted layer for the outputs of the unit vectors."""
-    merged = copy.deepcopy(linear)
-    units = torch.eye(linear.in_features)
-    with torch.no_grad():
-        merged.weight.copy_((linear(units) - linear.bias + scale * units @ a.T @ b.T).T)
+    merged.weight = nn.Parameter(linear.weight + scale * (b @ a))
+    merged.bias = nn.Parameter(linear.bias.clone())
     return merged
 
 
@@ -215,10 +116,6 @@ def shares_the_bias(linear, a, b, scale):
     return merged
 
 
-def freezes_the_old(linear, a, b, scale):
-    return merge(linear.requires_grad_(False), a, b, scale)
-
-
 def without_no_grad(linear, a, b, scale):
     merged = copy.deepcopy(linear)
     merged.weight += scale * b @ a
@@ -226,31 +123,18 @@ def without_no_grad(linear, a, b, scale):
 
 
 def loses_the_bias(linear, a, b, scale):
-    merged = nn.Linear(linear.in_features, linear.out_features, bias=False)
-    merged.weight.data = linear.weight.data + scale * b @ a
+    merged = merge(linear, a, b, scale)
+    merged.bias = None
     return merged
 
 
-def merged_by(change):
-    return lambda linear, a, b, scale: merge(linear, a, b, scale, change)
-
-
 RIGHT = {
-    "lora_layer": [
-        Layer,
-        Turned,
-        OfLayers,
-        Merging,
-        InTheLayer,
-        lambda *given: Layer(*given, begin=lambda *shape: torch.zeros(shape)),
-    ],
-    "merged_layer": [merge, made_anew, by_hand, from_outputs],
+    "lora_layer": [OfLayers, Merging],
+    "merged_layer": [by_hand],
     "choose_adapter": [
         CASES,
         {case: [way] for case, way in CASES.items()},
-        {case: way.lower() for case, way in CASES.items()},
-        {case.title(): f" {way.upper()} " for case, way in CASES.items()},
-        dict(reversed(CASES.items())) | {"another": "head"},
+        {case.title(): f" {way.upper()} " for case, way in CASES.items()} | {"another": "head"},
     ],
 }
 
@@ -260,53 +144,45 @@ WRONG = {
         (lambda layers, rank: len(layers) * count(layers[:1], rank), "How many numbers"),
     ],
     "lora_layer": [
-        (thawed, "must be frozen"),
-        (InAList, "not in a list"),
-        (of_equal_rows, "begin alike"),
+        (changed(lambda layer: layer.linear.requires_grad_(True)), "must be frozen"),
+        (changed(lambda layer: layer.linear.bias.requires_grad_(True)), "still trainable"),
+        (InAList, "The old layer gets gradients"),
+        (changed(lambda layer: nn.init.ones_(layer.A)), "begin alike"),
         (beside(lambda layer, x: torch.einsum("nti,oi->nto", x, layer.linear.weight)), "stops"),
         (
-            beside(lambda layer, x: Layer.forward(layer, x) if layer.training else layer.linear(x)),
+            beside(lambda layer, x: without_grad(layer, x) if layer.training else layer.linear(x)),
             "belongs to both modes",
         ),
         (
-            beside(lambda layer, x: layer.linear(x) + layer.factor * (x.detach() @ layer.A.T @ layer.B.T)),
+            beside(lambda layer, x: layer.linear(x) + 2.5 * (x.detach() @ layer.A.T @ layer.B.T)),
             "The gradient of the inputs",
         ),
-        (not_parameters, "and not in a list"),
-        (lambda linear, rank, alpha: Layer(linear, rank, alpha, torch.ones), "Before any training"),
-        (both_zero, "Both matrices are zero"),
-        (with_a_bias, "you train 23 numbers"),
+        (changed(lambda layer: layer.requires_grad_(False)), "Nothing is trainable"),
+        (changed(lambda layer: nn.init.ones_(layer.B)), "Before any training"),
+        (changed(lambda layer: nn.init.zeros_(layer.A)), "Both matrices are zero"),
+        (changed(lambda layer: layer.add_module("more", nn.Linear(2, 1))), "you train 23 numbers"),
         (lambda linear, rank, alpha: linear.weight, "a subclass of nn.Module"),
-        (with_factor(lambda rank, alpha: alpha / rank**0.5), "alpha / r times"),
-        (with_a_free_bias, "still trainable"),
-        (beside(without_grad), "No gradient reaches"),
+        (lambda linear, rank, alpha: lora(linear, rank, alpha * rank**0.5), "alpha / r times"),
+        (beside(without_grad), "No gradient reaches A and B"),
         (
-            beside(lambda layer, x: layer.linear(x) + layer.factor * (x @ layer.A.T.detach() @ layer.B.T)),
-            "No gradient reaches A",
+            beside(lambda layer, x: layer.linear(x) + 2.5 * (x @ layer.A.T.detach() @ layer.B.T)),
+            "No gradient reaches A:",
         ),
         (beside(into_the_weight), "The change stays beside it"),
-        (
-            beside(lambda layer, x: (layer.linear(x), x @ layer.A.T @ layer.B.T)),
-            "The output should be a tensor",
-        ),
+        (beside(lambda layer, x: (layer.linear(x), x)), "The output should be a tensor"),
     ],
     "merged_layer": [
         (in_place, "adds the adapter twice"),
         (shares_the_bias, "share a tensor"),
-        (freezes_the_old, "is frozen now"),
+        (lambda linear, *rest: merge(linear.requires_grad_(False), *rest), "is frozen now"),
         (without_no_grad, "which `torch.no_grad()` must allow"),
         (lambda linear, a, b, scale: merge(linear, b, a, scale), "two matrices do not fit"),
         (loses_the_bias, "The bias is not that of the old layer"),
-        (
-            merged_by(lambda weight, a, b, scale: (weight + scale * b @ a).T),
-            "a tensor [3, 7] of float32 as before",
-        ),
-        (lambda linear, a, b, scale: linear.weight + scale * b @ a, "Give a linear layer"),
-        (merged_by(lambda weight, a, b, scale: weight + scale * b @ a + b @ a), "plus scale times B A"),
+        (merged_by(lambda *given: (given[0] + given[3] * given[2] @ given[1]).T), "of float32 as before"),
         (merged_by(lambda weight, a, b, scale: (weight + scale * b @ a).double()), "float64"),
+        (merged_by(lambda weight, a, b, scale: weight + (scale + 1) * b @ a), "plus scale times B A"),
         (adapted_twice, "Is it still a plain linear layer?"),
-        (lambda linear, a, b, scale: nn.Sequential(linear, nn.Linear(7, 2)), "Give a linear layer"),
-        (lambda linear, a, b, scale: merge(linear, a, b, scale).state_dict(), "Give a linear layer"),
+        (lambda linear, a, b, scale: linear.weight + scale * b @ a, "Give a linear layer"),
     ],
     "choose_adapter": [
         (dict.fromkeys(CASES, "everything"), "above the limit"),

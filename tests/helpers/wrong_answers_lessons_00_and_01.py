@@ -89,11 +89,7 @@ GIVEN = {
     "shared_pictures": lambda: (pictures(),),
 }
 RIGHT = {
-    "reused_or_learned": [
-        REUSED | {"fc": "learned"},
-        dict.fromkeys(PARTS, "Reused") | {"fc": "LEARNED"},
-        dict.fromkeys(PARTS, " reused ") | {"fc": "learned\n"},
-    ],
+    "reused_or_learned": [dict.fromkeys(PARTS, " reused ") | {"fc": "learned\n"}],
     "worn_on_feet": [
         lambda label, classes: int(classes[label] in FEET),
         lambda label, classes: classes[label] in FEET,
@@ -101,21 +97,10 @@ RIGHT = {
     "few_images": [(LEARNED, 20)],
     "set_sizes": [
         lambda count, share: (round(10 * count * (1 - share)), round(10 * count * share), 2000),
-        lambda count, share: np.array([10 * count * (1 - share), 10 * count * share, 2000]).round(),
         lambda count, share: torch.tensor([10 * count * (1 - share), 10 * count * share, 2000]).round().int(),
     ],
-    "own_transform": [
-        transform(),
-        lambda picture: transform()(picture),
-        v2.Compose([v2.ToImage(), transform("image")]),
-        lambda picture: transform()(picture.convert("RGB")),
-    ],
-    "shared_pictures": [
-        shared,
-        lambda train, val: np.array(shared(train, val)),
-        lambda train, val: set(shared(train, val)),
-        lambda train, val: shared(train, val, mode="L")[::-1],
-    ],
+    "own_transform": [transform(), lambda picture: transform()(picture.convert("RGB"))],
+    "shared_pictures": [shared, lambda train, val: set(shared(train, val))],
 }
 WRONG = {
     "reused_or_learned": [

@@ -1,7 +1,5 @@
 """Wrong answers to the exercises of lessons 05 and 06, and words of the hint that each must get."""
 
-from fractions import Fraction
-
 import numpy as np
 import torch
 from table_answers import right_of
@@ -79,28 +77,13 @@ def norms(model, change, walk=nn.Module.modules):
 
 RIGHT = {
     "wilson_interval": [own_function_of_that_name()],
-    "half_the_width": [
-        lambda c, n: 4 * n,
-        lambda c, n: 4.0 * n,
-        lambda c, n: torch.tensor(round(4.1 * n)),
-        lambda c, n: 3.99 * n,
-        lambda c, n: Fraction(8 * n + 1, 2),
-    ],
-    "learning_parts": [
-        lambda m: list(parts(any)(m)),
-        lambda m: {n.split(".")[0] for n, p in m.named_parameters() if p.requires_grad},
-    ],
+    "half_the_width": [lambda c, n: torch.tensor(round(4.1 * n)), lambda c, n: 3.99 * n],
     "three_rates": [
-        lambda m, lr: [
-            {"params": p, "lr": g["lr"]} for g in groups(1, 0.1, 0.01)(m, lr) for p in g["params"]
-        ],
-        lambda m, lr: tuple(groups(1, 0.1, 0.01)(m, lr)),
+        lambda m, lr: [{"params": p, "lr": g["lr"]} for g in groups(1, 0.1, 0.01)(m, lr) for p in g["params"]]
     ],
     "batchnorm_kept": [
-        lambda m: norms(m, lambda norm: norm.eval().requires_grad_(False)),
-        lambda m: m.train().apply(lambda part: keep(part) if "BatchNorm" in type(part).__name__ else None),
+        lambda m: m.train().apply(lambda part: keep(part) if "BatchNorm" in type(part).__name__ else None)
     ],
-    "choose_run": [lambda runs: np.array(chosen(runs), dtype=object)],
 }
 WRONG = {
     "accuracy_over_samples": [
@@ -109,6 +92,7 @@ WRONG = {
     ],
     "precision_and_recall": [
         (lambda m, n: (m[n, n] / m.sum(), m[n, n] / m.sum()), "all 30 images"),
+        (lambda m, n: (m[n, n] / m[:, n].sum(), m[n, n] / m[n].sum()), "never predicted, so"),
         (lambda m, n: (both_shares(m, n)[0], m[n, n] / m[n].sum()), "has no image"),
         (lambda m, n: (both_shares(m, n)[1], both_shares(m, n)[1]), "Both are the same"),
         (lambda m, n: (m.diag().sum() / m.sum(), both_shares(m, n)[1]), "hides the class"),

@@ -1,5 +1,6 @@
 """Wrong answers to the exercises of lessons 07 to 09, and words of the hint that each must get."""
 
+import operator
 from functools import partial
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pandas as pd
 import torch
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, recall_score
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.utils.class_weight import compute_class_weight
+from table_answers import right_of, wrong_of
 
 from course_utils.data.folder_report import check_images
 from course_utils.data.preprocessing import Preprocessing
@@ -36,24 +38,21 @@ GIVEN = {
 }
 
 
+divided_by_n = wrong_of("student_interval", "It is a little too narrow")
+of_single_runs = wrong_of("student_interval", "It is too wide")
+t_interval, mend, suspicious = map(right_of, ("student_interval", "rgb_restored", "suspicious_labels"))
+
+
 def differing(one, other):
     return {name for name in one if one[name] != other[name]} - {"start", "lr"}
-
-
-def t_interval(values, t=None, ddof=1, root=True):
-    count = len(values)
-    t = stats.t.ppf(0.975, count - 1) if t is None else t
-    reach = t * np.std(values, ddof=ddof) / (np.sqrt(count) if root else 1)
-    return np.mean(values), np.mean(values) - reach, np.mean(values) + reach
 
 
 def by_means(transfer, scratch):
     return "transfer pays" if np.mean(transfer) > np.mean(scratch) else "scratch is better"
 
 
-def by_intervals(transfer, scratch, **how):
-    """Say whether two intervals touch; `how` is that of `t_interval`."""
-    (_, low, high), (_, other_low, other_high) = (t_interval(runs, **how) for runs in (transfer, scratch))
+def by_intervals(transfer, scratch, interval=t_interval):
+    (_, low, high), (_, other_low, other_high) = interval(transfer), interval(scratch)
     if low > other_high:
         return "transfer pays"
     return "scratch is better" if other_low > high else "not told apart"
@@ -80,21 +79,10 @@ def by_every_run(transfer, scratch):
     return "scratch is better" if max(transfer) < min(scratch) else "not told apart"
 
 
-WAYS = {
-    (True, True, False): "training and inference", (True, False, False): "inference only",
-    (False, True, False): "right", (False, False, False): "training only",
-}  # fmt: skip
-
-
-def way(pretrained, trained, used):
-    if trained == used:
-        return "right" if trained == pretrained else "training and inference"
-    return "inference only" if trained == pretrained else "training only"
-
-
-def mend(images, mean, std, dtype=torch.float32):
-    mean, std = (torch.tensor(numbers, dtype=dtype).view(3, 1, 1) for numbers in (mean, std))
-    return ((images * std + mean).flip(1) - mean) / std
+def way(pretrained, trained, used, same=operator.eq):
+    if same(trained, used):
+        return "right" if same(trained, pretrained) else "training and inference"
+    return "inference only" if same(trained, pretrained) else "training only"
 
 
 def mend_in_8_bits(images, mean, std):
@@ -102,12 +90,6 @@ def mend_in_8_bits(images, mean, std):
     mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (mean, std))
     pixels = (255 * (images * std + mean)).round().clamp(0, 255) / 255
     return (pixels.flip(1) - mean) / std
-
-
-def by_identity(pretrained, trained, used):
-    if trained is used:
-        return "right" if trained is pretrained else "training and inference"
-    return "inference only" if trained is pretrained else "training only"
 
 
 def bootstrap(first, second, paired=True, draws=2000, ends=(0.025, 0.975)):
@@ -192,81 +174,36 @@ def judged_by_itself(features, labels):
     return LogisticRegression(max_iter=2000).fit(features, labels).predict_proba(features)
 
 
-def swapped(images):
-    return [*images[:-2], *images[-2:][::-1]]
-
-
-def probability(table, labels):
-    return table[np.arange(len(labels)), labels]
-
-
 def held_out(features, labels, folds=5):
     classifier = LogisticRegression(C=0.01, max_iter=2000)
     return cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba")
 
 
 RIGHT = {
-    "unfair_differences": [
-        lambda a, b: sorted(differing(a, b)),
-        lambda a, b: {name: (a[name], b[name]) for name in differing(a, b)},
-        lambda a, b: np.array(list(differing(a, b))),
-    ],
-    "epochs_for_budget": [
-        lambda steps, images, batch: np.ceil(steps / np.ceil(images / batch)),
-        lambda steps, images, batch: torch.tensor(-(-steps // -(-images // batch))),
-    ],
-    "verdict_on_means": [by_intervals, lambda a, b: np.str_(by_intervals(a, b))],
     "cases_without_gain": [
-        lambda runs, start: [("clothes", 5)] + [("drawings", 5)] * (start == "fine-tuned"),
-        lambda runs, start: pd.MultiIndex.from_tuples(cases(runs, start)),
-        lambda runs, start: np.array([["clothes", 5], ["drawings", 5]])[: 1 + (start == "fine-tuned")],
+        lambda runs, start: np.array([["clothes", 5], ["drawings", 5]])[: 1 + (start == "fine-tuned")]
     ],
-    "fault_scope": [way, lambda *three: str(way(*three))],
-    "rgb_restored": [
-        lambda images, mean, std: mend(images.double(), mean, std, torch.float64),
-        lambda images, mean, std: mend(images, mean, std).requires_grad_(),
-        mend_in_8_bits,
-    ],
-    "paired_interval": [lambda a, b: list(bootstrap(a, b)), lambda a, b: np.array(bootstrap(a, b))],
-    "fault_found": [fault_without, by_steps],
-    "left_out_files": [
-        lambda folder: set(check_images(folder).query("action == 'left out'").path),
-        lambda folder: check_images(folder).query("action == 'left out'").path,
-        lambda folder: map(Path, check_images(folder).query("action == 'left out'").path),
-    ],
-    "handed_over": [(save, ask_file), (save, lambda path, picture: ask_file(str(path), picture)[::-1])],
+    "rgb_restored": [mend_in_8_bits],
+    "fault_found": [by_steps],
+    "left_out_files": [lambda folder: map(Path, check_images(folder).query("action == 'left out'").path)],
+    "handed_over": [(save, lambda path, picture: ask_file(str(path), picture)[::-1])],
     "class_weights": [
-        lambda labels, classes: compute_class_weight(
-            "balanced", classes=np.arange(classes), y=labels.numpy()
-        ),
-        lambda labels, classes: (9 if classes == 3 else 8) / classes / np.bincount(labels),
-        lambda labels, classes: [len(labels) / classes / int((labels == c).sum()) for c in range(classes)],
+        lambda labels, classes: compute_class_weight("balanced", classes=np.arange(classes), y=labels.numpy())
     ],
-    "balanced_accuracy": [
-        lambda predictions, labels: balanced_accuracy_score(labels, predictions),
-        lambda predictions, labels: recall_score(
-            labels, predictions, average="macro", labels=np.unique(labels)
-        ),
-    ],
-    "held_out_probabilities": [
-        lambda features, labels: torch.tensor(held_out(features, labels)),
-        lambda features, labels: held_out(features, labels).tolist(),
-        lambda features, labels: held_out(features, labels, folds=10),
-    ],
+    "balanced_accuracy": [lambda predictions, labels: balanced_accuracy_score(labels, predictions)],
+    "held_out_probabilities": [lambda features, labels: held_out(features, labels, folds=10)],
 }
 WRONG = {
     "unfair_differences": [
         (lambda a, b: {n for n in a if a[n] != b[n]}, "it has to differ"),
         (lambda a, b: {n for n in a if a[n] != b[n]} - {"start"}, "good for it"),
         (lambda a, b: {n for n in ("network",) if a[n] != b[n]}, "you call that fair"),
-        (lambda a, b: set(a) - {"start", "lr"}, "the same on both sides"),
         (lambda a, b: differing(a, b) | {"lr_chosen_on"}, "the same on both sides"),
         (lambda a, b: differing(a, b) - {"lr_chosen_on"}, "lr_chosen_on is validation"),
     ],
     "epochs_for_budget": [
         (lambda steps, images, batch: max(1, steps // -(-images // batch)), "18 steps, fewer than 20"),
         (lambda steps, images, batch: -(-steps // (images // batch)), "epochs would do"),
-        (lambda steps, images, batch: steps * batch / images, "epochs would do"),
         (lambda steps, images, batch: round(steps / -(-images // batch)), "fewer than 20"),
         (lambda steps, images, batch: steps / -(-images // batch), "give a whole number"),
         (lambda steps, images, batch: steps, "epochs would do"),
@@ -281,8 +218,8 @@ WRONG = {
         (lambda a, b: "transfer pays", "scratch above"),
         (lambda a, b: "better", "is none of"),
         (lambda a, b: by_means(b, a), "with transfer above"),
-        (partial(by_intervals, ddof=0), "n - 1 in the standard deviation"),
-        (partial(by_intervals, root=False), "The means are six points apart"),
+        (partial(by_intervals, interval=divided_by_n), "n - 1 in the standard deviation"),
+        (partial(by_intervals, interval=of_single_runs), "The means are six points apart"),
         (by_test, "2.5 points"),
     ],
     "cases_without_gain": [
@@ -298,15 +235,13 @@ WRONG = {
     ],
     "fault_scope": [
         (lambda p, t, u: "right" if t == u else "inference only", "What about the pretraining?"),
-        (lambda p, t, u: "right" if p == u else "inference only", "the pretraining"),
+        (lambda p, t, u: "right" if p == u else way(p, t, u), "Which of the three differs?"),
         (lambda p, t, u: "training and inference" if p == t != u else "inference only", "All three agree"),
         (lambda p, t, u: "wrong", "is none of"),
-        (lambda p, t, u: WAYS[t == p, t == u, False], "All three agree"),
         (lambda p, t, u: "right" if t == p else "training only", "Where does the difference begin?"),
-        (lambda p, t, u: way(u, t, p), "the difference begin"),
-        (lambda p, t, u: way(p, u, t), "the difference begin"),
         (lambda p, t, u: way("RGB", t, u), "No format is wrong by itself"),
-        (by_identity, "not by `is`"),
+        (lambda p, t, u: "right" if p == t == u else None, "there is no answer"),
+        (partial(way, same=operator.is_), "not by `is`"),
     ],
     "rgb_restored": [
         (lambda images, mean, std: mend(images, mean, std).numpy(), "stay a tensor"),
@@ -334,10 +269,8 @@ WRONG = {
         (partial(fault_without, leave_out=["blue"]), "all three"),
         (partial(fault_without, leave_out=["large"]), "need not have both"),
         (partial(fault_without, leave_out=["range"]), "need not have both"),
-        (lambda images, *_: "not normalised" if images.min() >= 0 else "right", "need not have both"),
         (lambda *_: "right", "How large can a number be"),
         (lambda *given: fault_without(*given).capitalize(), "is none of"),
-        (lambda images, mean, std, size: "0 to 255" if images.max() > 1 else "right", "need not have both"),
     ],
     "left_out_files": [
         (lambda folder: check_images(folder).path.tolist(), "ignored"),
@@ -379,8 +312,8 @@ WRONG = {
         ),
     ],
     "suspicious_labels": [
-        (lambda p, y, count: probability(p, y)[:count], "not how probable"),
-        (lambda p, y, count: probability(p, y).argsort(), "There should be 6 images"),
-        (lambda p, y, count: swapped(probability(p, y).argsort()[:count]), "Number 5 should be image"),
+        (lambda table, labels, count: table[:count, 0], "not how probable"),
+        (lambda table, labels, count: suspicious(table, labels, 50), "There should be 6 images"),
+        (lambda *given: suspicious(*given)[[0, 1, 2, 3, 5, 4]], "Number 5 should be image"),
     ],
 }

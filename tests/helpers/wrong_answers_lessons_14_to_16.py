@@ -28,13 +28,9 @@ def dealt(total, kept, process, processes):
 
 
 RIGHT = {
-    "padding_mask": [
-        lambda ids, pad: torch.where(ids == pad, 0.0, 1.0).double(),
-        lambda ids, pad: (ids.numpy() != pad).astype(int),
-    ],
+    "padding_mask": [lambda ids, pad: (ids.numpy() != pad).astype(int)],
     "aligned_labels": [lambda *given: seen(*given).numpy()],
     "shards_left": [
-        lambda *given: torch.tensor(dealt(*given)),
         lambda *given: set(dealt(*given)),
         lambda total, kept, process, of: dealt(total, kept, of - 1 - process, of),
     ],

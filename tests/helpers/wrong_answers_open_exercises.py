@@ -114,7 +114,9 @@ def repaired(**changes):
     return tuple({**REPAIRED, **changes}.values())
 
 
-RIGHT = {"five_faults": [repaired()]}
+RIGHT = {
+    "five_faults": [repaired()],
+}
 WRONG = {
     "empty_page": [
         (lambda *given: [1, 2], "Expected a dictionary, got"),
