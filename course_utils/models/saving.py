@@ -19,7 +19,6 @@ from course_utils.errors import CheckpointError, CourseError
 from course_utils.files import write_atomically
 from course_utils.models.backbones import build_backbone, fill
 from course_utils.models.freezing import replace_head
-from course_utils.models.weight_files import check_finite
 
 
 def save_model(
@@ -43,58 +42,36 @@ def save_model(
             file alone does not tell how pictures are prepared.
 
     Raises:
-        CheckpointError: If the file cannot be written, `load_model` could not read it again because
-            `backbone` or `classes` do not fit the network, or the transform cannot be described.
+        CheckpointError: If the file cannot be written, or `load_model` could not read it again: `backbone` or
+            `classes` do not fit the network, or the transform is not a `Preprocessing`'s.
     """
     path = Path(path).resolve()
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    card = {
-        "backbone": backbone,
-        "classes": classes,
-        "image_size": image_size,
-        "preprocessing": _described(transform) if transform else None,
-    }
-    _check_readable(path, state, card)
+    card = {"backbone": backbone, "classes": classes, "image_size": image_size}
+    try:
+        card["preprocessing"] = transform.preprocessing.to_dict() if transform else None
+        with torch.random.fork_rng(devices=[]):
+            _rebuild(card, state)
+    except (AttributeError, ValueError, RuntimeError, CourseError) as error:
+        raise CheckpointError(
+            "A network cannot be saved like this, because it could not be loaded again.",
+            where=path,
+            expected=f"a {backbone} with {len(classes)} outputs, one for each of `classes`, and as transform "
+            "what Preprocessing.transform() returned, or None",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            do="Give a name to every output, in their order, the network's own name as `backbone`, and the "
+            "transform of the test images.",
+        ) from error
     metadata = {"course": json.dumps({**card, "sha256": _fingerprint(state, card)}, ensure_ascii=False)}
     write_atomically(path, lambda temporary: save_file(state, temporary, metadata))
 
 
-def _check_readable(path: Path, state: dict[str, torch.Tensor], card: dict) -> None:
-    """Build what `load_model` will build, and compare the shapes."""
-    found, cause = "", None
-    try:
-        wanted = {name: list(tensor.shape) for name, tensor in _build_shapes(card).state_dict().items()}
-        given = {name: list(tensor.shape) for name, tensor in state.items()}
-        for name in [*given, *wanted]:
-            if given.get(name) != wanted.get(name):
-                found = f"{name}: shape {given.get(name)}, where {wanted.get(name)} is needed"
-                break
-    except (ValueError, CourseError) as error:  # no such network, or fewer than two classes
-        found, cause = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", error
-    if found:
-        raise CheckpointError(
-            "A network cannot be saved like this, because it could not be loaded again.",
-            where=path,
-            expected=f"a {card['backbone']} with {len(card['classes'])} outputs, one for each of `classes`",
-            found=found,
-            do="Give a name to every output, in their order, and the network's own name as `backbone`.",
-        ) from cause
-
-
-def _build(card: dict) -> nn.Module:
+def _rebuild(card: dict, state: dict[str, torch.Tensor]) -> nn.Module:
+    """Build the network of a file, and fill it."""
     model = build_backbone(card["backbone"])
     replace_head(model, len(card["classes"]))
+    fill(model, state)
     return model
-
-
-def _build_shapes(card: dict) -> nn.Module:
-    """Build the network without filling any memory, except for a RegNet, which cannot be built like that."""
-    try:
-        with torch.device("meta"):
-            return _build(card)
-    except NotImplementedError:
-        with torch.random.fork_rng(devices=[]):
-            return _build(card)
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict]:
@@ -115,9 +92,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
         expected = card.pop("sha256")
         if _fingerprint(state, card) != expected:
             raise ValueError(f"something was altered: its SHA-256 is no longer {expected}")
-        check_finite(state, path)
-        model = _build(card)
-        fill(model, state)
+        model = _rebuild(card, state)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, CourseError) as error:
         backbone = f", with the weights of a {card['backbone']}" if "backbone" in card else ""
         raise CheckpointError(
@@ -125,28 +100,9 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
             where=path,
             expected=f"a .safetensors file that save_model wrote{backbone}",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            do="Check the path."
-            if isinstance(error, FileNotFoundError)
-            else "Copy the file again from where it came, or save the model again with save_model.",
+            do="Check the path, copy the file again from where it came, or save the model again.",
         ) from error
     return model.eval(), card
-
-
-def _described(transform: Callable) -> dict:
-    """Return the numbers of a transform that a `Preprocessing` made.
-
-    Raises:
-        CheckpointError: If it is any other.
-    """
-    if not hasattr(transform, "preprocessing"):
-        raise CheckpointError(
-            "The preprocessing of a network cannot be written into its file.",
-            where=f"transform={' '.join(str(transform).split())[:200]}",
-            expected="what Preprocessing.transform() returns, unchanged",
-            found="other steps, which the file cannot describe",
-            do="Give the transform of the test images: what only training images go through is not needed.",
-        )
-    return transform.preprocessing.to_dict()
 
 
 def _fingerprint(state: dict[str, torch.Tensor], card: dict) -> str:

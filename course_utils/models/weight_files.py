@@ -1,14 +1,13 @@
 """Files of pretrained weights: verified at every load, and nothing in them is run."""
 
 import hashlib
+import importlib.util
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
+from safetensors.torch import load_file
 from torchvision import models
 from torchvision.models import WeightsEnum
 
@@ -19,15 +18,9 @@ from course_utils.settings import REPOSITORY_FOLDER, how_to_restore
 # What torchvision's weights do to a picture. Their `transforms()` is public, the module of its class is not.
 ImageClassification = type(models.ResNet18_Weights.IMAGENET1K_V1.transforms())
 
-PICKLES = (".pth", ".pt", ".bin")  # what torch.save writes
-
 
 class FileWeights(WeightsEnum):
-    """Weights in a .safetensors file on this machine, checked against their SHA-256 at every load.
-
-    A safetensors file holds numbers only, so reading one cannot run code. `.meta["sha256"]` is its hash, if
-    that is known.
-    """
+    """Weights in a file on this machine. If `.meta["sha256"]` is known, it is compared at every load."""
 
     @property
     def path(self) -> Path:
@@ -40,42 +33,54 @@ class FileWeights(WeightsEnum):
         The arguments of torchvision's own method (progress, ...) are not needed.
 
         Raises:
-            WeightsError: If the file is missing, altered, no safetensors file, or holds NaN or infinity.
+            WeightsError: If the file is missing, altered, or holds anything but tensors.
         """
-        try:
-            content = self.path.read_bytes()
-        except OSError as error:
-            raise missing_file(self.path, self.advice()) from error
-        found, expected = hashlib.sha256(content).hexdigest(), self.meta.get("sha256")
-        if expected and found != expected:
-            raise WeightsError(
-                "The pretrained weights are not the ones that the course was made with.",
-                where=self.path,
-                expected=f"SHA-256 {expected}",
-                found=f"SHA-256 {found} ({len(content):,} bytes)",
-                do=self.advice(),
-            )
-        state = self.parse(content)
-        state = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
-        check_finite(state, self.path)
-        return state
+        if "sha256" in self.meta:
+            check_sha256(self.path, self.meta["sha256"], self.advice())
+        return {
+            name: t.float() if t.is_floating_point() else t for name, t in read_tensors(self.path).items()
+        }
 
     def advice(self) -> str:
-        """Return how to get the file again; "" for one that somebody has named."""
-        return how_to_restore(self.url) if "sha256" in self.meta else ""
+        """Return how to get a file of a known hash again."""
+        return how_to_restore(self.url)
 
-    def parse(self, content: bytes) -> dict[str, torch.Tensor]:
-        """Return the tensors that the file holds, by the names that they have in the network."""
-        try:
-            return load_safetensors(content)
-        except SafetensorError as error:
-            raise WeightsError(
-                "The weights cannot be read.",
-                where=self.path,
-                expected="a .safetensors file",
-                found=f"{len(content):,} bytes that are not such a file ({error})",
-                do="Name a file that was written with safetensors.",
-            ) from error
+
+def check_sha256(path: Path, expected: str, do: str) -> None:
+    """Raise `WeightsError` with the advice `do` if a file is not there or has another hash."""
+    found = f"SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}" if path.is_file() else "no file"
+    if found != f"SHA-256 {expected}":
+        raise WeightsError(
+            "The pretrained weights are missing, or not those that the course was made with.",
+            where=path,
+            expected=f"SHA-256 {expected}",
+            found=found,
+            do=do,
+        )
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a file of safetensors or of torch.save onto the CPU. No code in it is run.
+
+    Raises:
+        WeightsError: If it is missing, or holds anything but tensors by their names.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+            raise ValueError("not everything in it is a tensor")
+    except Exception as error:  # pickle may raise anything at all on a file that is none
+        raise WeightsError(
+            "The weights cannot be read.",
+            where=path,
+            expected="a file of safetensors or torch.save that holds tensors and nothing else",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            do=f"Check the path; one that does not begin with / starts from the folder {Path.cwd()}. Weights "
+            "in the cache may be deleted: they are downloaded again.",
+        ) from error
+    return state
 
 
 def read_hub(weights: WeightsEnum) -> dict[str, torch.Tensor]:
@@ -86,17 +91,7 @@ def read_hub(weights: WeightsEnum) -> dict[str, torch.Tensor]:
     that is damaged or altered is downloaded again.
     """
     file, folder = hub_file(weights)
-    path = download(file, folder)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle may raise anything at all on a file that is none
-        raise WeightsError(
-            "The weights cannot be read safely.",
-            where=path,
-            expected="a file that holds tensors and nothing else",
-            found=f"{type(error).__name__}: {str(error)[:200]}",
-            do="Delete the file; it is downloaded again.",
-        ) from error
+    return read_tensors(download(file, folder))
 
 
 def hub_file(weights: WeightsEnum) -> tuple[KnownFile, Path]:
@@ -107,40 +102,25 @@ def hub_file(weights: WeightsEnum) -> tuple[KnownFile, Path]:
     return KnownFile(name, (weights.url,), f"sha256:{begin}", WeightsError), folder
 
 
-def check_finite(state: Mapping[str, torch.Tensor], where: Path | str) -> None:
-    """Raise `WeightsError`, which names the entry, if a number of any entry is NaN or infinite."""
-    for name, tensor in state.items():
-        finite = tensor.isfinite()
-        if not finite.all():
-            raise WeightsError(
-                f"The weights hold NaN or infinity, in {name}.",
-                where=where,
-                expected="finite numbers",
-                found=f"{tensor[~finite][0]}; {(~finite).sum():,} of its {tensor.numel():,} are not finite",
-                do="Take other weights. These were probably saved after a training that had diverged.",
-            )
+def check_installed(*packages: str) -> None:
+    """Raise `WeightsError` if one of these packages is not installed. None is imported."""
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        names = " ".join(package.replace("_", "-") for package in packages)
+        raise WeightsError(
+            "Packages that this network needs are not installed.",
+            where=", ".join(missing),
+            expected=f"the packages {names}",
+            found=f"no package {' and no package '.join(missing)}",
+            do=f"pip install {names} (in a notebook: %pip install {names}), and restart the kernel.",
+        )
 
 
-def missing_file(path: Path, do: str = "") -> WeightsError:
-    """Return the error for a file of weights that cannot be read; `do` for one that nobody has named."""
-    return WeightsError(
-        "The file of weights does not exist or cannot be read.",
-        where=path,
-        expected=f"a {path.suffix} file",
-        found="a folder" if path.is_dir() else "nothing that can be read",
-        do=do or f"Check the path; one that does not begin with / starts from the folder {Path.cwd()}.",
-    )
+def packaged_file(package: str, name: str) -> Path:
+    """Return the absolute path of a file that a package brings along. Nothing of the package is run.
 
-
-def pickled_file(path: Path) -> WeightsError:
-    """Return the error for a file that torch.save wrote, with the lines that convert it."""
-    return WeightsError(
-        f"Weights are not read from a {path.suffix} file, which may hold code that runs when it is read.",
-        where=path,
-        expected="a .safetensors file, which holds numbers only",
-        found=f"a {path.suffix} file",
-        do="Convert it once, and name the new file:\n"
-        f"    state = torch.load({str(path)!r}, map_location='cpu', weights_only=True)\n"
-        "    state = {name: tensor.contiguous().clone() for name, tensor in state.items()}\n"
-        f"    safetensors.torch.save_file(state, {str(path.with_suffix('.safetensors'))!r})",
-    )
+    Raises:
+        WeightsError: If the package is not installed.
+    """
+    check_installed(package)
+    return Path(importlib.util.find_spec(package).submodule_search_locations[0]).resolve() / name

@@ -9,7 +9,6 @@ trained with (`.transforms()`), the names of its classes (`.meta["categories"]`)
 import re
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch import nn
@@ -22,17 +21,9 @@ from course_utils.models.efficientnet_lite0 import (
     LITE0,
     PACKAGE,
     EfficientNet_Lite0_Weights,
-    check_installed,
 )
-from course_utils.models.weight_files import (
-    PICKLES,
-    FileWeights,
-    ImageClassification,
-    missing_file,
-    pickled_file,
-    read_hub,
-)
-from course_utils.settings import Settings, unknown_name
+from course_utils.models.weight_files import FileWeights, ImageClassification, check_installed, read_hub
+from course_utils.settings import WEIGHT_SUFFIXES, Settings, unknown_name
 
 # Extra heads in the middle of GoogLeNet and Inception, which only training from scratch uses.
 AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
@@ -60,16 +51,6 @@ class ResNet18_64px_Weights(FileWeights):  # noqa: N801 (torchvision's way to na
 class RandomWeights(WeightsEnum):
     """No pretrained weights: every parameter is drawn at random when the network is built."""
 
-    def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
-        """Raise `WeightsError`: there is nothing to read."""
-        raise WeightsError(
-            "Random weights have no file.",
-            where=repr(self),
-            expected="pretrained weights",
-            found='weights="none"',
-            do="Use load_backbone(weights), which draws them.",
-        )
-
 
 class TimmWeights(WeightsEnum):
     """The pretrained weights that timm has for a network; timm downloads and caches them."""
@@ -84,7 +65,7 @@ def backbone_weights(settings: Settings) -> WeightsEnum:
 
     Raises:
         ConfigError: If the backbone or the weights are unknown.
-        WeightsError: If a file is named that is not there or is a pickle, or a package is not installed.
+        WeightsError: If a package is not installed.
     """
     name, wanted = settings.backbone, settings.weights
     if name.startswith("timm/"):
@@ -111,15 +92,11 @@ def backbone_weights(settings: Settings) -> WeightsEnum:
         return published[wanted]
     if name == "resnet18" and wanted in ResNet18_64px_Weights.__members__:
         return ResNet18_64px_Weights[wanted]
-    path = Path(wanted).expanduser()
-    if path.suffix in PICKLES:
-        raise pickled_file(path.resolve())
-    if path.suffix != ".safetensors":
-        valid = ["default", "none", *published.__members__, "the path of a .safetensors file"]
+    path = Path(wanted).expanduser().resolve()
+    if path.suffix not in WEIGHT_SUFFIXES:
+        valid = ["default", "none", *published.__members__, "the path of a .safetensors or .pth file"]
         raise unknown_name(f"weights entry of {name}", wanted, valid)
-    if not path.is_file():
-        raise missing_file(path.resolve())
-    entry = Weights(str(path.resolve()), usual.transforms, described)
+    entry = Weights(str(path), usual.transforms, described)
     return FileWeights("LocalWeights", {"FILE": entry}).FILE
 
 
@@ -155,7 +132,9 @@ def read_weights(weights: WeightsEnum) -> dict[str, torch.Tensor]:
 
 def timm_model(name: str, pretrained: bool) -> nn.Module:
     """Build timm's network "timm/NAME". Raise `WeightsError` if timm cannot load it."""
-    timm = _import_timm(name)
+    check_installed("timm")
+    import timm
+
     try:
         return timm.create_model(name.removeprefix("timm/"), pretrained=pretrained)
     except Exception as error:  # whatever the hub's client raises without a network
@@ -168,27 +147,14 @@ def timm_model(name: str, pretrained: bool) -> nn.Module:
         ) from error
 
 
-def _import_timm(name: str) -> ModuleType:
-    """Return the package timm. Raise `WeightsError` if the network `name` cannot have it."""
-    try:
-        import timm
-    except ImportError as error:
-        raise WeightsError(
-            f"{name} is a network of the package timm, which is not installed.",
-            where=name,
-            expected="the package timm",
-            found=f"{type(error).__name__}: {error}",
-            do="pip install timm (in a notebook: %pip install timm), and run this again.",
-        ) from error
-    return timm
-
-
 def _timm_weights(name: str, wanted: str) -> WeightsEnum:
     """Describe a timm network's weights in torchvision's way, with torchvision's preset as preprocessing.
 
     If timm squeezes or pads a picture to a square, the centre is cropped as well.
     """
-    timm = _import_timm(name)
+    check_installed("timm")
+    import timm
+
     plain = name.removeprefix("timm/")
     if not timm.is_model(plain):
         raise unknown_name("timm network", plain, timm.list_models())

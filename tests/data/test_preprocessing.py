@@ -11,9 +11,7 @@ from torchvision.transforms import v2
 
 from course_utils.data.image_io import load_rgb
 from course_utils.data.preprocessing import Preprocessing
-from course_utils.errors import ConfigError
-from course_utils.models.weights import ResNet18_64px_Weights, backbone_weights
-from course_utils.settings import Settings
+from course_utils.models.weights import ResNet18_64px_Weights
 
 WEIGHTS = [ResNet18_64px_Weights.DEFAULT, ResNet50_Weights.IMAGENET1K_V2, Swin_T_Weights.DEFAULT]
 
@@ -30,19 +28,6 @@ def test_from_dict_reads_what_to_dict_wrote():
     own = Preprocessing(72, 64, (0.1, 0.2, 0.3), (1, 2, 3), v2.InterpolationMode.BICUBIC)
     described = json.loads(json.dumps(own.to_dict()))
     assert Preprocessing.from_dict(described) == own
-
-
-def transform_of(name, size):
-    weights = backbone_weights(Settings(backbone=name, weights="none"))
-    return Preprocessing.from_weights(weights, size).transform()
-
-
-@pytest.mark.parametrize(("name", "size"), [("vit_b_16", 64), ("maxvit_t", 64), ("inception_v3", 32)])
-def test_a_size_that_the_network_cannot_take_is_an_error(name, size, refused):
-    before = torch.get_rng_state()
-    with refused(ConfigError, match=f"(?s){name} does not accept .* {size} pixels"):
-        transform_of(name, size)
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(
