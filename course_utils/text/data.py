@@ -46,16 +46,8 @@ class TextDataset(TensorDataset):
         return TextDataset(*(tensor[np.asarray(indices)] for tensor in self.tensors), self.classes)
 
 
-def _tokenize(tokenizer, texts: Sequence, labels: Sequence, **options: object):
+def _tokenize(tokenizer, texts: Sequence, **options: object):
     """Return what the tokenizer does: ids and masks, padded to the longest text."""
-    if len(texts) == 0 or len(texts) != len(labels):
-        raise DataError(
-            "These texts cannot become samples.",
-            where="texts",
-            expected="at least one text, and one label for each",
-            found=f"{len(texts)} texts and {len(labels)} labels",
-            do="Look at how the table was read, and at its columns.",
-        )
     options |= {"padding": True, "truncation": True, "max_length": MAX_TOKENS, "return_tensors": "pt"}
     return tokenizer(list(texts), **options)
 
@@ -63,12 +55,8 @@ def _tokenize(tokenizer, texts: Sequence, labels: Sequence, **options: object):
 def encode_texts(
     tokenizer, texts: Sequence[str], labels: Sequence[int], classes: Sequence[str]
 ) -> TextDataset:
-    """Turn whole texts into samples: every token that is not padding is in the pooling mask.
-
-    Raises:
-        DataError: If there is no text, or not one label for each.
-    """
-    encoding = _tokenize(tokenizer, texts, labels)
+    """Turn whole texts into samples: every token that is not padding is in the pooling mask."""
+    encoding = _tokenize(tokenizer, texts)
     inputs = torch.stack([encoding["input_ids"], encoding["attention_mask"]], dim=1)
     return TextDataset(inputs, torch.tensor(np.asarray(labels), dtype=torch.int64), classes)
 
@@ -80,22 +68,19 @@ def encode_words(tokenizer, sentences: Sequence[Sentence]) -> TextDataset:
     knows from which word a token is.
 
     Raises:
-        DataError: If a label is not among `WORD_LABELS`, a sentence has not one label for each word, or a
-            sentence is so long that words would be cut off.
+        DataError: If a sentence is so long that words would be cut off.
+        ValueError: If a label is not among `WORD_LABELS`, or a sentence has not one label for each word.
     """
-    encoding = _tokenize(
-        tokenizer, [sentence.words for sentence in sentences], sentences, is_split_into_words=True
-    )
+    encoding = _tokenize(tokenizer, [sentence.words for sentence in sentences], is_split_into_words=True)
     rows, labels = [], []
     for number, sentence in enumerate(sentences):
-        _check_labels(sentence)
         word_ids = np.array([-1 if word is None else word for word in encoding.word_ids(number)])
-        for word, label in enumerate(sentence.labels):
-            mask = torch.from_numpy(word_ids == word).long()
+        for place, (word, label) in enumerate(zip(sentence.words, sentence.labels, strict=True)):
+            mask = torch.from_numpy(word_ids == place).long()
             if not mask.any():
                 raise DataError(
                     "A word has no token of its own.",
-                    where=f"word {word + 1} ({sentence.words[word]!r}) of: {' '.join(sentence.words)[:200]}",
+                    where=f"word {place + 1} ({word!r}) of: {' '.join(sentence.words)[:200]}",
                     expected=f"at least one token for each word, and no more than {MAX_TOKENS} tokens in all",
                     found="none: the sentence is too long, or the tokenizer leaves this word out",
                     do="Cut the sentence in two, or take the word out.",
@@ -103,18 +88,6 @@ def encode_words(tokenizer, sentences: Sequence[Sentence]) -> TextDataset:
             rows.append(torch.stack([encoding["input_ids"][number], mask]))
             labels.append(WORD_LABELS.index(label))
     return TextDataset(torch.stack(rows), torch.tensor(labels), WORD_LABELS)
-
-
-def _check_labels(sentence: Sentence) -> None:
-    unknown = sorted(set(sentence.labels) - set(WORD_LABELS))
-    if unknown or len(sentence.words) != len(sentence.labels):
-        raise DataError(
-            "The labels do not fit the words of a sentence.",
-            where=" ".join(sentence.words),
-            expected=f"a label for each of the {len(sentence.words)} words, of {', '.join(WORD_LABELS)}",
-            found=f"{len(sentence.labels)} labels{': ' + ', '.join(unknown) if unknown else ''}",
-            do="Correct the sentence in its file.",
-        )
 
 
 def load_sentiment(settings: Settings, tokenizer, domain: str = "films") -> Splits:

