@@ -29,14 +29,11 @@ def find_head(model: nn.Module) -> str:
     Raises:
         ConfigError: If the network does not end in a linear layer with one of the known names.
     """
-    found = f"the parts {', '.join(name for name, _ in model.named_children())}"
     if hasattr(model, "get_classifier"):  # timm's own way to ask
         classifier = model.get_classifier()
         for name, module in model.named_modules():
             if module is classifier and isinstance(module, nn.Linear):
                 return name
-            if module is classifier:
-                found = f"{name}, which is a {type(module).__name__}"
     else:
         for name in HEAD_NAMES:
             module = getattr(model, name, None)
@@ -50,7 +47,7 @@ def find_head(model: nn.Module) -> str:
         where=type(model).__name__,
         expected="a last layer of type nn.Linear, alone or at the end of an nn.Sequential, "
         f"with one of the names {', '.join(HEAD_NAMES)}",
-        found=found,
+        found=f"the parts {', '.join(name for name, _ in model.named_children())}",
         do="Choose another backbone, for example resnet18, vgg16, efficientnet_b0 or vit_b_16.",
     )
 

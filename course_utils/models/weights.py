@@ -156,16 +156,14 @@ def _timm_weights(name: str, wanted: str) -> WeightsEnum:
     import timm
 
     plain = name.removeprefix("timm/")
-    if not timm.is_model(plain):
-        raise unknown_name("timm network", plain, timm.list_models())
     if wanted not in ("default", "none"):
         raise unknown_name("weights entry of a timm network", wanted, ["default", "none"])
     try:
-        with torch.device("meta"):  # only its description is needed: no memory is filled
-            described = timm.create_model(plain, pretrained=False)
-    except RuntimeError as error:  # timm's answer to a tag that it does not know
-        raise unknown_name("timm network", plain, timm.list_models(pretrained=True)) from error
-    config = timm.data.resolve_data_config({}, model=described)
+        published = timm.get_pretrained_cfg(plain, allow_unregistered=False).to_dict()
+    except RuntimeError as error:  # timm's answer to a name or a tag that it does not know
+        valid = timm.list_models() + timm.list_models(pretrained=True)
+        raise unknown_name("timm network", plain, valid) from error
+    config = timm.data.resolve_data_config(pretrained_cfg=published)
     size = config["input_size"][-1]
     transforms = partial(
         ImageClassification,
@@ -175,7 +173,7 @@ def _timm_weights(name: str, wanted: str) -> WeightsEnum:
         std=config["std"],
         interpolation=InterpolationMode(config["interpolation"]),
     )
-    entry = Weights(described.pretrained_cfg.get("url", ""), transforms, {"backbone": name})
+    entry = Weights(published.get("url", ""), transforms, {"backbone": name})
     if wanted == "none":
         return RandomWeights("RandomWeights", {"NONE": entry}).NONE
     return TimmWeights("TimmWeights", {"DEFAULT": entry}).DEFAULT
