@@ -10,20 +10,24 @@ from torchvision import models
 from torchvision.models import WeightsEnum
 
 from course_utils.errors import ConfigError, WeightsError
-from course_utils.models.efficientnet_lite0 import LITE0, build_lite0
 from course_utils.models.freezing import find_head, replace_head
 from course_utils.models.weight_files import FileWeights
-from course_utils.models.weights import RandomWeights, backbone_name, read_weights, timm_model
+from course_utils.models.weights import (
+    LITE0,
+    TIMM_LITE0,
+    RandomWeights,
+    backbone_name,
+    read_weights,
+    timm_model,
+)
 
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
 
 
 def build_backbone(name: str) -> nn.Module:
     """Build a network by its name ("resnet18", "timm/NAME", ...) with random parameters."""
-    if name == LITE0:
-        return build_lite0()
-    if name.startswith("timm/"):
-        return timm_model(name, pretrained=False)
+    if name == LITE0 or name.startswith("timm/"):
+        return timm_model(TIMM_LITE0 if name == LITE0 else name, pretrained=False)
     if name in ("googlenet", "inception_v3"):
         # transform_input: as torchvision builds these two for its pretrained weights.
         return models.get_model(name, init_weights=True, aux_logits=False, transform_input=True)

