@@ -3,7 +3,6 @@
 import re
 import shutil
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,7 +19,7 @@ from course_utils.text.corpora import (
 )
 
 sys.path.insert(0, str(REPOSITORY_FOLDER / "data" / "text"))
-from make_text import FILES, LEAST_MEAN, NEAR_TWIN, likeness, read_archive, source_of
+from make_text import LEAST_MEAN, NEAR_TWIN, likeness, source_of
 
 FOLDER = REPOSITORY_FOLDER / "data" / "text"
 
@@ -82,32 +81,6 @@ def test_one_rater_is_compared_with_the_others_only():
     )
     # -1, 1, 1: wrong, and the others of each 1 take no side. 0, 2: a rater or the others take no side.
     assert one_rater_accuracy(ratings).tolist() == pytest.approx([(0.5 + 0.5 + 0) / 3, 0.5, 0])
-
-
-def archive_of(files, folder):
-    """Write an archive as vaderSentiment's, with these files in the one inside; return its path."""
-    inner, outer = folder / "hutto_ICWSM_2014", folder / "vaderSentiment-3.3.2"
-    inner.mkdir()
-    for name, content in files.items():
-        (inner / f"{name}.txt").write_bytes(content)
-    shutil.make_archive(outer / "additional_resources" / inner.name, "gztar", folder, inner.name)
-    return Path(shutil.make_archive(outer, "gztar", folder, outer.name))
-
-
-@pytest.fixture
-def small_archive(tmp_path):
-    texts = b"1_1\t2.0\tA caf\xe9 &amp; a view\n1_2\t-2.0\tA na\xc3\xafve, dull plot\n"
-    ratings = b"\xef\xbb\xbf1_1\t2.0\t0\t[1, 3]\n1_2\t-2.0\t0\t[-2, -2]\n"
-    files = {f"{name}_GroundTruth": texts for name in FILES.values()}
-    return archive_of(files | {f"{name}_anonDataRatings": ratings for name in FILES.values()}, tmp_path)
-
-
-def test_an_archive_is_read_whatever_its_encoding(small_archive):
-    table = read_archive(small_archive)
-    assert list(table.domain.unique()) == list(DOMAINS) and len(table) == 8
-    assert table.text[0] == "A café & a view" and table.text[1] == "A naïve, dull plot"
-    assert table.id[0] == "films-1_1" and table.source[0] == "films-1"
-    assert table.ratings[0] == (0, 0, 0, 0, 0, 1, 0, 1, 0)
 
 
 def test_no_name_is_in_training_and_test_nor_what_names_it():

@@ -77,13 +77,11 @@ NOISE_IN_ONE = 2 * 9 + 2  # the second time that the tenth image is read
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda read, image: image, True),
         (lambda read, image: image + 0 * torch.rand(1), True),
-        (lambda read, image: image + torch.rand(1), False),
         (lambda read, image: v2.RandomHorizontalFlip()(image), False),
         (lambda read, image: image + torch.rand(1) if read == NOISE_IN_ONE else image, False),
     ],
-    ids=["plain", "nothing", "noise", "flips", "noise in one image only"],
+    ids=["plain", "flips", "noise in one image only"],
 )
 def test_augmented_images_are_told_from_plain_ones_and_random_numbers_stay_as_they_were(change, expected):
     torch.manual_seed(0)
