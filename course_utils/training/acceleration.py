@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from course_utils.errors import ConfigError, CourseError
+from course_utils.errors import CourseError
 from course_utils.models.freezing import batchnorm_layers
 
 Result = TypeVar("Result")
@@ -112,20 +112,6 @@ def prepared(accelerator, network: nn.Module, *objects: object) -> Iterator[tupl
 def num_processes() -> int:
     """Return how many processes a launcher has started: 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE") or 1)
-
-
-def check_batch_size(batch_size: int, grad_accum_steps: int) -> None:
-    """Refuse a step that processes and accumulation cannot divide into equal parts."""
-    parts = num_processes() * grad_accum_steps
-    if batch_size % parts:
-        raise ConfigError(
-            "The images of a step cannot be shared equally.",
-            where="batch_size",
-            expected=f"a multiple of {parts}: {num_processes()} process(es) times "
-            f"grad_accum_steps={grad_accum_steps}",
-            found=str(batch_size),
-            do="Change batch_size, which counts the images of all processes together, or grad_accum_steps.",
-        )
 
 
 def in_parts(parts: int, network: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> Iterable[tuple]:

@@ -39,7 +39,6 @@ from course_utils.settings import Settings
 from course_utils.training.acceleration import (
     OneProcess,
     broadcast_weights,
-    check_batch_size,
     in_parts,
     make_accelerator,
     prepared,
@@ -84,8 +83,8 @@ def fit(
         One `EpochMetrics` for each pass over `train`. After Ctrl-C, those that were finished.
 
     Raises:
-        ConfigError: If nothing is trainable, the head does not fit the classes, or processes and
-            accumulation do not divide the batch size.
+        ConfigError: If nothing is trainable, or the head does not fit the classes.
+        ValueError: accelerate's own, if the processes cannot divide the batch size.
         DataError: If a label is not that of a class.
         TrainingError: If the loss is no longer a finite number. Nothing is learned from that batch.
         CheckpointError: If the checkpoint is damaged, belongs to another run or cannot be written.
@@ -109,7 +108,6 @@ def fit(
             head = model.get_submodule(find_head(model))
             history = _train(model, head, train, val, settings, checkpoint)
         else:
-            check_batch_size(settings.batch_size, settings.grad_accum_steps)
             train, val = in_memory(train, workers), in_memory(val, workers)
             history = _train(model, model, train, val, settings, checkpoint)
     except KeyboardInterrupt:  # before the first epoch
@@ -136,7 +134,7 @@ def _train(
     # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode. Of
     # several processes accelerate fills the last batch up.
     drop_single = processes == 1 and not only_head_trainable(model)
-    val_batch = max(settings.batch_size // parts, VAL_BATCH // processes * processes)
+    val_batch = max(settings.batch_size // parts, VAL_BATCH) // processes * processes
     order = {"shuffle": True, "drop_single": drop_single}
     loader = make_loader(train, settings.batch_size, **order, num_workers=workers)
     val_loader = make_loader(val, val_batch, num_workers=workers)

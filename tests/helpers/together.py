@@ -172,7 +172,6 @@ def run(case: str, folder: Path) -> None:
     cases = {
         "everything": everything,
         "resumed": partial(resumed, folder),
-        "uneven": partial(trained, batch_size=7),
         "keep_a_copy": lambda: shutil.copy(folder / "training.pt", folder / "copy.pt"),
     }
     found = cases[case]()

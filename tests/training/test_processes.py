@@ -27,7 +27,6 @@ def runs(tmp_path_factory):
         "killed": together.job("resumed", folder / "run", 2, KILL="1"),
         "kept": together.job("keep_a_copy", folder / "run", 1),
         "resumed": together.job("resumed", folder / "run", 2),
-        "uneven": together.job("uneven", folder / "uneven", 2),
     }
     return folder, dict(zip(jobs, together.run_together(*jobs.values()), strict=True))
 
@@ -91,12 +90,6 @@ def test_one_process_can_go_on_with_a_run_of_two(runs, found, tmp_path, in_float
     resumed = together.resumed(tmp_path)
     assert len(resumed["history"]) == 3
     assert_same(found[1]["learning"]["24 images in batches of 8"], resumed)
-
-
-def test_what_cannot_be_shared_is_refused_by_both(runs):
-    for process in runs[1]["uneven"]:
-        assert process.code == 2 and "ConfigError" in process.said
-        assert "expected: a multiple of 2" in process.said
 
 
 def test_one_process_sends_nothing():
