@@ -103,6 +103,10 @@ class EfficientNet_Lite0_Weights(FileWeights):  # noqa: N801 (torchvision's way 
 class RandomWeights(WeightsEnum):
     """No pretrained weights: every parameter is drawn at random when the network is built."""
 
+    def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
+        """Return no entries."""
+        return {}
+
 
 class TimmWeights(WeightsEnum):
     """The pretrained weights that timm has for a network; timm downloads and caches them."""
