@@ -133,6 +133,7 @@ def test_losses_and_accuracies_are_means_over_samples(batch_size):
     no_steps = torch.optim.SGD(model.parameters(), lr=0.0)
     expected = (pytest.approx(exact_loss(model, dataset), rel=1e-5), pytest.approx(right))
     assert train_one_epoch(model, loader, no_steps) == expected
+    model.train()
     assert evaluate_loss(model, loader) == expected
     assert model.training and all(parameter.grad is None for parameter in model.parameters())
 
