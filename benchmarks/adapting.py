@@ -36,9 +36,9 @@ from tuning import WEIGHT_DECAY, read_trials, score_trials
 
 from course_utils.data.splits import Splits, load_splits
 from course_utils.evaluation.metrics import evaluate
-from course_utils.models.adapting import save_trained
 from course_utils.models.backbones import load_backbone
 from course_utils.models.freezing import batchnorm_layers, freeze, replace_head, trainable_parameters
+from course_utils.models.saving import save_trained
 from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings, set_seed
 from course_utils.text.data import load_sentiment

@@ -4,7 +4,6 @@ Which weights there are, and a backbone filled with them; finding and replacing 
 thawing; saving and loading.
 """
 
-from course_utils.models.adapting import load_trained, save_trained
 from course_utils.models.backbones import build_backbone, load_backbone
 from course_utils.models.freezing import (
     find_head,
@@ -15,7 +14,7 @@ from course_utils.models.freezing import (
     stage_parameters,
     thaw,
 )
-from course_utils.models.saving import load_model, save_model
+from course_utils.models.saving import load_model, load_trained, save_model, save_trained
 from course_utils.models.weights import backbone_weights
 
 __all__ = [

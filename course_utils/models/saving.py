@@ -1,8 +1,7 @@
-"""Model files (.safetensors): a network's weights and what is needed to use them.
+"""Model files: a whole network and how to use it (lesson 09), or only what was trained (lesson 13).
 
-That is the backbone's name, the classes, the image size and the preprocessing. A file is written beside the
-final one and then moved into its place, so that a crash in mid-write leaves the old file whole. No code runs
-when it is read.
+A file is written beside the final one and then moved into its place, so that a crash in mid-write leaves the
+old file whole. No code runs when it is read.
 """
 
 import hashlib
@@ -18,7 +17,7 @@ from torch import nn
 from course_utils.errors import CheckpointError, CourseError
 from course_utils.files import write_atomically
 from course_utils.models.backbones import build_backbone, fill
-from course_utils.models.freezing import replace_head
+from course_utils.models.freezing import check_trainable, replace_head
 
 
 def save_model(
@@ -46,7 +45,7 @@ def save_model(
             `classes` do not fit the network, or the transform is not a `Preprocessing`'s.
     """
     path = Path(path).resolve()
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = _as_saved(model.state_dict())
     card = {"backbone": backbone, "classes": classes, "image_size": image_size}
     try:
         card["preprocessing"] = transform.preprocessing.to_dict() if transform else None
@@ -86,9 +85,8 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     """
     path, card = Path(path).resolve(), {}
     try:
-        with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {})["course"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata, state = _read(path)
+        card = json.loads(metadata["course"])
         expected = card.pop("sha256")
         if _fingerprint(state, card) != expected:
             raise ValueError(f"something was altered: its SHA-256 is no longer {expected}")
@@ -105,6 +103,84 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     return model.eval(), card
 
 
+def trained_entries(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the entries of the state dict that training may change.
+
+    Those are the trainable parameters, and the buffers of the layers that have one: a BatchNorm in train mode
+    changes its running mean and variance, which no optimizer knows of.
+
+    Raises:
+        ConfigError: If nothing is trainable.
+    """
+    check_trainable(model)
+    state, names = model.state_dict(), set()
+    for prefix, module in model.named_modules():
+        own = [name for name, parameter in module.named_parameters(recurse=False) if parameter.requires_grad]
+        if own:
+            own += [name for name, _ in module.named_buffers(recurse=False)]
+        names |= {f"{prefix}.{name}" if prefix else name for name in own}
+    return {name: tensor for name, tensor in state.items() if name in names}
+
+
+def save_trained(model: nn.Module, path: str | Path) -> None:
+    """Write `trained_entries` to a .safetensors file, with the SHA-256 of all other entries.
+
+    Raises:
+        ConfigError: If nothing is trainable.
+        CheckpointError: If the file cannot be written.
+    """
+    entries = _as_saved(trained_entries(model))
+    metadata = {"frozen": _hash_of_others(model, entries)}
+    write_atomically(Path(path), lambda temporary: save_file(entries, temporary, metadata))
+
+
+def load_trained(model: nn.Module, path: str | Path) -> None:
+    """Put the entries of a file that `save_trained` wrote into a network of the same form.
+
+    All other entries of the network must be those that the file was trained with, because an adapter is a
+    change to one particular backbone. If anything is wrong, the network stays unchanged.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged, or the network has another form or backbone.
+    """
+    path = Path(path).resolve()
+    try:
+        metadata, entries = _read(path)
+        backbone = metadata["frozen"]
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        if wrong := [name for name, tensor in entries.items() if shapes.get(name) != tensor.shape]:
+            raise ValueError(f"not in this network, or of another shape: {', '.join(wrong)}")
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            "A file of trained entries cannot be loaded.",
+            where=path,
+            expected="a .safetensors file that save_trained wrote, for this network",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            do="Check the path, and build the network as it was built before training: the same head, and "
+            "the same adapters in the same layers.",
+        ) from error
+    found = _hash_of_others(model, entries)
+    if found != backbone:
+        raise CheckpointError(
+            "What was trained belongs to another backbone.",
+            where=path,
+            expected=f"a network whose other entries have the SHA-256 {backbone[:12]}…",
+            found=f"{found[:12]}…",
+            do="Load the weights that it was trained with first. With any others its values mean nothing.",
+        )
+    fill(model, entries, strict=False)
+
+
+def _as_saved(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Return the metadata and the tensors of a .safetensors file."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
 def _fingerprint(state: dict[str, torch.Tensor], card: dict) -> str:
     """Return one SHA-256 over every number of a network and over its card."""
     return hash_tensors(hashlib.sha256(json.dumps(card, sort_keys=True).encode()), state)
@@ -116,3 +192,9 @@ def hash_tensors(digest: "hashlib._Hash", tensors: Mapping[str, torch.Tensor]) -
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _hash_of_others(model: nn.Module, entries: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of all entries of a network except these."""
+    others = {name: tensor for name, tensor in model.state_dict().items() if name not in entries}
+    return hash_tensors(hashlib.sha256(), others)

@@ -5,14 +5,24 @@ import json
 import pytest
 import torch
 from damaged_files import DAMAGES, MakesAFolder
-from safetensors.torch import save_file
-from small_networks import same
+from safetensors.torch import load_file, save_file
+from small_networks import Pictures, same, seeded_net, some_settings
+from small_networks import state as copy_of_state
 from torchvision.models import shufflenet_v2_x0_5
 from torchvision.transforms import v2
 
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.errors import CheckpointError
-from course_utils.models.saving import _fingerprint, load_model, save_model
+from course_utils.models.freezing import freeze, replace_head
+from course_utils.models.saving import (
+    _fingerprint,
+    load_model,
+    load_trained,
+    save_model,
+    save_trained,
+    trained_entries,
+)
+from course_utils.training.loop import fit
 
 NAME = "shufflenet_v2_x0_5"
 CLASSES = ["Mövenschiß", "猫", "été d'or"]
@@ -104,3 +114,45 @@ def test_preprocessing_that_cannot_be_written_down_is_refused(saved, tmp_path, r
     with refused(CheckpointError, match="no attribute 'preprocessing'"):
         save(saved[0], path, transform=v2.Compose(steps))
     assert not list(tmp_path.iterdir())
+
+
+# Files of what was trained
+
+
+@pytest.mark.parametrize(
+    "prepare", [freeze, lambda model: model.norm.requires_grad_(True), torch.nn.Module.requires_grad_]
+)
+def test_all_that_training_changed_is_in_the_file_and_nothing_else_is(prepare, tmp_path):
+    model, pictures = seeded_net(is_frozen=True), Pictures(12, size=8)
+    prepare(model)
+    fit(model, pictures, pictures, some_settings(batch_size=6))
+    received = seeded_net(is_frozen=True)
+    before = received.state_dict()
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    save_trained(model, tmp_path / "trained.safetensors")
+    assert changed <= set(load_file(tmp_path / "trained.safetensors")) == set(trained_entries(model))
+    load_trained(received, tmp_path / "trained.safetensors")
+    assert same(received.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("seed", "classes", "message"),
+    [(1, 3, "another backbone"), (0, 2, "or of another shape: fc.bias, fc.weight")],
+)
+def test_another_backbone_is_refused_and_left_as_it_was(seed, classes, message, tmp_path):
+    save_trained(seeded_net(is_frozen=True), tmp_path / "trained.safetensors")
+    model = seeded_net(is_frozen=True, seed=seed)
+    replace_head(model, classes)
+    before = copy_of_state(model)
+    with pytest.raises(CheckpointError, match=message):
+        load_trained(model, tmp_path / "trained.safetensors")
+    assert same(model.state_dict(), before)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty"])
+def test_file_of_trained_entries_that_is_damaged_is_reported_with_its_place(damage, tmp_path, refused):
+    path = tmp_path / "trained.safetensors"
+    save_trained(seeded_net(is_frozen=True), path)
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with refused(CheckpointError, match="cannot be loaded", where=path):
+        load_trained(seeded_net(is_frozen=True), path)
