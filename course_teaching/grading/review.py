@@ -34,7 +34,7 @@ PATTERNS = (
     r"\bunittest\b|\bchecks?\.verdict\b",
     rf"{OURS}(?:\.\w+)+(?= *=[^=])(?! *= *(?:True|False|None|[\d'\"]))",
     rf"(?:setattr|delattr|vars)\( *{OURS}\b",
-    rf"{OURS}\.(?:__dict__|\w+\.(?:right|tables))",
+    rf"{OURS}\.(?:__dict__|(?:\w+\.)+right\b)",
     r"\bcourse_utils\.checks\.\w+\.",
 )
 SUSPICIOUS = re.compile("|".join([rf"\b(?:{'|'.join(WORDS.split())})\b", *PATTERNS]), re.MULTILINE)

@@ -47,7 +47,6 @@ LORA_SIZE = Mistakes(
 @check(
     begin="how many numbers do A and B have, for one layer?",
     expects="a function from a list of layers, each (inputs, outputs), and a rank to a whole number",
-    tables=[LORA_SIZE],
 )
 def lora_parameters(answer):
     """Lesson 13: how many numbers LoRA trains, beside some linear layers."""
@@ -117,7 +116,6 @@ LORA_CHANGE = Mistakes(
 @check(
     begin="write LoRALinear of the lesson from memory: what is frozen, and what begins at zero?",
     expects="a class of nn.Module, made from a linear layer, a rank and an alpha",
-    tables=[LORA_CHANGE],
 )
 def lora_layer(answer):
     """Lesson 13: a linear layer with LoRA beside it, as a class of its own."""
@@ -223,7 +221,6 @@ MERGED_WEIGHT = Mistakes(
 @check(
     begin="what is added to the weight, and what becomes of the bias?",
     expects="a function from a linear layer, A, B and a scale to a linear layer",
-    tables=[MERGED_WEIGHT],
 )
 def merged_layer(answer):
     """Lesson 13: a linear layer that has taken an adapter in."""

@@ -59,7 +59,6 @@ def _random(*shapes: tuple[int, ...], seed: int) -> list[torch.Tensor]:
 @check(
     begin="which product of two lists of features does not depend on their lengths?",
     expects="a function from a query, a library and a count to places in the library",
-    tables=[SEARCH],
 )
 def nearest_pictures(answer):
     """Lesson 12: the most similar pictures of a library, by cosine similarity."""
@@ -128,7 +127,6 @@ PROTOTYPES = Mistakes(
 @check(
     begin="what is the mean of the features of one class? And which mean is most similar to a query?",
     expects="a function from features, labels and queries to one label for each query",
-    tables=[PROTOTYPES],
 )
 def prototype_labels(answer):
     """Lesson 12: the class of each query, from the most similar prototype."""

@@ -147,7 +147,6 @@ STUDENT_INTERVAL = Mistakes(
     begin="you need the mean, the standard deviation of the runs, their number, and t for one run fewer.",
     expects="a function from some accuracies to a mean and the two ends of an interval",
     without=("mean_interval",),
-    tables=[STUDENT_INTERVAL],
 )
 def student_interval(answer):
     """Lesson 07: the mean of a few runs and its 95 % Student interval, from their accuracies."""

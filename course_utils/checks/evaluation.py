@@ -64,7 +64,6 @@ ACCURACY = Mistakes(
 @check(
     begin="for each batch, count the images and the correct predictions; divide once, at the end.",
     expects="a function of a list of batches that returns a number from 0 to 1",
-    tables=[ACCURACY],
 )
 def accuracy_over_samples(answer):
     """Lesson 05: the accuracy over images, from batches of predictions and labels."""
@@ -135,7 +134,6 @@ PRECISION_RECALL = Mistakes(
 @check(
     begin="find the row of the class, its column, and the number where they cross.",
     expects="a function of a matrix and the number of a class that returns two numbers",
-    tables=[PRECISION_RECALL],
 )
 def precision_and_recall(answer):
     """Lesson 05: the precision and recall of a class, from a confusion matrix."""
@@ -230,7 +228,6 @@ SUREST_MISTAKES = Mistakes(
     begin="for each image, find the prediction and its probability; then keep the wrong ones.",
     expects="a function of probabilities, labels and a count that returns the positions of images",
     without=("most_confident_mistakes",),
-    tables=[SUREST_MISTAKES],
 )
 def surest_mistakes(answer):
     """Lesson 05: the positions of the misclassified images, the most confident first."""

@@ -282,7 +282,6 @@ REPORTED_ACCURACY = Mistakes(
 @check(
     begin="take the mean over the seeds for each name. Which of the two columns may you choose by?",
     expects="a function from a table of runs to a name and an accuracy",
-    tables=[CHOSEN_NAME, REPORTED_ACCURACY],
 )
 def choose_run(answer):
     """Lesson 06: a run that is chosen by its mean validation accuracy, with its mean test accuracy."""

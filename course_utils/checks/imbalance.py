@@ -62,7 +62,6 @@ CLASS_WEIGHTS = Mistakes(
     begin="`torch.bincount` counts the pictures of each class. Which weight gives a class of two the same "
     "total as a class of six?",
     expects="a function from labels and the number of classes to one weight for each class",
-    tables=[CLASS_WEIGHTS],
 )
 def class_weights(answer):
     """Lesson 09: weights with which all classes contribute equally to the loss."""
@@ -112,7 +111,6 @@ BALANCED_ACCURACY = Mistakes(
 @check(
     begin="which predictions belong to the pictures of one class? What share of them is right?",
     expects="a function from predictions and labels to a number from 0 to 1",
-    tables=[BALANCED_ACCURACY],
 )
 def balanced_accuracy(answer):
     """Lesson 09: the mean recall of the classes that have test pictures."""

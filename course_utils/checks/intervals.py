@@ -74,7 +74,6 @@ WILSON_INTERVAL = Mistakes(
     begin="put the formula of the question into Python, with z = 1.96, and try it with 20 of 20 right.",
     expects="a function of two whole numbers that returns the two ends of an interval",
     without=("accuracy_interval",),
-    tables=[WILSON_INTERVAL],
 )
 def wilson_interval(answer):
     """Lesson 05: the 95 % Wilson interval, from the numbers of correct predictions and of images."""

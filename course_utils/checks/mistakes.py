@@ -9,12 +9,13 @@ a student might write it, and compares the answer with all of them on the same c
         found="Of {images} images you take {value:g}. ",
     )
 
-    @check(begin="...", expects="a function from two numbers to one", tables=[SPLIT_SIZE])
+    @check(begin="...", expects="a function from two numbers to one")
     def split_size(answer):
         yield from SPLIT_SIZE.compare(answer, [(100, 0.2), (60, 0.5)])
 
-One test hands every wrong function of every table to its check. Each must get its own hint: two that give the
-same in all cases fail it, and need one more case, or one hint.
+One test hands every wrong function of every table to the check that uses it. Each must get its own hint: two
+that give the same in all cases fail it, and need one more case, or one hint. A check of several answers has
+one table for each.
 """
 
 import copy

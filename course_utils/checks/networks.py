@@ -87,7 +87,6 @@ STAGE_SIZE = Mistakes(
 @check(
     begin="`model.get_submodule(stage)` gives the stage, `.parameters()` all of its tensors.",
     expects="a function from a network and the name of a stage to a whole number",
-    tables=[STAGE_SIZE],
 )
 def parameter_count(answer, model, stages=("layer1", "layer3")):
     """Lesson 02: how many numbers a stage has learned."""
@@ -163,7 +162,6 @@ HEAD_SIZE = Mistakes(
 @check(
     begin="each class has one weight for each feature. What else does a linear layer have?",
     expects="a function from two whole numbers to one",
-    tables=[HEAD_SIZE],
 )
 def head_parameters(answer, cases=((512, 10), (2048, 37))):
     """Lesson 03: how many parameters a new head has."""

@@ -184,7 +184,6 @@ SUSPICIOUS_LABELS = Mistakes(
 @check(
     begin="for each image, take the probability of its own label, and sort by that.",
     expects="a function from probabilities, labels and a count to the numbers of images",
-    tables=[SUSPICIOUS_LABELS],
 )
 def suspicious_labels(answer):
     """Lesson 09: the images whose own label is believed least, the least first."""

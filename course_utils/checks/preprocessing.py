@@ -90,7 +90,6 @@ RGB_RESTORED = Mistakes(
 @check(
     begin="undo the normalisation, swap the channels, and normalise again.",
     expects="a function from images, their mean and their std to images of the same shape",
-    tables=[RGB_RESTORED],
 )
 def rgb_restored(answer):
     """Lesson 08: repaired images, whose red and blue were exchanged before they were normalised."""

@@ -194,7 +194,6 @@ OVERCONFIDENCE = Mistakes(
 @check(
     begin="what is the mean confidence, and what is the accuracy?",
     expects="a function from probabilities and labels to one number",
-    tables=[OVERCONFIDENCE],
 )
 def overconfidence(answer):
     """Lesson 11: mean confidence minus accuracy, from probabilities and labels."""
@@ -262,7 +261,6 @@ LET_THROUGH = Mistakes(
     begin="sort the scores of the validation images: which one may be the lowest that is kept?",
     expects="two functions: scores and a share to a threshold, a threshold and scores to a share",
     answers=2,
-    tables=[THRESHOLD, LET_THROUGH],
 )
 def threshold_for_share(choose, let_through):
     """Lesson 11: a threshold that keeps a share of the validation images, and what it lets through."""

@@ -37,7 +37,6 @@ IMAGES_FOR_ONE = Mistakes(
 @check(
     begin="in this course `batch_size` is the number of images in one step, over all processes.",
     expects="a function from three whole numbers to one",
-    tables=[IMAGES_FOR_ONE],
 )
 def images_for_one(answer):
     """Lesson 16: how many images one process sends through the network at once."""
@@ -77,7 +76,6 @@ GRADIENT = Mistakes(
 @check(
     begin="a gradient is a mean over images. What is the mean of 3 images and 1 image, from two means?",
     expects="a function from a list of tensors and a list of counts to a tensor",
-    tables=[GRADIENT],
 )
 def gradient_together(answer):
     """Lesson 16: the gradient of several processes as the mean over all of their images."""
@@ -216,7 +214,6 @@ PRICE = Mistakes(
 @check(
     begin="how many images a second can the disk read, all cores decode, and all GPUs process?",
     expects="a function from a number of images and two dictionaries to a name, hours and a price",
-    tables=[SLOWEST_STEP, HOURS, PRICE],
 )
 def slowest_step(answer):
     """Lesson 16: the hours and price of a run, from its slowest step."""

@@ -52,7 +52,6 @@ PADDING_MASK = Mistakes(
 @check(
     begin="which of the `ids` are not padding? Compare all of them with `pad` at once.",
     expects="a function from a tensor of token ids and the id of the padding to a tensor of 0 and 1",
-    tables=[PADDING_MASK],
 )
 def padding_mask(answer):
     """Lesson 14: make the attention mask of a padded batch."""
@@ -112,7 +111,6 @@ MEAN_POOLING = Mistakes(
 @check(
     begin="multiply each hidden state by its mask, sum over the tokens, and divide by the sum of the mask.",
     expects="a function from hidden states and a mask to one list of numbers for each text",
-    tables=[MEAN_POOLING],
 )
 def pooled_by_hand(answer):
     """Lesson 14: average the hidden states of the tokens that count."""
@@ -176,7 +174,6 @@ ALIGNED_LABELS = Mistakes(
 @check(
     begin="loop over `word_ids`. The first token of a word gets the word's label, all others -100.",
     expects="a function from labels of words and the word of each token to a label for each token",
-    tables=[ALIGNED_LABELS],
 )
 def aligned_labels(answer):
     """Lesson 15: put each word's label on the word's first token."""
@@ -274,7 +271,6 @@ COUNTED_NAMES = Mistakes(
 @check(
     begin="first turn the labels into a set of names: (type, first word, last word) for each.",
     expects="a function from two lists of BIO labels to three whole numbers: found, predicted, gold",
-    tables=[COUNTED_NAMES],
 )
 def counted_names(answer):
     """Lesson 15: count the found, the predicted and the gold names of one sentence."""

@@ -139,7 +139,6 @@ MEAN_LOSS = Mistakes(
 @check(
     begin="how much should a batch of 8 images count, compared with one of 32?",
     expects="a function of a list of losses and a list of batch sizes that returns a number",
-    tables=[MEAN_LOSS],
 )
 def mean_loss(answer, losses=(1.0, 0.5, 3.0), sizes=(32, 32, 4)):
     """Lesson 04: the loss of an epoch as the mean over its images."""

@@ -80,7 +80,6 @@ ACCEPTED = Mistakes(
 @check(
     begin="find the confidence of each picture, and compare it with the threshold.",
     expects="a function of probabilities, labels and a threshold that returns two numbers",
-    tables=[ACCEPTED],
 )
 def accepted_share(answer):
     """Lesson 10: the share of pictures above a confidence, and the accuracy on them."""
@@ -197,7 +196,6 @@ OCCLUSION = Mistakes(
 @check(
     begin="clone the picture, set one square to 0, and compare the probabilities with and without it.",
     expects="a function of a model, a picture, a class and a size that returns a tensor",
-    tables=[OCCLUSION],
 )
 def occlusion_map(answer):
     """Lesson 10: a heatmap by covering, one square after another."""

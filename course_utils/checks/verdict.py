@@ -21,7 +21,7 @@ import io
 import pickle
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
@@ -58,9 +58,7 @@ class Wrong(Exception):  # noqa: N818 (an answer is wrong; the program is not)
     """The answer is wrong, and the check ends here; the text is the hint."""
 
 
-def check(
-    begin: str, *, expects: str, answers: int = 1, without: tuple[str, ...] = (), tables: Sequence = ()
-) -> Callable:
+def check(begin: str, *, expects: str, answers: int = 1, without: tuple[str, ...] = ()) -> Callable:
     """Make a check out of a function that yields hints.
 
     The check prints what was found, or nothing with `quiet=True`, and returns a `Verdict`. It raises
@@ -72,8 +70,6 @@ def check(
         expects: What the answer should be, in a few words, for one that the check could not use.
         answers: How many of the arguments, from the first, are the student's own: None is a blank.
         without: Functions of the package that do the exercise, and are not to be called here.
-        tables: The tables of mistakes that the check compares answers with: each in turn with one answer, or
-            one table for each answer. A test tries every mistake in them.
     """
 
     def decorate(find_hints: Callable[..., Iterable[str]]) -> Callable[..., Verdict]:
@@ -93,7 +89,7 @@ def check(
             hints = [str(line) for line in found if not isinstance(line, Right)]
             return Verdict(not hints, hints)
 
-        checked.tables, checked.answers = tables, answers
+        checked.answers = answers
         return checked
 
     return decorate

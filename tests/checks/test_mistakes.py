@@ -4,11 +4,12 @@ import re
 
 import pytest
 from judging import CHECKS, answer_with, judged
+from table_answers import tables_of
 
 MISTAKES = [
     pytest.param(check, number, hint, id=f"{check}: {hint}")
-    for check, function in CHECKS.items()
-    for number, table in enumerate(function.tables)
+    for check in CHECKS
+    for number, table in enumerate(tables_of(check))
     for hint in table.wrong
 ]
 
@@ -16,7 +17,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("check", "number", "hint"), MISTAKES)
 def test_mistake_gets_its_own_hint(check, number, hint):
     """It also fails if two mistakes are alike in all cases: then one of them gets the hint of the other."""
-    function = CHECKS[check].tables[number].wrong[hint]
+    function = tables_of(check)[number].wrong[hint]
     words = map(re.escape, re.split(r"\{[^{}]*\}", hint))
     hints = judged(check, answer_with(function, check, number)).hints
     assert [re.search(".*".join(words) + "$", given) is not None for given in hints] == [True], hints

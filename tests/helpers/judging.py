@@ -12,12 +12,13 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import torch
+from table_answers import tables_of
 
 from course_utils import checks
 from course_utils.checks.verdict import Verdict
 from course_utils.settings import REPOSITORY_FOLDER
 
-CHECKS = {name: getattr(checks, name) for name in checks.__all__ if hasattr(getattr(checks, name), "tables")}
+CHECKS = {name: getattr(checks, name) for name in checks.__all__ if hasattr(getattr(checks, name), "answers")}
 ANSWERS = sorted(Path(__file__).parent.glob("wrong_answers_*.py"))
 LESSONS = [importlib.import_module(path.stem) for path in ANSWERS]
 WRONG, GIVEN, RIGHT = (
@@ -30,7 +31,7 @@ def answer_with(function: Callable, check: str, number: int = 0) -> object:
     """Return a function as the answer to a check; of several answers, the others are right."""
     if CHECKS[check].answers == 1:
         return function
-    return tuple(function if n == number else table.right for n, table in enumerate(CHECKS[check].tables))
+    return tuple(function if n == number else table.right for n, table in enumerate(tables_of(check)))
 
 
 @functools.cache
@@ -55,9 +56,9 @@ def right_answers() -> dict[str, list]:
                 answers = tuple(names[name] for name in arguments.split(", ") if name in names)
                 if check in CHECKS:  # and not `points`, which counts what has passed
                     solved.setdefault(check, [answers])
-    for check, function in CHECKS.items():
+    for check in CHECKS:
         solved.setdefault(check, []).extend(RIGHT.get(check, []))
-        solved[check] += [answer_with(table.right, check) for table in function.tables[:1]]
+        solved[check] += [answer_with(table.right, check) for table in tables_of(check)[:1]]
     return solved
 
 

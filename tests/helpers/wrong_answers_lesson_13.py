@@ -163,7 +163,7 @@ WRONG = {
         (changed(lambda layer: layer.add_module("more", nn.Linear(2, 1))), "you train 23 numbers"),
         (lambda linear, rank, alpha: linear.weight, "a subclass of nn.Module"),
         (lambda linear, rank, alpha: lora(linear, rank, alpha * rank**0.5), "alpha / r times"),
-        (beside(without_grad), "No gradient reaches A and B"),
+        (beside(without_grad), "No gradient reaches"),
         (
             beside(lambda layer, x: layer.linear(x) + 2.5 * (x @ layer.A.T.detach() @ layer.B.T)),
             "No gradient reaches A:",

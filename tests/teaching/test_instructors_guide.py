@@ -11,10 +11,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from local_remote import commit
+from table_answers import tables_of
 
 from course_teaching.exercises import SOLUTIONS_FOLDER, human_cells, marks
 from course_teaching.lessons import lesson_notebooks
-from course_utils import checks
 from course_utils.settings import REPOSITORY_FOLDER
 
 GUIDE, CONTRIBUTING, CLASSROOM = (
@@ -128,7 +128,7 @@ def test_every_mistake_of_the_guide_gets_the_hint_that_it_names():
     assert {lesson for lesson, *_ in rows} == {path.stem[:2] for path in lesson_notebooks()}
     tried = "".join(path.read_text(encoding="utf-8") for path in TRIED)
     for _, check, hint in rows:
-        in_tables = [words for table in getattr(checks, check).tables for words in table.wrong]
+        in_tables = [words for table in tables_of(check) for words in table.wrong]
         assert any(hint in words for words in in_tables) or f'"{hint}"' in tried, hint
 
 

@@ -16,7 +16,7 @@ FORGED = {
     "a check that is an object": "from unittest.mock import MagicMock\ncheck.head = MagicMock()",
     "the verdict": "import course_utils.checks.verdict as v\nv.Verdict = lambda *a: True",
     "the verdict of a check": "check.verdict.find = print",
-    "the right function of a check": "answer = check.head.tables[0].right",
+    "the right function of a check": "answer = check.networks.HEAD_SIZE.right",
     "modules by another name": "from sys import modules as m\nm['torch'] = None",
     "the class of a module": "class M(type(math)): pass\nmath.__class__ = M",
     "the collector": "import gc\nfor o in gc.get_objects(): pass",
