@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import ExifTags, Image
 
 from course_utils.data.folders import list_entries, pictures_by_class, split_folders
-from course_utils.data.image_io import decoding_problem, is_animated, load_rgb
+from course_utils.data.image_io import decoding_problem, load_rgb
 from course_utils.data.loaders import progress_bar
 from course_utils.errors import DataError, printable
 
@@ -49,7 +49,7 @@ def check_images(folder: str | Path) -> pd.DataFrame:
             rows.append((path, ignored, path.suffix.lower(), "ignored"))
             continue
         try:
-            picture = load_rgb(path, warn=False)
+            picture = load_rgb(path)
         except DataError as error:
             rows.append((path, "cannot be decoded", decoding_problem(error), "left out"))
             continue
@@ -80,7 +80,7 @@ def _oddities(path: Path) -> Iterator[tuple[str, str, str]]:
         expected = Image.registered_extensions().get(path.suffix.lower())
         if expected != kind and kind != "MPO":  # MPO: a JPEG together with its own preview
             yield "another file type than its name says", f"{kind}, not {expected}", f"read as {kind}"
-        if is_animated(image):
+        if getattr(image, "is_animated", False) and kind != "MPO":
             yield "animated", f"{image.n_frames} frames", "first frame"
         if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
             yield "turned, as its EXIF data says", "", "rotated upright"

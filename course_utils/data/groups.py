@@ -7,7 +7,6 @@ network that recognises the group looks better than it is.
 import os
 import re
 import warnings
-from collections.abc import Iterator
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 from torch.utils.data import Dataset
 
-from course_utils.errors import ConfigError, DataError
+from course_utils.errors import DataError
 
 MAX_JOINED = 10
 """Of so many folds all unions are compared, about a thousand; of more only single folds."""
@@ -37,60 +36,38 @@ def image_groups(dataset: Dataset, root: Path, groups: str) -> np.ndarray:
             `birds/anna_01.png` and `bugs/anna_07.png`.
 
     Raises:
-        ConfigError: If the dataset does not come from files, or the expression is not valid.
-        DataError: If the table cannot be read, or an image has no group.
+        DataError: If the table cannot be read, the expression is not valid, or an image has no group.
     """
-    if not hasattr(dataset, "samples"):
-        raise ConfigError(
+    try:
+        if not hasattr(dataset, "samples"):
+            raise ValueError(f"the images of {type(dataset).__name__} have no file names")
+        files = [Path(path).relative_to(root).as_posix() for path, _ in dataset.samples]
+        table = re.fullmatch(r"(.+\.csv):(.+)", groups)
+        found = _from_table(files, *table.groups()) if table else _from_names(files, re.compile(groups))
+        missing = [file for file, group in zip(files, found, strict=True) if not group]
+        if missing:
+            raise ValueError(f"{len(missing)} of {len(files)} images have no group, such as {missing[0]}")
+    except (OSError, ValueError, KeyError, re.error) as error:
+        raise DataError(
             "These images cannot be grouped.",
             where=f"groups = {groups!r}",
-            expected="a dataset of image files: folder:PATH or clipart",
-            found=f"{type(dataset).__name__}, which has no file names",
-            do="Set groups to None.",
-        )
-    files = [Path(path).relative_to(root).as_posix() for path, _ in dataset.samples]
-    table = re.fullmatch(r"(.+\.csv):(.+)", groups)
-    found = _from_table(files, *table.groups()) if table else _from_names(files, groups)
-    missing = [file for file, group in zip(files, found, strict=True) if not group]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(files)} images have no group.",
-            where=root,
-            expected=f"a group for each image, by groups = {groups!r}",
-            found=f"none for {', '.join(missing[:3])}{' and others' if missing[3:] else ''}",
-            do="Complete the table, or correct the expression.",
-        )
+            expected="FILE.csv:COLUMN, a table with the columns file and COLUMN; or a regular expression for "
+            "the path of each image, such as ([^/]+)_",
+            found=f"{type(error).__name__}: {error}",
+            do="Complete the table, or correct the expression. A FILE that does not begin with / starts from "
+            f"the folder {Path.cwd()}.",
+        ) from error
     return np.array(found)
 
 
 def _from_table(files: list[str], path: str, column: str) -> list[str]:
-    try:
-        # As text: pandas would make one group of "01" and "1", and none of "NA".
-        table = pd.read_csv(Path(path).expanduser(), dtype=str, keep_default_na=False)
-        by_file = dict(zip(table["file"], table[column], strict=True))
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            "The table of groups cannot be read.",
-            where=path,
-            expected=f"a CSV file with the columns file and {column}",
-            found=f"{type(error).__name__}: {error}",
-            do="Write groups as FILE.csv:COLUMN; a FILE that does not begin with / starts from the folder "
-            f"{Path.cwd()}.",
-        ) from error
+    # As text: pandas would make one group of "01" and "1", and none of "NA".
+    table = pd.read_csv(Path(path).expanduser(), dtype=str, keep_default_na=False)
+    by_file = dict(zip(table["file"], table[column], strict=True))
     return [by_file.get(file, "") for file in files]
 
 
-def _from_names(files: list[str], expression: str) -> list[str]:
-    try:
-        pattern = re.compile(expression)
-    except re.error as error:
-        raise ConfigError(
-            "The expression that names the groups is not valid.",
-            where=f"groups = {expression!r}",
-            expected="a regular expression, or FILE.csv:COLUMN",
-            found=str(error),
-            do="See Python's module re. An example: ([^/]+)_",
-        ) from error
+def _from_names(files: list[str], pattern: re.Pattern) -> list[str]:
     matches = [pattern.search(file) for file in files]
     return [match.group(min(1, pattern.groups)) or "" if match else "" for match in matches]
 
@@ -115,18 +92,15 @@ def grouped_split(
         DataError: If no choice of folds leaves every class on both sides.
     """
     own, own_groups = np.unique(labels[indices], return_inverse=True)[1], groups[indices]
-    best, smallest = None, np.inf
-    for number in _numbers_of_folds(fraction):
-        folds = _folds(own, own_groups, number, seed)
-        counts = np.array([np.bincount(own[fold], minlength=own.max() + 1) for fold in folds])
-        for chosen in _choices(len(folds)):
+    folds = _folds(own, own_groups, fraction, seed)
+    counts = np.array([np.bincount(own[fold], minlength=own.max() + 1) for fold in folds])
+    number, fitting = len(folds), []
+    for size in range(1, number) if number <= MAX_JOINED else (1, number - 1):
+        for chosen in map(list, combinations(range(number), size)):
             shares = counts[chosen].sum(axis=0) / counts.sum(axis=0)
-            distance = np.abs(shares - fraction).mean()
-            if (shares > 0).all() and (shares < 1).all() and distance < smallest:
-                best, smallest = np.concatenate([folds[fold] for fold in chosen]), distance
-        if best is not None and _misses(best, indices, fraction) <= NEAR:
-            break
-    if best is None:
+            if (shares > 0).all() and (shares < 1).all():
+                fitting.append((np.abs(shares - fraction).mean(), chosen))
+    if not fitting:
         in_class = [len(set(own_groups[own == label])) for label in np.unique(own)]
         raise DataError(
             f"These groups cannot be split with a fraction of {fraction}.",
@@ -135,35 +109,24 @@ def grouped_split(
             found=f"groups of each class: {in_class}",
             do="Use smaller groups, or another fraction.",
         )
-    if _misses(best, indices, fraction) > NEAR and os.environ.get("RANK", "0") == "0":
-        share = f"{len(best) / len(indices):.0%} ({len(best)} of {len(indices)} images)"
-        print(f"The groups are too few or too large to hold out {fraction:.0%}: {share} are held out.")
-    return np.sort(np.delete(indices, best)), np.sort(indices[best])
+    held_out = np.concatenate([folds[fold] for fold in min(fitting, key=lambda one: one[0])[1]])
+    share = len(held_out) / len(indices)
+    if round(abs(share - fraction), 6) > NEAR and os.environ.get("RANK", "0") == "0":
+        print(
+            f"The groups are too few or too large to hold out {fraction:.0%}: {share:.0%} "
+            f"({len(held_out)} of {len(indices)} images) are held out."
+        )
+    return np.sort(np.delete(indices, held_out)), np.sort(indices[held_out])
 
 
-def _misses(held_out: np.ndarray, indices: np.ndarray, fraction: float) -> float:
-    return round(abs(len(held_out) / len(indices) - fraction), 6)
+def _folds(labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -> list[np.ndarray]:
+    """Return the images of each of as many folds as make up the fraction, or of fewer for want of groups."""
+    from sklearn.model_selection import StratifiedGroupKFold  # slow to import: only where it is needed
 
-
-def _numbers_of_folds(fraction: float) -> tuple[int, int]:
-    """Return how many folds are made at first, and how many if these come not near enough."""
     smaller = min(fraction, 1 - fraction)
     number = round(1 / smaller)  # one fold is held out, or one is left
     if number <= MAX_JOINED:
         number = Fraction(smaller).limit_denominator(MAX_JOINED).denominator
-    return number, MAX_JOINED
-
-
-def _choices(folds: int) -> Iterator[list[int]]:
-    """Yield the ways to choose some of the folds, but not all."""
-    for size in range(1, folds) if folds <= MAX_JOINED else (1, folds - 1):
-        yield from map(list, combinations(range(folds), size))
-
-
-def _folds(labels: np.ndarray, groups: np.ndarray, number: int, seed: int) -> list[np.ndarray]:
-    """Return the images of each of so many folds, or of fewer if there are not enough groups."""
-    from sklearn.model_selection import StratifiedGroupKFold  # slow to import: only where it is needed
-
     number = min(number, len(set(groups)), np.bincount(labels).max())
     if number < 2:
         return []

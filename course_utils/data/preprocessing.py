@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import torch
 from torchvision.models import WeightsEnum
@@ -74,7 +73,7 @@ class Preprocessing:
 
         The dataset that uses it carries the preprocessing along: it is the transform's `.preprocessing`.
         """
-        transform = v2.Compose((partial(load_rgb, warn=False), ImageClassification(**asdict(self))))
+        transform = v2.Compose((load_rgb, ImageClassification(**asdict(self))))
         transform.preprocessing = self
         return transform
 

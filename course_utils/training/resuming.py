@@ -14,7 +14,6 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset
 
-from course_utils.data.contents import run_contents
 from course_utils.data.loaders import classes_of
 from course_utils.errors import CheckpointError
 from course_utils.files import write_atomically
@@ -44,7 +43,7 @@ class Checkpoint(NamedTuple):
     identity: dict
 
 
-def run_identity(model: nn.Module, train: Dataset, val: Dataset, settings: Settings) -> dict:
+def run_identity(model: nn.Module, train: Dataset, settings: Settings) -> dict:
     """Return what a run must have in common with a saved one to go on from it."""
     trained = sum(parameter.numel() for parameter in trainable_parameters(model))
     return {
@@ -52,7 +51,6 @@ def run_identity(model: nn.Module, train: Dataset, val: Dataset, settings: Setti
         "classes": classes_of(train),
         "train_images": len(train),
         "trained": f"{trained:,} parameters",
-        **run_contents(settings, train=train, val=val),
     }
 
 

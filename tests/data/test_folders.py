@@ -2,13 +2,11 @@
 
 import os
 import shutil
-import unicodedata
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_pictures import UNDECODABLE, animation, paths, photograph
+from small_pictures import UNDECODABLE, paths, photograph
 
 from course_utils.data.folder_report import check_images
 from course_utils.data.folders import FolderOfClasses
@@ -74,7 +72,6 @@ def test_seed_and_fraction_decide_what_is_drawn(pets):
         ("Train/cat Test/cat", "(?s)parts.*Test, Train", ""),
         ("val/cat test/cat", "(?s)parts.*test, val", ""),
         ("train/cat test/cat x/cat", "(?s)parts.*test, train, x", ""),
-        ("test/cat test/dog", "(?s)no folder train.*folder:.*test", ""),
         ("train/cat train/dog test/dog test/emu", "missing: cat; extra: emu", "test"),
     ],
 )
@@ -92,23 +89,11 @@ def test_classes_are_in_order_and_one_may_be_called_train(tmp_path, write_class_
     assert split_folder(tmp_path).classes == ["boat", "car", "plane", "ship", "train"]
 
 
-def test_two_spellings_of_one_accent_are_one_class(tmp_path, write_class_folders):
-    """ "café" as macOS writes it and as Linux writes it; as bytes they sort to different sides of "cafz"."""
-    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-    write_class_folders(tmp_path / "train", {composed: 5, "cafz": 5})
-    write_class_folders(tmp_path / "test", {decomposed: 2, "cafz": 2})
-    splits = split_folder(tmp_path)
-    for samples in (splits.test.samples, splits.train.dataset.samples):
-        assert {label for path, label in samples if "cafz" in path} == {splits.classes.index("cafz")}
-
-
 def test_empty_class_is_a_data_error_that_names_it(pets, refused_folder):
     (pets / "emu").mkdir()
     refused_folder(pets, "emu: no picture in this class")
     with pytest.raises(DataError, match="emu"):
         FolderOfClasses(pets)
-    (pets / "emu" / "a.gif").write_bytes(b"x")
-    refused_folder(pets, r"emu: no picture of a type that is read \(\.gif: 1\)")
 
 
 def test_folder_that_is_none_is_a_data_error(tmp_path, write_image, monkeypatch, refused_folder):
@@ -119,9 +104,7 @@ def test_folder_that_is_none_is_a_data_error(tmp_path, write_image, monkeypatch,
     refused_folder("nowhere/pets", "does not exist", tmp_path / "nowhere" / "pets")
 
 
-@pytest.mark.parametrize(
-    ("place", "mode"), [("", 0o311), ("dog", 0o000), ("dog", 0o444), ("dog/more", 0o000)]
-)
+@pytest.mark.parametrize(("place", "mode"), [("", 0o311), ("dog", 0o000), ("dog/more", 0o000)])
 def test_unreadable_folder_of_pictures_is_a_data_error_that_names_it(
     place, mode, folder_for_all, write_class_folders, write_image, ordinary_user, refused
 ):
@@ -134,27 +117,11 @@ def test_unreadable_folder_of_pictures_is_a_data_error_that_names_it(
     assert caught.value.where.startswith(str(root / place)) and "PermissionError" in caught.value.found
 
 
-def test_class_of_links_out_of_the_folder_is_named_with_the_reason(
-    pets, tmp_path, write_image, refused_folder
-):
+def test_class_that_is_a_link_to_a_folder_is_empty(pets, tmp_path, write_image, refused_folder):
     write_image(tmp_path / "elsewhere" / "0.png", seed=99)
     (pets / "emu").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    (pets / "fox").mkdir()
-    (pets / "fox" / "0.png").symlink_to(tmp_path / "elsewhere" / "0.png")
-    error = refused_folder(pets, "cannot be used")
-    assert "emu: no picture in this class; not read: a link to a folder (1)" in error.found
-    assert "fox: no picture in this class; not read: a link out of the folder (1)" in error.found
-    assert "copy what they lead to" in error.do
-    with pytest.raises(DataError, match="a link to a folder"):
-        FolderOfClasses(pets)
-
-
-def test_class_folder_whose_name_is_not_utf8_is_refused_by_name(pets, refused):
-    os.rename(pets / "dog", os.path.join(os.fsencode(pets), b"caf\xe9"))
-    with refused(DataError, match="cannot be printed") as caught:
-        split_folder(pets)
-    assert r"b'caf\xe9'" in caught.value.found and str(pets) in caught.value.where
-    str(caught.value).encode()  # a screen can show it
+    error = refused_folder(pets, "emu: no picture in this class")
+    assert "Links to folders are not followed" in error.do
 
 
 # Files
@@ -174,8 +141,7 @@ def test_hidden_folders_and_what_is_no_picture_are_not_read(pets, write_image, c
     for _ in range(2):
         split_folder(pets)
         assert capsys.readouterr().out.splitlines() == [
-            "not read: a link to a folder (1); not a regular file (1); "
-            "not a type of picture that is read (.avif: 2, .gif: 1)"
+            "not read: a link to a folder (1); not a file (1); not a type of picture that is read (3)"
         ]
 
 
@@ -231,13 +197,3 @@ class TestBadPictures:
         bad.write_bytes(bad.read_bytes()[:100])
         with pytest.raises(DataError, match=str(bad)):
             pictures[pictures.samples.index((str(bad), 1))]
-
-
-def test_a_warning_about_a_picture_is_printed_once(pets, recwarn, capsys):
-    animation(pets / "cat" / "moving.png")
-    warnings.simplefilter("always")
-    for part in split_folder(pets)[:3]:
-        assert len([*part])
-    told = capsys.readouterr().out
-    assert told.count("Only the first frame of an animated picture is read: cat/moving.png") == 1
-    assert not recwarn.list

@@ -59,7 +59,7 @@ def test_settings_and_parameters(name, value):
 
 PLAIN = ("cat", "dog", "train", "test", "val", "valid", ".git", "__MACOSX", "café", "cafe\u0301", "notes.txt")
 PICTURES = ("a.png", "é.jpg", "._a.png", "x.PNG", "b.gif")
-STRANGE = (" ", os.fsdecode(b"\xff.png"), "a" * 200, "-p", "%s", "'", "\n")
+STRANGE = (" ", os.fsdecode(b"\xff.png"), "a" * 200, "-p", "%s", "'")
 NAMES = st.sampled_from([*PLAIN, *PICTURES, *STRANGE])
 LINKS = {"link to root": ".", "link to nothing": "gone", "link outside": "../out.png"}
 KINDS = st.sampled_from(["folder", "picture", "empty", "text", *LINKS])
