@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_utils.errors import ConfigError, CourseError
+from course_utils.errors import CourseError
 
 if TYPE_CHECKING:
     from course_utils.settings import Settings
@@ -60,28 +60,11 @@ def run_command(parser: argparse.ArgumentParser, arguments: list[str] | None) ->
     try:
         return options.work(options) or 0
     except CourseError as error:
-        _print_error(error)
-        return 2
-    except ModuleNotFoundError as error:
-        _print_error(_missing_package(error))
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
         print(f"\n{str(stopped) or 'Interrupted.'}", file=sys.stderr)
         return 130  # as a shell reports Ctrl-C
-
-
-def _print_error(error: CourseError) -> None:
-    print(f"{type(error).__name__}: {error}", file=sys.stderr)
-
-
-def _missing_package(error: ModuleNotFoundError) -> ConfigError:
-    return ConfigError(
-        "A package that this command needs is not installed.",
-        where=sys.executable,
-        expected="the packages of the course, in this Python",
-        found=error,
-        do="Run `pip install -e .` in the course's folder; instructors, `pip install -r requirements.txt`.",
-    )
 
 
 def read_parameters(options: argparse.Namespace) -> dict[str, object]:
@@ -101,10 +84,7 @@ def read_settings(options: argparse.Namespace) -> "Settings":
     """Return the settings that the command line names. Raise `ConfigError` if one of them is wrong."""
     from course_utils.settings import Settings
 
-    try:
-        return Settings(**read_parameters(options))
-    except ConfigError as error:
-        raise error.advising("It was given after -p.") from error
+    return Settings(**read_parameters(options))
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -5,13 +5,9 @@ what to do next. The exception that started it is chained (`raise ... from error
 things come first, without the traceback.
 """
 
-import importlib.util
-import re
 import sys
 import traceback
-from collections.abc import Mapping
 from functools import partial
-from types import FrameType, TracebackType
 
 
 class CourseError(Exception):
@@ -44,8 +40,24 @@ class CourseError(Exception):
         return type(self)(self.failed, **parts, do=f"{self.do} {more}")
 
     def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows of this error; it asks for it by this name, in notebooks too."""
-        return _briefly(self, f"{type(self).__name__}: {self}")
+        """Return what IPython shows of this error; it asks for it by this name, in notebooks too.
+
+        That is the message and the lines of the notebook that led to the error; later, for the magic command
+        %tb, the whole traceback.
+        """
+        if sys.exception() is not self:
+            from IPython import get_ipython
+
+            return get_ipython().InteractiveTB.structured_traceback(type(self), self, self.__traceback__)
+        entries = traceback.walk_tb(self.__traceback__)
+        own = [entry for entry in entries if entry[0].f_globals.get("__name__") == "__main__"]
+        lines = [
+            f"  line {frame.lineno}{'' if frame.name.startswith('<') else f', in {frame.name}'}: {frame.line}"
+            for frame in traceback.StackSummary.extract(iter(own))
+        ]
+        called = ["", "Your code:", *lines] if lines else []
+        message = f"{type(self).__name__}: {self}"
+        return [message, *called, "", "To see the whole traceback: %tb in a new cell."]
 
     def __reduce__(self):
         # Exceptions with keyword-only arguments need help to cross a process border (data workers).
@@ -53,52 +65,9 @@ class CourseError(Exception):
         return partial(type(self), self.failed, **named), ()
 
 
-def _briefly(error: BaseException, message: str) -> list[str]:
-    """Return a message, and the lines of the notebook that led to the error."""
-    frames = traceback.StackSummary.extract(
-        entry for entry in traceback.walk_tb(error.__traceback__) if _own(entry)
-    )
-    lines = [
-        f"  line {frame.lineno}{'' if frame.name.startswith('<') else f', in {frame.name}'}: {frame.line}"
-        for frame in frames
-    ]
-    called = ["", "Your code:", *lines] if lines else []
-    return _or_whole(error, [message, *called, "", "To see the whole traceback: %tb in a new cell."])
-
-
-def _or_whole(error: BaseException, lines: list[str]) -> list[str]:
-    """Return the lines while the error is being handled; later, for the magic command %tb, the traceback."""
-    if sys.exception() is error:
-        return lines
-    from IPython import get_ipython
-
-    return get_ipython().InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
-
-
-def _own(entry: tuple[FrameType, int]) -> bool:
-    """Tell whether a frame of a traceback, with its line number, is the notebook's own code."""
-    return entry[0].f_globals.get("__name__") == "__main__"
-
-
-def _explain(shell, kind: type, error: BaseException, trace: TracebackType, tb_offset: int | None = None):
-    """Show a missing name or Ctrl-C in a few lines; the exception itself does not change."""
-    *_, innermost = traceback.walk_tb(trace)
-    if kind is KeyboardInterrupt:
-        line = "KeyboardInterrupt: you stopped this cell. To see where it was: %tb in a new cell."
-        error._render_traceback_ = lambda: _or_whole(error, [line])
-    elif kind is NameError and error.name and _own(innermost):
-        message = (
-            f"NameError: {error}\n  do next:  If an earlier cell makes {error.name}: Run > Run All Above "
-            "Selected Cell. If none does, check the spelling."
-        )
-        error._render_traceback_ = lambda: _briefly(error, message)
-    shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
-
-
 def printable(text: object) -> str:
-    """Return a printable text: a file's name may hold carriage returns, or bytes that are not UTF-8."""
-    decoded = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
-    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f]", lambda control: repr(control.group())[1:-1], decoded)
+    """Return a text that can be printed: a file's name may hold bytes that are not UTF-8."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class ConfigError(CourseError):
@@ -119,29 +88,3 @@ class TrainingError(CourseError):
 
 class CheckpointError(CourseError):
     """A saved model or a saved training state cannot be written, read or used here."""
-
-
-def require_packages(packages: Mapping[str, str]) -> None:
-    """Look whether packages are installed, without importing them.
-
-    Args:
-        packages: The names by which they are installed, by those by which they are imported.
-
-    Raises:
-        ConfigError: It names all that are missing.
-    """
-    missing = [name for module, name in packages.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        names = " ".join(missing)
-        raise ConfigError(
-            "Packages that every lesson needs are not installed.",
-            where=sys.executable,
-            expected="the packages of pyproject.toml, in this Python",
-            found=f"no {', '.join(missing)}",
-            do=f"pip install {names} (in a notebook: %pip install {names}), and restart the kernel.",
-        )
-
-
-# Every part of the course imports this one, so a notebook has it soon after a restart.
-if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()) is not None:
-    shell.set_custom_exc((NameError, KeyboardInterrupt), _explain)

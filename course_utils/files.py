@@ -1,6 +1,5 @@
-"""Files: written atomically, so that the old one stays whole until the new one is, and their hashes."""
+"""Atomic writing of files: the old one stays whole until the new one is."""
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -76,9 +75,3 @@ def not_written(path: Path, problem: Exception, error: type[CourseError] = Check
         found=f"{type(problem).__name__}: {problem}",
         do="Free some space or choose another folder; the old file, if there was one, is unchanged.",
     )
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

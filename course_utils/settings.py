@@ -6,33 +6,15 @@ CIFAR-10 and a ResNet-50 at 224 pixels. A value that you do not name comes from 
 
 import ast
 import difflib
-import math
 import os
 import random
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from course_utils.errors import ConfigError, require_packages
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-# What every part of the course imports. Each lesson reads its settings first, so here all that is missing is
-# named at once, as pip knows it.
-IMPORTED = {
-    **{name: name for name in ("torch", "torchvision", "numpy", "safetensors", "pandas", "matplotlib")},
-    **{name: name for name in ("pydantic", "filelock", "tqdm", "packaging")},
-    "sklearn": "scikit-learn",
-}
-require_packages(IMPORTED)
-
-from pydantic import (  # noqa: E402
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from course_utils.errors import ConfigError
 
 PROFILES = {
     "quick": {"dataset": "fashion_mnist_sample", "backbone": "resnet18"},
@@ -127,45 +109,18 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_from_profile(cls, values: Mapping[str, object]) -> dict[str, object]:
-        by_profile = ("profile", "dataset", "backbone")
-        chosen = {
-            name: value
-            for name, value in values.items()
-            if not (name in by_profile and isinstance(value, str) and value == "default")
-        }
-        profile = chosen.get("profile", "quick")
-        return {**(PROFILES.get(profile, {}) if isinstance(profile, str) else {}), **chosen}
+        chosen = dict(values)
+        for name, own in PROFILES.get(chosen.get("profile", "quick"), {}).items():
+            if chosen.get(name, "default") == "default":
+                chosen[name] = own
+        return chosen
 
     @field_validator("dataset")
     @classmethod
     def _check_dataset(cls, dataset: str) -> str:
-        if dataset.startswith("folder:") and not dataset.removeprefix("folder:").strip():
-            raise ConfigError(
-                "No folder of images is named.",
-                where=f"dataset = {dataset!r}",
-                expected='"folder:" and the path of a folder',
-                found="no path",
-                do='Write the path after the colon, for example "folder:my_pictures".',
-            )
         if dataset not in DATASETS and not dataset.startswith("folder:"):
             raise unknown_name("dataset", dataset, [*DATASETS, "folder:PATH"])
         return dataset
-
-    @field_validator("dataset", "weights")
-    @classmethod
-    def _check_path(cls, value: str) -> str:
-        if value.startswith("folder:") or value.endswith(WEIGHT_SUFFIXES):
-            try:
-                image_folder(value).exists()
-            except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a zero byte
-                raise ConfigError(
-                    "A path cannot be used on this machine.",
-                    where=repr(value),
-                    expected="the path of a file or a folder",
-                    found=f"{type(error).__name__}: {error}",
-                    do="Check how the path is spelled, and whether you may read it.",
-                ) from error
-        return value
 
 
 def _config_error(problem: Mapping, values: Mapping[str, object]) -> ConfigError:
@@ -174,20 +129,12 @@ def _config_error(problem: Mapping, values: Mapping[str, object]) -> ConfigError
     if problem["type"] == "extra_forbidden":
         return unknown_name("parameter", name, Settings.model_fields)
     value = values.get(name)
-    advice = f"Give {name} another value."
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if math.isfinite(number):
-            advice = f"Write {int(number) if number.is_integer() else number!r} without quotes."
     return ConfigError(
         f"The parameter {name!r} has an invalid value.",
         where=f"{name} = {value!r}",
         expected=problem["msg"].removeprefix("Input should be "),
         found=f"{value!r}, which is of type {type(value).__name__}",
-        do=advice,
+        do=f"Give {name} another value.",
     )
 
 
@@ -207,9 +154,6 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> ConfigError:
     )
 
 
-LIKE_A_PARAMETER = re.compile(rf"^({'|'.join(Settings.model_fields)})\b *:", re.MULTILINE)
-
-
 def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
     """Return the values of a notebook's parameters cell as `Settings`, checked.
 
@@ -221,58 +165,29 @@ def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
         namespace: The notebook's `globals()`. In them, IPython lists the executed cells under the name `In`.
 
     Raises:
-        ConfigError: If the parameters cell has not run to its end, a name is unknown, or a value has the
-            wrong type or is out of range.
+        ConfigError: If the parameters cell has not run, a name is unknown, or a value has the wrong type or
+            is out of range.
     """
-    known: set[str] = set()
-    latest, injected, parameters = set(namespace.get("__annotations__", ())), set(), ""
+    known, latest, injected = set(), set(namespace.get("__annotations__", ())), set()
     for cell in namespace.get("In", ()):
         if cell.startswith(PAPERMILL):
             injected = _assigned_names(cell, ast.Assign)
-        elif _assigned_names(cell, ast.AnnAssign) & Settings.model_fields.keys():
+        elif own := _assigned_names(cell, ast.AnnAssign) & Settings.model_fields.keys():
+            known |= own
             latest = _assigned_names(cell, ast.Assign, ast.AnnAssign)  # a later one corrects an earlier one
-            known |= latest & Settings.model_fields.keys()
-            parameters = cell
-        elif LIKE_A_PARAMETER.search(cell) and not _is_python(cell):
-            parameters = cell
-    for name in sorted(injected - Settings.model_fields.keys()):
-        raise unknown_name("parameter", name, Settings.model_fields)
     if not latest:
-        raise _has_not_run("no such cell")
-    try:  # whether it ended in an error: then names still have the values from before
-        exec(parameters, dict(namespace))
-    except Exception as error:
-        raise _has_not_run(f"{type(error).__name__}: {error}") from error
-    try:
-        settings = Settings(
-            **{name: namespace[name] for name in known | latest | injected if name in namespace}
+        raise ConfigError(
+            "The parameters cell has not run.",
+            where="the cell with lines such as `seed: int = 0`",
+            expected="a value for each of its names",
+            found="no such cell",
+            do="Run that cell, and then this one again.",
         )
-    except ConfigError as error:
-        given = error.where.partition(" = ")[0] in injected
-        from_outside = "It came from outside: with papermill, change it after -p or -y."
-        by_hand = "Do that in the parameters cell; run it, and then this cell again."
-        raise error.advising(from_outside if given else by_hand) from error.__cause__
+    names = known | latest | injected
+    settings = Settings(**{name: namespace[name] for name in names if name in namespace})
     if advice := gpu_advice(settings):
         print(advice)
     return settings
-
-
-def _has_not_run(found: str) -> ConfigError:
-    return ConfigError(
-        "The parameters cell has not run to its end.",
-        where="the cell with lines such as `seed: int = 0`",
-        expected="a value for each of its names",
-        found=found,
-        do="Run that cell without an error, and then this one again.",
-    )
-
-
-def _is_python(cell: str) -> bool:
-    try:
-        ast.parse(cell)
-    except SyntaxError:
-        return False
-    return True
 
 
 def _assigned_names(cell: str, *kinds: type[ast.stmt]) -> set[str]:
@@ -293,9 +208,7 @@ def image_folder(dataset: str) -> Path:
 
 def how_to_restore(part: str) -> str:
     """Return how to get a part of the course again that is missing or damaged, for example "data/text"."""
-    if (REPOSITORY_FOLDER / ".git").exists():
-        return f'Get it again, in a terminal: git -C "{REPOSITORY_FOLDER}" checkout -- {part}'
-    return f"Get it again: download or unpack the course once more, and copy {part} from there."
+    return f'Get it again: git -C "{REPOSITORY_FOLDER}" checkout -- {part}; or unpack the course once more.'
 
 
 def shipped_data_folder() -> Path:

@@ -23,7 +23,7 @@ from course_utils.settings import (
         ({}, "fashion_mnist_sample", "resnet18"),
         ({"profile": "full"}, "cifar10", "resnet50"),
         # "default" stands for the profile's own value; it never arrives in a lesson as a data set.
-        ({"profile": "default", "dataset": "default"}, "fashion_mnist_sample", "resnet18"),
+        ({"dataset": "default"}, "fashion_mnist_sample", "resnet18"),
         ({"profile": "full", "dataset": "fashion_mnist", "backbone": "vgg16"}, "fashion_mnist", "vgg16"),
     ],
 )
@@ -56,13 +56,10 @@ def test_wrong_type_or_range_is_refused_by_name(name, value):
 @pytest.mark.parametrize(
     ("values", "answer"),
     [
-        ({"lr": "1e-3"}, r"Write 0\.001 without quotes"),
-        ({"epochs": "5"}, "Write 5 without quotes"),
         ({"epochs": np.array([1, 2])}, "parameter 'epochs'"),
         ({"epoch": 5}, "Did you mean 'epochs'"),
         ({"epoch": "default"}, "Did you mean 'epochs'"),
         ({"epochs": -1}, "Give epochs another value"),
-        ({"dataset": "folder:"}, "No folder of images is named"),
         ({"dataset": "fashion_mnits"}, "Did you mean 'fashion_mnist'"),
         *(({"dataset": "fashion_mnits"}, name) for name in (*DATASETS, "folder:PATH")),
     ],
@@ -98,7 +95,6 @@ def test_the_parameters_cell_becomes_settings_and_nothing_else_does():
         ([PARAMETERS, "# Parameters\nepochs = 3\nlr = 0.1\n", "epoch = 1"], {}),
         ([PARAMETERS, "epochs: int = 3", "lr = 0.1"], {}),
         (["epoch: int = 3\nlr: float = 0.1", "epochs: int = 3\nlr: float = 0.1"], {}),
-        (["epochs: int = = 3", "epochs: int = 3\nlr: float = 0.1"], {}),
         (["epochs: int = 3\nlr: float = 0.1", "count: int = 7"], {}),
         # papermill may set what the cell does not show
         ([PARAMETERS, "# Parameters\nbatch_size = 8\n"], {"epochs": 5, "lr": 0.02, "batch_size": 8}),
@@ -109,36 +105,19 @@ def test_parameters_may_be_changed_and_cells_run_again(cells, values):
 
 
 @pytest.mark.parametrize(
-    ("cells", "answer", "places"),
+    ("cells", "answer"),
     [
-        ([PARAMETERS.replace("5", '"3"')], "without quotes", ["parameters cell"]),
-        (["epochs: int = 5\nlearning_rate = 0.02"], "no parameter 'learning_rate'", ["parameters cell"]),
-        (["epoch: int = 5"], "Did you mean 'epochs'", ["parameters cell"]),
-        ([PARAMETERS, "# Parameters\nepoch = 3\n"], "Did you mean 'epochs'", []),
-        ([PARAMETERS, "# Parameters\nepochs = -1\n"], "'epochs'", ["-p"]),
-        (["epochs: int = -1\nlr: float = 0.1", "# Parameters\nlr = 0.02\n"], "'epochs'", ["parameters cell"]),
+        (["epochs: int = 5\nlearning_rate = 0.02"], "no parameter 'learning_rate'"),
+        (["epoch: int = 5"], "Did you mean 'epochs'"),
+        ([PARAMETERS, "# Parameters\nepoch = 3\n"], "Did you mean 'epochs'"),
+        ([PARAMETERS, "# Parameters\nepochs = -1\n"], "'epochs'"),
+        ([], "parameters cell has not run"),
+        (["import sys"], "parameters cell has not run"),
     ],
 )
-def test_wrong_parameters_are_refused_with_advice_for_the_place_where_they_were_set(cells, answer, places):
-    with pytest.raises(ConfigError, match=answer) as caught:
+def test_wrong_or_missing_parameters_are_refused(cells, answer):
+    with pytest.raises(ConfigError, match=answer):
         settings_from_notebook(run_cells(*cells))
-    assert [place for place in ("-p", "parameters cell") if place in caught.value.do] == places
-
-
-@pytest.mark.parametrize(
-    ("cells", "found"),
-    [
-        ([], "no such cell"),
-        (["import sys"], "no such cell"),
-        (["epochs: int = five\nlr: float = 0.1"], "NameError: name 'five'"),
-        ([PARAMETERS, PARAMETERS.replace("5", "five")], "NameError: name 'five'"),
-        ([PARAMETERS, PARAMETERS.replace("5", "= 5")], "SyntaxError: invalid syntax"),
-    ],
-)
-def test_a_parameters_cell_that_did_not_run_to_its_end_is_noticed(cells, found):
-    with pytest.raises(ConfigError, match="parameters cell has not run") as caught:
-        settings_from_notebook(run_cells(*cells))
-    assert caught.value.found.startswith(found)
 
 
 def test_set_seed_repeats_all_three_sources_of_random_numbers():

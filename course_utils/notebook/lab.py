@@ -1,11 +1,13 @@
 """Your own copies of the lessons and exercises, and JupyterLab that opens them: `make lab`."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import nbformat
 
 from course_utils.errors import ConfigError
+from course_utils.files import write_atomically
 from course_utils.settings import REPOSITORY_FOLDER
 
 COPIES = "my_course"  # beside notebooks/, so that relative links lead to the same places
@@ -41,35 +43,8 @@ def copy_notebooks(course: Path = REPOSITORY_FOLDER) -> list[Path]:
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
-        try:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            part = copy.with_suffix(".part")
-            nbformat.write(notebook, part)
-            part.replace(copy)
-        except OSError as error:
-            raise ConfigError(
-                "A lesson cannot be copied.",
-                where=copy,
-                expected="a folder that you may write in, and room on the disk",
-                found=str(error),
-                do="Put the course into a folder of your own.",
-            ) from error
+        write_atomically(copy, partial(nbformat.write, notebook), ConfigError)
     return list(new.values())
-
-
-def lab_arguments(course: Path = REPOSITORY_FOLDER) -> list[str]:
-    """Return what JupyterLab is started with: the course as its root, lesson 00 open, large uploads."""
-    return [
-        f"--ServerApp.root_dir={course}",
-        f"--LabApp.default_url=/lab/tree/{COPIES}/00_start_here.ipynb",
-        f"--ServerApp.tornado_settings={{'websocket_max_message_size': {UPLOAD_MB * 2**20}}}",
-    ]
-
-
-def lab_environment() -> dict[str, str]:
-    """Return what the kernels of this JupyterLab find in their environment."""
-    startup = Path(__file__).with_name("startup.py")
-    return {"COURSE_UPLOAD_MB": str(UPLOAD_MB), "PYTHONSTARTUP": str(startup)}
 
 
 def start_lab(options: list[str]) -> None:
@@ -82,5 +57,10 @@ def start_lab(options: list[str]) -> None:
     print(f"Your notebooks: {REPOSITORY_FOLDER / COPIES} ({len(new)} new; no other was changed)")
     from jupyterlab.labapp import LabApp  # a second to import
 
-    os.environ.update(lab_environment())
-    LabApp.launch_instance([*lab_arguments(), *options])
+    os.environ["COURSE_UPLOAD_MB"] = str(UPLOAD_MB)  # which kernels inherit
+    own = [
+        f"--ServerApp.root_dir={REPOSITORY_FOLDER}",
+        f"--LabApp.default_url=/lab/tree/{COPIES}/00_start_here.ipynb",
+        f"--ServerApp.tornado_settings={{'websocket_max_message_size': {UPLOAD_MB * 2**20}}}",
+    ]
+    LabApp.launch_instance([*own, *options])

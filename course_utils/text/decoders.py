@@ -13,7 +13,6 @@ from tqdm.auto import tqdm
 
 from course_utils.errors import WeightsError
 from course_utils.evaluation.metrics import Evaluation
-from course_utils.files import file_hash
 from course_utils.models.freezing import eval_mode
 from course_utils.models.weight_files import check_installed, check_sha256, packaged_file
 from course_utils.text.corpora import SENTIMENTS

@@ -11,7 +11,6 @@ from torch import nn
 from torch.nn.utils import skip_init
 
 from course_utils.errors import WeightsError
-from course_utils.files import file_hash
 from course_utils.models.freezing import freeze, replace_head, stage_names, thaw
 from course_utils.models.weight_files import check_installed, check_sha256, packaged_file
 from course_utils.settings import Settings

@@ -16,7 +16,6 @@ from course_utils.settings import REPOSITORY_FOLDER
 
 sys.path.insert(0, str(REPOSITORY_FOLDER / "benchmarks"))
 
-TEXT = st.text(max_size=20)
 SEEDS = st.integers(0, 2**32 - 1)
 
 

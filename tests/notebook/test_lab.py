@@ -2,11 +2,10 @@
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from course_utils.errors import ConfigError
-from course_utils.notebook.lab import COPIES, copy_notebooks, lab_environment
+from course_utils.notebook.lab import COPIES, copy_notebooks
 
 
 @pytest.fixture
@@ -44,16 +43,6 @@ def test_copy_notebooks_never_changes_a_copy(course):
 
 def test_copy_notebooks_names_a_folder_that_cannot_be_written(course, refused):
     (course / COPIES).write_text("a file")
-    with refused(ConfigError, match="cannot be copied"):
+    with refused(ConfigError, match="could not be written"):
         copy_notebooks(course)
     assert (course / COPIES).read_text() == "a file"
-
-
-def test_lab_environment_explains_a_missing_name_before_any_cell_has_run(tmp_path, monkeypatch):
-    for name, value in lab_environment().items():
-        monkeypatch.setenv(name, value)
-    cells = [new_code_cell("'course_utils' in globals()"), new_code_cell("model")]
-    run = NotebookClient(new_notebook(cells=cells), startup_timeout=600, allow_errors=True)
-    imported, missing = run.execute(cwd=tmp_path).cells
-    assert imported.outputs[0].data["text/plain"] == "False"
-    assert "Run All Above" in "".join(missing.outputs[0].traceback)

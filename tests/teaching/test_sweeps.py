@@ -151,7 +151,7 @@ def test_ctrl_c_leaves_what_is_finished(tmp_path):
         ("seed: !!python/object/apply:os.getpid []", "ConstructorError"),
         ("epoch: [3]", "Did you mean 'epochs'"),
         ("epochs: [3, 0]", "greater than or equal to 1"),
-        ("lr: [1e-3]", "Write 0.001"),  # a text, as YAML reads it
+        ("lr: [1e-3]", "of type str"),  # a text, as YAML reads it
     ],
 )
 def test_grid_that_is_wrong_is_reported_before_anything_runs(tmp_path, text, words):
