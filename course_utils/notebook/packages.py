@@ -16,20 +16,16 @@ PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 LAB = "jupyterlab"  # Colab has its own in its place
 
 
-def package_floors(pyproject: str | None = None) -> dict[str, str]:
-    """Return the names and the lowest versions of the packages that the lessons need, in Colab too.
-
-    Args:
-        pyproject: The text of a pyproject.toml; None for the course's own.
-    """
-    text = PYPROJECT.read_text(encoding="utf-8") if pyproject is None else pyproject
-    floors = dict(line.split(">=") for line in tomllib.loads(text)["project"]["dependencies"])
+def package_floors() -> dict[str, str]:
+    """Return the names and the lowest versions of the packages that the lessons need, in Colab too."""
+    described = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
+    floors = dict(line.split(">=") for line in described["project"]["dependencies"])
     return {name: floor for name, floor in floors.items() if name != LAB}
 
 
-def missing_packages(pyproject: str | None = None) -> list[str]:
+def missing_packages() -> list[str]:
     """Return the requirements of the lessons, such as "captum>=0.8", whose packages this Python lacks."""
-    floors = package_floors(pyproject).items()
+    floors = package_floors().items()
     return [f"{name}>={floor}" for name, floor in floors if not any(distributions(name=name))]
 
 

@@ -1,6 +1,7 @@
 """The report on a folder: every fault is named, and nothing is changed."""
 
 import os
+from pathlib import Path
 
 import pytest
 from fuzzing import nothing_changes_in
@@ -27,18 +28,10 @@ def turned(path):
     photograph().save(path, exif=exif)
 
 
-def converted(mode):
-    image = Image.new("LAB", (9, 9)) if mode == "LAB" else photograph().convert(mode)
-    return image.save
-
-
-UNREAD = ("not a type of picture that is read", "ignored")
-
-
 @pytest.mark.parametrize(
     "name, write, finding",
     [
-        *((name, write, ("cannot be decoded", "left out")) for name, write in UNDECODABLE.items()),
+        ("a.png", UNDECODABLE["truncated.png"], ("cannot be decoded", "left out")),
         ("deep.png", row([0, 65535], "uint16").save, ("16 bits for each value", "rescaled to 8 bits")),
         (
             "jpeg.png",
@@ -46,23 +39,15 @@ UNREAD = ("not a type of picture that is read", "ignored")
             ("another file type than its name says", "read as JPEG"),
         ),
         ("turned.jpg", turned, ("turned, as its EXIF data says", "rotated upright")),
-        ("a.jpg", converted("CMYK"), ("printing colours (CMYK)", "converted to RGB")),
-        ("a.png", converted("L"), ("grey", "converted to RGB")),
-        ("a.png", converted("1"), ("black and white", "converted to RGB")),
-        ("a.png", converted("P"), ("a palette of colours", "converted to RGB")),
-        ("a.tif", converted("LAB"), ("another colour mode", "converted to RGB")),
+        ("a.jpg", photograph().convert("CMYK").save, ("printing colours (CMYK)", "converted to RGB")),
+        ("a.tif", Image.new("LAB", (9, 9)).save, ("another colour mode", "converted to RGB")),
         ("a.png", photograph().convert("RGBA").rotate(20).save, ("transparent", "composited on white")),
-        ("a.png", animation, ("animated", "first frame")),
         ("a.webp", animation, ("animated", "first frame")),
-        ("a.tif", animation, ("animated", "first frame")),
         ("pipe.png", os.mkfifo, ("not a file", "ignored")),
-        *(
-            (name, lambda path: path.write_bytes(b"x"), UNREAD)
-            for name in ("notes.txt", "phone.heic", "a.gif")
-        ),
-        ("._0.png", lambda path: path.write_bytes(b"\0\5\26\7"), ("a companion file of macOS", "ignored")),
-        (".DS_Store", lambda path: path.write_bytes(b"Bud1"), ("a hidden file", "ignored")),
-        ("__MACOSX", lambda path: path.mkdir(), ("a hidden folder", "ignored")),
+        ("phone.heic", Path.touch, ("not a type of picture that is read", "ignored")),
+        ("._0.png", Path.touch, ("a companion file of macOS", "ignored")),
+        (".DS_Store", Path.touch, ("a hidden file", "ignored")),
+        ("__MACOSX", Path.mkdir, ("a hidden folder", "ignored")),
     ],
 )
 def test_every_fault_is_named(name, write, finding, pets):

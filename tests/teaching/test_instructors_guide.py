@@ -112,15 +112,6 @@ def test_the_new_dataset_of_the_guide_is_known(copy):
     output = run([sys.executable, "-W", "ignore", "-c", code], copy)
     assert output.startswith("cifar100 ")
     assert "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz" in output
-    lesson = nbformat.read(copy / "notebooks" / "00_start_here.ipynb", as_version=4)
-    cells = [cell.source for cell in lesson.cells if cell.cell_type == "code"]
-    (end,) = [number for number, source in enumerate(cells) if "describe_machine" in source]
-    (begin,) = [number for number, source in enumerate(cells) if 'dataset: str = "clipart"' in source]
-    source = "\n".join([*cells[begin : end + 1], "print(*machine.loc['images'], sep=', ')"])
-    code = source.replace('dataset: str = "clipart"', 'dataset: str = "cifar100"')
-    output = run([sys.executable, "-W", "ignore", "-c", code], copy)
-    downloaded = "cifar100, not yet: it is downloaded when a lesson first needs it, True\n"
-    assert output.endswith(f"Everything is there.\n{downloaded}")
 
 
 def test_every_mistake_of_the_guide_gets_the_hint_that_it_names():
