@@ -83,9 +83,6 @@ def load_splits(
             found=f"{len(train.classes)}: {', '.join(train.classes)}",
             do="Sort the pictures into one folder for each class.",
         )
-    # One image of each class for each split that is drawn from the training images, and one that stays.
-    check_class_sizes(train, at_least=3 - len({"val", "test"} & set(sources)))
-
     groups = groups_of(train, settings)
 
     def divide(split: str, indices: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
@@ -174,25 +171,6 @@ def check_sums(root: Path) -> None:
             )
 
 
-def check_class_sizes(dataset: Dataset, at_least: int) -> None:
-    """Refuse a dataset of which a class has fewer images than what follows needs.
-
-    Raises:
-        DataError: It names the classes that are too small, with their numbers of images.
-    """
-    source = dataset.dataset if isinstance(dataset, Subset) else dataset
-    names, counts = classes_of(dataset), np.bincount(labels_of(dataset))
-    few = [f"{names[label]}: {counts[label]}" for label in np.flatnonzero((counts > 0) & (counts < at_least))]
-    if few:
-        raise DataError(
-            "Some classes have too few images.",
-            where=getattr(source, "root", type(source).__name__),
-            expected=f"at least {at_least} images of each class",
-            found=", ".join(few),
-            do="Add pictures to these classes or move their folders away; raise images_per_class if set.",
-        )
-
-
 def stratified_split(
     dataset: Dataset, indices: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -209,14 +187,14 @@ def stratified_split(
     try:
         _, held_out = train_test_split(indices, test_size=size, stratify=labels, random_state=seed)
     except ValueError as error:
-        counts = np.bincount(labels, minlength=len(classes_of(dataset)))
+        names, counts = classes_of(dataset), np.bincount(labels)
+        few = ", ".join(names[label] for label in np.flatnonzero(counts == 1))
         raise DataError(
             f"{len(labels)} images cannot be split with a fraction of {fraction}.",
-            where=type(dataset).__name__,
-            expected="at least two images of every class, and one of every class in each part",
-            found=f"images of each class: {counts.tolist()} ({error})",
-            do="Raise images_per_class if it is set, choose another fraction, or add pictures of your own to "
-            "the smallest classes.",
+            where=getattr(dataset, "root", type(dataset).__name__),
+            expected="one image of every class for each part",
+            found=f"classes with a single image left: {few or 'none'} ({error})",
+            do="Raise images_per_class if it is set, choose another fraction, or add pictures.",
         ) from error
     drawn, random = np.isin(indices, held_out), np.random.default_rng(seed)
     for label in np.unique(labels):
