@@ -1,20 +1,15 @@
 """What several test files share: small folders of images, an error message's four lines, no network,
-a user without privileges, and a small CIFAR-10 on loopback."""
+and a user without privileges."""
 
-import hashlib
-import json
 import os
-import pickle
 import shutil
 import socket
 import subprocess
-import tarfile
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from serving import serve
 
 from course_utils.errors import CourseError
 
@@ -188,51 +183,6 @@ def hub(tmp_path, monkeypatch):
     torch.hub.set_dir(str(tmp_path / "hub"))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     return tmp_path / "hub" / "checkpoints"
-
-
-@pytest.fixture
-def cifar10_server(tmp_path, monkeypatch):
-    """Serve a small stand-in for CIFAR-10 on loopback; give the served archive and a way to stop."""
-    import numpy as np
-    from torchvision import datasets
-
-    from course_utils.data import archives
-
-    served, folder = tmp_path / "served", tmp_path / "cifar-10-batches-py"
-    served.mkdir()
-    folder.mkdir()
-    random, sums = np.random.default_rng(0), {}
-
-    def write(name, content):
-        (folder / name).write_bytes(pickle.dumps(content))
-        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
-
-    for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
-        pixels = random.integers(0, 256, (20, 3072), dtype=np.uint8)
-        write(name, {"data": pixels, "labels": [number % 10 for number in range(20)]})
-    write("batches.meta", {"label_names": [f"kind {number}" for number in range(10)]})
-    archive = served / "cifar-10-python.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, folder.name)
-    serving, kind = ExitStack(), datasets.CIFAR10
-    address = serving.enter_context(serve(served))
-    described = {
-        "url": f"{address}{archive.name}",
-        "tgz_md5": hashlib.md5(archive.read_bytes()).hexdigest(),
-        "train_list": [[name, sums[name]] for name, _ in kind.train_list],
-        "test_list": [[name, sums[name]] for name, _ in kind.test_list],
-        "meta": {**kind.meta, "md5": sums["batches.meta"]},
-    }
-    for name, value in described.items():
-        monkeypatch.setattr(kind, name, value)
-    # The classroom's own mirror is the only one, so that no test asks the real ones.
-    monkeypatch.setitem(archives.MIRRORS, "CIFAR10", ())
-    monkeypatch.setenv("COURSE_MIRROR", address.removesuffix("/"))
-    # For a test that starts a process of its own, in which the class must be told the same.
-    (tmp_path / "cifar10.json").write_text(json.dumps(described))
-    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "downloads"))
-    yield archive, serving.close
-    serving.close()
 
 
 @pytest.fixture

@@ -3,15 +3,20 @@
 CIFAR-10 is a stand-in on loopback."""
 
 import hashlib
+import pickle
 import socket
 import tarfile
+from contextlib import ExitStack
 
+import numpy as np
 import pytest
 import torch
+from serving import serve
 from torchvision import datasets
 from torchvision.models import ResNet50_Weights
 
 from course_utils.__main__ import main
+from course_utils.data import archives
 from course_utils.data.archives import dataset_archives
 from course_utils.data.splits import DOWNLOADED, load_splits
 from course_utils.errors import DataError
@@ -20,6 +25,37 @@ from course_utils.settings import Settings
 pytestmark = pytest.mark.usefixtures("no_network")
 
 CIFAR10 = Settings(dataset="cifar10", images_per_class=5)
+
+
+@pytest.fixture
+def cifar10_server(tmp_path, monkeypatch):
+    """Serve a small stand-in for CIFAR-10 on loopback; give the served archive and a way to stop."""
+    served, folder, kind = tmp_path / "served", tmp_path / "cifar-10-batches-py", datasets.CIFAR10
+    served.mkdir()
+    folder.mkdir()
+    random, sums = np.random.default_rng(0), {}
+
+    def write(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+
+    for name, _ in [*kind.train_list, *kind.test_list]:
+        pixels = random.integers(0, 256, (20, 3072), dtype=np.uint8)
+        write(name, {"data": pixels, "labels": [number % 10 for number in range(20)]})
+    write("batches.meta", {"label_names": [f"kind {number}" for number in range(10)]})
+    archive = served / kind.filename
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, folder.name)
+    for name in ("train_list", "test_list"):
+        monkeypatch.setattr(kind, name, [[file, sums[file]] for file, _ in getattr(kind, name)])
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": sums["batches.meta"]})
+    monkeypatch.setattr(kind, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    # The classroom's own mirror is the only one, so that no test asks the real ones.
+    monkeypatch.setitem(archives.MIRRORS, "CIFAR10", ())
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "downloads"))
+    with ExitStack() as serving:
+        monkeypatch.setenv("COURSE_MIRROR", serving.enter_context(serve(served)))
+        yield archive, serving.close
 
 
 @pytest.mark.parametrize("name", ["cifar10", "fashion_mnist"])
