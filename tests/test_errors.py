@@ -34,17 +34,13 @@ def make(epochs):
 make(-1)"""
 
 
-def client(*sources, folder, **options):
-    cells = [new_code_cell(source) for source in sources]
-    place = {"metadata": {"path": str(folder)}}
-    return NotebookClient(new_notebook(cells=cells), startup_timeout=600, resources=place, **options)
-
-
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
     """Run cells in a kernel; return the traceback that each of them shows, without colours."""
     sources = RAISES, 'look("pets")', "%tb", FROM_THE_PACKAGE
-    cells = client(*sources, folder=tmp_path_factory.mktemp("cells"), allow_errors=True).execute().cells
+    notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
+    client = NotebookClient(notebook, startup_timeout=600, allow_errors=True)
+    cells = client.execute(cwd=tmp_path_factory.mktemp("cells")).cells
     errors = [[out for out in cell.outputs if out.output_type == "error"] for cell in cells]
     return [re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(one[0].traceback)) if one else "" for one in errors]
 

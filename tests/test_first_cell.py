@@ -10,7 +10,7 @@ import sysconfig
 from importlib.metadata import version
 
 import pytest
-from local_remote import commit, copy_course, git, remote_folder, where_git_finds_it
+from local_remote import commit, copy_course, git, where_git_finds_it
 
 from course_teaching.address import FIRST_CELL
 from course_utils.notebook.packages import missing_packages, package_floors
@@ -21,20 +21,20 @@ AND_THEN = "\nimport course_utils; print(course_utils.__path__[0])"
 
 
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory):
-    """Commit as much of the course as the cell needs, and return the environment in which git finds it."""
+def github(tmp_path_factory):
+    """Commit as much of the course as the cell needs; return a folder that stands in for GitHub."""
     folder = tmp_path_factory.mktemp("github")
     commit(copy_course(folder / "jane" / "lessons", "course_utils", "notebooks/colab.py", "pyproject.toml"))
-    return where_git_finds_it(folder)
+    return folder
 
 
 @pytest.fixture
-def run(tmp_path, remote):
+def run(tmp_path, github):
     """Return a function that runs the cell where the packages are installed, but not the course."""
 
     def run_cell(address="jane/lessons", before=IN_COLAB, after=AND_THEN, ref=""):
         folders = [sysconfig.get_path("purelib"), *site.getsitepackages()]
-        own = {**os.environ, **remote, "PYTHONPATH": os.pathsep.join(folders)}
+        own = {**os.environ, **where_git_finds_it(github), "PYTHONPATH": os.pathsep.join(folders)}
         # Without -S, a file among the installed packages would put the course on the path.
         code = before + FIRST_CELL.format(repository=address, ref=ref) + after
         command = [sys.executable, "-S", "-W", "ignore", "-c", code]
@@ -51,8 +51,8 @@ def test_the_cell_gets_the_course_in_colab_and_may_run_again(run, tmp_path):
         assert done.stdout.splitlines() == [str(tmp_path / "course" / "course_utils")]
 
 
-def test_a_class_stays_on_the_tag_that_it_began_with(run, tmp_path, remote):
-    course = remote_folder(remote) / "jane" / "lessons"
+def test_a_class_stays_on_the_tag_that_it_began_with(run, tmp_path, github):
+    course = github / "jane" / "lessons"
     git(["tag", "v1.0.0"], course)
     (course / "newer.txt").touch()
     commit(course)

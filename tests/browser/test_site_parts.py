@@ -1,11 +1,9 @@
 """What the site needs beyond Sphinx: glossary links, mathematics, texts of pictures, folders, quizzes."""
 
-import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -15,7 +13,6 @@ pytest.importorskip("sphinx", reason="no part of the site was tested: its packag
 sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
 
 import glossary_links  # noqa: E402
-import lesson_contents  # noqa: E402
 import predictions  # noqa: E402
 import quiz_pages  # noqa: E402
 import repository_links  # noqa: E402
@@ -125,23 +122,6 @@ def test_predictions_fold_the_first_output_before_any_other_text():
     folded = predictions.fold_answers(new_notebook(cells=cells))
     tags = {cell.source: cell.metadata.get("tags") for cell in folded.cells if cell.cell_type == "code"}
     assert tags == {"before": None, "def f(): pass": None, "a": ["hide-output"], "b": None, "after": None}
-
-
-def test_lesson_contents_lists_the_pages_of_a_lesson_that_exist():
-    found = {"notebooks/exercises/00_a", "docs/quizzes/00_a", "docs/quizzes/01_b"}
-    app = SimpleNamespace(env=SimpleNamespace(found_docs=found))
-    listed = {}
-    for page in ("notebooks/00_a", "notebooks/01_b", "notebooks/exercises/00_a"):
-        source = [nbformat.writes(new_notebook())]
-        lesson_contents.add_contents(app, page, source)
-        listed[page] = re.findall(
-            r"^/(.+)$", "".join(c.source for c in nbformat.reads(source[0], 4).cells), re.M
-        )
-    assert listed == {
-        "notebooks/00_a": ["notebooks/exercises/00_a", "docs/quizzes/00_a"],
-        "notebooks/01_b": ["docs/quizzes/01_b"],
-        "notebooks/exercises/00_a": [],
-    }
 
 
 def test_the_page_try_says_what_is_missing_without_npm(tmp_path, monkeypatch, capsys):

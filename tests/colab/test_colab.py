@@ -19,9 +19,10 @@ import nbformat
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from local_remote import local_remote, remote_folder
+from local_remote import commit, copy_course, where_git_finds_it
 from nbclient import NotebookClient
 
+from course_teaching.address import set_repository
 from course_utils.settings import REPOSITORY_FOLDER
 
 IMAGE = Path(__file__).with_name("image.txt")
@@ -43,7 +44,7 @@ def versions(python):
 
 @pytest.fixture(scope="session")
 def colab(tmp_path_factory):
-    """The Python of an environment as Colab has it, and the environment variables of its kernels."""
+    """The Python of an environment as Colab has it, its kernels' environment variables, and a GitHub."""
     shutil.rmtree(PLACE, ignore_errors=True)
     subprocess.run([PYTHON, "-m", "venv", PLACE], check=True)
     python = str(PLACE / "bin" / "python")
@@ -56,14 +57,16 @@ def colab(tmp_path_factory):
     startup.mkdir(parents=True)
     (startup / "00-colab.py").write_text("import google.colab\n")
     own = {name: value for name, value in os.environ.items() if not name.startswith(("COURSE_", "PYTHON"))}
-    own |= local_remote(tmp_path_factory.mktemp("remote"), NAME)
-    own |= {"IPYTHONDIR": str(startup.parents[1])}
-    return python, own
+    github = tmp_path_factory.mktemp("github")
+    set_repository(NAME, copy_course(github / NAME))
+    commit(github / NAME)
+    own |= where_git_finds_it(github) | {"IPYTHONDIR": str(startup.parents[1])}
+    return python, own, github
 
 
 def run_in_colab(path, folder, colab):
     """Run a notebook with Colab's kernel in a folder, and return it."""
-    python, own = colab
+    python, own, _ = colab
     kernel = folder / ".kernels" / "colab"
     kernel.mkdir(parents=True)
     argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -80,7 +83,7 @@ def run_in_colab(path, folder, colab):
 def test_lesson_runs_by_itself_in_colab(lesson, colab, tmp_path):
     before = versions(colab[0])
     # The notebook as it stands in the repository, with its address, alone in an empty folder.
-    published = remote_folder(colab[1]) / NAME / "notebooks" / lesson.name
+    published = colab[2] / NAME / "notebooks" / lesson.name
     executed = run_in_colab(published, tmp_path, colab)
     after = versions(colab[0])
     assert {name: after[name] for name in before} == before, "Colab's own packages were changed"

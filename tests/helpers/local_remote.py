@@ -1,36 +1,19 @@
-"""A stand-in for GitHub: a copy of this course in a git repository on this machine."""
+"""Copies of this course in git repositories on this machine, which can stand in for GitHub."""
 
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from course_teaching.address import HOST, set_repository
+from course_teaching.address import HOST
 from course_utils.settings import REPOSITORY_FOLDER
-
-
-def local_remote(folder, name):
-    """Commit the course as it is here, with an address, and return the environment in which git finds it.
-
-    https://github.com/NAME leads to the copy in the empty folder, and anything else there leads nowhere.
-    """
-    copy = copy_course(folder / "github" / name)
-    set_repository(name, copy)
-    commit(copy)
-    return where_git_finds_it(folder / "github")
 
 
 def where_git_finds_it(folder):
     """Return the environment in which https://github.com/NAME leads to the folder NAME in a folder."""
     key = f"url.file://{folder}/.insteadOf"
     return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": f"{HOST}/"}
-
-
-def remote_folder(environment):
-    """Return the folder in which a course lies by its name, from what `local_remote` gave."""
-    return Path(environment["GIT_CONFIG_KEY_0"].removeprefix("url.file://").removesuffix("/.insteadOf"))
 
 
 def copy_course(copy, *only):
