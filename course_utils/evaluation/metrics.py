@@ -58,7 +58,7 @@ def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Eva
     processes read it.
 
     Raises:
-        DataError: If the dataset is empty, or its classes have no names.
+        DataError: If the dataset is empty.
     """
     device = next(model.parameters()).device
 

@@ -66,12 +66,6 @@ def test_labels_are_known_without_reading_images():
     assert labels_of(TensorDataset(torch.zeros(2, 4), torch.tensor([1, 0]))).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("ask", [labels_of, classes_of])
-def test_dataset_without_labels_or_classes_is_a_data_error(ask, refused):
-    with refused(DataError):
-        ask(Dataset())
-
-
 @pytest.mark.parametrize("labels", [[0.0, 1.0], ["cat", "dog"], [[0], [1]]], ids=str)
 def test_labels_that_are_not_whole_numbers_are_refused(labels, refused):
     with refused(DataError, "not whole numbers"):
