@@ -29,9 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     for part in (run, refresh, slides):
         part.add_argument("--only", nargs="+", default=[], metavar="NUMBER", help="for example 04 05")
     for part in (run, refresh):
-        place = part.add_mutually_exclusive_group()
-        place.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
-        place.add_argument("--name", help="the name of that folder in runs/, instead of the time")
+        part.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     add_command(commands, "exercises", _exercises, "make the students' exercises from the solutions")
     text = "write the lessons' quizzes for a learning platform: QTI and Moodle's GIFT"
     quiz = add_command(commands, "quiz", _quiz, text)
@@ -73,22 +71,21 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _refresh(options: argparse.Namespace) -> int:
-    from course_teaching.stored_outputs import refresh_outputs, write_front_picture
+    from course_teaching.lessons import write_file
+    from course_teaching.stored_outputs import FRONT_PICTURE, front_picture, refresh_outputs
 
     notebooks, output = _lessons_and_folder(options, "refresh")
     runs = refresh_outputs(notebooks, output)
     if any(notebook.stem.startswith("07") for notebook in notebooks):
-        write_front_picture()
+        write_file(FRONT_PICTURE, front_picture())
     return _report(runs, output)
 
 
 def _lessons_and_folder(options: argparse.Namespace, kind: str) -> tuple[list[Path], Path]:
     from course_teaching.lessons import lesson_notebooks
-    from course_utils.scale.run_folders import new_output_folder, run_folder
+    from course_utils.scale.run_folders import new_output_folder
 
-    notebooks = lesson_notebooks(options.only)
-    output = run_folder(options.name) if options.name is not None else options.output
-    return notebooks, (output or new_output_folder(kind)).resolve()
+    return lesson_notebooks(options.only), (options.output or new_output_folder(kind)).resolve()
 
 
 def _report(runs: list, output: Path) -> int:

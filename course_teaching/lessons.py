@@ -5,17 +5,17 @@ Results that a lesson hands to `record` become an output of one of its cells.
 """
 
 import json
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import nbformat
 
-from course_teaching.progress import Progress
 from course_utils.errors import CheckpointError, ConfigError, CourseError
-from course_utils.files import make_folder, write_atomically
+from course_utils.files import check_new, make_folder, write_atomically
 from course_utils.notebook.records import METRICS_TYPE
 from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unknown_name
 
@@ -23,9 +23,6 @@ NOTEBOOKS_FOLDER = REPOSITORY_FOLDER / "notebooks"
 
 # Until a kernel has started, or its last output has arrived, on a machine that is busy with other things.
 ANSWER_SECONDS = 600
-DIED = (
-    "the kernel died, most likely because memory ran out. Close other programs, or try a smaller batch_size."
-)
 
 
 @dataclass
@@ -46,17 +43,9 @@ def lesson_notebooks(only: Sequence[str] = ()) -> list[Path]:
     """Return the notebooks of the lessons in order, or of those whose numbers are in `only`.
 
     Raises:
-        ConfigError: If there is no lesson with such a number, or no lesson at all.
+        ConfigError: If there is no lesson with such a number.
     """
     found = {path.name[:2]: path for path in sorted(NOTEBOOKS_FOLDER.glob("[0-9][0-9]_*.ipynb"))}
-    if not found:
-        raise ConfigError(
-            "The lessons were not found.",
-            where=NOTEBOOKS_FOLDER,
-            expected="notebooks such as 00_start_here.ipynb",
-            found="none: the package alone is installed",
-            do="Get the whole course, as README says, and `pip install -e .` in its folder.",
-        )
     for number in only:
         if number not in found:
             raise unknown_name("lesson", number, found)
@@ -76,16 +65,8 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
 
     notebooks = list(notebooks)
     given = {name: _absolute(name, value) for name, value in given.items()}
-    declared = {notebook: set(inspect_notebook(_without_fields(notebook))) for notebook in notebooks}
-    for notebook, names in declared.items():
-        if not names:
-            raise ConfigError(
-                "A notebook has no parameters.",
-                where=notebook,
-                expected="a cell with the tag `parameters`",
-                found="none",
-                do="Add the tag to the cell that sets the parameters.",
-            )
+    declared = {notebook: set(inspect_notebook(notebook)) for notebook in notebooks}
+    for names in declared.values():
         if "dataset" in names:
             names.update(Settings.model_fields)
     known = set().union(*declared.values())
@@ -97,11 +78,6 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
         notebook: {name: value for name, value in given.items() if name in names}
         for notebook, names in declared.items()
     }
-
-
-def _without_fields(path: Path) -> Path:
-    """Return a path in which papermill fills in nothing: of `B{seed}` it would make B3, another folder."""
-    return Path(str(path).replace("{", "{{").replace("}", "}}"))
 
 
 def _absolute(name: str, value: object) -> object:
@@ -134,44 +110,25 @@ def run_lessons(
     Raises:
         ConfigError: If a parameter is wrong, the executed notebooks would overwrite their sources, or the
             folder cannot be written to.
-        CheckpointError: After the last lesson, if `results.json` could not be written. They are printed then.
+        CheckpointError: If `results.json` cannot be written.
         KeyboardInterrupt: At Ctrl-C. It says what is kept.
     """
     output = Path(output).resolve()
     plan = plan_parameters(notebooks, parameters)
     for name in ["results.json", *(notebook.name for notebook in plan)]:
-        if (output / name).exists():
-            raise ConfigError(
-                "The results would overwrite a file.",
-                where=output / name,
-                expected="a folder without a file of this name",
-                found="a file",
-                do="Choose another folder with --output.",
-            )
+        check_new(output / name, ConfigError, another="folder")
     make_folder(output, ConfigError)
-    runs, unwritten = [], None
+    runs = []
     for notebook, own_parameters in plan.items():
-        progress = Progress(notebook.stem, len(_cells_of(notebook)) + bool(own_parameters))
-        options = {"seconds_per_cell": seconds_per_cell, "on_cell_start": progress.start_cell}
+        bar = {"desc": notebook.stem, "file": sys.stdout}
+        options = {"seconds_per_cell": seconds_per_cell, "progress_bar": bar}
         try:
-            with progress.shown():
-                run = run_lesson(notebook, own_parameters, output / notebook.name, **options)
+            runs.append(run_lesson(notebook, own_parameters, output / notebook.name, **options))
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"Interrupted in {notebook.stem} ({progress}). "
-                f"Kept in {output}: this notebook up to there, and the {len(runs)} before it."
-            ) from None
-        progress.end(f"{run.status} in {run.seconds:.0f} s")
-        runs.append(run)
-        text = json.dumps([asdict(run) for run in runs], indent=2) + "\n"
-        try:
-            write_file(output / "results.json", text)
-            unwritten = None
-        except CheckpointError as error:  # a full disk: the next lesson may need less room
-            unwritten = error
-    if unwritten:
-        print(f"\n{results_table(runs)}\n")
-        raise unwritten
+            kept = f"Kept in {output}: this notebook up to there, and the {len(runs)} before it."
+            raise KeyboardInterrupt(f"Interrupted in {notebook.stem}. {kept}") from None
+        print(f"{notebook.stem}: {runs[-1].status} in {runs[-1].seconds:.0f} s", flush=True)
+        write_file(output / "results.json", json.dumps([asdict(run) for run in runs], indent=2) + "\n")
     return runs
 
 
@@ -191,7 +148,7 @@ def run_lesson(
     cwd: Path | None = None,
     *,
     seconds_per_cell: int | None = None,
-    on_cell_start: Callable | None = None,
+    progress_bar: bool | dict = False,
 ) -> LessonRun:
     """Execute one notebook. If it fails, so its status says; nothing is raised.
 
@@ -202,7 +159,7 @@ def run_lesson(
             beside it.
         cwd: The folder in which it runs. None: its own.
         seconds_per_cell: A cell that takes longer fails. None: a cell may take as long as it needs.
-        on_cell_start: Called with `cell` and `cell_index` before each cell.
+        progress_bar: Whether to show one, or options of tqdm for it.
     """
     import papermill
 
@@ -213,29 +170,22 @@ def run_lesson(
     try:
         with kernel_messages_in(output.parent / "kernels.log"):
             papermill.execute_notebook(
-                _without_fields(notebook),
-                _without_fields(output),
+                notebook,
+                output,
                 parameters=parameters,
                 cwd=cwd or notebook.parent,
-                progress_bar=False,
+                progress_bar=progress_bar,
                 kernel_name="python3",
                 kernel_manager_class=OwnKernel,
                 execution_timeout=seconds_per_cell,
                 start_timeout=ANSWER_SECONDS,
                 iopub_timeout=ANSWER_SECONDS,
-                on_cell_start=on_cell_start,
             )
     except Exception as error:  # an error in a cell, a dead kernel, a timeout, a full disk
         name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
-        if name == "DeadKernelError":
-            text = DIED
-        elif name == "CellTimeoutError" and seconds_per_cell:
-            text = f"the cell took longer than the {seconds_per_cell} s of --seconds-per-cell."
         # The cell's number in papermill's own error is from before it added cells.
         run.status, run.error, run.cell = "failed", f"{name}: {text}", _last_started_cell(output)
     run.seconds = round(time.perf_counter() - started, 1)
-    if run.status == "failed" and not _cells_of(output):
-        output.unlink(missing_ok=True)  # half a notebook, for which the disk had no room
     run.metrics = read_metrics(output)
     return run
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import nbformat
 
-from course_teaching.lessons import LessonRun, run_lessons, write_file
-from course_utils.errors import ConfigError
-from course_utils.files import make_folder
+from course_teaching.lessons import NOTEBOOKS_FOLDER, LessonRun, run_lessons, write_file
 from course_utils.settings import REPOSITORY_FOLDER
 
+FRONT_PICTURE = REPOSITORY_FOLDER / "docs" / "pictures" / "transfer.png"
 NOT_STORED = "output-not-stored"
 
 
@@ -22,11 +21,10 @@ def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
     lesson that fails is left as it was.
 
     Raises:
-        ConfigError: As `run_lessons`, or if the notebooks' folder cannot be written to; before anything runs.
+        ConfigError: As `run_lessons`, before anything runs.
+        CheckpointError: If a notebook cannot be written.
     """
     notebooks = list(notebooks)
-    for folder in {notebook.parent for notebook in notebooks}:
-        make_folder(folder, ConfigError)
     runs = run_lessons(notebooks, {}, output)
     for notebook, run in zip(notebooks, runs, strict=True):
         if run.status == "ok":
@@ -47,20 +45,9 @@ def _is_progress_bar(output: Mapping) -> bool:
     return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
 
 
-def write_front_picture(folder: Path = REPOSITORY_FOLDER) -> Path:
-    """Write the picture at the top of README, from the stored outputs of lesson 07.
-
-    Raises:
-        ConfigError: If the file cannot be written.
-    """
-    path = folder / "docs" / "pictures" / "transfer.png"
-    write_file(path, front_picture(folder), ConfigError)
-    return path
-
-
-def front_picture(folder: Path = REPOSITORY_FOLDER) -> bytes:
-    """Return the PNG file that the cell with the tag "front-page" has drawn."""
-    lesson = nbformat.read(folder / "notebooks" / "07_does_transfer_pay.ipynb", as_version=4)
+def front_picture() -> bytes:
+    """Return the PNG file that the cell of lesson 07 with the tag "front-page" has drawn."""
+    lesson = nbformat.read(NOTEBOOKS_FOLDER / "07_does_transfer_pay.ipynb", as_version=4)
     (cell,) = (cell for cell in lesson.cells if "front-page" in cell.metadata.get("tags", []))
     (png,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
     return base64.b64decode(png)

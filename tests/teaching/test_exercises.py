@@ -20,7 +20,6 @@ from course_teaching.exercises import (
     students_version,
 )
 from course_teaching.lessons import lesson_notebooks
-from course_utils.errors import ConfigError
 
 SOLUTIONS = sorted(SOLUTIONS_FOLDER.glob("*.ipynb"))
 each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=[path.stem for path in SOLUTIONS])
@@ -186,11 +185,3 @@ def test_making_the_student_s_version_leaves_the_solution_alone():
     assert notebook == before
     assert all("raises-exception" in cell.metadata.tags for cell in graded_cells(student))
     assert marks(student).keys() == marks(notebook).keys()
-
-
-@pytest.mark.parametrize("output", [".", "new"])
-def test_folder_of_somebody_else_is_reported(folder_for_all, ordinary_user, output):
-    (folder_for_all / "solutions").mkdir()
-    nbformat.write(students_version(new_notebook()), folder_for_all / "solutions" / "00_a.ipynb")
-    with ordinary_user(), pytest.raises(ConfigError, match="PermissionError"):
-        generate_exercises(folder_for_all / "solutions", folder_for_all / output)
