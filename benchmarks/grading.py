@@ -31,7 +31,7 @@ from small_submissions import (
     write_submission,
 )
 
-from course_teaching.grading import grade, make_limits, summary
+from course_teaching.grading import Limits, grade, summary
 from course_teaching.grading.sandbox import FIRST_USER, USERS, find_isolation
 
 RESULTS = Path(__file__).parent / "results" / "grading.csv"
@@ -87,7 +87,12 @@ def main() -> int:
         results = grade(
             base / "submissions",
             base / "out",
-            limits=make_limits(options.seconds, options.memory_gb, options.workers),
+            limits=Limits(
+                seconds=options.seconds,
+                cell_seconds=options.seconds / 4,
+                memory=int(options.memory_gb * 1e9),
+                workers=options.workers,
+            ),
             solutions=solutions,
         )
         seconds = time.perf_counter() - started

@@ -24,8 +24,8 @@ def _parser() -> argparse.ArgumentParser:
     refresh = add_command(commands, "refresh", _refresh, "run the lessons and store their outputs")
     slides = add_command(commands, "slides", _slides, "make slides from the lessons as they are stored")
     slides.add_argument("--output", type=Path, required=True, metavar="DIR")
-    text = "with reveal.js, which is laid beside the slides; default: they load it from the network"
-    slides.add_argument("--reveal", type=Path, metavar="FOLDER", help=text)
+    text = "of reveal.js, as seen from DIR; default: they load it from the network"
+    slides.add_argument("--reveal", metavar="FOLDER", help=text)
     for part in (run, refresh, slides):
         part.add_argument("--only", nargs="+", default=[], metavar="NUMBER", help="for example 04 05")
     for part in (run, refresh):
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("--solutions", type=Path, metavar="FOLDER", help="default: those of the course")
     chosen = {"nargs": "+", "default": [], "metavar": "LESSON"}
     grade.add_argument("--lesson", dest="lessons", **chosen, help="name or number; default: all")
-    grade.add_argument("--seconds", type=float, default=300, help="for each notebook")
+    grade.add_argument("--seconds", type=int, default=300, help="for each notebook")
     grade.add_argument("--memory-gb", type=float, default=4, help="for each notebook")
     grade.add_argument("--workers", type=int, default=2, help="notebooks at the same time")
     text = "the class, as Moodle or Canvas exports it, or with columns name and id"
@@ -112,22 +112,27 @@ def _slides(options: argparse.Namespace) -> None:
     from course_teaching.lessons import lesson_notebooks
     from course_teaching.slides import CDN, write_slides
 
-    print(*write_slides(lesson_notebooks(options.only), options.output, options.reveal), sep="\n")
-    if not options.reveal:
-        print(f"Whenever they are opened, they load reveal.js from {CDN}. Without a network: --reveal FOLDER")
+    print(*write_slides(lesson_notebooks(options.only), options.output, options.reveal or CDN), sep="\n")
 
 
 def _grade(options: argparse.Namespace) -> int:
     from course_teaching.exercises import SOLUTIONS_FOLDER
-    from course_teaching.grading import grade, make_limits, summary
+    from course_teaching.grading import Limits, grade, summary
     from course_utils.scale.run_folders import new_output_folder
 
     sys.stdout.reconfigure(errors="replace")  # names that this terminal may not be able to show
-    own = (options.seconds, options.memory_gb, options.workers, options.engine, options.image)
+    limits = Limits(
+        seconds=options.seconds,
+        cell_seconds=options.seconds / 4,
+        memory=int(options.memory_gb * 1e9),
+        engine=options.engine,
+        image=options.image,
+        workers=options.workers,
+    )
     results = grade(
         options.submissions,
         options.output or new_output_folder("grades"),
-        limits=make_limits(*own),
+        limits=limits,
         solutions=options.solutions or SOLUTIONS_FOLDER,
         lessons=options.lessons,
         roster=options.roster,

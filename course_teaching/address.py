@@ -12,13 +12,9 @@ from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 
 HOST = "https://github.com"
-# GitHub's rules. Only accounts that a company manages have an underscore.
-ADDRESS = re.compile(
-    r"(?=[^/]{1,39}/)[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*/(?!\.{1,2}$)(?!.*\.git$)[A-Za-z0-9._-]{1,100}",
-    re.IGNORECASE,
-)
-# A tag or branch that can stand in a link as it is; git's own rules forbid the rest.
-REF_NAME = re.compile(r"(?!.*\.\.)(?!.*\.lock$)[A-Za-z0-9][A-Za-z0-9._-]*(?<!\.)")
+# What can stand in a link and in a cell of code; GitHub and git forbid some of it.
+ADDRESS = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9._-]+")
+REF_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ENTRIES = re.compile(r'^(repository|ref) = ".*"$', re.MULTILINE)
 README_PART = re.compile(r"(<!-- address -->\n).*?(<!-- /address -->)", re.DOTALL)
 OPEN_IT = "**Open it elsewhere:** "
@@ -78,11 +74,20 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER, ref: str = "") -
         The paths of the files that have changed.
 
     Raises:
-        ConfigError: If GitHub does not allow such a name, the ref cannot stand in a link, or a file cannot be
-            written.
+        ConfigError: If this cannot be the name of a repository or of a tag, or a file cannot be written.
     """
-    check_address(name or "owner/name")
-    check_ref(ref)
+    for text, pattern, example in (
+        (name, ADDRESS, "jane/transfer-learning-course"),
+        (ref, REF_NAME, "v1.0.0"),
+    ):
+        if text and not pattern.fullmatch(text):
+            raise ConfigError(
+                "This cannot be the address of the course.",
+                where=repr(text),
+                expected=f"a name such as {example}",
+                found="a name that cannot stand in a link",
+                do="Copy it from the page of the repository, after github.com/.",
+            )
     texts = {}
     for path in [*folder.glob("notebooks/*.ipynb"), *folder.glob("notebooks/exercises/solutions/*.ipynb")]:
         notebook = nbformat.read(path, as_version=4)
@@ -101,32 +106,6 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER, ref: str = "") -
     for path in changed:
         write_file(path, texts[path], ConfigError)
     return sorted(changed)
-
-
-def check_address(name: str) -> None:
-    """Raise a ConfigError if GitHub does not allow a name as OWNER/NAME."""
-    if not ADDRESS.fullmatch(name):
-        raise ConfigError(
-            "This cannot be the name of a repository.",
-            where=repr(name),
-            expected="OWNER/NAME, as after github.com/ in its address: an owner of at most 39 letters and "
-            "digits, with single hyphens between them; a name of at most 100 letters, digits, dots, _ and -, "
-            "without .git",
-            found="a name that GitHub does not allow",
-            do="Write, for example, jane/transfer-learning-course.",
-        )
-
-
-def check_ref(ref: str) -> None:
-    """Raise a ConfigError if a link cannot lead to a tag or branch of this name; "" is none."""
-    if ref and not REF_NAME.fullmatch(ref):
-        raise ConfigError(
-            "This cannot be the tag that a class stays on.",
-            where=repr(ref),
-            expected="a tag or branch of letters, digits, dots, _ and -, which begins with a letter or digit",
-            found="a name that git or a link does not allow",
-            do="Write, for example, v1.0.0.",
-        )
 
 
 def write_address(notebook: nbformat.NotebookNode, name: str, path: str, ref: str) -> None:

@@ -11,7 +11,6 @@ becomes the speaker's notes.
 import copy
 import html
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from nbformat.v4 import new_markdown_cell, new_output
 
 from course_teaching.lessons import write_file
 from course_utils.errors import ConfigError
-from course_utils.files import make_folder
 from course_utils.notebook.records import METRICS_TYPE
 
 CDN = "https://unpkg.com/reveal.js@5.2.1"
@@ -56,27 +54,23 @@ Reveal.initialize({controls: false, hash: true, width: 1280, height: 720, plugin
 """
 
 
-def write_slides(notebooks: Iterable[Path], output: Path, reveal: Path | None = None) -> list[Path]:
+def write_slides(notebooks: Iterable[Path], output: Path, reveal: str = CDN) -> list[Path]:
     """Write a deck of slides for each lesson, as it is stored, and return their paths.
 
     Args:
         notebooks: The lessons. They are only read, and nothing of them is run.
         output: The folder for the decks; older ones there are replaced.
-        reveal: A folder with reveal.js, of which a copy is laid beside the decks. Without one they load it
-            from the network whenever they are opened.
+        reveal: Where the decks find reveal.js: an address, or a folder as seen from `output`.
 
     Raises:
-        ConfigError: If the folder has no reveal.js, or a deck cannot be written.
+        ConfigError: If a deck cannot be written.
     """
     from nbconvert import SlidesExporter  # takes a second to import
 
-    make_folder(output, ConfigError)
-    if reveal:
-        _copy_reveal(reveal, output / "reveal.js")
     hidden = ("input", "input_prompt", "output_prompt", "anchor_links")
     exporter = SlidesExporter(
         raw_template=TEMPLATE,
-        reveal_url_prefix="reveal.js" if reveal else CDN,
+        reveal_url_prefix=reveal,
         reveal_theme="white",  # some of the others load their fonts from the network
         **{f"exclude_{part}": True for part in hidden},
     )
@@ -86,22 +80,6 @@ def write_slides(notebooks: Iterable[Path], output: Path, reveal: Path | None = 
         text, _ = exporter.from_notebook_node(deck(nbformat.read(path, as_version=4)))
         write_file(written[-1], text, ConfigError)
     return written
-
-
-def _copy_reveal(reveal: Path, to: Path) -> None:
-    needed = ("dist/reveal.js", "plugin/notes/notes.js")
-    if missing := [name for name in needed if not (reveal / name).exists()]:
-        raise ConfigError(
-            "reveal.js was not found.",
-            where=reveal,
-            expected=f"a folder with {' and '.join(needed)}",
-            found=f"no {' and no '.join(missing)}",
-            do="Get it with `npm pack reveal.js@5`, unpack the file, and name the folder `package` in it.",
-        )
-    for part in ("dist", "plugin/notes"):
-        shutil.copytree(reveal / part, to / part, dirs_exist_ok=True)
-    if (reveal / "LICENSE").exists():
-        shutil.copyfile(reveal / "LICENSE", to / "LICENSE")
 
 
 def deck(lesson: NotebookNode) -> NotebookNode:

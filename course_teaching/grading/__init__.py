@@ -6,7 +6,8 @@ at (`review`), and writes `results`, `questions` for a person and `feedback`. do
 the protection goes.
 """
 
-from course_teaching.grading.grader import grade, make_limits
+from course_teaching.grading.engines import Limits
+from course_teaching.grading.grader import grade
 from course_teaching.grading.results import summary
 
-__all__ = ["grade", "make_limits", "summary"]
+__all__ = ["Limits", "grade", "summary"]

@@ -7,7 +7,6 @@ docs/grading.md says what each engine leaves open.
 import os
 import shutil
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,21 +76,6 @@ class Isolation:
 def is_root() -> bool:
     """Return whether this process runs as root, who gives each submission a user id of its own."""
     return os.name == "posix" and os.geteuid() == 0
-
-
-def workspaces() -> Path:
-    """Return the grader's private folder in your home, in which temporary folders lie; make it if needed."""
-    folder = Path.home() / ".cache" / "transfer-learning-course" / "grading"
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    return folder
-
-
-def remove_stale_workspaces() -> None:
-    """Remove the folders of graders that were killed two days ago or longer, beyond any notebook's time."""
-    for folder in workspaces().iterdir():
-        if folder.lstat().st_mtime < time.time() - 2 * 86_400:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def sandbox_command(

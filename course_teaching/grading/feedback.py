@@ -15,10 +15,8 @@ from course_teaching.exercises import is_test, nbgrader_of, title_above
 from course_teaching.grading.answers import split_hidden
 from course_teaching.grading.results import Graded
 
-# Characters of one output, of one picture and of all that is shown.
-SHOWN, PICTURE, PAGE = 20_000, 3_000_000, 20_000_000
+SHOWN = 20_000  # characters of a cell or an output
 HIDDEN_LINE = 8  # shorter lines of a hidden test, such as `else:`, give nothing away
-MARKS_BEGIN, MARKS_END = "<!-- marks -->", "<!-- end of marks -->"
 HINT = "→ "  # how a check begins a hint
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -49,26 +47,14 @@ table {{ border-collapse: collapse; margin: 1em 0 }} img {{ max-width: 100%; bac
 def feedback_page(row: Graded, notebook: NotebookNode | None, isolation: str) -> str:
     """Return an HTML page with the points, the errors and hints, and the notebook as it was executed."""
     cells = notebook.cells if notebook is not None else []
-    hidden, parts, left = _Hidden(cells), [_marks(row)], PAGE
+    hidden, parts = _Hidden(cells), [_marks(row)]
     if row.happened:
         parts.append(f"<p>What happened: {_text(row.happened, hidden)}</p>")
     if row.review:
         parts.append(f"<p>Your teacher is asked to look at this notebook: {_text(row.review)}</p>")
-    for number, cell in enumerate(cells, 1):
-        shown = _cell(cell, number, hidden)
-        left -= len(shown)
-        if left < 0:
-            parts.append("<p>The rest is left out: the page would be too long.</p>")
-            break
-        parts.append(shown)
+    parts += [_cell(cell, number, hidden) for number, cell in enumerate(cells, 1)]
     parts.append(f"<hr><p>Graded in a kernel confined by: {_text(isolation)}.</p>")
     return _PAGE.format(title=_text(row.lesson or "unknown lesson"), body="\n".join(parts))
-
-
-def with_marks(page: str, row: Graded) -> str:
-    """Return a page with a row's current name and points, which a person may have given since."""
-    start, _, rest = page.partition(MARKS_BEGIN)
-    return start + _marks(row) + rest.partition(MARKS_END)[2]
 
 
 def _marks(row: Graded) -> str:
@@ -87,7 +73,7 @@ def _marks(row: Graded) -> str:
     heads = "<tr><th>exercise</th><th>points</th><th>comment</th></tr>"
     table = f"<table>{heads}{''.join(f'<tr>{line}</tr>' for line in cells)}</table>" if lines else ""
     title = _text(f"{row.student}: {row.lesson or 'unknown lesson'}")
-    return f"{MARKS_BEGIN}\n<h1>{title}</h1>\n<p><strong>{_text(total)}</strong></p>\n{table}\n{MARKS_END}"
+    return f"<h1>{title}</h1>\n<p><strong>{_text(total)}</strong></p>\n{table}"
 
 
 def exercises_of(notebook: NotebookNode) -> dict[str, tuple[str, str]]:
@@ -160,10 +146,8 @@ def _output(output: Mapping, hidden: _Hidden, *, of_test: bool) -> str:
         return f'<pre class="error">{_text(lines, hidden)}</pre>'
     data = output.get("data", {})
     for kind in {"image/png", "image/jpeg"} & data.keys():
-        encoded = _joined(data[kind])
-        if len(encoded) > PICTURE:
-            return "<p>(a picture that is too large)</p>"
-        return f'<img alt="a picture that the cell made" src="data:{kind};base64,{html.escape(encoded)}">'
+        encoded = html.escape(_joined(data[kind]))
+        return f'<img alt="a picture that the cell made" src="data:{kind};base64,{encoded}">'
     if "text/plain" in data:
         return f"<pre>{_text(_joined(data['text/plain']), hidden)}</pre>"
     return "<p>(an output that is not shown here)</p>" if data else ""

@@ -7,7 +7,7 @@ was given once stays.
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -23,25 +23,10 @@ HEADER = ["student", "id", "lesson", "question", "answer", "level", "comment", "
 ANSWER = 20_000  # characters, which fit into a cell of a spreadsheet
 
 
-def questions_of(notebook: NotebookNode, file: str = "") -> dict[str, Question]:
-    """Return the questions of a notebook by their names, with the answers if it is a student's `file`."""
-    questions = {}
-    for number, cell in human_cells(notebook):
-        name = cell.metadata.nbgrader["grade_id"]
-        one = Question(title_above(notebook, number), float(cell.metadata.nbgrader["points"]))
-        if file:
-            one.answer = cell.source.strip()
-            key = json.dumps([file, name, one.answer]).encode()
-            one.key = f"k{hashlib.sha256(key).hexdigest()[:12]}"
-        questions[name] = one
-    return questions
-
-
-def read_levels(output: Path) -> tuple[dict[str, dict[str, str]], str]:
-    """Return the rows of to_mark.csv by key, and its delimiter; raise a ConfigError if a level is wrong."""
-    path, rows, delimiter, wrong = output / TO_MARK, [], ",", []
-    if path.exists():
-        rows, delimiter = read_table(path, "The table of levels", *([name] for name in HEADER))
+def read_levels(output: Path) -> dict[str, dict[str, str]]:
+    """Return the rows of to_mark.csv by their keys; raise a ConfigError if a level is wrong."""
+    path, wrong = output / TO_MARK, []
+    rows = read_table(path, "The table of levels", *([name] for name in HEADER)) if path.exists() else []
     for number, row in enumerate(rows, 2):
         row["level"] = row["level"].strip().removesuffix(".0")  # as some programs write a whole number
         most = re.search(r"0 to (\d+)$", row["question"])
@@ -55,26 +40,44 @@ def read_levels(output: Path) -> tuple[dict[str, dict[str, str]], str]:
             found=", ".join(wrong[:5]),
             do="Correct it in that file, and give the same command again: nothing was changed.",
         )
-    return {row["key"]: row for row in rows}, delimiter
+    return {row["key"]: row for row in rows}
 
 
-def mark_questions(output: Path, rows: Iterable[Graded]) -> int:
-    """Give answers the levels of to_mark.csv, and write it with all answers.
+def questions_of(
+    notebook: NotebookNode, file: str = "", levels: Mapping[str, Mapping[str, str]] | None = None
+) -> dict[str, Question]:
+    """Return the questions of a notebook by their names.
 
-    Return how many marked answers are none of these; they stay at the end of the table.
+    If it is a student's `file`, they have the answers, and what `read_levels` has found for them.
     """
-    marked, delimiter = read_levels(output)
-    lines = []
-    for row in sorted(rows, key=lambda row: row.sort_key):
+    questions = {}
+    for number, cell in human_cells(notebook):
+        name = cell.metadata.nbgrader["grade_id"]
+        one = Question(title_above(notebook, number), float(cell.metadata.nbgrader["points"]))
+        if file:
+            one.answer = cell.source.strip()
+            key = json.dumps([file, name, one.answer]).encode()
+            one.key = f"k{hashlib.sha256(key).hexdigest()[:12]}"
+            row = (levels or {}).get(one.key, {"level": "", "comment": ""})
+            one.level, one.comment = int(row["level"]) if row["level"] else None, row["comment"]
+        questions[name] = one
+    return questions
+
+
+def write_to_mark(output: Path, rows: Iterable[Graded], levels: Mapping[str, Mapping[str, str]]) -> int:
+    """Write to_mark.csv with all answers and their levels.
+
+    Return how many of the levels are of none of these answers; they stay at the end of the table.
+    """
+    lines, left = [], dict(levels)
+    for row in rows:
         for one in (one for one in row.questions.values() if one.key):
-            if one.key in marked:
-                old = marked.pop(one.key)
-                one.level, one.comment = int(old["level"]) if old["level"] else None, old["comment"]
+            left.pop(one.key, None)
             answer = one.answer[:ANSWER] + " ..." * (len(one.answer) > ANSWER)
             values = [row.student, row.id, row.lesson, f"{one.title}: 0 to {one.of:g}", answer]
             level = "" if one.level is None else str(one.level)
             lines.append([*map(no_formula, values), level, one.comment, one.key])
-    others = [[row[name] for name in HEADER] for row in marked.values() if row["level"] or row["comment"]]
+    others = [[row[name] for name in HEADER] for row in left.values() if row["level"] or row["comment"]]
     if lines or others:
-        write_file(output / TO_MARK, csv_bytes([HEADER, *lines, *others], delimiter), ConfigError)
+        write_file(output / TO_MARK, csv_bytes([HEADER, *lines, *others]), ConfigError)
     return len(others)

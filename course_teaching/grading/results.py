@@ -1,20 +1,18 @@
-"""Results: marks.csv for the teacher, and grading.json, from which an interrupted grading goes on."""
+"""Results: what a grading gives each notebook, and marks.csv for the teacher."""
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-
-from pydantic import TypeAdapter
 
 from course_teaching.grading.roster import as_one_name
 from course_teaching.lessons import write_file
 from course_utils.errors import ConfigError
 
-MARKS, PROGRESS = "marks.csv", "grading.json"
+MARKS = "marks.csv"
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 STATUSES = ("graded", "stopped", "died", "failed", "refused", "missing")
 
@@ -49,7 +47,6 @@ class Graded:
     seconds: float = 0.0
     review: str = ""  # suspicious cells, with the words that make them so
     feedback: str = ""  # the page for the student, below the output folder
-    fingerprint: str = ""  # of all that the marks depend on; "" if they cannot be used again
 
     @property
     def total(self) -> float:
@@ -91,34 +88,15 @@ class Graded:
         return line + (f" - look at this one: {self.review}" if self.review else "")
 
 
-def read_results(output: Path) -> list[Graded]:
-    """Return the rows of an earlier grading into a folder; none if there was no grading.
+def write_marks(output: Path, rows: Iterable[Graded]) -> None:
+    """Write marks.csv; one that is there and says something else is kept under another name.
 
-    Raise a ConfigError if there are marks that this command has not written, or that were changed since.
+    Raise a ConfigError if it cannot be written.
     """
-    marks, progress, rows = output / MARKS, output / PROGRESS, []
-    try:
-        if progress.exists():
-            read = json.loads(progress.read_text(encoding="utf-8"))
-            rows = TypeAdapter(list[Graded]).validate_python(read)
-        if not marks.exists() or marks.read_bytes() == marks_table(rows):
-            return rows
-        found = "marks that this command has not written, or that were changed since"
-    except (OSError, ValueError) as error:
-        found = f"a {PROGRESS} that cannot be read: {' '.join(str(error).split())[:300]}"
-    raise ConfigError(
-        "The marks cannot be written there.",
-        where=output,
-        expected="an empty folder, or one with an earlier grading, unchanged, to go on with",
-        found=found,
-        do=f"Move {MARKS} elsewhere, or choose another folder with --output.",
-    )
-
-
-def write_marks(output: Path, rows: list[Graded]) -> None:
-    """Write grading.json and marks.csv, each as a whole; raise a ConfigError if one cannot be written."""
-    write_file(output / PROGRESS, json.dumps([asdict(row) for row in rows]), ConfigError)
-    write_file(output / MARKS, marks_table(rows), ConfigError)
+    path, table = output / MARKS, marks_table(rows)
+    if path.exists() and path.read_bytes() != table:
+        path.replace(output / f"marks_before_{datetime.now():%Y-%m-%d_%H%M%S}.csv")
+    write_file(path, table, ConfigError)
 
 
 def marks_table(rows: Iterable[Graded]) -> bytes:
@@ -139,10 +117,10 @@ def marks_table(rows: Iterable[Graded]) -> bytes:
     return csv_bytes(map(no_formula, line) for line in lines)
 
 
-def csv_bytes(lines: Iterable[Iterable[str]], delimiter: str = ",") -> bytes:
+def csv_bytes(lines: Iterable[Iterable[str]]) -> bytes:
     """Return a table in UTF-8, with a BOM by which spreadsheets know it."""
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue().encode("utf-8-sig", "replace")
 
 

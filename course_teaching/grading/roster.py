@@ -13,7 +13,6 @@ from course_utils.errors import ConfigError
 
 # What Moodle's grading worksheet (in English), Canvas's gradebook and other tables call them.
 IDS, NAMES = ("Identifier", "ID"), ("Full name", "Student", "Name")
-PLATFORMS = ("Identifier", "SIS User ID")
 
 
 def as_one_name(name: str) -> str:
@@ -21,25 +20,22 @@ def as_one_name(name: str) -> str:
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
-def read_table(path: Path, what: str, *columns: Iterable[str]) -> tuple[list[dict[str, str]], str]:
-    """Read a CSV file in UTF-8; return its rows by their columns in lower case, and the delimiter.
+def read_table(path: Path, what: str, *columns: Iterable[str]) -> list[dict[str, str]]:
+    """Read a CSV file in UTF-8, with whichever delimiter; return its rows by their columns in lower case.
 
     Raise a ConfigError if it cannot be read, or lacks one of the columns, each given by its possible names.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
-        for delimiter in ",;\t":
-            header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
-            header = [name.strip().casefold() for name in header]
-            if all(any(name.casefold() in header for name in names) for names in columns):
-                break
-        else:
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="", strict=True)
+        table.fieldnames = [name.strip().casefold() for name in table.fieldnames or ()]
+        if not all(any(name.casefold() in table.fieldnames for name in names) for names in columns):
             raise ValueError(f"a file that begins with {text[:100]!r}")
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-        if wrong := [number for number, line in enumerate(lines, 1) if len(line) > len(header)]:
+        rows = [row for row in table if any(row.values())]
+        if wrong := [number for number, row in enumerate(rows, 2) if None in row]:
             raise ValueError(f"row {wrong[0]} has more cells than the header: no quotes?")
-        rows = [line + [""] * (len(header) - len(line)) for line in lines[1:] if any(line)]
-        return [dict(zip(header, line, strict=True)) for line in rows], delimiter
+        return rows
     except (OSError, ValueError, csv.Error) as error:
         wanted = " and ".join(" or ".join(names) for names in columns)
         raise ConfigError(
@@ -51,13 +47,13 @@ def read_table(path: Path, what: str, *columns: Iterable[str]) -> tuple[list[dic
         ) from error
 
 
-def read_roster(path: Path) -> tuple[dict[str, str], bool]:
-    """Return the names of a class by their ids, and whether a platform has exported them.
+def read_roster(path: Path) -> dict[str, str]:
+    """Return the names of a class by their ids.
 
     Raise a ConfigError if it is not such a table, or if its ids are not unique.
     """
     people, twice = {}, []
-    for row in read_table(path, "The roster", IDS, (*NAMES, "First name"))[0]:
+    for row in read_table(path, "The roster", IDS, (*NAMES, "First name")):
         own = next(row[name.casefold()] for name in IDS if name.casefold() in row).strip()
         own = re.search(r"\d*$", own)[0] if "identifier" in row else own  # Participant 1234567
         parts = [row[name] for name in ("first name", "last name") if name in row]
@@ -74,43 +70,39 @@ def read_roster(path: Path) -> tuple[dict[str, str], bool]:
             found=f"twice or empty: {', '.join(map(repr, twice[:5]))}" if people else "nobody",
             do="Export it again, in the platform's own format, or with the columns name and id.",
         )
-    return people, any(name.casefold() in row for name in PLATFORMS)
+    return people
 
 
 def assign(found: list[Submission], lessons: list[str], roster: Path | None) -> list[Submission]:
-    """Give submissions the names of a roster, and add one for each lesson that a person lacks.
+    """Give submissions the names of a roster, and add one for each of `lessons` that a person lacks.
 
     A submission belongs to the one person with its id, else with its exact name; one that matches nobody or
-    several says so and keeps its name, and so do two of one person for one lesson. If `lessons` are empty, a
-    lesson is missing if at least half of those who handed in have it.
+    several says so and keeps its name, and so do two of one person for one lesson. Without `lessons`, only
+    whoever handed in nothing at all gets one.
     """
-    people, exported = read_roster(roster) if roster else ({}, False)
+    people = read_roster(roster) if roster else {}
+    # Where the platform's ids are in the roster, one that is not is somebody else's.
+    has_ids = any(one.id in people for one in found)
     for one in found if roster else []:
-        key = as_one_name(one.student)
-        # An id that the platform gave, and that is not in its roster, is somebody else's.
-        names = {} if one.id and exported else people
+        key, names = as_one_name(one.student), {} if one.id and has_ids else people
         ids = [own for own, name in names.items() if key in (as_one_name(name), own.casefold())]
         ids = [one.id] if one.id in people else ids
         if len(ids) == 1:
             one.student, one.id = people[ids[0]], ids[0]
         else:
             one.doubt = f"it matches {len(ids) or 'no'} people in {Path(roster).name}"
-    known = {_person(one): one for one in found if not one.doubt}
-    for own, name in people.items():
-        nothing = Submission(name, own, problem="nothing was handed in")
-        known.setdefault(_person(nothing), nothing)
+    nothing = [Submission(name, own, problem="nothing was handed in") for own, name in people.items()]
+    known = {_person(one): one for one in [*nothing, *found] if not one.doubt}
     rows = [one for one in found if one.file]
-    times = Counter((*_person(one), one.lesson) for one in rows if one.lesson and not one.doubt)
-    usual, have = Counter(lesson for *_, lesson in times), sum(bool(one.file) for one in known.values())
-    lessons = lessons or sorted(lesson for lesson, number in usual.items() if 2 * number >= have)
+    times = Counter((_person(one), one.lesson) for one in rows if one.lesson and not one.doubt)
     for one in rows:
-        if not one.doubt and (number := times[(*_person(one), one.lesson)]) > 1:
+        if not one.doubt and (number := times[_person(one), one.lesson]) > 1:
             one.doubt = f"{number} notebooks of {one.student} for this lesson"
-    for one in known.values():
-        lacking = [lesson for lesson in lessons if not times[(*_person(one), lesson)]]
-        problem = "nothing was handed in" if one.file else one.problem
-        for lesson in lacking or ([] if one.file or lessons else [""]):
-            rows.append(Submission(one.student, one.id, lesson=lesson, problem=problem))
+    for person, one in known.items():
+        for lesson in lessons or ([] if one.file else [""]):
+            if not times[person, lesson]:
+                problem = "nothing was handed in" if one.file else one.problem
+                rows.append(Submission(one.student, one.id, lesson=lesson, problem=problem))
     return rows
 
 

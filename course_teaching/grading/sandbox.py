@@ -97,8 +97,7 @@ def run_in_sandbox(
     with contextlib.ExitStack() as stack:
         own, variables = engines.INSIDE, dict(os.environ)
         if isolation.engine == "none":
-            folder = tempfile.TemporaryDirectory(dir=engines.workspaces(), ignore_cleanup_errors=True)
-            own = Path(stack.enter_context(folder))
+            own = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
             variables = engines.environment(own) | engines.NO_PROXY
         job, lines, errors = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
         content = {"notebook": notebook, "seconds": limits.seconds, "cell_seconds": limits.cell_seconds}

@@ -1,6 +1,5 @@
 """Submissions: what a class handed in, as a folder or a zip file, and the lesson of each notebook."""
 
-import hashlib
 import os
 import re
 import stat
@@ -15,12 +14,11 @@ from pathlib import Path, PurePosixPath
 from nbformat import NotebookNode
 
 from course_teaching.grading.answers import UnreadableError, fill_in, lesson_by_cells, read_cells
-from course_teaching.grading.engines import workspaces
 from course_utils.errors import ConfigError
 
 NOTEBOOK_BYTES = 20_000_000
 # Of the unpacked files of a class, and of one student's zip file.
-CLASS_BYTES, ZIP_BYTES, ZIP_FILES = 4_000_000_000, 200_000_000, 20_000
+CLASS_BYTES, ZIP_BYTES = 4_000_000_000, 200_000_000
 IGNORED_FOLDERS = (".ipynb_checkpoints", "__MACOSX")
 # Full Name_1234567_assignsubmission_file_, followed by the file's name where a student has no folder.
 MOODLE = re.compile(r"(?P<name>[^_]*)_(?P<id>\d+)_assignsubmission_[a-z]+(?:_(?P<rest>.*))?", re.DOTALL)
@@ -42,7 +40,6 @@ class Submission:
     problem: str = ""  # why it cannot be graded
     note: str = ""  # for the teacher, who need not act on it
     doubt: str = ""  # why it may be somebody else's, or not the one to count
-    digest: str = ""  # SHA-256 of the notebook's bytes
 
 
 def find_submissions(place: Path, solutions: Mapping[str, NotebookNode]) -> list[Submission]:
@@ -59,11 +56,10 @@ def find_submissions(place: Path, solutions: Mapping[str, NotebookNode]) -> list
         ConfigError: If the folder or zip file cannot be read, or there is nothing in it.
     """
     folder, found, students = Path(place).resolve(), [], defaultdict(dict)
-    with tempfile.TemporaryDirectory(dir=workspaces()) as temporary:
+    with tempfile.TemporaryDirectory() as temporary:
         try:
             if folder.is_file():
                 folder = _unpack(folder, Path(temporary, "class"), CLASS_BYTES)
-            folder = _export_within(folder)
             for entry in sorted(path for path in folder.iterdir() if not _is_ignored(path.name)):
                 student, number, _ = exported_as(entry.name)
                 if entry.is_dir() and not entry.is_symlink():
@@ -97,19 +93,11 @@ def exported_as(name: str) -> tuple[str, str, str]:
 def _unpack(path: Path, folder: Path, most: int) -> Path:
     """Unpack a zip file, which Python keeps within the folder and free of links."""
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        total = sum(member.file_size for member in members)
-        if total > most or len(members) > ZIP_FILES:
-            raise ValueError(f"{len(members):,} files, {total / 1e9:.1f} GB")
+        total = sum(member.file_size for member in archive.infolist())
+        if total > most:
+            raise ValueError(f"{total / 1e9:.1f} GB, and {most / 1e9:.1f} GB are the most")
         archive.extractall(folder)
     return folder
-
-
-def _export_within(folder: Path) -> Path:
-    """Return the folder in a folder, if it is the only one and holds a platform's export."""
-    inside = [path for path in folder.iterdir() if not _is_ignored(path.name)]
-    wrapped = len(inside) == 1 and inside[0].is_dir() and not exported_as(inside[0].name)[1]
-    return inside[0] if wrapped and any(exported_as(path.name)[1] for path in inside[0].iterdir()) else folder
 
 
 def _is_ignored(name: str) -> bool:
@@ -171,8 +159,7 @@ def _read(name: str, path: Path, solutions: Mapping[str, NotebookNode]) -> Submi
     one = Submission("", file=name, lesson=named)
     try:
         _check_file(path, NOTEBOOK_BYTES)
-        content = path.read_bytes()
-        one.digest, cells = hashlib.sha256(content).hexdigest(), read_cells(content)
+        cells = read_cells(path.read_bytes())
         one.lesson = lesson_by_cells(cells, solutions, named)
         if not one.lesson:
             raise UnreadableError("it belongs to no exercise: neither its name nor its cells are known")

@@ -5,14 +5,7 @@ import subprocess
 
 import pytest
 
-from course_teaching.grading import engines
-from course_teaching.grading.engines import (
-    Isolation,
-    Limits,
-    is_root,
-    remove_stale_workspaces,
-    sandbox_command,
-)
+from course_teaching.grading.engines import Isolation, Limits, is_root, sandbox_command
 from course_teaching.grading.sandbox import FIRST_USER
 from course_utils.settings import REPOSITORY_FOLDER
 
@@ -97,18 +90,3 @@ def test_isolation_says_what_is_in_force():
     assert "for each process only" in str(Isolation("bwrap")) and "no network" in str(Isolation("bwrap"))
     for isolation in (Isolation("bwrap", scope=True), Isolation("docker", "course:1")):
         assert str(isolation).endswith("memory and processes bounded")
-
-
-def test_remove_stale_workspaces_leaves_a_workspace_in_use_and_follows_no_link(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines.Path, "home", lambda: tmp_path / "home")
-    private = engines.workspaces()
-    assert private.stat().st_mode & 0o777 == 0o700
-    outside = tmp_path / "outside"
-    for folder in (outside, private / "in-use", private / "left"):
-        (folder / "deep").mkdir(parents=True)
-    (private / "link").symlink_to(outside)
-    for path in (private / "left", private / "link"):
-        os.utime(path, (0, 0), follow_symlinks=False)
-    remove_stale_workspaces()
-    assert "in-use" in os.listdir(private) and "left" not in os.listdir(private)
-    assert (outside / "deep").is_dir()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from small_rosters import table
 
-from course_teaching.grading.results import Graded, Question, marks_table, read_results, summary, write_marks
+from course_teaching.grading.results import Graded, Question, marks_table, summary
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -31,11 +31,6 @@ def test_marks_table_is_as_before():
     assert {
         cell for line in table(marks_table(class_of_four())) for cell in line if cell[:1] in ("=", "+")
     } == set()
-
-
-def test_results_are_read_as_they_were_written(tmp_path):
-    write_marks(tmp_path, class_of_four())
-    assert read_results(tmp_path) == class_of_four()
 
 
 def test_summary_names_whom_to_look_at():

@@ -10,8 +10,7 @@ from nbconvert.filters import markdown2html
 
 from course_teaching.__main__ import main
 from course_teaching.lessons import lesson_notebooks
-from course_teaching.slides import PREDICTIONS, deck, write_slides
-from course_utils.errors import ConfigError
+from course_teaching.slides import CDN, PREDICTIONS, deck, write_slides
 
 LESSONS = {path.stem[:2]: path for path in lesson_notebooks()}
 each_lesson = pytest.mark.parametrize("number", ["00", "05", "06", "14"])
@@ -20,19 +19,9 @@ ASKED = "|".join(re.escape(words) + ".*" for words in PREDICTIONS)
 
 
 @pytest.fixture(scope="module")
-def reveal(tmp_path_factory):
-    """A folder that has what is needed of reveal.js, all of it empty."""
-    folder = tmp_path_factory.mktemp("reveal")
-    for name in ("LICENSE", "dist/reveal.js", "dist/theme/white.css", "plugin/notes/notes.js"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def decks(reveal, tmp_path_factory):
+def decks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("decks")
-    return write_slides([LESSONS[number] for number in ("00", "05", "06", "14")], folder, reveal)
+    return write_slides([LESSONS[number] for number in ("00", "05", "06", "14")], folder, "package")
 
 
 def read(decks, number):
@@ -130,25 +119,17 @@ def test_cells_without_stored_outputs_have_no_slide(decks):
     assert all(cell.outputs for cell in cells)
 
 
-def test_with_a_folder_of_reveal_nothing_is_loaded_from_elsewhere(decks):
+def test_decks_load_reveal_and_nothing_else(decks):
     for path in decks:
         page = BeautifulSoup(path.read_text("utf-8"), "html.parser")
         links = [tag.get("src") or tag.get("href") for tag in page.select("script[src], link[href]")]
-        assert len(links) == 4 and all((path.parent / link).exists() or ".css" in link for link in links)
-    assert (decks[0].parent / "reveal.js" / "LICENSE").exists()
+        assert len(links) == 4 and all(link.startswith("package/") for link in links)
 
 
-def test_without_one_the_command_says_what_is_loaded_from_where(tmp_path, capsys):
+def test_command_makes_decks_that_load_reveal_from_the_network(tmp_path, capsys):
     assert main(["slides", "--only", "03", "--output", str(tmp_path)]) == 0
     (path,) = tmp_path.iterdir()
-    (address,) = set(re.findall(r"https://\S+@[\d.]+", path.read_text("utf-8")))
-    told = capsys.readouterr().out
-    assert str(path) in told and f"load reveal.js from {address}. Without a network: --reveal FOLDER" in told
-
-
-def test_a_folder_without_reveal_is_refused(tmp_path, refused):
-    with refused(ConfigError, match="reveal.js was not found", where=tmp_path):
-        write_slides([LESSONS["03"]], tmp_path / "decks", tmp_path)
+    assert str(path) in capsys.readouterr().out and f"{CDN}/dist/reveal.js" in path.read_text("utf-8")
 
 
 def test_a_heading_inside_code_is_none_and_a_cell_keeps_a_slide_type_of_its_own():
