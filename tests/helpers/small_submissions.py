@@ -196,46 +196,14 @@ for path in {!r}:
     except OSError as error: print(error)"""
     codes = {
         "drops_source": "get_ipython().input_transformers_cleanup.append(lambda lines: ['pass'])",
-        "drops_asserts": """
-            import ast
-            class Drop(ast.NodeTransformer):
-                def visit_Assert(self, node): return ast.Pass()
-            get_ipython().ast_transformers.append(Drop())
-            """,
         "hides_errors": """
             get_ipython().showtraceback = lambda *a, **k: None
             get_ipython().set_custom_exc((Exception,), lambda *a, **k: [])
-            """,
-        "says_all_is_true": "import builtins\nbuiltins.all = all = lambda *a: True\ndef double(x): return 6",
-        "replaces_run_cell": """
-            class Fine:
-                success, error_before_exec, error_in_exec, result = True, None, None, None
-            async def fine(*a, **k): return Fine()
-            type(get_ipython()).run_cell_async = fine
-            """,
-        "puts_mock": """
-            import course_utils.errors
-            from unittest.mock import MagicMock
-            course_utils.errors.CourseError = MagicMock()
-            def double(x): return 2 * x
             """,
         "transforms_cells": """
             import re
             shell = get_ipython()
             shell.transform_cell = lambda cell: re.sub('(?m)^assert.*', 'pass', cell)
-            """,
-        "executes_less": """
-            import re
-            kernel, old = get_ipython().kernel, get_ipython().kernel.do_execute
-            def less(code, *a, **k): return old(re.sub('(?m)^assert.*', 'pass', code), *a, **k)
-            kernel.do_execute = less
-            """,
-        "changes_class_of_shell": """
-            import re
-            shell = get_ipython()
-            class Sub(type(shell)):
-                def transform_cell(self, cell): return re.sub('(?m)^assert.*', 'pass', cell)
-            shell.__class__ = Sub
             """,
     }
     codes = {name: textwrap.dedent(code).strip() for name, code in codes.items()}

@@ -1,6 +1,5 @@
 """The guides for instructors and contributors are followed to the letter, in a copy of the repository."""
 
-import json
 import os
 import re
 import shutil
@@ -83,16 +82,6 @@ def test_commands_of_the_guide(copy, text):
 @pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "python"])
 def test_python_of_the_guide(copy, translated, text):
     run([sys.executable, "-W", "ignore", "-c", text], copy)
-
-
-@pytest.mark.kernels
-def test_a_change_of_code_in_a_translation_is_seen(copy, translated):
-    text = next(text for kind, text in BLOCKS if "translated.ipynb" in text)
-    content = json.loads(translated.read_text(encoding="utf-8"))
-    next(cell for cell in content["cells"] if cell["cell_type"] == "code")["source"] += ["\npass"]
-    translated.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(AssertionError, match="the code has changed"):
-        run([sys.executable, "-c", text], copy)
 
 
 @pytest.mark.kernels

@@ -4,13 +4,11 @@ import copy
 import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
 
 import nbformat
 import pytest
-from bs4 import BeautifulSoup
 from small_rosters import rows_by
 
 from course_teaching.exercises import EXERCISES_FOLDER, SOLUTIONS_FOLDER
@@ -57,81 +55,34 @@ def prepare(folder):
     shutil.copyfile(SOLUTIONS_FOLDER / EXERCISE, source / EXERCISE)
 
 
-def marks_of(folder):
-    """Return each student's points, and how many there are."""
-    rows = rows_by("student_id", folder / "marks.csv").items()
-    return {student: (float(row["score"]), float(row["max_score"])) for student, row in rows}
-
-
-def member(course, student=None):
-    """Return the folder of the teacher or a student, and a function that calls nbgrader there."""
-    folder = course / (student or "teacher")
-    (folder / "home").mkdir(parents=True, exist_ok=True)
-    options = ["--course=transfer", f"--Exchange.root={course / 'exchange'}"]
-    options += [f"--student={student}"] if student else []
-    return folder, lambda command, *more: nbgrader(folder, command, LESSON, *options, *more)
-
-
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    """Let a class of two get an exercise, hand it in and get it back, all by nbgrader's local exchange."""
-    if sys.platform == "win32":
-        pytest.skip("nbgrader has no exchange on Windows")
-    course = tmp_path_factory.mktemp("class")
-    (course / "exchange").mkdir()
-    (course / "exchange").chmod(0o777)
-    teacher, as_teacher = member(course)
-    prepare(teacher)
-    as_teacher("generate_assignment", "--create")
-    as_teacher("release_assignment")
+def course(tmp_path_factory):
+    """Give out the exercise, hand in the notebooks of a class of two, and grade them, all by nbgrader."""
+    folder = tmp_path_factory.mktemp("course")
+    prepare(folder)
+    nbgrader(folder, "generate_assignment", LESSON, "--create")
+    released = nbformat.read(folder / "release" / LESSON / EXERCISE, as_version=4)
     for student, answers in CLASS.items():
-        folder, as_student = member(course, student)
-        as_student("fetch_assignment")
-        path = folder / LESSON / EXERCISE
-        nbformat.write(handed_in(nbformat.read(path, as_version=4), answers), path)
-        as_student("submit")
-    as_teacher("collect")
-    as_teacher("autograde", "--create")
-    as_teacher("generate_feedback")
-    as_teacher("release_feedback")
-    for student in CLASS:
-        member(course, student)[1]("fetch_feedback")
-    nbgrader(teacher, "export", "--to", "marks.csv")
-    return course
+        path = folder / "submitted" / student / LESSON / EXERCISE
+        path.parent.mkdir(parents=True)
+        nbformat.write(handed_in(released, answers), path)
+    nbgrader(folder, "autograde", LESSON, "--create")
+    nbgrader(folder, "export", "--to", "marks.csv")
+    return folder
 
 
-def test_released_exercise_is_the_one_that_ships(shared):
-    released = nbformat.read(shared / "teacher" / "release" / LESSON / EXERCISE, as_version=4)
+def test_nbgrader_releases_the_exercise_that_ships_and_gives_its_marks(course):
+    released = nbformat.read(course / "release" / LESSON / EXERCISE, as_version=4)
     ours = nbformat.read(EXERCISES_FOLDER / EXERCISE, as_version=4)
     assert [cell.source for cell in released.cells] == [cell.source for cell in ours.cells]
-    text = nbformat.writes(released)
-    assert "SOLUTION" not in text and "HIDDEN" not in text
+    rows = rows_by("student_id", course / "marks.csv").items()
+    assert {student: (float(row["score"]), float(row["max_score"])) for student, row in rows} == {
+        **{"ada": (6, 6), "ben": (3, 6)}
+    }
 
 
-def test_each_student_of_an_exchange_gets_their_own_marks_and_no_page_of_another(shared):
-    assert marks_of(shared / "teacher") == {"ada": (6, 6), "ben": (3, 6)}
-    pages = {}
-    for student in CLASS:
-        (page,) = (shared / student).rglob("*.html")
-        pages[student] = page.read_text("utf-8")
-        theirs = shared / "teacher" / "feedback" / student / LESSON / page.name
-        assert pages[student] == theirs.read_text("utf-8")
-        assert "lesson03-test-2" in pages[student]
-    answers = [BeautifulSoup(pages[student], "html.parser").get_text() for student in CLASS]
-    assert ["held = {id(parameter)" in answer for answer in answers] == [True, False]
-
-
-def test_the_exchange_lets_no_other_user_list_what_was_handed_in_or_given_back(shared):
-    """A page of feedback is found by a secret that only its student and the teacher have."""
-    folder = shared / "exchange" / "transfer"
-    assert {path.name.split("+")[0] for path in (folder / "inbound").iterdir()} == set(CLASS)
-    assert len(list((folder / "feedback").iterdir())) == len(CLASS)
-    for part in ("inbound", "feedback"):
-        assert not (folder / part).stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
-
-
-def test_the_course_s_own_command_grades_what_was_collected(shared, bubblewrap, tmp_path):
-    command = [sys.executable, "-m", "course_teaching", "grade", str(shared / "teacher" / "submitted")]
+def test_the_course_s_own_command_grades_what_was_collected(course, bubblewrap, tmp_path):
+    command = [sys.executable, "-m", "course_teaching", "grade", str(course / "submitted")]
     command += ["--lesson", "03", "--output", str(tmp_path / "marks"), "--engine", "bwrap"]
     done = subprocess.run(command, cwd=REPOSITORY_FOLDER, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

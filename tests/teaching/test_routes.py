@@ -1,7 +1,6 @@
 """The routes for a class keep to the lessons' own *Know first* lines, and to the table of times."""
 
 import functools
-import math
 import re
 
 import nbformat
@@ -12,7 +11,7 @@ from course_utils.settings import REPOSITORY_FOLDER
 
 DOCS = REPOSITORY_FOLDER / "docs"
 ROUTES = {path.stem: path.read_text("utf-8") for path in sorted((DOCS / "routes").glob("*.md"))}
-OVERVIEW, GUIDE = (DOCS / name for name in ("routes.md", "instructors.md"))
+GUIDE = DOCS / "instructors.md"
 LESSONS = [path.stem[:2] for path in lesson_notebooks()]
 lines = functools.partial(re.findall, flags=re.MULTILINE)
 each_route = pytest.mark.parametrize("text", ROUTES.values(), ids=ROUTES)
@@ -54,13 +53,6 @@ def test_there_are_three_routes_and_the_site_names_each():
     assert listed == ["three_hours", "one_day", "semester"] and set(listed) == set(ROUTES)
 
 
-def test_a_lesson_before_what_it_needs_is_found():
-    needed = {"00": set(), "01": {"00"}, "02": {"00", "01"}}
-    assert missing(["00", "01", "02"], [], needed) == []
-    assert missing(["00", "02", "01"], [], needed) == [("02", "01")]
-    assert missing(["00", "02"], [("02", "01")], needed) == []
-
-
 @each_route
 def test_every_lesson_comes_after_what_it_needs_or_has_a_bridge(text):
     needed, order = know_first(), list(rows(text))
@@ -72,35 +64,12 @@ def test_every_lesson_comes_after_what_it_needs_or_has_a_bridge(text):
 
 
 @each_route
-def test_what_a_route_leaves_out_is_named_with_its_cost(text):
-    left_out = lines(r"^\| (\d\d) [^|]+ \| .{20,} \|$", part(text, "Left out"))
-    assert left_out == [lesson for lesson in LESSONS if lesson not in rows(text)]
-
-
-@each_route
 def test_minutes_are_those_of_the_table_of_times(text):
     table = lines(r"^\| (\d\d) [^|]+ \| (\d+) min \| (\d+) s \|", GUIDE.read_text("utf-8"))
     times = {lesson: (int(minutes), int(seconds)) for lesson, minutes, seconds in table}
     assert list(times) == LESSONS
     taken = rows(text)
     assert taken == {lesson: times[lesson] for lesson in taken}
-    minutes, seconds = (sum(column) for column in zip(*taken.values(), strict=True))
-    assert re.search(rf"^\|( \|)? all \| {minutes} min \| {seconds} s \| \|$", text, re.MULTILINE)
-    together, length = minutes + math.ceil(seconds / 60), re.search(r"of the ([\d,]+)\.", text)[1]
-    assert f"The lessons take {together} minutes of the {length}." in text
-    assert re.search(rf"\b{length} minutes", text.partition("\n|")[0])
-    if left := re.search(r"Of the other (\d+)", text):
-        assert int(left[1]) == int(length) - together
-    assert f"| {together} | {length} |" in OVERVIEW.read_text("utf-8")
-
-
-@each_route
-def test_the_overview_names_the_lessons_of_each_route(text):
-    title, taken = re.match(r"# (.+)\n", text)[1], set()
-    (row,) = lines(rf"^\| \[{title}\]\(\S+\) \| ([\d, to]+) \|", OVERVIEW.read_text("utf-8"))
-    for begin, end in re.findall(r"(\d\d)(?: to (\d\d))?", row):
-        taken |= {lesson for lesson in LESSONS if begin <= lesson <= (end or begin)}
-    assert taken == set(rows(text))
 
 
 def test_the_guide_and_the_lessons_name_the_same_things_to_know_first():

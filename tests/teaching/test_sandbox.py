@@ -1,6 +1,5 @@
 """A notebook runs in a sandbox, only its outputs come out, and nothing of it stays."""
 
-import ast
 import contextlib
 import json
 import os
@@ -13,7 +12,7 @@ import pytest
 from small_submissions import RIGHT, filled_in, hostile_answers, running
 
 from course_teaching.exercises import SOLUTIONS_FOLDER, marks
-from course_teaching.grading import engines, sandbox
+from course_teaching.grading import sandbox
 from course_teaching.grading.answers import read_solutions
 from course_teaching.grading.engines import Isolation, Limits, is_root
 from course_teaching.grading.runner import IMPORTS_OF_CHECKS
@@ -23,36 +22,6 @@ from course_utils.settings import REPOSITORY_FOLDER
 
 LIMITS = Limits(seconds=120, cell_seconds=100, memory=400_000_000)
 SOLUTIONS = read_solutions(SOLUTIONS_FOLDER)
-# What `docker run` and `docker rm` do as far as the course needs it, with nothing confined. What it runs is
-# no child of the command, as with docker, and gets no other variables than those that are named.
-STAND_IN = f"""#!{sys.executable}
-import os, signal, subprocess, sys
-folder = os.path.dirname(__file__)
-with open(folder + "/calls", "a") as file:
-    print(sys.argv[1:], file=file)
-if sys.argv[1] == "rm":
-    os.killpg(int(open(folder + "/" + sys.argv[3]).read()), signal.SIGKILL)
-    sys.exit()
-image = next(n for n, word in enumerate(sys.argv[2:], 2) if not word.startswith("--"))
-options = dict(word[2:].split("=", 1) for word in sys.argv[2:image] if "=" in word)
-variables = dict(word[6:].split("=", 1) for word in sys.argv[2:image] if word.startswith("--env="))
-command = [options["entrypoint"], *sys.argv[image + 1 :]]
-command = [sys.executable if word == "python3" else word for word in command]
-read, write = os.pipe()
-if os.fork() == 0:
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    path = {{"PATH": os.environ["PATH"]}}
-    own = {{"env": {{**path, **variables}}, "cwd": options["workdir"], "start_new_session": True}}
-    done = subprocess.Popen(command, **own)
-    with open(folder + "/" + options["name"], "w") as file:
-        file.write(str(done.pid))
-    os.write(write, b"%d" % (done.wait() & 255))
-    os._exit(0)
-os.close(write)
-sys.exit(int(os.read(read, 9) or 137))
-"""
 GRADER = """
 import sys
 from small_submissions import RIGHT, filled_in
@@ -96,35 +65,6 @@ def test_runner_finds_the_import_of_the_checks_in_every_exercise(name):
     cells = [cell for cell in SOLUTIONS[name].cells if cell.metadata.get("nbgrader", {}).get("locked")]
     found = IMPORTS_OF_CHECKS.findall("\n".join(cell.source for cell in cells))
     assert found == ["from course_utils import checks as check"]
-
-
-@pytest.fixture
-def stand_in(tmp_path, monkeypatch):
-    """A folder with a `docker` and a `podman` that confine nothing, first on the PATH."""
-    for name in ("docker", "podman"):
-        (tmp_path / name).write_text(STAND_IN)
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(engines, "INSIDE", tmp_path / "inside")  # what would be in memory is on the disk
-    (tmp_path / "inside").mkdir()
-    return tmp_path
-
-
-@pytest.mark.kernels
-def test_container_runs_a_notebook_and_is_removed_at_the_end(stand_in, monkeypatch):
-    with pytest.raises(ConfigError) as caught:
-        find_isolation("docker")
-    assert "no image is named" in caught.value.found
-    monkeypatch.setenv("COURSE_GRADING_IMAGE", "course")
-    monkeypatch.setenv("API_TOKEN", "secret")
-    leave = hostile_answers("")["leaves_process"].replace("98765", "98763").replace("os.setsid()", "")
-    answers = ("import os\nassert 'API_TOKEN' not in os.environ\nanswer = 42", leave)
-    executed = run_in_sandbox(filled_in(*answers), LIMITS, find_isolation("podman"))
-    assert (executed.status, executed.happened, points(executed)) == ("graded", "", [2, 3])
-    calls = [ast.literal_eval(line) for line in (stand_in / "calls").read_text().splitlines()]
-    name = calls[-2][3].removeprefix("--name=")
-    assert [call[0] for call in calls] == ["run", "rm"] * 2 and calls[-1] == ["rm", "--force", name]
-    assert running("98763") == []
 
 
 @pytest.mark.kernels

@@ -85,22 +85,6 @@ def shown(slide):
 
 
 @each_lesson
-def test_no_word_is_on_a_slide_or_in_the_notes_that_is_not_in_the_notebook(decks, number):
-    slides, notebook = read(decks, number)
-    there = " ".join(words_of(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    for output in outputs:
-        data = output.get("data", {})
-        page = BeautifulSoup(data.get("text/html", ""), "html.parser")
-        [style.decompose() for style in page.select("style")]
-        there += words(f" {output.get('text', '')} {data.get('text/plain', '')} {page.get_text()}")
-    parts = [part for slide in slides for part in slide.select("p, li, h1, h2, h3, td, th, pre, summary")]
-    assert len(parts) > 50
-    assert [part for part in parts if words(part.get_text()) not in there] == []
-    assert all(shown(slide) or slide.select("img") for slide in slides)
-
-
-@each_lesson
 def test_every_word_of_the_text_is_shown_or_among_the_notes_once(decks, number):
     """Letter by letter: there are more elements than in the notebook, and so other spaces."""
     slides, notebook = read(decks, number)

