@@ -186,11 +186,11 @@ def test_fault_42_no_file_is_overwritten(lesson, tmp_path, capsys, name):
     before = lesson.read_bytes()
     for output in (lesson.parent, lesson.parent / ".." / lesson.parent.name):
         assert main(["run", "--output", str(output)]) == 2
-        assert "overwrite" in capsys.readouterr().err
+        assert "overwritten" in capsys.readouterr().err
     assert lesson.read_bytes() == before and [path.name for path in lesson.parent.iterdir()] == [lesson.name]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("mine")
-    with pytest.raises(ConfigError, match="overwrite"):
+    with pytest.raises(ConfigError, match="overwritten"):
         run_lessons([lesson], {}, tmp_path / "out")
     assert (tmp_path / "out" / name).read_text() == "mine"
 
