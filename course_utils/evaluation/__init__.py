@@ -11,7 +11,6 @@ from course_utils.evaluation.comparison import (
     mean_interval,
     train_from,
 )
-from course_utils.evaluation.detection import feature_distance
 from course_utils.evaluation.explanations import grad_cam, tsne_embedding
 from course_utils.evaluation.metrics import (
     accuracy_interval,
@@ -28,7 +27,7 @@ from course_utils.evaluation.preprocessing_ablation import (
     linear_head,
     with_steps,
 )
-from course_utils.evaluation.shift import corrupted, corruptions, same_classes
+from course_utils.evaluation.shift import corrupted, corruptions, feature_distance, same_classes
 
 __all__ = [
     "INIT_STRATEGIES",

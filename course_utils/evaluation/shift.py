@@ -1,7 +1,8 @@
 """Shift: pictures of another kind than those that a network was trained on (lesson 11).
 
 Corruptions of five kinds in three strengths, after Hendrycks and Dietterich (2019, arXiv:1903.12261);
-pictures of the same classes in another style; and three ways to train that may differ in what they keep.
+pictures of the same classes in another style; three ways to train that may differ in what they keep; and a
+detector of pictures that show none of the classes.
 """
 
 import io
@@ -14,7 +15,7 @@ import pandas as pd
 import torch
 from PIL import Image
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
@@ -166,3 +167,29 @@ def shift_table(results: Mapping[tuple[str, int], Evaluation], bins: int = 5) ->
         rows.append([shift, strength, result.accuracy, *interval, confidence, *error])
     columns = ["shift", "strength", "accuracy", "low", "high", "confidence"]
     return pd.DataFrame(rows, columns=[*columns, "error", "error_low", "error_high"])
+
+
+def feature_distance(train: TensorDataset) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a detector: minus the squared Mahalanobis distance to the nearest class (Lee et al., 2018,
+    arXiv:1807.03888). Its scores are higher for what is like the training pictures.
+
+    Each class is the mean of its features; all share one covariance, which is drawn towards a multiple of the
+    unit matrix (Ledoit and Wolf, 2004, doi:10.1016/S0047-259X(03)00096-4), since there are fewer images than
+    it has numbers.
+
+    Args:
+        train: Features of the training images (float32, [images, features]) and their labels.
+
+    Returns:
+        A function from features to scores (float64, [images]).
+    """
+    from sklearn.covariance import LedoitWolf  # slow to import: only where it is needed
+
+    features, labels = (tensor.numpy() for tensor in train.tensors)
+    _, own_class = np.unique(labels, return_inverse=True)
+    means = np.stack([features[own_class == number].mean(axis=0) for number in range(own_class.max() + 1)])
+    covariance = LedoitWolf(assume_centered=True).fit(features - means[own_class])
+    # After this change of axes, the distance is the usual one.
+    axes = torch.from_numpy(np.linalg.cholesky(covariance.precision_.astype(np.float64)))
+    centres = torch.from_numpy(means).double() @ axes
+    return lambda found: -torch.cdist(found.double() @ axes, centres).square().min(dim=1).values

@@ -32,43 +32,6 @@ class Quadrants(nn.Module):
         return self.fc(self.dropout(positions.relu().mean(dim=(2, 3))))
 
 
-class Mixing(nn.Module):
-    """A block of a transformer, made by hand: the first token becomes the mean of the others."""
-
-    def __init__(self):
-        super().__init__()
-        self.mlp = nn.Linear(2, 2, bias=False)
-        with torch.no_grad():
-            self.mlp.weight.copy_(torch.eye(2))
-
-    def forward(self, tokens):
-        tokens = self.mlp(tokens)
-        return torch.cat([tokens[:, 1:].mean(dim=1, keepdim=True), tokens[:, 1:]], dim=1)
-
-
-class Tokens(Quadrants):
-    """The same two classes, with tokens in place of rows and columns; the head reads the first one."""
-
-    def __init__(self):
-        super().__init__()
-        self.norm = nn.Identity()
-        self.blocks = nn.Sequential(Mixing(), Mixing())
-        self.fc = self._modules.pop("fc")  # the last part again
-
-    def forward(self, images):
-        tokens = self.stem(images).flatten(2).transpose(1, 2)
-        tokens = torch.cat([torch.zeros_like(tokens[:, :1]), tokens], dim=1)
-        return self.fc(self.dropout(self.blocks(tokens)[:, 0]))
-
-
-def a_picture(width=48):
-    """Return a black picture 32 pixels high, red at the upper left and blue at the lower right."""
-    image = torch.zeros(3, 32, width)
-    image[0, :16, : width // 2] = 1
-    image[2, 16:, width // 2 :] = 1
-    return image
-
-
 def build(name):
     torch.manual_seed(0)
     if name in ("googlenet", "inception_v3"):
@@ -93,13 +56,12 @@ def test_tokens_are_laid_out_row_by_row_without_those_of_the_whole_picture():
 
 
 @pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "thawed"])
-@pytest.mark.parametrize("network", [Quadrants, Tokens])
-def test_the_network_comes_back_as_it_was(network, trainable):
-    model = network().train().requires_grad_(trainable)
+def test_grad_cam_leaves_the_network_as_it_was(trainable):
+    model = Quadrants().train().requires_grad_(trainable)
     model.fc.requires_grad_(True)
     model.norm.eval()
     before = state(model)
-    image = a_picture(width=32)
+    image = torch.rand(3, 32, 32)
     grad_cam(model, image, 0)
     assert [model.training, model.norm.training, model.dropout.training] == [True, False, True]
     assert same(state(model), before)

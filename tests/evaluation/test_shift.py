@@ -1,10 +1,11 @@
-"""Tests of corruptions, of pictures in another style, and of three ways to train."""
+"""Tests of corruptions, pictures in another style, three ways to train, and pictures of no known class."""
 
 import pytest
 import torch
 from small_evaluations import CLASSES, an_evaluation
 from small_pictures import photograph
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
@@ -137,3 +138,27 @@ def test_the_second_phase_goes_on_where_the_first_has_ended():
     once = shift.train_way([{}], splits, settings.model_copy(update={"epochs": 1}))
     torch.testing.assert_close(both.fc.weight, once.fc.weight, rtol=0, atol=1e-6)
     assert not torch.equal(both.fc.weight, head.fc.weight)
+
+
+def two_classes(images=400, seed=0):
+    """Return features of two classes that scatter ten times as far in one direction as in the other."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.arange(images) % 2
+    centres = torch.tensor([[0.0, 0.0], [0.0, 8.0]])
+    return TensorDataset(
+        centres[labels] + torch.randn(images, 2, generator=random) * torch.tensor([10.0, 1.0]), labels
+    )
+
+
+def test_feature_distance_is_measured_in_how_far_a_class_scatters():
+    distance = shift.feature_distance(two_classes())
+    along, across = distance(torch.tensor([[10.0, 0.0], [0.0, -10.0]]))
+    assert float(along) == pytest.approx(-1, abs=0.4)  # one standard deviation away, squared
+    assert float(across) < 30 * float(along)
+
+
+def test_feature_distance_works_with_more_features_than_images_and_labels_that_leave_a_gap():
+    random = torch.Generator().manual_seed(0)
+    train = TensorDataset(torch.randn(20, 50, generator=random), torch.tensor([0, 3] * 10))
+    scores = shift.feature_distance(train)(torch.randn(5, 50, generator=random))
+    assert scores.shape == (5,) and scores.isfinite().all() and (scores < 0).all()
