@@ -8,7 +8,6 @@ matplotlib figure. The `description` that some functions take is that text.
 from course_utils.figures.curves import (
     accuracy_over_time,
     fine_tuning_gain,
-    growth,
     learning_curves,
     lr_range,
     rates_over_steps,
@@ -19,22 +18,22 @@ from course_utils.figures.curves import (
 from course_utils.figures.described import diagram
 from course_utils.figures.images import (
     before_and_after,
-    class_counts,
     heatmaps,
     image_grid,
-    mistakes,
+    search_results,
 )
-from course_utils.figures.networks import gains_over, scores_and_results, search_results
 from course_utils.figures.results import (
     bars,
+    class_counts,
     confusion,
     costs,
     embedding,
+    gains_over,
     interval_plot,
     reliability,
     score_histograms,
+    scores_and_results,
     spreads,
-    untrained_heads,
 )
 
 __all__ = [
@@ -48,13 +47,11 @@ __all__ = [
     "embedding",
     "fine_tuning_gain",
     "gains_over",
-    "growth",
     "heatmaps",
     "image_grid",
     "interval_plot",
     "learning_curves",
     "lr_range",
-    "mistakes",
     "rates_over_steps",
     "recalls_over_epochs",
     "reliability",
@@ -64,5 +61,4 @@ __all__ = [
     "shift_curves",
     "spreads",
     "transfer_curves",
-    "untrained_heads",
 ]

@@ -1,4 +1,4 @@
-"""Pictures with an alternative text, and the colours of all figures.
+"""Pictures with an alternative text, what all figures share, and their colours.
 
 The first seven colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind
 readers can tell apart; matrices use viridis, whose brightness rises evenly.
@@ -6,12 +6,17 @@ readers can tell apart; matrices use viridis, whose brightness rises evenly.
 
 import base64
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 from xml.etree import ElementTree
 
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
 
@@ -20,14 +25,12 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
 # colours, those that lie farthest from the seven and from each other for every kind of colour vision.
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#8800EE", "#662200", "#002288")
 MARKERS = ("o", "^", "s", "X", "v", "D", "P", "<", "*", ">", "p")
+DATASET_NAMES = {"clipart": "Drawings", "fashion_mnist_sample": "Clothes"}
+"""What the course calls the datasets that ship."""
 
 
-def escape_dollar(name: object) -> str:
-    r"""Escape a name: matplotlib takes the text between two dollars, as in `$\frac{$`, for a formula."""
-    return str(name).replace("$", r"\$")
-
-
-class Diagram(NamedTuple):
+@dataclass
+class Diagram:
     """A drawing that is stored in the package, with its alternative text, which notebooks show by itself."""
 
     png: bytes
@@ -59,7 +62,32 @@ class DescribedFigure(Figure):
         self.description = " ".join(description.split())
         FigureCanvasAgg(self)
 
+    def draw(self, renderer) -> None:
+        """Draw all texts as they are: matplotlib takes what is between two dollars for a formula."""
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+        with matplotlib.rc_context({"text.parse_math": False}):  # labels of ticks are made only now
+            super().draw(renderer)
+
+    def panels(self, titles: Sequence[object], **shared: object) -> Sequence[Axes]:
+        """Add a panel with a grid for each title, side by side; `shared` is as for `subplots`."""
+        panels = self.subplots(1, len(titles), squeeze=False, **shared)[0]
+        for axes, title in zip(panels, titles, strict=True):
+            axes.set_title(title, fontsize=10)
+            axes.grid(alpha=0.4)
+            axes.set_axisbelow(True)
+        return panels
+
+    def legend_below(self, axes: Axes, columns: int) -> None:
+        """Explain below all panels what one of them shows."""
+        self.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=9)
+
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
         png = io.BytesIO()
         self.savefig(png, format="png", dpi=100)
         return Diagram(png.getvalue(), self.description)._repr_mimebundle_()
+
+
+def in_words(table: pd.DataFrame, form: str) -> str:
+    """Return a table as text: `form` is filled in with the index and the columns of each row."""
+    return "; ".join(form.format(**row) for row in table.reset_index().to_dict("records"))

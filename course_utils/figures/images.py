@@ -1,7 +1,6 @@
 """Figures of images: what a dataset holds, and what a network predicts for it."""
 
 from collections.abc import Sequence
-from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,7 @@ import torch
 from PIL import Image
 
 from course_utils.evaluation.metrics import Evaluation
-from course_utils.figures.described import BLUE, GREEN, ORANGE, DescribedFigure, escape_dollar
+from course_utils.figures.described import BLUE, ORANGE, DescribedFigure
 
 Images = Sequence[Image.Image | torch.Tensor]
 """PIL pictures, or tensors of [3, height, width] or [height, width]. A tensor is stretched from its own
@@ -27,9 +26,10 @@ def image_grid(
     """
     description = description or f"{len(titles)} pictures with these titles: {'; '.join(titles)}."
     pairs = list(zip(images, titles, strict=True))[:MOST_IMAGES]
-    columns = min(columns, len(pairs))
-    rows = -(-len(pairs) // columns)
-    width, height = (1.6, 1.85) if any(titles) else (0.55, 0.55)
+    columns = min(columns, len(pairs)) or 1
+    rows = -(-len(pairs) // columns) or 1
+    lines = max((title.count("\n") for title in titles), default=0)
+    width, height = (1.6, 1.85 + 0.2 * max(0, lines - 1)) if any(titles) else (0.55, 0.55)
     left_out = f"The first {len(pairs)} of {len(images):,} pictures." if len(pairs) < len(images) else ""
     figure = DescribedFigure(f"{description} {left_out}", figsize=(width * columns, height * rows))
     if left_out:
@@ -37,9 +37,17 @@ def image_grid(
     for number, (image, title) in enumerate(pairs, start=1):
         axes = figure.add_subplot(rows, columns, number)
         axes.imshow(_pixels(image), cmap="gray", interpolation="nearest")
-        axes.set_title(escape_dollar(title), fontsize=9)
+        axes.set_title(title, fontsize=9)
         axes.set_axis_off()
     return figure
+
+
+def _pixels(image: Image.Image | torch.Tensor) -> np.ndarray:
+    if isinstance(image, Image.Image):
+        return np.asarray(image)
+    image = image.detach().float()
+    image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-8)
+    return (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
 
 
 def before_and_after(picture: Image.Image, before: pd.DataFrame, after: pd.DataFrame) -> DescribedFigure:
@@ -54,55 +62,30 @@ def before_and_after(picture: Image.Image, before: pd.DataFrame, after: pd.DataF
     panels[0].imshow(picture)
     panels[0].set_axis_off()
     for axes, (head, table), colour in zip(panels[1:], heads.items(), (BLUE, ORANGE), strict=True):
-        names = [escape_dollar(name) for name in table["class"]]
-        bars = axes.barh(names, 100 * table["probability"], color=colour)
-        for bar in bars:  # the number stands behind a short bar, and in a long one
-            value, long = bar.get_width(), bar.get_width() > 80
-            place = (value + (-2 if long else 2), bar.get_y() + bar.get_height() / 2)
-            axes.text(*place, f"{value:.0f} %", ha="right" if long else "left", va="center")
+        drawn = axes.barh(table["class"], 100 * table["probability"], color=colour)
+        axes.bar_label(drawn, fmt="{:.0f} %", padding=3)
         axes.invert_yaxis()
-        axes.set(xlim=(0, 100), xlabel="probability (%)")
+        axes.set(xlim=(0, 118), xticks=range(0, 101, 20), xlabel="probability (%)")
         axes.set_title(head, fontsize=10)
     return figure
 
 
-def _pixels(image: Image.Image | torch.Tensor) -> np.ndarray:
-    if isinstance(image, Image.Image):
-        return np.asarray(image)
-    image = image.detach().float()
-    image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-8)
-    return (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
+def search_results(searches: Sequence[tuple[str, Image.Image, str, Sequence]]) -> DescribedFigure:
+    """Draw one row for each search: the query, and what was found, with class and cosine similarity.
 
-
-def mistakes(table: pd.DataFrame, images: Images) -> DescribedFigure:
-    """Draw the images of a table of `most_confident_mistakes`, with truth, prediction and confidence."""
-    rows = list(table.itertuples())
-    if not rows:
-        return DescribedFigure("An empty picture: there is no mistake to show.", figsize=(2, 1))
-    titles = [f"true: {row.truth}\npredicted: {row.answer}\n({row.confidence:.0%})" for row in rows]
-    words = "; ".join(f"{row.truth} taken for {row.answer} ({row.confidence:.0%})" for row in rows)
-    figure = image_grid(images, titles, f"The {len(rows)} most confident mistakes: {words}.")
-    columns = min(5, len(rows))
-    figure.set_size_inches(1.75 * columns, 2.3 * -(-len(rows) // columns))
-    return figure
-
-
-def class_counts(counts: pd.DataFrame) -> DescribedFigure:
-    """Draw the number of images of each class (row) in each split (column)."""
-    words = "; ".join(f"{name}: {', '.join(map(str, row))}" for name, *row in counts.itertuples())
-    figure = DescribedFigure(
-        f"Bar chart of images in each class, in the order {', '.join(counts.columns)}. {words}.",
-        figsize=(7, 3.4),
+    A search is a title, the query, its class, and what was found: pictures, each with class and similarity.
+    A cross marks another class than the query's.
+    """
+    images, titles = [], []
+    for title, query, own_class, found in searches:
+        images += [query, *(picture for picture, *_ in found)]
+        titles.append(f"QUERY, {title}\n{own_class}")
+        titles += [f"{name}{'' if name == own_class else ' ✗'}\n{score:.2f}" for _, name, score in found]
+    words = "; ".join(" ".join(title.split()) for title in titles)
+    description = (
+        f"{len(searches)} searches by picture, with the classes and cosine similarities found: {words}."
     )
-    axes = figure.add_subplot()
-    names, left = [escape_dollar(name) for name in counts.index], np.zeros(len(counts))
-    for (split, values), colour in zip(counts.items(), cycle((BLUE, ORANGE, GREEN)), strict=False):
-        axes.barh(names, values, left=left, color=colour, label=split)
-        left += values.to_numpy()
-    axes.invert_yaxis()
-    axes.set_xlabel("images")
-    axes.legend(title="split", loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
+    return image_grid(images, titles, description, columns=len(images) // len(searches))
 
 
 def heatmaps(
@@ -110,30 +93,24 @@ def heatmaps(
 ) -> DescribedFigure:
     """Draw images, each beside itself under its heatmap, with its true class and the prediction.
 
-    `indices` is where they are in the dataset that was evaluated; `maps` are those of `grad_cam`.
+    A cross marks a wrong prediction. `indices` is where the images are in the dataset that was evaluated;
+    `maps` are those of `grad_cam`.
     """
     titles, words = [], []
     for index in indices:
         answer, truth = (result.classes[labels[index]] for labels in (result.predictions, result.labels))
         sure = f"{result.probabilities[index].max():.0%}"
-        correct = "correct" if answer == truth else "WRONG"
-        titles.append(f"true class: {truth}\npredicted: {answer} ({sure}), {correct}")
+        titles += [f"true class:\n{truth}", f"predicted:\n{answer} ({sure}){'' if answer == truth else ' ✗'}"]
         words.append(f"{truth} predicted as {answer} ({sure})")
-    columns = min(2, len(titles))
-    rows = -(-len(titles) // columns)
-    figure = DescribedFigure(
-        f"{len(titles)} pictures, each beside its Grad-CAM map: {'; '.join(words)}.",
-        figsize=(3.7 * columns, 2.3 * rows + 0.6),
-    )
-    pairs, margin = figure.subfigures(2, 1, height_ratios=(2.3 * rows, 0.6))
-    panels = pairs.subfigures(rows, columns, squeeze=False).flat[: len(titles)]
-    for panel, title, image, heat in zip(panels, titles, images, maps, strict=True):
-        panel.suptitle(escape_dollar(title), fontsize=9)
-        extent = (0, 1, 0, 1)  # image and map may differ in size; they cover the same square
-        for axes in panel.subplots(1, 2):
-            axes.imshow(_pixels(image), cmap="gray", extent=extent)
-            axes.set_axis_off()
+    twice = [image for image in images for _ in range(2)]
+    description = f"{len(words)} pictures, each beside its Grad-CAM map: {'; '.join(words)}."
+    figure = image_grid(twice, titles, description, columns=4)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(1.15 * width, 1.15 * height + 1.0)
+    panels = figure.axes
+    for axes, heat in zip(panels[1::2], maps, strict=True):
+        extent = axes.images[0].get_extent()  # image and map may differ in size; they cover the same square
         marked = axes.imshow(heat.numpy(), cmap="viridis", vmin=0, vmax=1, alpha=0.6, extent=extent)
-    scale = margin.colorbar(marked, cax=margin.subplots(), orientation="horizontal")
-    scale.set_label("contribution to the predicted class (1: the strongest place of the picture)")
+    label = "contribution to the predicted class (1: the region that contributes most)"
+    figure.colorbar(marked, ax=panels, location="bottom", label=label, aspect=50)
     return figure

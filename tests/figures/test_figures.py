@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-from itertools import combinations
 from pathlib import Path
 
 import matplotlib
@@ -12,12 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 from small_evaluations import CLASSES, an_evaluation, some_shifts
 
 from course_utils import figures
-from course_utils.evaluation.metrics import most_confident_mistakes
-from course_utils.figures.described import COLOURS
 from course_utils.training.history import EpochMetrics, History
 
 NOT_MATHEMATICS = r"$\frac{$"  # a class may be called so; matplotlib reads formulas between dollars
@@ -65,11 +63,6 @@ def epochs():
     return pd.DataFrame(rows, columns=["start", "seed", "seconds", "val_accuracy"])
 
 
-def measurements():
-    rows = [["folder", 1000, 2.0, 500.0], ["folder", 4000, 8.0, 510.0], ["tar files", 1000, 1.0, 480.0]]
-    return pd.DataFrame(rows, columns=["from", "files", "seconds, median", "memory at most, MB"])
-
-
 def fault_costs(name):
     rows = [[name, "grey", "inference only", 2.0, 1.0, 3.0], [name, "BGR", "inference only", 5.0, -1.0, 9.0]]
     columns = ["dataset", "fault", "way", "cost", "low", "high"]
@@ -103,8 +96,8 @@ FIGURES = {
         ["train, val, test", "cat: 7, 3, 2", "dog: 11, 5, 13"],
     ),
     "bars": (
-        lambda name: figures.bars(pd.Series({name: 0.5, "b": 1234.0}), "parts", "a 0.5, b 1234"),
-        ["a 0.5, b 1234"],
+        lambda name: figures.bars(pd.Series({name: 0.5, "b": 1234.0}), "parts"),
+        ["parts: cat 0.5, b 1,234"],
     ),
     "confusion": (
         lambda name: figures.confusion(called(name)),
@@ -122,20 +115,13 @@ FIGURES = {
         lambda name: figures.embedding({f"one\n{name}": POINTS, "b": -POINTS}, SOME_WRONG.labels, CLASSES),
         ["6 images of 3 classes", "one cat; b"],
     ),
-    "mistakes": (
-        lambda name: figures.mistakes(most_confident_mistakes(called(name), 2), images(2)),
-        ["2 most confident", "cat taken for dog (90%)"],
+    "interval_plot": (
+        lambda name: figures.interval_plot(intervals(name)),
+        ["cat 0.8 (0.7 to 0.9); b 1.0 (0.9 to 1.0)"],
     ),
-    "interval_plot": (lambda name: figures.interval_plot(intervals(name), "a 0.8, b 1.0"), ["a 0.8, b 1.0"]),
     "spreads": (
         lambda name: figures.spreads({name: np.arange(-100, 101)}, "points"),
         ["Histograms of the points. cat: 95 % lie from -95.0 to 95.0"],
-    ),
-    "untrained_heads": (
-        lambda name: figures.untrained_heads(
-            pd.DataFrame({"loss": [1.4, 1.3], "accuracy": [0.2, 0.35]}, index=[name, "b"]), num_classes=4
-        ),
-        ["2 untrained heads", "Accuracy: 20.0 to 35.0 %, with a line for chance at 25.0 %"],
     ),
     "fine_tuning_gain": (
         lambda name: figures.fine_tuning_gain(gains(name)),
@@ -154,7 +140,7 @@ FIGURES = {
             {name: {"known": torch.tensor([1.0, 2.0]), "unknown": torch.tensor([0.0, 0.5, 2.0, 0.0])}},
             {name: 1},
         ),
-        ["cat: 100 % of known, 25 % of unknown"],
+        ["cat: known 100%, unknown 25%"],
     ),
     "costs": (
         lambda name: figures.costs(fault_costs(name), chance=10),
@@ -162,7 +148,7 @@ FIGURES = {
     ),
     "search_results": (
         lambda name: figures.search_results([("query", images(1)[0], name, [(images(1)[0], "dog", 0.5)])]),
-        ["1 searches by picture", "query cat: dog 0.50"],
+        ["1 searches by picture", "QUERY, query cat; dog ✗ 0.50"],
     ),
     "scores_and_results": (
         lambda name: figures.scores_and_results(scored(name), {"logme": "LogME"}, chance=10),
@@ -198,10 +184,9 @@ WITHOUT_NAMES = {
         lambda: figures.shift_curves(some_shifts()),
         ["noise 2: accuracy 40 % (30 to 50), confidence 65 %"],
     ),
-    "growth": (lambda: figures.growth(measurements()), ["folder, 1,000 files: 2.0 s, 500 MB"]),
 }
 ALL = [*FIGURES, *WITHOUT_NAMES]
-WITHOUT_AXES = ("heatmaps", "image_grid", "mistakes", "search_results")
+WITHOUT_AXES = ("heatmaps", "image_grid", "search_results")
 
 
 def some_recalls():
@@ -244,11 +229,12 @@ def test_figure_is_a_png_picture_that_describes_its_main_numbers(drawn, name):
 
 @pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda path: path.stem)
 def test_diagram_is_the_picture_of_a_drawing_with_its_description(drawing):
-    data, metadata = figures.diagram(drawing.stem)._repr_mimebundle_()
+    data, metadata = DisplayFormatter().format(figures.diagram(drawing.stem))
     picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
     width, height = re.search(r'width="(\d+)" height="(\d+)"', drawing.read_text(encoding="utf-8")).groups()
     assert picture.size == (int(width), int(height))
     assert metadata["image/png"]["alt"].startswith("Diagram")
+    assert data["text/plain"] == f"<Figure: {metadata['image/png']['alt']}>"
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in WITHOUT_AXES])
@@ -269,10 +255,7 @@ def test_a_name_with_dollars_is_written_and_not_read_as_mathematics(name):
     figure = FIGURES[name][0](NOT_MATHEMATICS)
     figure.savefig(io.BytesIO())
     written = [text for text in figure.findobj(matplotlib.text.Text) if "frac" in text.get_text()]
-    assert written
-    for text in written:
-        shown, mathematics = text._preprocess_math(text.get_text())
-        assert NOT_MATHEMATICS in shown and not mathematics
+    assert written and not any(text.get_parse_math() for text in written)
 
 
 def test_transfer_curves_stay_between_0_and_100_and_draw_every_run():
@@ -284,28 +267,3 @@ def test_transfer_curves_stay_between_0_and_100_and_draw_every_run():
     (bars,) = (c for c in axes.collections if hasattr(c, "get_segments") and c.get_segments())
     ends = np.concatenate([segment[:, 1] for segment in bars.get_segments()])
     assert ends.min() >= 0 and ends.max() <= 100
-
-
-# What is seen of linear RGB without one kind of cone: Machado, Oliveira and Fernandes (2009).
-VISIONS = {
-    "usual": [1, 0, 0, 0, 1, 0, 0, 0, 1],
-    "protanopia": [0.1523, 1.0526, -0.2049, 0.1145, 0.7863, 0.0992, -0.0039, -0.0481, 1.0520],
-    "deuteranopia": [0.3673, 0.8606, -0.2280, 0.2801, 0.6725, 0.0474, -0.0118, 0.0429, 0.9689],
-    "tritanopia": [1.2555, -0.0767, -0.1788, -0.0784, 0.9308, 0.1476, 0.0047, 0.6914, 0.3039],
-}
-TO_XYZ = np.reshape([0.4125, 0.3576, 0.1804, 0.2127, 0.7152, 0.0722, 0.0193, 0.1192, 0.9503], (3, 3))
-
-
-def in_lab(colour, vision):
-    """Return what a kind of colour vision sees of a colour, in CIELAB: a step of about 2 can just be seen."""
-    values = np.array(matplotlib.colors.to_rgb(colour))
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    seen = TO_XYZ @ np.clip(np.reshape(VISIONS[vision], (3, 3)) @ linear, 0, 1) / (0.95047, 1, 1.08883)
-    x, y, z = np.where(seen > 0.008856, np.cbrt(seen), 7.787 * seen + 16 / 116)
-    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
-
-
-@pytest.mark.parametrize("vision", VISIONS)
-def test_everybody_can_tell_the_colours_of_ten_classes_apart(vision):
-    colours = [in_lab(colour, vision) for colour in COLOURS]
-    assert min(np.linalg.norm(one - other) for one, other in combinations(colours, 2)) > 15

@@ -7,7 +7,6 @@ from PIL import Image
 from small_evaluations import an_evaluation
 
 from course_utils import figures
-from course_utils.evaluation.metrics import most_confident_mistakes
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
 
@@ -39,13 +38,10 @@ def test_grid_of_many_pictures_draws_the_first_hundred_and_says_so():
     assert figure.description == "Many. The first 100 of 200 pictures."
 
 
-def test_mistakes_carry_truth_prediction_and_confidence_and_there_may_be_none():
-    table = most_confident_mistakes(an_evaluation([0, 0, 0, 1], [0, 1, 1, 1]), 5)
-    titles = [axes.get_title() for axes in figures.mistakes(table, [PICTURE, PICTURE]).axes]
-    assert titles == ["true: cat\npredicted: dog\n(90%)"] * 2
-    figure = figures.mistakes(table[:0], [])
+def test_grid_of_no_pictures_is_empty():
+    figure = figures.image_grid([], [])
     figure._repr_mimebundle_()
-    assert "no mistake" in figure.description
+    assert not figure.axes
 
 
 # A cat that was classified correctly, a cat that was taken for a dog, a dog.
@@ -64,3 +60,16 @@ HEAT = torch.linspace(0, 1, 16).reshape(4, 4)
 def test_every_picture_needs_its_title_and_its_map(draw):
     with pytest.raises(ValueError, match="zip"):
         draw()
+
+
+def test_search_results_name_query_and_finds():
+    picture = Image.new("RGB", (8, 8))
+    figure = figures.search_results(
+        [("pretrained", picture, "birds", [(picture, "birds", 0.9), (picture, "bugs", 0.8)])]
+    )
+    assert [axes.get_title() for axes in figure.axes] == [
+        "QUERY, pretrained\nbirds",
+        "birds\n0.90",
+        "bugs ✗\n0.80",
+    ]
+    assert "QUERY, pretrained birds; birds 0.90; bugs ✗ 0.80" in figure.description

@@ -10,15 +10,6 @@ from course_utils.evaluation.metrics import accuracy_interval
 from course_utils.training.history import EpochMetrics, History
 
 
-def test_untrained_heads_are_drawn_beside_chance():
-    table = pd.DataFrame({"loss": [1.4, 1.3], "accuracy": [0.2, 0.35]}, index=["head 0", "head 1"])
-    figure = figures.untrained_heads(table, num_classes=4)
-    chances = [axes.lines[0].get_xdata()[0] for axes in figure.axes]
-    assert chances == pytest.approx([np.log(4), 25])
-    assert figure.axes[1].lines[1].get_xdata().tolist() == pytest.approx([20, 35])
-    assert "20.0 to 35.0 %" in figure.description
-
-
 def test_spreads_describe_the_middle_of_each_sample():
     figure = figures.spreads({"a": np.arange(-100, 101), "b": 2.0 * np.arange(-100, 101)}, "points")
     assert "a: 95 % lie from -95.0 to 95.0; b: 95 % lie from -190.0 to 190.0" in figure.description
@@ -45,9 +36,6 @@ def test_reliability_shows_each_bin_with_its_interval_and_its_images():
     assert below.patches[0].get_x() == pytest.approx(1300 / 15)
 
 
-# Full protanopia, deuteranopia and tritanopia, for linear RGB: Machado, Oliveira and Fernandes (2009).
-
-
 def test_learning_curves_show_the_losses_and_mark_the_best_epoch():
     history = History([EpochMetrics(1, 0.5, 0.5, 0.25, 0.5, 0.1), EpochMetrics(2, 2.0, 0.5, 1.0, 0.5, 0.1)])
     figure = figures.learning_curves(history)
@@ -57,3 +45,18 @@ def test_learning_curves_show_the_losses_and_mark_the_best_epoch():
     marked = next(line for line in accuracy.lines if line.get_label() == "best epoch")
     assert set(marked.get_xdata()) == {1}
     assert "falls" not in figure.description
+
+
+def test_scores_and_results_draw_every_seed_between_0_and_100():
+    runs = pd.DataFrame(
+        {
+            "dataset": ["clipart", "clipart", "fashion_mnist_sample"],
+            "candidate": ["a", "a", "b"],
+            "logme": [0.1, 0.2, 0.3],
+            "test_accuracy": [0.5, 0.6, 0.7],
+        }
+    )
+    figure = figures.scores_and_results(runs, {"logme": "LogME"}, chance=10)
+    assert "Drawings, a: LogME 0.15, accuracy 55.0 %" in figure.description
+    assert figure.axes[0].lines[1].get_ydata().tolist() == [50, 60]
+    assert all(axes.get_ylim() == (0, 100) for axes in figure.axes)
