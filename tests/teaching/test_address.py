@@ -48,11 +48,6 @@ def test_every_notebook_begins_with_its_address_and_the_cell_for_colab(path):
         assert not ADDRESS.search(text.source)
 
 
-def test_nothing_for_readers_speaks_of_a_missing_address():
-    pages = [REPOSITORY_FOLDER / "README.md", *REPOSITORY_FOLDER.glob("docs/*.*"), *NOTEBOOKS]
-    assert not [path for path in pages if "no address yet" in path.read_text("utf-8")]
-
-
 def test_readme_says_where_the_course_is():
     assert readme_part(repository(), repository_ref()) in (REPOSITORY_FOLDER / "README.md").read_text("utf-8")
 

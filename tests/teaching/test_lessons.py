@@ -88,17 +88,6 @@ def test_fault_40_kernel_that_hangs_is_ended_after_seconds_per_cell(tmp_path):
     assert json.loads((tmp_path / "out" / "results.json").read_text())[0]["status"] == "failed"
 
 
-def test_cell_has_no_time_limit_unless_one_is_given(tmp_path, monkeypatch):
-    given = []
-    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **options: given.append(options))
-    notebook = write_notebook(tmp_path / "01_a.ipynb", "1 + 1")
-    monkeypatch.setattr(lessons, "NOTEBOOKS_FOLDER", tmp_path)
-    main(["run", "--output", str(tmp_path / "a")])
-    main(["run", "--output", str(tmp_path / "b"), "--seconds-per-cell", "7"])
-    lessons.run_lesson(notebook, {}, tmp_path / "c.ipynb")
-    assert [options["execution_timeout"] for options in given] == [None, 7, None]
-
-
 @pytest.mark.skipif(os.name == "nt", reason="signals are another matter on Windows")
 def test_ctrl_c_keeps_what_has_run_and_says_so_in_one_line(tmp_path):
     write_notebook(tmp_path / "notebooks" / "01_good.ipynb", "1 + 1")
