@@ -77,8 +77,6 @@ def read_cells(content: bytes) -> list[dict]:
     """
     try:
         notebook = json.loads(content.decode("utf-8-sig"))
-        if notebook.get("nbformat", 4) < 4:
-            notebook = nbformat.convert(nbformat.from_dict(notebook), 4)
         cells = [_read_cell(cell) for cell in notebook["cells"]]
     except Exception as error:  # not JSON, nested without end, or JSON that is no notebook
         problem = " ".join(f"{type(error).__name__}: {error}".split())[:120]
