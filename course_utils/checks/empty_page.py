@@ -1,7 +1,7 @@
 """Check of lesson 05's open exercise: the whole recipe, written on an empty page.
 
-`recipe_report.py` reads what the recipe returns, `tracing.py` watches it train, and `small_folders.py` writes
-the folders; `recipe_hints.py` compares what the recipe did with what it reports.
+The recipe trains on two small folders: shapes of two classes, and drawings of ten. `recipe_report.py` reads
+what it returns, `tracing.py` watches it train, and `recipe_hints.py` compares what it did with its report.
 """
 
 import functools
@@ -9,22 +9,24 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import resnet18
 
 from course_utils.checks.recipe_hints import recipe_hints
-from course_utils.checks.recipe_report import Report, read_report
-from course_utils.checks.small_folders import MODES, ODD_SIZES, write_drawings, write_shapes
+from course_utils.checks.recipe_report import ODD_SIZES, Report, read_report
 from course_utils.checks.tracing import Trace
 from course_utils.checks.verdict import Right, Wrong, ask_value, check
 from course_utils.settings import REPOSITORY_FOLDER, set_seed
 
 EPOCHS, BATCH_SIZE = 3, 4
+DRAWINGS = REPOSITORY_FOLDER / "data" / "clipart" / "train"
+MODES = ("RGB", "L", "RGBA", "P", "LA")
 WEIGHTS = REPOSITORY_FOLDER / "data" / "weights" / "resnet18_64px.safetensors"
-READY_MADE = ("load_splits", "make_loader", "load_backbone", "backbone_weights", "backbone_transform")
-READY_MADE += ("replace_head", "freeze", "set_train_mode", "extract_features", "fit", "train_one_epoch")
-READY_MADE += ("evaluate",)
+READY_MADE = ("load_splits", "make_loader", "load_backbone", "backbone_weights", "replace_head", "freeze")
+READY_MADE += ("set_train_mode", "extract_features", "fit", "train_one_epoch", "evaluate")
 
 
 @functools.cache
@@ -46,7 +48,7 @@ def empty_page(answer, pretrained=shipped_network):
     backbone = pretrained().eval()
     with tempfile.TemporaryDirectory() as temporary:
         shapes, drawings = Path(temporary) / "shapes", Path(temporary) / "drawings"
-        report, trace = _train(answer, write_shapes(shapes), backbone)
+        report, trace = _train(answer, _write_shapes(shapes), backbone)
         hints = list(recipe_hints(report, trace, backbone))
         if not hints and report.train_loss[1] > 0.999 * report.train_loss[0]:
             losses = "{:.2f} and {:.2f}".format(*report.train_loss)
@@ -56,7 +58,7 @@ def empty_page(answer, pretrained=shipped_network):
             return
         yield Right("Two classes of shapes: trained, chosen and tested as it should be.")
         try:
-            report, trace = _train(answer, write_drawings(drawings), backbone)
+            report, trace = _train(answer, _write_drawings(drawings), backbone)
         except Wrong as error:
             raise _reason(answer, Path(temporary), backbone) or error from error
         hints = list(recipe_hints(report, trace, backbone))
@@ -76,18 +78,55 @@ def _train(answer: Callable, folder: Path, backbone: nn.Module) -> tuple[Report,
 def _reason(answer: Callable, folder: Path, backbone: nn.Module) -> Wrong | None:
     """Find out which pictures a recipe cannot take: its error, with their kind."""
     kinds = {
-        "odd sizes": {"sizes": ODD_SIZES},
-        "grey": {"modes": ("L",)},
-        "transparent": {"modes": MODES[2:]},
+        "pictures of odd sizes": ("size", {"sizes": ODD_SIZES}),
+        "grey pictures": ("mode", {"modes": ("L",)}),
+        "transparent pictures": ("mode", {"modes": MODES[2:]}),
     }
-    for kind, how in kinds.items():
+    for words, (look, how) in kinds.items():
         try:
-            _train(answer, write_shapes(folder / kind.replace(" ", "_"), **how), backbone)
+            _train(answer, _write_shapes(folder / words, **how), backbone)
         except Wrong as error:
-            words = "pictures of odd sizes" if kind == "odd sizes" else f"{kind} pictures"
-            look = "picture.size" if kind == "odd sizes" else "picture.mode"
             return Wrong(
                 f"Expected a recipe for any folder of pictures; with {words} it fails: {error} Try printing "
-                f"`{look}` of a few pictures."
+                f"`picture.{look}` of a few pictures."
             )
     return None
+
+
+def _write_shapes(folder: Path, modes: tuple = ("RGB",), sizes: tuple = ((64, 64),)) -> Path:
+    """Write 12 pictures each of warm stripes and of cold dots. Modes and sizes take turns."""
+    random = np.random.default_rng(0)
+    for name in ("stripes", "dots"):  # not in alphabetical order
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            picture = _shape(name, random)
+            picture = picture.resize(sizes[number % len(sizes)]).convert(modes[number % len(modes)])
+            picture.save(folder / name / f"{number}.png")
+    return folder
+
+
+def _shape(name: str, random: np.random.Generator) -> Image.Image:
+    picture = Image.new("RGBA", (64, 64), tuple(random.integers(200, 256, 3)))
+    draw, (strong, weak) = ImageDraw.Draw(picture), random.integers((160, 0), (256, 100))
+    if name == "stripes":
+        for left in range(int(random.integers(0, 8)), 64, int(random.integers(8, 16))):
+            draw.rectangle((left, 0, left + 4, 63), fill=(strong, weak, weak, 255))
+    else:
+        for x, y in random.integers(4, 60, (6, 2)).tolist():
+            draw.ellipse((x - 6, y - 6, x + 6, y + 6), fill=(weak, weak, strong, 255))
+    return picture
+
+
+def _write_drawings(folder: Path) -> Path:
+    """Write 6 drawings of each of the ten classes, in odd sizes, grey and transparent."""
+    for class_folder in sorted(DRAWINGS.iterdir(), reverse=True):
+        (folder / class_folder.name).mkdir(parents=True)
+        for number, path in enumerate(sorted(class_folder.iterdir())[:6]):
+            with Image.open(path) as drawing:
+                picture = drawing.convert("RGBA").resize(ODD_SIZES[number % len(ODD_SIZES)])
+            mode = MODES[number % len(MODES)]
+            if mode not in ("RGBA", "LA"):
+                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+                picture = picture.convert("RGB")
+            picture.convert(mode).save(folder / class_folder.name / f"{number}.png")
+    return folder

@@ -117,12 +117,12 @@ class Mistakes:
 
     def _known(self, answer: Callable, cases: list[tuple], place: int) -> str | None:
         """Return the hint of the mistake that agrees with the answer at a place and in most other cases."""
-        given, alike = [self._tried(answer, case) for case in cases], {}
+        given, agreeing = [self._tried(answer, case) for case in cases], {}
         for hint, wrong in self.wrong.items():
-            if self._same(given[place], self._tried(wrong, cases[place])):
-                results = [self._tried(wrong, case) for case in cases]
-                alike[hint] = sum(map(self._same, given, results))
-        return max(alike, key=alike.get, default=None)
+            same = [self._same(one, self._tried(wrong, case)) for one, case in zip(given, cases, strict=True)]
+            if same[place]:
+                agreeing[hint] = sum(same)
+        return max(agreeing, key=agreeing.get, default=None)
 
     def _tried(self, function: Callable, case: tuple) -> object:
         """Return what a function gives, or None if it stops."""

@@ -130,8 +130,8 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
         # nbgrader takes the points off for a bar on stderr
         with warnings.catch_warnings(action="ignore"), redirect_stderr(io.StringIO()), preserve_rng_state():
             set_seed(0)
-            copies = [copy.deepcopy(one) if isinstance(one, nn.Module) else one for one in arguments]
-            for line in find_hints(*copies, **named) or []:
+            given = {name: _copied(value) for name, value in named.items()}
+            for line in find_hints(*map(_copied, arguments), **given) or []:
                 found.append(line)
     except Wrong as error:
         found.append(str(error))
@@ -139,6 +139,10 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
         arrived = " and ".join(describe(answer) for answer in own)
         found.append(f"The check cannot use this: it wants {expects} and got {arrived} ({in_words(error)}).")
     return found
+
+
+def _copied(value: object) -> object:
+    return copy.deepcopy(value) if isinstance(value, nn.Module) else value
 
 
 # What PyTorch and numpy say of a student's usual slips, and what it means
