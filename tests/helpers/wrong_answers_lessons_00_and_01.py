@@ -105,11 +105,11 @@ RIGHT = {
 WRONG = {
     "reused_or_learned": [
         (dict.fromkeys([*PARTS, "fc"], "reused"), "fc was reused, but its numbers are different"),
+        (REUSED | {"layer4": "learned", "fc": "learned"}, "layer4 was learned, but its numbers are"),
         (dict.fromkeys(PARTS, "learned") | {"fc": "reused"}, "other way round"),
         (REUSED, "fc is missing"),
         (REUSED | {"fc": "learned", "layer5": "reused"}, "no part 'layer5'"),
         (REUSED | {"fc": True}, 'For fc write "reused" or "learned"'),
-        ({"backbone": "reused", "fc": "learned"}, "conv1, bn1, layer1, layer2, layer3, layer4 is missing"),
     ],
     "worn_on_feet": [
         (lambda label, classes: int(classes[label] == "Sneaker"), "Sandal, Ankle boot"),

@@ -226,7 +226,6 @@ WRONG = {
         (lambda runs, start: [], "leave it out"),
         (lambda runs, start: {("clothes", 7)}, "no runs for ('clothes', 7)"),
         (lambda runs, start: [(5, "clothes")], "the name first"),
-        (lambda runs, start: runs[runs.start == start], "the name first"),
         (
             partial(cases, touching=lambda a, b: np.mean(a) <= np.mean(b)),
             "fine-tuned, drawings, 5 images: you",
