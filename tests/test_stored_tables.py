@@ -21,6 +21,7 @@ from tuning import SEEDS, TIE, TRIAL, fold, read_trials, score_trials, tune
 COMPARISONS = {  # the table of trials: the table of results, and its column with the methods
     "transfer_rates.csv": ("transfer_grid.csv", "start"),
     "shift_rates.csv": ("shift.csv", "way"),
+    "text_rates.csv": ("text_grid.csv", "start"),
     "adapting_rates_films.csv": ("adapting.csv", "way"),
     "adapting_rates_clipart.csv": ("adapting.csv", "way"),
 }
