@@ -1,6 +1,7 @@
 """Atomic writing of files: the old one stays whole until the new one is."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -67,11 +68,13 @@ def check_new(path: Path, error: type[CourseError] = CheckpointError, another: s
 
 
 def not_written(path: Path, problem: Exception, error: type[CourseError] = CheckpointError) -> CourseError:
-    """Return the error for a file that cannot be written."""
+    """Return the error for a file that cannot be written, with the space that is free."""
+    folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    free = shutil.disk_usage(folder).free / 1e6
     return error(
         "A file could not be written.",
         where=path,
         expected="a folder that can be written to, with enough space",
-        found=f"{type(problem).__name__}: {problem}",
+        found=f"{type(problem).__name__}: {problem}; {free:,.0f} MB are free",
         do="Free some space or choose another folder; the old file, if there was one, is unchanged.",
     )

@@ -5,6 +5,7 @@ files that are no pictures. `check_images` names them all and touches none of th
 """
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def check_images(folder: str | Path) -> pd.DataFrame:
             rows.append((path, ignored, path.suffix.lower(), "ignored"))
             continue
         try:
-            picture = load_rgb(path)
+            with warnings.catch_warnings(action="ignore"):  # of an animated picture, which gets a row below
+                picture = load_rgb(path)
         except DataError as error:
             rows.append((path, "cannot be decoded", decoding_problem(error), "left out"))
             continue

@@ -5,6 +5,7 @@ Nothing in a folder is ever changed. `check_images` reports what is odd in it.
 """
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -52,8 +53,8 @@ class FolderOfClasses(datasets.ImageFolder):
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
         """Return the names of the class folders in order, and the label of each."""
-        folders = class_folders(Path(directory))
-        names = [path.name for path in folders if self._classes is None or path.name in self._classes]
+        found = dict.fromkeys(map(class_name, class_folders(Path(directory))))
+        names = [name for name in found if self._classes is None or name in self._classes]
         return names, {name: label for label, name in enumerate(names)}
 
     def make_dataset(
@@ -138,14 +139,14 @@ def split_folders(root: Path) -> dict[str, Path]:
 def list_entries(root: Path, depth: int = 1) -> list[tuple[Path, str]]:
     """Return what lies in a folder, each with the reason why it is not read: "" for what is.
 
-    A link to a folder is not followed, so no loop can catch this. The class folders are `depth` folders below
-    `root`: 1, or 2 if train and test lie between.
+    Links are not followed, so that each file is read once and no loop can catch this. The class folders are
+    `depth` folders below `root`: 1, or 2 if train and test lie between.
     """
     entries = []
     for parent, folders, files in os.walk(root, onerror=_unreadable):
         for path in [Path(parent, name) for name in sorted(folders)]:
             if path.is_symlink():
-                entries.append((path, "a link to a folder"))
+                entries.append((path, "a link"))
             elif _is_hidden(path.name):
                 entries.append((path, HIDDEN[0]))
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
@@ -171,30 +172,37 @@ def _is_hidden(name: str) -> bool:
 def _why_ignored(path: Path, is_in_class: bool) -> str:
     if path.name.startswith("."):
         return HIDDEN[2] if path.name.startswith("._") else HIDDEN[1]
+    if path.is_symlink():
+        return "a link"
     if not path.name.lower().endswith(READ_TYPES):
         return "not a type of picture that is read"
     if not os.path.isfile(path):
-        return "not a file"  # a link that leads nowhere; a pipe, from which reading would wait for ever
+        return "not a file"  # a pipe, from which reading would wait for ever
     return "" if is_in_class else "in no class folder"
 
 
 def pictures_by_class(root: Path, pictures: Iterable[Path]) -> dict[str, list[Path]]:
     """Return the pictures in each class folder of `root`, by the folder's name."""
-    found = {folder.name: [] for folder in class_folders(root)}
+    found = {class_name(folder): [] for folder in class_folders(root)}
     for path in pictures:
         if path.is_relative_to(root):
-            found[path.relative_to(root).parts[0]].append(path)
+            found[class_name(root / path.relative_to(root).parts[0])].append(path)
     return found
 
 
 def class_folders(root: Path) -> list[Path]:
     """Return the folders in `root` that are not hidden, in the order of their names."""
     _, names, _ = next(os.walk(root, onerror=_unreadable))
-    return [root / name for name in sorted(names) if not _is_hidden(name)]
+    return sorted((root / name for name in names if not _is_hidden(name)), key=class_name)
+
+
+def class_name(folder: Path) -> str:
+    """Return the name of a folder in one form, because macOS and Linux spell an accent differently."""
+    return unicodedata.normalize("NFC", folder.name)
 
 
 def _check_same_classes(splits: dict[str, Path]) -> None:
-    classes = {split: {path.name for path in class_folders(root)} for split, root in splits.items()}
+    classes = {split: {class_name(path) for path in class_folders(root)} for split, root in splits.items()}
     for split, found in classes.items():
         if found != classes["train"]:
             missing, extra = classes["train"] - found, found - classes["train"]
@@ -216,5 +224,5 @@ def _unusable_folder(root: Path, problems: dict[Path, str]) -> DataError:
         expected="pictures that can be decoded to their end, and at least one in each class",
         found="\n            ".join(lines),
         do="Repair or move them, or leave them out with skip_bad_images=True. check_images describes each, "
-        "and what is not read. Links to folders are not followed: copy what they lead to.",
+        "and what is not read. Links are not followed: copy what they lead to.",
     )

@@ -1,5 +1,6 @@
 """Image files: one way to read a picture of any kind, from a folder, a path or an upload."""
 
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +20,7 @@ HEIC_ADVICE = (
 def load_rgb(picture: str | Path | BinaryIO | Image.Image) -> Image.Image:
     """Read one picture of any mode as RGB: upright, and what is transparent on white.
 
-    Of an animated picture, the first frame is read.
+    Of an animated picture, the first frame is read, with a warning.
 
     Args:
         picture: A path, a file that is open for reading bytes, or a PIL picture (which stays open).
@@ -62,6 +63,8 @@ def _is_heic(picture: str | Path | BinaryIO) -> bool:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # MPO: a photograph and its preview
+        warnings.warn(f"Only the first of {image.n_frames} frames is read.", stacklevel=3)
     image = ImageOps.exif_transpose(image)
     if image.mode[0] in "IF":
         # Greys from 0 to 65,535 to 0 to 255. Pillow's own conversion makes all above 255 white.

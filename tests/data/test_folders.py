@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -117,11 +118,21 @@ def test_unreadable_folder_of_pictures_is_a_data_error_that_names_it(
     assert caught.value.where.startswith(str(root / place)) and "PermissionError" in caught.value.found
 
 
-def test_class_that_is_a_link_to_a_folder_is_empty(pets, tmp_path, write_image, refused_folder):
+def test_two_spellings_of_one_accent_are_one_class(tmp_path, write_class_folders):
+    """ "café" as macOS writes it and as Linux writes it; as bytes they sort to different sides of "cafz"."""
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    write_class_folders(tmp_path / "train", {composed: 5, "cafz": 5})
+    write_class_folders(tmp_path / "test", {decomposed: 2, "cafz": 2})
+    splits = split_folder(tmp_path)
+    for samples in (splits.test.samples, splits.train.dataset.samples):
+        assert {label for path, label in samples if "cafz" in path} == {splits.classes.index("cafz")}
+
+
+def test_class_that_is_a_link_is_empty(pets, tmp_path, write_image, refused_folder):
     write_image(tmp_path / "elsewhere" / "0.png", seed=99)
     (pets / "emu").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     error = refused_folder(pets, "emu: no picture in this class")
-    assert "Links to folders are not followed" in error.do
+    assert "Links are not followed" in error.do
 
 
 # Files
@@ -141,7 +152,7 @@ def test_hidden_folders_and_what_is_no_picture_are_not_read(pets, write_image, c
     for _ in range(2):
         split_folder(pets)
         assert capsys.readouterr().out.splitlines() == [
-            "not read: a link to a folder (1); not a file (1); not a type of picture that is read (3)"
+            "not read: a link (1); not a file (1); not a type of picture that is read (3)"
         ]
 
 

@@ -59,9 +59,10 @@ def test_picture_is_turned_upright(tmp_path):
     assert loaded.size == (1, 3) and loaded.getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_first_frame_of_an_animated_picture_is_read(tmp_path):
+def test_first_frame_of_an_animated_picture_is_read_with_a_warning(tmp_path):
     animation(tmp_path / "a.webp")
-    assert load_rgb(tmp_path / "a.webp").getpixel((4, 4)) == (200, 0, 0)
+    with pytest.warns(UserWarning, match="Only the first of"):
+        assert load_rgb(tmp_path / "a.webp").getpixel((4, 4)) == (200, 0, 0)
 
 
 @pytest.mark.parametrize("name", [*UNDECODABLE, "missing.png"])
