@@ -226,6 +226,20 @@ def test_the_plain_pytorch_of_lesson_00_runs_and_learns(monkeypatch):
 
 
 @pytest.mark.kernels
+def test_nbval_fails_when_a_compared_output_is_changed_by_hand(tmp_path):
+    notebook = nbformat.read(*lesson_notebooks(["01"]), as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    last = next(number for number, cell in enumerate(code) if "len(pictures)" in cell.source)
+    output = code[last].outputs[0]
+    output.text = output.text.replace("10 classes", "11 classes")
+    notebook.cells = code[: last + 1]
+    nbformat.write(notebook, tmp_path / "copy.ipynb")
+    changed = run_nbval(tmp_path / "copy.ipynb")
+    assert changed.returncode == 1
+    assert "11 classes" in changed.stdout and "1 failed, " in changed.stdout  # the others are as stored
+
+
+@pytest.mark.kernels
 def test_a_lesson_that_asks_for_the_network_fails_also_where_it_goes_on_without(tmp_path):
     asks = "import socket\nfor address in {}:\n    try: socket.create_connection(address, timeout=1)"
     asks += "\n    except OSError: pass"
