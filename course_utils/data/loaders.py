@@ -105,8 +105,22 @@ def check_labels(dataset: Dataset, classes: list[str]) -> None:
 
 
 def classes_of(dataset: Dataset) -> list[str]:
-    """Return the names of the classes of torchvision's dataset or of a `Subset` of one."""
-    return classes_of(dataset.dataset) if isinstance(dataset, Subset) else list(dataset.classes)
+    """Return the names of the classes of torchvision's dataset or of a `Subset` of one.
+
+    Raises:
+        DataError: If the dataset has no attribute `classes`.
+    """
+    if isinstance(dataset, Subset):
+        return classes_of(dataset.dataset)
+    if hasattr(dataset, "classes"):
+        return list(dataset.classes)
+    raise DataError(
+        "The classes of this dataset have no names.",
+        where=type(dataset).__name__,
+        expected="a dataset with an attribute `classes`, as torchvision's have, or a Subset of one",
+        found="no attribute `classes`",
+        do='Give your dataset one, for example dataset.classes = ["cat", "dog"].',
+    )
 
 
 def collate(samples: Sequence[tuple]) -> list[torch.Tensor]:
