@@ -358,8 +358,8 @@ SENTENCES = [
     ),
     (
         LESSON_14,
-        "fine-tuning loses about # points with ten sentences of each class and gains # with all",
-        lambda: [-text_fine_tuning()["films", 10][0], text_fine_tuning()["films", 600][0]],
+        "Fine-tuning gains # points with all six hundred film sentences of each class and # with a hundred",
+        lambda: [text_fine_tuning()["films", 600][0], text_fine_tuning()["products", 100][0]],
     ),
     (
         LESSON_15,

@@ -14,6 +14,7 @@ from course_utils.data.splits import groups_of
 from course_utils.evaluation.comparison import INIT_STRATEGIES
 from course_utils.evaluation.shift import WAYS
 from course_utils.settings import REPOSITORY_FOLDER, Settings
+from course_utils.text.comparison import INIT_STRATEGIES as TEXT_STRATEGIES
 
 sys.path.insert(0, str(REPOSITORY_FOLDER / "benchmarks"))
 from tuning import SEEDS, TIE, TRIAL, fold, read_trials, score_trials, tune
@@ -71,6 +72,7 @@ def tried(table):
 
 USED = [
     *(("transfer_rates.csv", start.name, start.lr) for start in INIT_STRATEGIES),
+    *(("text_rates.csv", start.name, start.lr) for start in TEXT_STRATEGIES),
     *(("shift_rates.csv", way, phases[-1]["lr"]) for way, phases in WAYS.items() if phases[-1]),
 ]
 
