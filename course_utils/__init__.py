@@ -8,6 +8,8 @@ Nothing large is imported here, so that `import course_utils` costs nothing.
 
 import os
 
-# OpenMP reads this when torch is imported. By default its idle threads spin, and on a busy machine they take
-# the cores from those that compute (benchmarks/waiting.py).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# OpenMP reads these when torch is imported. By default its idle threads spin, and on a busy machine they take
+# the cores from those that compute. Asleep at once, they are slow to wake: so they spin for a moment first
+# (benchmarks/waiting.py).
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "2000"}
