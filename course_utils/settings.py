@@ -21,7 +21,10 @@ PROFILES = {
     "full": {"dataset": "cifar10", "backbone": "resnet50"},
 }
 DATASETS = ("fashion_mnist_sample", "clipart", "fashion_mnist", "cifar10")
-REPOSITORY_FOLDER = Path(__file__).resolve().parent.parent
+PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
+_AROUND = (PACKAGE_FOLDER, Path.cwd(), *Path.cwd().parents)
+# The repository; or, after `pip install .`, the one in which this Python was started.
+REPOSITORY_FOLDER = next((folder for folder in _AROUND if (folder / "notebooks").is_dir()), PACKAGE_FOLDER)
 MOST_NAMES = 100  # that an error lists
 NEAR = 0.7  # difflib's ratio: a typo or two, but no other word
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")

@@ -1,7 +1,11 @@
 """Settings: what is valid, and the error for everything else."""
 
 import random
+import shutil
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from pydantic import ValidationError
 from course_utils.errors import ConfigError
 from course_utils.settings import (
     DATASETS,
+    REPOSITORY_FOLDER,
     Settings,
     set_seed,
     settings_from_notebook,
@@ -128,3 +133,17 @@ def test_set_seed_repeats_all_three_sources_of_random_numbers():
     first, again, other = draw(3), draw(3), draw(4)
     assert first == again
     assert all(a != b for a, b in zip(first, other, strict=True))
+
+
+def test_an_installed_package_finds_the_course_around_the_notebook(tmp_path):
+    for name in ("__init__.py", "errors.py", "settings.py"):
+        (tmp_path / "course_utils").mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY_FOLDER / "course_utils" / name, tmp_path / "course_utils")
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from course_utils import settings as s; "
+    code += "print(s.__file__, s.REPOSITORY_FOLDER, sep='\\n')"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=REPOSITORY_FOLDER / "notebooks", check=True, capture_output=True, text=True
+    )
+    file, folder = map(Path, done.stdout.splitlines())
+    assert file.is_relative_to(tmp_path) and folder == REPOSITORY_FOLDER

@@ -14,7 +14,7 @@ from course_utils.errors import CourseError
 from course_utils.models.freezing import choose_device
 from course_utils.models.weights import backbone_weights, read_weights
 from course_utils.notebook.packages import package_floors
-from course_utils.settings import Settings, gpu_advice, shipped_data_folder
+from course_utils.settings import REPOSITORY_FOLDER, Settings, gpu_advice, shipped_data_folder
 
 SHIPPED = ("fashion_mnist_sample", "clipart", "photographs", "text")
 """What ships in folders of `data`, with a list of sums each. The weights know their own sum."""
@@ -28,7 +28,7 @@ def describe_machine(settings: Settings) -> pd.DataFrame:
         `found` says how to get it.
     """
     rows = {}
-    for name, floor in {"Python": "3.11", **package_floors()}.items():
+    for name, floor in {"Python": "3.11", **package_floors(REPOSITORY_FOLDER / "pyproject.toml")}.items():
         rows[name] = (f"{floor} or newer", *_find_version(name, floor))
     advice = gpu_advice(settings)
     rows["device"] = ("a GPU" if advice else "any", advice or str(choose_device(settings.device)), not advice)

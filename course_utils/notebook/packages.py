@@ -16,9 +16,9 @@ PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 LAB = "jupyterlab"  # Colab has its own in its place
 
 
-def package_floors() -> dict[str, str]:
+def package_floors(pyproject: Path = PYPROJECT) -> dict[str, str]:
     """Return the names and the lowest versions of the packages that the lessons need, in Colab too."""
-    described = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
+    described = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     floors = dict(line.split(">=") for line in described["project"]["dependencies"])
     return {name: floor for name, floor in floors.items() if name != LAB}
 
