@@ -7,9 +7,10 @@ from functools import partial
 import torch
 from torch import nn
 
+from course_utils.checks.asking import ask_value
 from course_utils.checks.mistakes import Mistakes, one_number
 from course_utils.checks.values import close, describe
-from course_utils.checks.verdict import Right, Wrong, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 
 LORA_SIZE = Mistakes(
     right=lambda layers, rank: sum(rank * (inputs + outputs) for inputs, outputs in layers),

@@ -6,9 +6,10 @@ from functools import partial
 
 import numpy as np
 
+from course_utils.checks.asking import NO_RETURN, as_numbers, ask_value
 from course_utils.checks.mistakes import Mistakes
 from course_utils.checks.values import as_names, as_number, close
-from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 from course_utils.evaluation.comparison import aggregate_runs, mean_interval
 
 SIDE = {

@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models import resnet18
 
+from course_utils.checks.asking import ask_value
 from course_utils.checks.recipe_hints import recipe_hints
 from course_utils.checks.recipe_report import ODD_SIZES, Report, read_report
 from course_utils.checks.tracing import Trace
-from course_utils.checks.verdict import Right, Wrong, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 from course_utils.settings import REPOSITORY_FOLDER, set_seed
 
 EPOCHS, BATCH_SIZE = 3, 4

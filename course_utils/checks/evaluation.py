@@ -5,9 +5,10 @@ from functools import partial
 import numpy as np
 import torch
 
+from course_utils.checks.asking import as_numbers, ask
 from course_utils.checks.mistakes import Mistakes, one_number, some_numbers
 from course_utils.checks.values import close, first_difference
-from course_utils.checks.verdict import Right, Wrong, as_numbers, ask, check
+from course_utils.checks.verdict import Right, Wrong, check
 
 
 def _counts(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[list[int], list[int]]:

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
+from course_utils.checks.asking import ask, ask_value
 from course_utils.checks.mistakes import Mistakes
 from course_utils.checks.values import as_names, as_number, close, describe, listed
-from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 from course_utils.models.freezing import freeze, freeze_batchnorm, thaw
 
 

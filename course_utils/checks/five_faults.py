@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from course_utils.checks.asking import ask_value
 from course_utils.checks.recipe_report import MEAN, SIZE, STD
 from course_utils.checks.values import as_number, close, describe, numbers_in
-from course_utils.checks.verdict import Right, Wrong, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 
 
 @check(

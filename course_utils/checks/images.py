@@ -8,8 +8,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import nn
 
+from course_utils.checks.asking import as_numbers, ask, ask_value
 from course_utils.checks.values import as_number, describe, numbers_in
-from course_utils.checks.verdict import Right, Wrong, as_numbers, ask, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.data.splits import load_splits
 from course_utils.settings import Settings

@@ -6,9 +6,10 @@ from functools import partial
 
 import numpy as np
 
+from course_utils.checks.asking import as_numbers, ask_value
 from course_utils.checks.mistakes import Mistakes
 from course_utils.checks.values import as_number
-from course_utils.checks.verdict import Right, Wrong, as_numbers, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 from course_utils.evaluation.metrics import accuracy_interval
 
 

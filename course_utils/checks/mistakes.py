@@ -27,8 +27,9 @@ from functools import partial
 
 import torch
 
+from course_utils.checks.asking import ask_value
 from course_utils.checks.values import alike, as_number, describe, numbers_in
-from course_utils.checks.verdict import Right, Wrong, ask_value
+from course_utils.checks.verdict import Right, Wrong
 
 
 def one_number(hint: str) -> Callable[[object], float]:

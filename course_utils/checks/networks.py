@@ -9,9 +9,10 @@ from torch import nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from course_utils.checks.asking import ask, ask_value
 from course_utils.checks.mistakes import Mistakes, one_number
 from course_utils.checks.values import as_names, describe, numbers_in
-from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 from course_utils.models.freezing import find_head, freeze, replace_head, trainable_parameters
 
 _read_whole = one_number("Give one whole number; this is {value}.")

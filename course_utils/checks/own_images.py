@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from course_utils.checks.asking import NO_RETURN, ask, ask_value
 from course_utils.checks.mistakes import Mistakes, some_numbers
 from course_utils.checks.values import as_names, first_difference
-from course_utils.checks.verdict import NO_RETURN, Right, Wrong, ask, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 
 _LEFT_OUT = {
     "cats/half.png": "its second half is missing",

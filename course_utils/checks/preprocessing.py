@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torchvision.transforms.v2.functional import normalize
 
+from course_utils.checks.asking import NO_RETURN, as_numbers, ask, ask_value
 from course_utils.checks.mistakes import Mistakes, one_tensor
 from course_utils.checks.values import close
-from course_utils.checks.verdict import NO_RETURN, Right, Wrong, as_numbers, ask, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 
 MEAN, STD = (0.49, 0.48, 0.41), (0.23, 0.22, 0.25)
 SIZE = 32

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from course_utils.checks.asking import ask_value
 from course_utils.checks.values import as_number, describe, listed, numbers_in
-from course_utils.checks.verdict import Wrong, ask_value
+from course_utils.checks.verdict import Wrong
 
 KEYS = ("model", "classes", "transform", "files", "train_loss", "val_accuracy", "best_epoch", "test_accuracy")
 SETS = ("train", "val", "test")

@@ -7,9 +7,10 @@ from statistics import NormalDist
 import numpy as np
 import torch
 
+from course_utils.checks.asking import ask_value
 from course_utils.checks.mistakes import Mistakes
 from course_utils.checks.values import as_names, close, describe, listed
-from course_utils.checks.verdict import Right, Wrong, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 
 _PROJECTS = {
     "x-rays": (

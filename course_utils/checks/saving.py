@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from course_utils.checks.asking import ask, ask_value
 from course_utils.checks.values import listed
-from course_utils.checks.verdict import Right, Wrong, ask, ask_value, check
+from course_utils.checks.verdict import Right, Wrong, check
 from course_utils.data.preprocessing import Preprocessing
 from course_utils.errors import CheckpointError
 from course_utils.evaluation.metrics import predict

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from course_utils.checks.asking import ask
 from course_utils.checks.mistakes import Mistakes, one_number, one_tensor
 from course_utils.checks.values import as_number, close, describe
-from course_utils.checks.verdict import Right, Wrong, ask, check
+from course_utils.checks.verdict import Right, Wrong, check
 
 IMAGES_FOR_ONE = Mistakes(
     right=lambda batch_size, processes, parts: math.ceil(batch_size / (processes * parts)),

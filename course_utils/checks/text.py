@@ -6,9 +6,10 @@ from functools import partial
 import numpy as np
 import torch
 
+from course_utils.checks.asking import as_numbers
 from course_utils.checks.mistakes import Mistakes, one_tensor
 from course_utils.checks.values import first_difference
-from course_utils.checks.verdict import Right, as_numbers, check
+from course_utils.checks.verdict import Right, check
 
 # Padding on the right, padding on the left, and a pair of texts without any
 IDS = torch.tensor([[101, 7, 9, 102, 0, 0], [0, 0, 0, 101, 5, 102], [101, 4, 102, 3, 6, 102]])

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import nn
 
+from course_utils.checks.asking import ask
 from course_utils.checks.mistakes import Mistakes, one_number
 from course_utils.checks.values import close, describe, numbers_in
-from course_utils.checks.verdict import Right, Wrong, ask, check
+from course_utils.checks.verdict import Right, Wrong, check
 from course_utils.models.freezing import stage_names, thaw
 
 

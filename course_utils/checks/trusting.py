@@ -7,9 +7,10 @@ from itertools import product
 import torch
 from torch import nn
 
+from course_utils.checks.asking import as_numbers
 from course_utils.checks.mistakes import Mistakes
 from course_utils.checks.values import close
-from course_utils.checks.verdict import Right, Wrong, as_numbers, check
+from course_utils.checks.verdict import Right, Wrong, check
 
 
 def _parts(

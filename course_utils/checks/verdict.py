@@ -9,17 +9,15 @@ Where one hint is enough it raises `Wrong`, and looks no further::
             raise Wrong("That is not how many images there are to train with: did you count the test images?")
         yield Right("You counted the training images.")
 
-Many answers are functions. A check calls them through `ask` or `ask_value` with small data of its own. Where
-an answer is compared with a right one, the usual mistakes are in a table (`mistakes.py`), which finds out
-which of them it was.
+Many answers are functions. A check calls them with small data of its own, through `ask` or `ask_value`
+(`asking.py`). Where an answer is compared with a right one, the usual mistakes are in a table
+(`mistakes.py`), which finds out which of them it was.
 `check` turns it all into a function that prints and returns a `Verdict`, whatever arrives.
 """
 
 import copy
 import functools
 import io
-import pickle
-import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
@@ -28,11 +26,9 @@ from types import CodeType, FunctionType
 
 from torch import nn
 
-from course_utils.checks.values import DATA, describe, in_words, numbers_in
+from course_utils.checks.values import describe, in_words
 from course_utils.data.loaders import preserve_rng_state
 from course_utils.settings import set_seed
-
-NO_RETURN = "Your function gives back None. Does its last line begin with `return`?"
 
 
 @dataclass(frozen=True)
@@ -143,64 +139,3 @@ def _find(find_hints: Callable, arguments: tuple, named: dict, own: list, expect
 
 def _copied(value: object) -> object:
     return copy.deepcopy(value) if isinstance(value, nn.Module) else value
-
-
-# What PyTorch and numpy say of a student's usual slips, and what it means
-_SLIPS = {
-    "leaf Variable that requires grad": "a weight is changed in place, which `torch.no_grad()` must allow",
-    "numpy boolean subtract": "True and False cannot be subtracted: make numbers of them, `.astype(float)`",
-    "Subtraction, the `-` operator, with a bool": "True and False cannot be subtracted: take `.float()`",
-    "shapes cannot be multiplied": "two matrices do not fit. Which of them comes first, or is turned round?",
-    "must match the size of tensor": "two shapes do not fit. Print both: which dimension has other sizes?",
-    "could not be broadcast together": "two shapes do not fit. Print both: which dimension has other sizes?",
-}
-
-
-def ask(function: Callable, *arguments: object) -> object:
-    """Call a function that a student wrote.
-
-    Raises:
-        Wrong: If it is no function, stops with an error, or changes the data that it is given; the text is a
-            hint, and names the line.
-    """
-    if not callable(function):
-        raise Wrong(f"The answer should be a function, and this is {describe(function)}.")
-    before = [(one, describe(one), pickle.dumps(one)) for one in arguments if isinstance(one, DATA)]
-    value = _call(function, arguments)
-    for one, words, content in before:
-        if pickle.dumps(one) != content:
-            raise Wrong(
-                f"Your function changes its input, {words}. The caller may still need it: work on a copy."
-            )
-    return value
-
-
-def _call(function: Callable, arguments: tuple) -> object:
-    try:
-        return function(*arguments)
-    except (Exception, SystemExit) as error:
-        code = getattr(function, "__code__", None)
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
-        where = f" in line {lines[-1]} of its cell" if lines else ""
-        name = getattr(function, "__name__", type(function).__name__)
-        slip = next((f" That is, {slip}" for words, slip in _SLIPS.items() if words in str(error)), "")
-        raise Wrong(f"Your {name} stops{where} with {in_words(error)}.{slip}") from error
-
-
-def ask_value(function: Callable, *arguments: object, none: str = NO_RETURN) -> object:
-    """Call a function that a student wrote and that must return something: `Wrong(none)` if it does not."""
-    value = ask(function, *arguments)
-    if value is None:
-        raise Wrong(none)
-    return value
-
-
-def as_numbers(value: object, count: int) -> tuple[float, ...]:
-    """Return so many finite numbers in their order; `Wrong` if the value is anything else."""
-    if value is None:
-        raise Wrong(NO_RETURN)
-    found = numbers_in(value)
-    if len(found) != count or isinstance(value, set):
-        raise Wrong(f"Your function gives {value!r:.60}: it should give {count} numbers.")
-    return tuple(found)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from course_utils.checks.asking import as_numbers
 from course_utils.checks.values import as_number
-from course_utils.checks.verdict import Wrong, as_numbers
+from course_utils.checks.verdict import Wrong
 
 THREES = [3, 3.0, Fraction(3), np.int64(3), np.array([3]), torch.tensor(3), torch.tensor([3.0])]
 NO_NUMBERS = [None, True, "3", b"3", float("nan"), [3], np.array([1, 2]), torch.ones(2), {}]
