@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of lesson 11, and words of the hint that each must get; and right ones."""
+"""Right and wrong answers to the exercises of lesson 11, and words of the hint for each wrong one."""
 
 import numpy as np
 import torch
@@ -67,41 +67,47 @@ RIGHT = {
 
 WRONG = {
     "split_columns": [
-        (dict.fromkeys(COLUMNS, "file"), "this is a split by rows"),
+        (dict.fromkeys(COLUMNS, "file"), "a patient with two X-rays"),
         (COLUMNS | {"x-rays": "hospital"}, "harder than the exercise asks"),
         (COLUMNS | {"wildlife": "animal"}, "is the label"),
-        (COLUMNS | {"reviews": "writer"}, "the product that is new"),
+        (COLUMNS | {"reviews": "writer"}, "The product is new, not the writer"),
         (COLUMNS | {"stamps": "year"}, "from the same years"),
         ({"x-rays": "patient"}, "missing from your dictionary"),
-        (COLUMNS | {"x-rays": "person"}, "there is no column 'person'"),
-        (COLUMNS | {"x-rays": ["patient", "view"]}, "x-rays: name one column"),
+        (COLUMNS | {"x-rays": "person"}, "its table has no column 'person'"),
+        (COLUMNS | {"x-rays": ["patient", "view"]}, "x-rays: expected the name of one column"),
         (COLUMNS | {"weather": "day"}, "There is no collection 'weather'"),
         (COLUMNS | {"x-rays": "view"}, "in the same views"),
-        (COLUMNS | {"wildlife": "hour"}, "sees the same hours"),
-        (COLUMNS | {"reviews": "file"}, "a split by rows"),
+        (COLUMNS | {"wildlife": "hour"}, "at the same hours"),
+        (COLUMNS | {"reviews": "file"}, "so this splits by rows"),
     ],
     "split_by_group": [
         (by_rows, "You split rows"),
-        (whatever_their_class, "No test image has label 2. Groups have to be drawn for each class"),
+        (whatever_their_class, "No test image has label 2. Each side needs groups of every class"),
         (sorted_in_place, "Your function changes its input, array([1"),
         (names_of_groups, "not indices"),
-        (lambda labels, groups, seed: folds(labels, groups, 0), "Another seed gives the same split"),
-        (without_a_seed, "must follow from the seed"),
+        (lambda labels, groups, seed: folds(labels, groups, 0), "Different seeds give the same split"),
+        (without_a_seed, "The seed must determine the split"),
         (one_class, "No test image has label 0"),
-        (lambda labels, groups, seed: folds(labels, groups, seed, number=2), "a fifth, or nearly so"),
+        (
+            lambda labels, groups, seed: folds(labels, groups, seed, number=2),
+            "Expected about a fifth of the images",
+        ),
         (
             lambda labels, groups, seed: folds(labels, groups, seed, parts=lambda a, b: (a, b[1:])),
-            "in neither part",
+            "Neither part contains 1 of the 240 images",
         ),
         (
             lambda labels, groups, seed: (np.arange(len(labels)), folds(labels, groups, seed)[1]),
-            "images are in both parts",
+            "Both parts contain",
         ),
-        (lambda labels, groups, seed: folds(labels, groups, seed)[1], "You give"),
-        (lambda labels, groups, seed: [part + 1 for part in folds(labels, groups, seed)], "counted from 0"),
+        (lambda labels, groups, seed: folds(labels, groups, seed)[1], "Expected two arrays"),
+        (
+            lambda labels, groups, seed: [part + 1 for part in folds(labels, groups, seed)],
+            "Expected indices from 0 to 239",
+        ),
         (
             lambda labels, groups, seed: folds(labels, groups, seed, parts=lambda a, b: (a, [*b, b[0]])),
-            "in the same part twice",
+            "contains the same image twice",
         ),
         (lambda labels, groups, seed: print(labels), "`return`"),
     ],
