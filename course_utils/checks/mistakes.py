@@ -1,21 +1,21 @@
 """Tables of mistakes: the right function, and each wrong one that a student might write, with its hint.
 
-Where an exercise asks for a function, a mistake is a function, too. A table has each typical one, written as
-a student might write it, and compares the answer with all of them on the same cases::
+If the answer to an exercise is a function, each mistake is a function as well. A table contains every typical
+mistake as a student might write it, and compares the answer with all of them on the same cases::
 
     SPLIT_SIZE = Mistakes(
         right=lambda images, share: images * share,
-        wrong={"Those are the images that are left.": lambda images, share: images * (1 - share)},
-        found="Of {images} images you take {value:g}. ",
+        wrong={"You return the images that are left over.": lambda images, share: images * (1 - share)},
+        found="You take {value:g} of {images} images. ",
     )
 
     @check(begin="...", expects="a function from two numbers to one")
     def split_size(answer):
         yield from SPLIT_SIZE.compare(answer, [(100, 0.2), (60, 0.5)])
 
-One test hands every wrong function of every table to the check that uses it. Each must get its own hint: two
-that give the same in all cases fail it, and need one more case, or one hint. A check of several answers has
-one table for each.
+A test passes every wrong function of every table to the check that uses it. Each function must get its own
+hint. The test fails if two functions return the same results in all cases. Then add a case that tells them
+apart, or give both a single hint. A check with several answers has one table for each.
 """
 
 import copy
@@ -33,7 +33,7 @@ from course_utils.checks.verdict import Right, Wrong
 
 
 def one_number(hint: str) -> Callable[[object], float]:
-    """Return a function that reads one number, or raises `Wrong`; the hint may have `{value}` in it."""
+    """Return a function that reads one number or raises `Wrong`. The hint may contain `{value}`."""
 
     def read(value: object) -> float:
         if (number := as_number(value)) is None:
@@ -44,7 +44,7 @@ def one_number(hint: str) -> Callable[[object], float]:
 
 
 def some_numbers(hint: str, whole: bool = False) -> Callable[[object], list[float]]:
-    """Return a function that reads a list of numbers, or raises `Wrong`."""
+    """Return a function that reads a list of numbers or raises `Wrong`."""
 
     def read(value: object) -> list[float]:
         numbers = numbers_in(value)
@@ -56,7 +56,7 @@ def some_numbers(hint: str, whole: bool = False) -> Callable[[object], list[floa
 
 
 def one_tensor(hint: str, *shape: int) -> Callable[[object], torch.Tensor]:
-    """Return a function that reads a tensor of a shape as float numbers, or raises `Wrong`."""
+    """Return a function that reads a tensor of this shape as floats or raises `Wrong`."""
 
     def read(value: object) -> torch.Tensor:
         if not isinstance(value, torch.Tensor) or value.shape != shape:
@@ -66,36 +66,36 @@ def one_tensor(hint: str, *shape: int) -> Callable[[object], torch.Tensor]:
     return read
 
 
-_read_number = one_number("Your function should give one number, and it gives {value}.")
+_read_number = one_number("Your function should return one number, but it returns {value}.")
 
 
 @dataclass(frozen=True)
 class Mistakes:
-    """A right function, wrong ones with their hints, and the words around a hint.
+    """A right function, wrong ones with their hints, and the text around a hint.
 
-    A text may have in braces the names of the right function's parameters, `value`, which the answer gave,
-    and `right`, which it should have given.
+    In braces, a text may contain the parameters of the right function, `value` for the result of the answer,
+    and `right` for the correct result.
     """
 
     right: Callable
     wrong: dict[str, Callable]
     read: Callable = _read_number
-    """Makes of a result what can be compared; raises `Wrong` if the result has another form."""
+    """Converts a result so that it can be compared. Raises `Wrong` if the result has the wrong form."""
     agrees: Callable[[object, object], bool] = alike
     found: str | Callable[..., str] = ""
-    """What stands before each hint: a text, or a function of value, right and the case that returns one."""
+    """The text before each hint, or a function of value, right and the case that returns this text."""
     otherwise: str | Callable[..., str] = ""
-    """The hint for an answer that is like none of the wrong ones, in the same form."""
+    """The hint for an answer that matches none of the wrong functions, in the same form as `found`."""
     praise: str = ""
-    """A line for each case in which the answer is right."""
+    """The line to print for each case that the answer gets right."""
 
     def compare(self, answer: Callable, cases: Iterable[tuple] | dict, **words: object) -> Iterator[Right]:
-        """Call an answer with each case; raise `Wrong` with its hint at the first in which it is not right.
+        """Call an answer with each case. At the first wrong result, raise `Wrong` with its hint.
 
         Args:
             answer: The student's function.
-            cases: The arguments of each call; of a dictionary, texts may name the key, `case`.
-            **words: What else texts may name.
+            cases: The arguments of each call. If this is a dictionary, texts may contain its key as `{case}`.
+            **words: Further values that texts may contain.
         """
         cases = cases if isinstance(cases, dict) else dict(enumerate(cases))
         for place, (name, case) in enumerate(cases.items()):
@@ -117,7 +117,7 @@ class Mistakes:
         return self.read(ask_value(function, *copy.deepcopy(case)))
 
     def _known(self, answer: Callable, cases: list[tuple], place: int) -> str | None:
-        """Return the hint of the mistake that agrees with the answer at a place and in most other cases."""
+        """Return the hint of the mistake that agrees with the answer here and in most other cases."""
         given, agreeing = [self._tried(answer, case) for case in cases], {}
         for hint, wrong in self.wrong.items():
             same = [self._same(one, self._tried(wrong, case)) for one, case in zip(given, cases, strict=True)]
@@ -126,7 +126,7 @@ class Mistakes:
         return max(agreeing, key=agreeing.get, default=None)
 
     def _tried(self, function: Callable, case: tuple) -> object:
-        """Return what a function gives, or None if it stops."""
+        """Return the result of a function, or None if it fails."""
         with suppress(Wrong):
             return self._call(function, case)
 

@@ -1,22 +1,22 @@
-"""Points of an exercise notebook: those of each exercise, and how many there are so far."""
+"""Points of an exercise notebook: for each exercise, and the total so far."""
 
 from course_utils.checks.verdict import Verdict
 
 _POINTS: dict[int, int] = {}
 
 
-class NotYet(AssertionError):  # noqa: N818 (an exercise is not solved yet; the program is sound)
-    """An exercise is not solved: an error for whoever grades, and one calm line for the student."""
+class NotYet(AssertionError):  # noqa: N818 (an exercise is not solved yet; the program is fine)
+    """An exercise is not solved yet: an error for the grader, but one calm line for the student."""
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]
 
 
 def points(*verdicts: Verdict, exercise: int, of: int) -> None:
-    """Give an exercise its points if every check of it has passed.
+    """Award the points of an exercise if all its checks have passed.
 
     Raises:
-        NotYet: If one has not, so that a grader, nbgrader's too, counts the cell as failed.
+        NotYet: If a check has not passed, so that nbgrader and other graders count the cell as failed.
     """
     passed = all(verdicts)
     _POINTS[exercise] = of if passed else 0
@@ -27,5 +27,5 @@ def points(*verdicts: Verdict, exercise: int, of: int) -> None:
 
 
 def total(of: int) -> None:
-    """Print how many points the exercises of this notebook have so far."""
+    """Print the total points for the exercises of this notebook so far."""
     print(f"{sum(_POINTS.values())} of {of} points so far")

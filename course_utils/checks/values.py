@@ -1,4 +1,4 @@
-"""Values that a student's answer may have: read as numbers or names, compared, and put into words."""
+"""Read the values of a student's answer as numbers or names, compare them, and describe them in words."""
 
 import math
 import numbers
@@ -16,7 +16,7 @@ DATA = (torch.Tensor, np.ndarray, pd.DataFrame, Image.Image, list, tuple, dict, 
 
 
 def as_number(value: object) -> float | None:
-    """Return a number of Python, numpy or torch as a float; None if it is not one finite number."""
+    """Return a Python, NumPy or PyTorch number as a float, or None if the value is not one finite number."""
     if isinstance(value, bool | str | bytes):
         return None
     if hasattr(value, "item") and hasattr(value, "size"):
@@ -28,7 +28,7 @@ def as_number(value: object) -> float | None:
 
 
 def numbers_in(value: object) -> list[float]:
-    """Return the numbers of a list, an array or a tensor; an empty list for anything else."""
+    """Return the numbers in a list, an array or a tensor, or an empty list for anything else."""
     try:
         numbers = [] if isinstance(value, str | dict) else [as_number(one) for one in value]
     except TypeError:
@@ -37,22 +37,22 @@ def numbers_in(value: object) -> list[float]:
 
 
 def as_names(value: object) -> set:
-    """Return the names that an answer lists; one text is one name."""
+    """Return the set of names in an answer. A single string is one name."""
     return {value} if isinstance(value, str) else set(value)
 
 
 def listed(names: Iterable) -> str:
-    """Return names in their order, with commas between them."""
+    """Return the names in alphabetical order, separated by commas."""
     return ", ".join(sorted(map(str, names)))
 
 
 def close(value: float, target: float, tolerance: float = 1e-4) -> bool:
-    """Say whether two numbers agree, to a share of the larger one or, near zero, absolutely."""
+    """Return whether two numbers agree within a relative or, near zero, an absolute tolerance."""
     return math.isclose(value, target, rel_tol=tolerance, abs_tol=tolerance)
 
 
 def alike(one: object, other: object) -> bool:
-    """Say whether two results are the same: numbers nearly, lists and tensors place by place."""
+    """Return whether two results are equal: numbers approximately, lists and tensors element by element."""
     if isinstance(one, torch.Tensor):
         return one.shape == other.shape and torch.allclose(one, other, atol=1e-5)
     if isinstance(one, list | tuple):
@@ -62,37 +62,37 @@ def alike(one: object, other: object) -> bool:
 
 
 def first_difference(given: Sequence, wanted: Sequence) -> int:
-    """Return the first place, from 1, at which two lists of one length differ; 0 if they are alike."""
+    """Return the first position, from 1, at which two equally long lists differ, or 0 if they are equal."""
     pairs = zip(given, wanted, strict=True)
     return next((place for place, (one, other) in enumerate(pairs, start=1) if one != other), 0)
 
 
 def describe(value: object) -> str:
-    """Say in a few words what a value is: its type, and its shape or the beginning of its text."""
+    """Describe a value in a few words: its type, and its shape or the start of its text."""
     name = type(value).__name__
     try:
         if isinstance(value, torch.Tensor) and value.ndim:
-            return f"a tensor {list(value.shape)} of {value.dtype}".replace("torch.", "")
+            return f"a tensor of shape {list(value.shape)} ({value.dtype})".replace("torch.", "")
         if isinstance(value, nn.Module):
-            return f"a network of the class {name}"
+            return f"a network of class {name}"
         if callable(value):
             return f"the {name} {value.__name__!r}"
         text = reprlib.repr(value)
-        if "<" in text and not isinstance(value, str):  # an address in memory helps nobody
-            count = f" with {len(value)} entries" if hasattr(value, "__len__") else ""
-            return f"something of the type {name}{count}"
-        return f"{_shortened(text)} (of the type {name})"
+        if "<" in text and not isinstance(value, str):  # a memory address does not help the student
+            count = f" with {len(value)} items" if hasattr(value, "__len__") else ""
+            return f"an object of type {name}{count}"
+        return f"{_shortened(text)} (type {name})"
     except (Exception, SystemExit):  # an object whose own methods raise
-        return f"something of the type {name}"
+        return f"an object of type {name}"
 
 
 def in_words(error: BaseException) -> str:
-    """Return the type of an error and the beginning of its text."""
+    """Return the type of an error and the start of its message."""
     try:
         text = _shortened(str(error))
-    except Exception:  # an error that cannot even say what it is
+    except Exception:  # an error whose message cannot be read
         text = ""
-    return f"{type(error).__name__}: {text}".rstrip(": ")
+    return f"{type(error).__name__}: {text}".rstrip(": .")
 
 
 def _shortened(text: str) -> str:

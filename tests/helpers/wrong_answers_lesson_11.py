@@ -112,7 +112,7 @@ WRONG = {
         (lambda labels, groups, seed: print(labels), "`return`"),
     ],
     "overconfidence": [
-        (lambda table, labels: table.max(dim=1).values, "should give one number"),
+        (lambda table, labels: table.max(dim=1).values, "should return one number"),
     ],
     "threshold_for_share": [
         ((choose, lambda threshold, scores: (scores >= 2).mean()), "At a threshold of 1.2"),

@@ -117,7 +117,7 @@ WRONG = {
         (lambda label, classes: int(classes[label] not in FEET), "other way round"),
         (lambda label, classes: classes[label], "labels 0 and 1"),
         (lambda label, classes: int(label in FEET), "Every class gets the answer 0"),
-        (lambda label, classes: classes[str(label)], "stops in line"),
+        (lambda label, classes: classes[str(label)], "fails on line"),
         ([0, 1, 0, 1, 0, 1], "should be a function"),
         (lambda label, classes: 1 if classes[label] in FEET else None, "For Shirt nothing comes back: does"),
     ],
@@ -138,7 +138,7 @@ WRONG = {
         (lambda count, share: (200, 50, 250), "test set is separate"),
         (lambda count, share: (200.5, 49.5, 2000), "Images come whole"),
         (lambda count, share: (200, 40, 2000), "validation set is not right"),
-        (lambda count, share: 250, "should give 3 numbers"),
+        (lambda count, share: 250, "should return 3 numbers"),
     ],
     "own_transform": [
         (transform("normalise"), "not been normalised"),

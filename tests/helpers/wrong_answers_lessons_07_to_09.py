@@ -257,7 +257,7 @@ WRONG = {
         (lambda a, b: (bootstrap(a, b)[0], *bootstrap(b, a)[1:]), "outside its own interval"),
         (of_half, "with replacement"),
         (by_formula, "1.96 standard errors"),
-        (lambda a, b: bootstrap(a - b, b), "True and False cannot be subtracted"),
+        (lambda a, b: bootstrap(a - b, b), "NumPy cannot subtract booleans"),
     ],
     "fault_found": [
         (partial(fault_without, leave_out=["undo"]), "undo it first"),

@@ -76,11 +76,11 @@ WRONG = {
         (reported(model=lambda report: "model"), "Expected a network as `model`"),
         (
             reported(model=lambda report: nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 1000))),
-            "got a tensor [2, 1000] of float32. Is that the old head?",
+            "got a tensor of shape [2, 1000] (float32). Is that the old head?",
         ),
         (reported(files=lambda report: report["files"]["train"]), "with the lists train, val, test"),
         (reported(files=files_with("val", lambda paths: [])), "got none in 'val'"),
-        (reported(files=files_with("val", lambda paths: ["a/b.png"])), "got 'a/b.png' (of"),
+        (reported(files=files_with("val", lambda paths: ["a/b.png"])), "got 'a/b.png' (type str)"),
         (reported(files=files_with("val", lambda paths: paths * 2)), "in val, twice"),
         (reported(best_epoch=lambda report: 0), "from 1 to 3 as `best_epoch`"),
         (reported(test_accuracy=lambda report: "half"), "Expected a number as `test_accuracy`"),
