@@ -1,4 +1,4 @@
-"""Checks of lesson 12: search by picture, and classes from prototypes."""
+"""Checks of lesson 12: search by picture, and classification with prototypes."""
 
 from collections.abc import Callable
 
@@ -16,39 +16,38 @@ def _cosine(library: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
 SEARCH = Mistakes(
     right=lambda query, library, count: _cosine(library, query).topk(count).indices,
     wrong={
-        "You multiply features that have their lengths, so long ones win. Divide by the lengths first.": (
-            lambda query, library, count: (library @ query).topk(count).indices
-        ),
-        "You take the smallest distance, which depends on the lengths. Cosine similarity doesn't.": (
+        "You multiply features without normalising them, so long ones win. Divide them by their lengths "
+        "first.": (lambda query, library, count: (library @ query).topk(count).indices),
+        "You take the smallest distances, which depend on the lengths. Cosine similarity doesn't.": (
             lambda query, library, count: (library - query).norm(dim=1).topk(count, largest=False).indices
         ),
         "Those are the least similar pictures. Try the other end of the order.": (
             lambda query, library, count: _cosine(library, query).topk(count, largest=False).indices
         ),
-        "You divide each column by its length. A picture is a row: dim=1.": (
+        "You divide each column by its length, but a picture is a row. Try `dim=1`.": (
             lambda query, library, count: (normalize(library, dim=0) @ query).topk(count).indices
         ),
-        "Those are similarities. Return the places of the pictures in the library.": (
+        "Those are similarities. Return the positions of the pictures in the library.": (
             lambda query, library, count: _cosine(library, query).topk(count).values
         ),
         "The pictures are right, but their order isn't: the most similar one comes first.": (
             lambda query, library, count: _cosine(library, query).topk(count).indices.sort().values
         ),
-        "That is the order of the whole library. Return the first `count`.": (
+        "That ranks the whole library. Return only the first `count` positions.": (
             lambda query, library, count: _cosine(library, query).argsort(descending=True)
         ),
         "That is only one picture. Return `count` of them.": (
             lambda query, library, count: _cosine(library, query).topk(1).indices
         ),
     },
-    read=some_numbers("Expected a list of places in the library, got {value}."),
-    found="For {count} pictures you return {value}. ",
-    otherwise="Try the cosine similarity of the query and each row of the library, highest first.",
+    read=some_numbers("Expected a list of positions in the library, got {value}."),
+    found="For {count} pictures, you return {value}. ",
+    otherwise="Try ranking the rows of the library by their cosine similarity to the query, highest first.",
 )
 
 
 def _random(*shapes: tuple[int, ...], seed: int) -> list[torch.Tensor]:
-    """Return positive features whose rows differ in length, as those of a network do."""
+    """Return positive features whose rows differ in length, as a network's features do."""
     random = torch.Generator().manual_seed(seed)
     pairs = [(shape, (*shape[:-1], 1)) for shape in shapes]
     return [
@@ -57,14 +56,14 @@ def _random(*shapes: tuple[int, ...], seed: int) -> list[torch.Tensor]:
 
 
 @check(
-    begin="which product of two lists of features does not depend on their lengths?",
-    expects="a function from a query, a library and a count to places in the library",
+    begin="what must you do to two feature vectors so that their product does not depend on their lengths?",
+    expects="a function from a query, a library and a count to positions in the library",
 )
 def nearest_pictures(answer):
-    """Lesson 12: the most similar pictures of a library, by cosine similarity."""
+    """Lesson 12: the most similar pictures in a library, by cosine similarity."""
     cases = [(*_random((4,), (12, 4), seed=seed), count) for seed, count in ((1, 3), (2, 4))]
     yield from SEARCH.compare(answer, cases)
-    yield Right("The most similar pictures, most similar first, whatever the length of their features.")
+    yield Right("You return the most similar pictures, most similar first, however long their features are.")
 
 
 def _plain_means(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -84,7 +83,7 @@ def _cosines(queries: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 
 def _classifier(scores: Callable = _cosines, rows: Callable = _means) -> Callable:
-    """Return a classifier: each query gets the label of the row that scores highest."""
+    """Return a classifier that gives each query the label of the row with the highest score."""
 
     def classify(features: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
         return labels.unique()[scores(queries, rows(features, labels)).argmax(dim=1)]
@@ -95,23 +94,25 @@ def _classifier(scores: Callable = _cosines, rows: Callable = _means) -> Callabl
 PROTOTYPES = Mistakes(
     right=_classifier(),
     wrong={
-        "That is the class of the most similar picture: nearest neighbour. A prototype is a mean.": (
+        "You return the class of the most similar picture, its nearest neighbour. A prototype is a mean.": (
             lambda features, labels, queries: labels[_cosines(queries, features).argmax(dim=1)]
         ),
-        "You don't divide the prototypes by their lengths, so a long one wins.": _classifier(
+        "You don't divide the prototypes by their lengths, so long ones win.": _classifier(
             lambda queries, rows: queries @ rows.T
         ),
-        "You take the smallest distance. Try the cosine similarity, which ignores lengths.": _classifier(
+        "You take the smallest distance. Try cosine similarity instead, which ignores lengths.": _classifier(
             lambda queries, rows: -torch.cdist(queries, rows)
         ),
-        "In your mean, long features count more. Divide each picture's features by their length first.": (
+        "In your means, long features count more. Divide each picture's features by their length first.": (
             _classifier(rows=_plain_means)
         ),
-        "That is the least similar prototype.": _classifier(lambda queries, rows: -_cosines(queries, rows)),
-        "Those are the places of the prototypes. Return the labels of their classes.": (
+        "That is the class of the least similar prototype.": _classifier(
+            lambda queries, rows: -_cosines(queries, rows)
+        ),
+        "Those are the positions of the prototypes. Return the labels of their classes.": (
             lambda features, labels, queries: _cosines(queries, _means(features, labels)).argmax(dim=1)
         ),
-        "You take one picture of each class. A prototype is the mean of all of them.": _classifier(
+        "You use only one picture of each class. A prototype is the mean of all its pictures.": _classifier(
             rows=_firsts
         ),
         "Those are similarities. Return the label of the most similar prototype.": (
@@ -119,13 +120,13 @@ PROTOTYPES = Mistakes(
         ),
     },
     read=some_numbers("Expected one label for each query, got {value}."),
-    found=lambda value, right, features, labels, queries: f"For {len(queries)} queries you return {value}. ",
-    otherwise="Try one mean for each label, and the label whose mean has the highest cosine similarity.",
+    found=lambda value, right, features, labels, queries: f"For {len(queries)} queries, you return {value}. ",
+    otherwise="Try one mean for each label. Which mean has the highest cosine similarity to the query?",
 )
 
 
 @check(
-    begin="what is the mean of the features of one class? And which mean is most similar to a query?",
+    begin="how do you compute the mean of one class's features? And which mean is most similar to a query?",
     expects="a function from features, labels and queries to one label for each query",
 )
 def prototype_labels(answer):
@@ -135,4 +136,4 @@ def prototype_labels(answer):
         features, queries = _random((18, 4), (14, 4), seed=seed)
         cases.append((features, torch.tensor([7, 2, 5] * 6), queries))
     yield from PROTOTYPES.compare(answer, cases)
-    yield Right("Each query gets the class of the most similar prototype.")
+    yield Right("You give each query the class of the most similar prototype.")

@@ -1,4 +1,4 @@
-"""Checks of lesson 07: what is a fair comparison, how sure a mean is, and what was not shown."""
+"""Checks of lesson 07: fair comparisons, intervals of means, and gains that were not shown."""
 
 import math
 from collections.abc import Callable
@@ -19,11 +19,11 @@ SIDE = {
 
 
 @check(
-    begin="go over the names in one description, and compare the two values of each.",
+    begin="loop over the names in one of the dictionaries and compare the two values of each.",
     expects="a function from two dictionaries to a set of names",
 )
 def unfair_differences(answer):
-    """Lesson 07: the names of what differs between two sides of a comparison and must not."""
+    """Lesson 07: the settings that make a comparison unfair because its two sides differ in them."""
     cases = (
         ({"start": "pretrained", "lr": 0.001}, set()),
         ({"start": "pretrained", "lr": 0.001, "network": "resnet50", "steps": 3000}, {"network", "steps"}),
@@ -35,59 +35,70 @@ def unfair_differences(answer):
         names = as_names(ask_value(answer, dict(SIDE), {**SIDE, **changes}))
         extra = names - wanted
         if "start" in extra:
-            raise Wrong("You call the start unfair. It is what the comparison asks about: it has to differ.")
+            raise Wrong(
+                "You list `start` as unfair. It is what the comparison is about, so it has to differ."
+            )
         if "lr" in extra:
             raise Wrong(
-                "You call the learning rate unfair. What suits random weights does not suit pretrained "
-                "ones: each side gets the rate that is good for it, if both were chosen with the same care."
+                "You list `lr` as unfair. A learning rate that suits random weights need not suit pretrained "
+                "ones. Each side should use the rate that works best for it, as long as both rates were "
+                "chosen with the same care."
             )
         if extra:
-            raise Wrong(f"{', '.join(sorted(map(str, extra)))} is the same on both sides, but you name it.")
+            raise Wrong(
+                f"You list {', '.join(sorted(map(str, extra)))} as unfair, but the two sides do not "
+                "differ there."
+            )
         if missing := wanted - names:
             name = min(missing)
             raise Wrong(
-                f"{name} is {SIDE[name]} on one side and {changes[name]} on the other, and you call that "
-                "fair."
+                f"`{name}` is {SIDE[name]} on one side and {changes[name]} on the other, but you do not list "
+                "it as unfair."
             )
-    yield Right("The start may differ, since it is the question, and so may the learning rate that suits it.")
+    yield Right(
+        "`start` may differ because the comparison is about it, and `lr` because it has to suit the start."
+    )
 
 
 @check(
-    begin="how many batches are in one epoch? The last one may be smaller, and is a step, too.",
+    begin="how many batches are there in one epoch? The last one may be smaller, but it counts as a step.",
     expects="a function from three whole numbers to a number of epochs",
 )
 def epochs_for_budget(answer):
-    """Lesson 07: a number of epochs, from steps, images and the batch size."""
+    """Lesson 07: the number of epochs that a budget of steps needs."""
     for steps, images, batch_size in ((20, 80, 32), (300, 2400, 32), (300, 24, 32), (20, 3000, 32)):
         batches = math.ceil(images / batch_size)
         value = ask_value(answer, steps, images, batch_size)
         number = as_number(value)
         if number is None:
-            raise Wrong(f"You give {value!r:.50}: give one number.")
+            raise Wrong(f"Expected one number of epochs, got {value!r:.50}.")
         found = (
-            f"For {steps} steps with {images} images in batches of {batch_size} you give {number:g} epochs. "
+            f"For {steps} steps with {images} images in batches of {batch_size}, you return {number:g} "
+            "epochs. "
         )
         if number != int(number):
-            raise Wrong(found + "An epoch that has begun is finished: give a whole number.")
+            raise Wrong(found + "Training finishes every epoch that it starts, so return a whole number.")
         taken = number * batches
         if taken < steps:
-            raise Wrong(found + f"That makes {taken:g} steps, fewer than {steps}: one side learns less.")
+            raise Wrong(
+                found + f"That is only {taken:g} steps, fewer than {steps}: one side would train less."
+            )
         if taken - batches >= steps:
             raise Wrong(
-                f"{found}An epoch has {batches} batches here, the last one smaller if need be; so {taken:g} "
-                f"steps are taken where {number - 1:g} epochs would do."
+                f"{found}The number of batches in an epoch is {batches} here, counting a smaller last one. "
+                f"That makes {taken:g} steps, and {number - 1:g} epochs would be enough."
             )
-    yield Right("Few images, many epochs; many images, few epochs: the steps are the same.")
+    yield Right("The fewer images there are, the more epochs it takes to reach the same number of steps.")
 
 
 def _t(share: float, degrees: int) -> float:
-    from scipy import stats  # half a second: only where it is needed
+    from scipy import stats  # takes half a second, so only where it is needed
 
     return stats.t.ppf(share, degrees)
 
 
 def _around_mean(reach: Callable) -> Callable:
-    """Return an interval whose reach is a function of the number of runs, their spread and the values."""
+    """Return a function that computes an interval from the number of runs, their spread and the values."""
 
     def interval(values: list[float]) -> tuple[float, float, float]:
         mean, off = np.mean(values), reach(len(values), np.std(values, ddof=1), np.asarray(values))
@@ -99,58 +110,58 @@ def _around_mean(reach: Callable) -> Callable:
 STUDENT_INTERVAL = Mistakes(
     right=_around_mean(lambda n, s, values: _t(0.975, n - 1) * s / n**0.5),
     wrong={
-        "It is a little too narrow. There are two standard deviations: np.std divides by n unless you ask "
-        "it to divide by n − 1.": _around_mean(lambda n, s, values: _t(0.975, n - 1) * values.std() / n**0.5),
-        "You use 1.96, which is for many runs. With so few, t is larger.": (
+        "It is a little too narrow. There are two versions of the standard deviation: `np.std` divides by n "
+        "unless you ask it to divide by n − 1.": _around_mean(
+            lambda n, s, values: _t(0.975, n - 1) * values.std() / n**0.5
+        ),
+        "You use 1.96, which is only right for many runs. With so few runs, t is larger.": (
             _around_mean(lambda n, s, values: 1.96 * s / n**0.5)
         ),
-        "1.96 is for many runs; and np.std divides by n unless you ask for n − 1.": (
-            _around_mean(lambda n, s, values: 1.96 * values.std() / n**0.5)
-        ),
-        "It is too wide: a mean scatters less than a single run. What about the root of n?": (
+        "Two things are wrong: 1.96 is only right for many runs, and `np.std` divides by n unless you ask "
+        "for n − 1.": (_around_mean(lambda n, s, values: 1.96 * values.std() / n**0.5)),
+        "It is too wide, because a mean varies less than a single run. Where do you divide by √n?": (
             _around_mean(lambda n, s, values: _t(0.975, n - 1) * s)
         ),
-        "That is one standard error to either side, which holds the truth far less often than 95 %.": (
-            _around_mean(lambda n, s, values: s / n**0.5)
-        ),
-        "That is the scatter of single runs, not an interval for their mean.": (
-            _around_mean(lambda n, s, values: s)
-        ),
-        "Those are the lowest and the highest run, not an interval for the mean.": (
+        "You go one standard error to either side. Such an interval contains the true mean in far fewer than "
+        "95 % of cases.": (_around_mean(lambda n, s, values: s / n**0.5)),
+        "You go one standard deviation to either side. That shows how much single runs vary, not how "
+        "uncertain their mean is.": (_around_mean(lambda n, s, values: s)),
+        "Those are the accuracies of the worst and the best run, not an interval for the mean.": (
             lambda values: (np.mean(values), min(values), max(values))
         ),
-        "Which number of degrees of freedom does t have here?": (
+        "How many degrees of freedom does t have here?": (
             _around_mean(lambda n, s, values: _t(0.975, n) * s / n**0.5)
         ),
-        "Is that t for 90 %? Two tails share the 5 %.": (
+        "Is that t for a 90 % interval? The two tails share the 5 % that a 95 % interval leaves out.": (
             _around_mean(lambda n, s, values: _t(0.95, n - 1) * s / n**0.5)
         ),
-        "The lower end is the mean minus the reach, the upper end the mean plus the reach.": (
+        "The two ends are swapped. Return the lower end before the upper end.": (
             lambda values: [mean_interval(values)[number] for number in (0, 2, 1)]
         ),
     },
     read=partial(as_numbers, count=3),
     agrees=partial(np.allclose, rtol=0, atol=5e-4),
     found=lambda value, right, values: (
-        f"For {values} your interval is {value[2] - value[1]:.3f} wide; "
-        f"it must be {right[2] - right[1]:.3f}. "
+        f"For {values}, the upper end minus the lower end should be {right[2] - right[1]:.3f}, and yours is "
+        f"{value[2] - value[1]:.3f}. "
     ),
     otherwise=lambda value, right, values: (
-        "Put t, the standard deviation and the root of n together once more."
+        "Check how you combine t, the standard deviation and √n."
         if close(value[0], right[0])
-        else f"The mean of {values} is not {value[0]:.4g}. It comes first, before the two ends."
+        else f"The mean of {values} is not {value[0]:.4g}. Return the mean first, then the two ends."
     ),
-    praise="{case} runs: {value[0]:.3f}, 95 % interval {value[1]:.3f} to {value[2]:.3f}.",
+    praise="{case} runs: mean {value[0]:.3f}, 95 % interval {value[1]:.3f} to {value[2]:.3f}.",
 )
 
 
 @check(
-    begin="you need the mean, the standard deviation of the runs, their number, and t for one run fewer.",
-    expects="a function from some accuracies to a mean and the two ends of an interval",
+    begin="you need the mean of the runs, their standard deviation, their number n, and t with n − 1 degrees "
+    "of freedom.",
+    expects="a function from a list of accuracies to a mean and the two ends of an interval",
     without=("mean_interval",),
 )
 def student_interval(answer):
-    """Lesson 07: the mean of a few runs and its 95 % Student interval, from their accuracies."""
+    """Lesson 07: the mean accuracy of a few runs and its 95 % Student interval."""
     cases = {len(values): (values,) for values in ([0.60, 0.64, 0.71], [0.80, 0.81, 0.83, 0.79, 0.84])}
     yield from STUDENT_INTERVAL.compare(answer, cases)
 
@@ -159,44 +170,55 @@ PAYS, BEHIND, UNDECIDED = "transfer pays", "scratch is better", "not told apart"
 
 
 @check(
-    begin="give each side its mean and interval. What does it mean if the two do not touch?",
+    begin="compute the mean and interval of each side. What does it mean if the two intervals do not touch?",
     expects=f"a function from two lists of accuracies to '{PAYS}', '{BEHIND}' or '{UNDECIDED}'",
 )
 def verdict_on_means(answer):
-    """Lesson 07: a verdict on two starts, from the accuracies of their runs."""
+    """Lesson 07: a verdict on transfer and training from scratch, from the accuracies of their runs."""
     cases = (
-        ([0.80, 0.81, 0.82], [0.60, 0.61, 0.62], PAYS, "The intervals lie far apart, with transfer above."),
-        ([0.60, 0.61, 0.62], [0.80, 0.81, 0.82], BEHIND, "The intervals lie far apart, with scratch above."),
+        (
+            [0.80, 0.81, 0.82], [0.60, 0.61, 0.62], PAYS,
+            "The intervals are far apart, and transfer is higher.",
+        ),
+        (
+            [0.60, 0.61, 0.62], [0.80, 0.81, 0.82], BEHIND,
+            "The intervals are far apart, and training from scratch is higher.",
+        ),
         (
             [0.70, 0.76, 0.82], [0.67, 0.70, 0.72], UNDECIDED,
-            "Means six points apart, but the intervals overlap.",
+            "The means are six points apart, but the intervals overlap.",
         ),
         (
             [0.74, 0.75, 0.76], [0.695, 0.705, 0.715], UNDECIDED,
-            "Every run of one side is above every run of the other. Yet each interval reaches 2.5 points to "
-            "either side, so they overlap: is yours Student's, with n - 1 in the standard deviation?",
+            "Every transfer run beats every run from scratch. But each interval reaches 2.5 points to either "
+            "side of its mean, so the two overlap. Is yours Student's interval, with n − 1 in the standard "
+            "deviation?",
         ),
         (
             [0.74, 0.75, 0.76], [0.68, 0.69, 0.70], PAYS,
-            "The means are six points apart, and each interval reaches 2.5 points to either side.",
+            "The means are six points apart, and each interval reaches 2.5 points to either side of its "
+            "mean.",
         ),
     )  # fmt: skip
     for transfer, scratch, wanted, why in cases:
-        none = f"{NO_RETURN} It was asked about {transfer} and {scratch}."
+        none = f"{NO_RETURN} The check called it with {transfer} and {scratch}."
         value = ask_value(answer, list(transfer), list(scratch), none=none)
         if value not in (PAYS, BEHIND, UNDECIDED):
-            raise Wrong(f"{value!r:.50} is none of '{PAYS}', '{BEHIND}' and '{UNDECIDED}'.")
+            raise Wrong(f"Expected '{PAYS}', '{BEHIND}' or '{UNDECIDED}', got {value!r:.50}.")
         if value != wanted:
-            raise Wrong(f"Transfer {transfer}, scratch {scratch}: you say '{value}'. {why}")
-    yield Right("You say that two starts differ only if their intervals do not touch.")
+            raise Wrong(
+                f"For the transfer runs {transfer} and the runs from scratch {scratch}, you return "
+                f"'{value}'. {why}"
+            )
+    yield Right("You call one start better only if the two intervals do not touch.")
 
 
 @check(
-    begin="go over the pairs of a data set and a number of images, and ask your function about each.",
+    begin="loop over the pairs of data set and number of images, and call your `verdict` for each.",
     expects="a function from a table of runs and the name of a start to pairs (dataset, images_per_class)",
 )
 def cases_without_gain(answer, runs):
-    """Lesson 07: where a start was not shown to be better than scratch, from a table of runs."""
+    """Lesson 07: the cases in which a table of runs does not show a gain over training from scratch."""
     intervals = aggregate_runs(runs).set_index(["start", "dataset", "images_per_class"])
     scratch = intervals.loc["from scratch"]
     for start in ("frozen", "fine-tuned"):
@@ -205,23 +227,27 @@ def cases_without_gain(answer, runs):
             given = {(str(dataset), int(images)) for dataset, images in value}
         except (TypeError, ValueError) as error:
             raise Wrong(
-                f"Give pairs such as ('clipart', 5), the name first. You give {value!r:.60}."
+                f"Expected pairs such as ('clipart', 5), with the name first, got {value!r:.60}."
             ) from error
         own = intervals.loc[start]
         if unknown := given - set(own.index):
-            raise Wrong(f"The table has no runs for {min(unknown)}: take each pair from its rows.")
+            raise Wrong(
+                f"The table has no runs for {min(unknown)}. Take each pair from the rows of the table."
+            )
         wanted = {case for case in own.index if own.low[case] <= scratch.high[case]}
         if extra := given - wanted:
             dataset, images = min(extra)
             raise Wrong(
-                f"{start}, {dataset}, {images} images: you say that no gain was shown. Look at the two "
-                "intervals: do they touch?"
+                f"{start}, {dataset}, {images} images of each class: you list this case as one without a "
+                "shown gain. Look at the two intervals: do they touch?"
             )
         if missing := wanted - given:
             dataset, images = case = min(missing)
             raise Wrong(
-                f"{start}, {dataset}, {images} images: you leave it out. The means are "
-                f"{own.accuracy[case]:.3f} and {scratch.accuracy[case]:.3f}, but what do the intervals of so "
-                "few seeds say?"
+                f"{start}, {dataset}, {images} images of each class: you leave this case out. The means are "
+                f"{own.accuracy[case]:.3f} and {scratch.accuracy[case]:.3f}, but how wide are the intervals "
+                "of so few seeds?"
             )
-        yield Right(f"{start}: {len(wanted)} cases in which these runs have not shown a gain over scratch.")
+        yield Right(
+            f"{start}: {len(wanted)} cases in which these runs do not show a gain over training from scratch."
+        )

@@ -1,4 +1,4 @@
-"""Checks of lesson 10: accuracy above a confidence, and a heatmap made by covering squares."""
+"""Checks of lesson 10: accuracy above a confidence threshold, and heatmaps made by covering squares."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +16,7 @@ from course_utils.checks.verdict import Right, Wrong, check
 def _parts(
     probabilities: torch.Tensor, labels: torch.Tensor, threshold: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return for each picture whether the network decides it, and whether its prediction is correct."""
+    """Return for each picture whether the network decides it and whether its prediction is correct."""
     confidence, predictions = probabilities.max(dim=1)
     return confidence >= threshold, predictions == labels
 
@@ -47,55 +47,57 @@ def _true_class(probabilities: torch.Tensor, labels: torch.Tensor, threshold: fl
 ACCEPTED = Mistakes(
     right=_accepted,
     wrong={
-        "The two are swapped: the share of the pictures comes first.": (
+        "The two numbers are swapped: the share of the pictures comes first.": (
             lambda *given: _accepted(*given)[::-1]
         ),
-        "That is the accuracy on all pictures. Keep only those that the network decides.": _of_parts(
+        "The accuracy you return is on all pictures. Keep only those that the network decides.": _of_parts(
             lambda decided, correct: (_share(decided), _share(correct))
         ),
-        "That is the accuracy on the pictures that are left to a person.": _of_parts(
+        "The accuracy you return is on the pictures that are left to a person.": _of_parts(
             lambda decided, correct: (_share(decided), _share(correct[~decided]))
         ),
-        "That is the share of the pictures that are left to a person.": _of_parts(
+        "The share you return is of the pictures that are left to a person.": _of_parts(
             lambda decided, correct: (1 - _share(decided), _share(correct[decided]))
         ),
-        "You divide the correct predictions by all pictures. Divide by those that the network decides.": (
+        "You divide the correct predictions by the number of all pictures. Divide by the number of those "
+        "that the network decides.": (
             _of_parts(lambda decided, correct: (_share(decided), _share(correct & decided)))
         ),
-        "A confidence equal to the threshold is enough: at least, not above.": _strictly_above,
-        "You compare the probability of the true class with the threshold. In use, nobody knows the true "
-        "class: the confidence is the highest probability.": _true_class,
-        "Those are per cent; return shares from 0 to 1.": (
+        "A confidence equal to the threshold is enough: it need not be higher.": _strictly_above,
+        "You compare the probability of the true class with the threshold. In use, the true class is "
+        "unknown, so the confidence is the highest probability.": _true_class,
+        "Those are percentages. Return shares from 0 to 1.": (
             lambda *given: tuple(100 * share for share in _accepted(*given))
         ),
-        "Those are numbers of pictures; return shares from 0 to 1.": _of_parts(
+        "Those are numbers of pictures. Return shares from 0 to 1.": _of_parts(
             lambda decided, correct: (float(decided.sum()), float((correct & decided).sum()))
         ),
     },
     read=partial(as_numbers, count=2),
-    found="With a threshold of {threshold} you return {value[0]:.3g} and {value[1]:.3g}. ",
-    otherwise="Which pictures reach a confidence of {threshold}? And how many of *these* are correct?",
+    found="With a threshold of {threshold}, you return {value[0]:.3g} and {value[1]:.3g}. ",
+    otherwise="Which pictures reach a confidence of {threshold}? And what is the accuracy on *these*?",
 )
 
 
 @check(
-    begin="find the confidence of each picture, and compare it with the threshold.",
-    expects="a function of probabilities, labels and a threshold that returns two numbers",
+    begin="find the network's confidence for each picture and compare it with the threshold.",
+    expects="a function from probabilities, labels and a threshold to two numbers",
 )
 def accepted_share(answer):
-    """Lesson 10: the share of pictures above a confidence, and the accuracy on them."""
+    """Lesson 10: the share of pictures that reach a confidence threshold, and the accuracy on them."""
     random = torch.Generator().manual_seed(3)
     probabilities = (2 * torch.randn(40, 4, generator=random)).softmax(dim=1)
     probabilities[:3] = torch.tensor([0.75, 0.125, 0.125, 0.0])  # exact in float32
     labels = torch.randint(4, (40,), generator=random)
     yield from ACCEPTED.compare(answer, [(probabilities, labels, threshold) for threshold in (0.75, 0.6)])
-    yield Right("The share of the pictures, and the accuracy on these alone.")
+    yield Right("You return the share of pictures that the network decides, and its accuracy on these alone.")
     value = ACCEPTED.read(answer(probabilities.clone(), labels.clone(), 1.5))
     if not all(map(close, value, (0, 0))):
         raise Wrong(
-            f"If no picture reaches the threshold, return 0 and 0, without dividing by 0. Got {value}."
+            f"Expected 0 and 0 when no picture reaches the threshold, got {value}. Try handling this case "
+            "first, so that you never divide by 0."
         )
-    yield Right("Where the network decides nothing, both are 0.")
+    yield Right("If the network decides no picture, you return 0 for both.")
 
 
 def _cover(image: torch.Tensor, square: tuple[slice, ...], value: float = 0.0) -> torch.Tensor:
@@ -112,10 +114,10 @@ def _falls(
     cover: Callable = lambda image, earlier, square: _cover(image, square),
     read: Callable = lambda logits: logits.softmax(dim=1),
 ) -> torch.Tensor:
-    """Return how far the class's probability falls for each covered square.
+    """Return how far the probability of the class falls for each covered square.
 
-    The mistakes exchange `cover`, from the image, the one covered before and a square to the next covered
-    image, or `read`, from logits to what is compared.
+    The mistakes replace one of two functions. `cover` makes the next covered image from the image, the
+    previous covered image and a square; `read` turns logits into the scores to compare.
     """
     rows, columns = image.shape[1] // size, image.shape[2] // size
     covered, falls = image, torch.zeros(rows, columns)
@@ -140,37 +142,44 @@ def _predicted(model: nn.Module, image: torch.Tensor) -> int:
 def _table(value: object) -> torch.Tensor:
     table = torch.as_tensor(value).detach().float()
     if table.ndim != 2 or not table.isfinite().all():
-        raise Wrong(f"Expected a tensor [rows, columns] of numbers, got the shape {list(table.shape)}.")
+        raise Wrong(
+            f"Expected a tensor [rows, columns] of finite numbers, got one of shape {list(table.shape)}. "
+            "Print it: is the shape wrong, or is an entry NaN or infinite?"
+        )
     return table
 
 
 def _other_map(value: torch.Tensor, right: torch.Tensor, *_case: object) -> str:
     if value.shape != right.shape:
-        return f"Expected {list(right.shape)} numbers, one for each square, got {list(value.shape)}."
+        return (
+            f"Expected shape {list(right.shape)}, with one number for each square, got {list(value.shape)}."
+        )
     place = (value - right).abs().argmax()
     row, column = divmod(int(place), right.shape[1])
     return (
-        f"In row {row}, column {column} you return {value[row, column]:.3f}; the probability falls by "
-        f"{right[row, column]:.3f}. Is only this square covered, in all three channels, with 0?"
+        f"In row {row}, column {column}, expected a fall of {right[row, column]:.3f} in the probability, got "
+        f"{value[row, column]:.3f}. Do you cover only this square, in all three channels, with 0?"
     )
 
 
 OCCLUSION = Mistakes(
     right=_falls,
     wrong={
-        "The sign is the other way round: a fall is the probability before less the one after.": (
+        "The sign is wrong: a fall is the probability before covering minus the probability after it.": (
             lambda *given: -_falls(*given)
         ),
-        "Those are the probabilities with a cover. Subtract them from the one without.": (
+        "Those are the probabilities with a cover. Subtract each from the probability without one.": (
             lambda model, image, target, size: (
                 _probability(model, image, target) - _falls(model, image, target, size)
             )
         ),
-        "Earlier squares stay covered. Begin each time with a `clone` of the picture.": partial(
+        "Earlier squares stay covered. Start from a fresh `clone` of the picture each time.": partial(
             _falls, cover=lambda image, earlier, square: _cover(earlier, square)
         ),
-        "Those are falls of the logit. Where is the softmax?": partial(_falls, read=nn.Identity()),
-        "Rows and columns are swapped. The first index of the map goes down the picture.": (
+        "Those are falls in the logit, not in the probability. Where is the softmax?": partial(
+            _falls, read=nn.Identity()
+        ),
+        "Rows and columns are swapped. The first index of the map runs down the picture.": (
             lambda *given: _falls(*given).T
         ),
         "You cover everything except the square.": partial(
@@ -179,10 +188,10 @@ OCCLUSION = Mistakes(
         "You cover only the first channel. A colour picture has three.": partial(
             _falls, cover=lambda image, earlier, square: _cover(image, (slice(1), *square[1:]))
         ),
-        "You cover with 1. In a normalised picture the mean colour is 0.": partial(
+        "You cover squares with 1. In a normalised picture, the mean colour is 0.": partial(
             _falls, cover=lambda image, earlier, square: _cover(image, square, 1.0)
         ),
-        "That is the map of the predicted class. Use the class `target`.": (
+        "That is the map for the predicted class. Use the class `target` instead.": (
             lambda model, image, target, size: _falls(model, image, _predicted(model, image), size)
         ),
         "That is one number for each pixel. Return one for each square.": lambda model, image, target, size: (
@@ -195,11 +204,11 @@ OCCLUSION = Mistakes(
 
 
 @check(
-    begin="clone the picture, set one square to 0, and compare the probabilities with and without it.",
-    expects="a function of a model, a picture, a class and a size that returns a tensor",
+    begin="clone the picture, set one square to 0, and compare the probabilities before and after.",
+    expects="a function from a model, a picture, a class and a size to a tensor",
 )
 def occlusion_map(answer):
-    """Lesson 10: a heatmap by covering, one square after another."""
+    """Lesson 10: a heatmap made by covering one square after another."""
     random, cases = torch.Generator().manual_seed(1), []
     for height, width, size in ((8, 12, 4), (6, 4, 2)):
         model = nn.Sequential(nn.Flatten(), nn.Linear(3 * height * width, 3)).eval()
@@ -209,4 +218,4 @@ def occlusion_map(answer):
         target = (_predicted(model, image) + 1) % 3
         cases.append((model, image, target, size))
     yield from OCCLUSION.compare(answer, cases)
-    yield Right("One fall of the probability for each square, and the picture is as it was.")
+    yield Right("You return the fall in probability for each square and leave the picture as it was.")
