@@ -1,6 +1,7 @@
-"""Watch a training from outside: each batch that meets the head, and each optimizer step.
+"""Record a training run from outside: each batch that reaches the head, and each optimizer step.
 
-PyTorch calls the hooks of this module for every layer and every optimizer, however the training is written.
+PyTorch calls the hooks of this module for every layer and every optimizer, whatever the training loop
+looks like.
 """
 
 from contextlib import ExitStack
@@ -19,27 +20,27 @@ class Pass:
     """A batch that went through the last layer of the head."""
 
     features: torch.Tensor | None
-    """What the head was given: [images, features]."""
+    """The input of the head: [images, features]."""
     predictions: torch.Tensor
     weight: torch.Tensor
     """The weight of the last layer at that time."""
     training_layers: set[str]
-    """Which layers were in train mode: "BatchNorm" in the backbone, "Dropout" anywhere."""
+    """Which kinds of layers were in train mode: "BatchNorm" in the backbone, "Dropout" anywhere."""
     epoch: int
-    """The epoch to which it belongs, or that it follows; 0 before the first."""
+    """The epoch that it belongs to or follows; 0 before the first."""
     trained: bool = False
-    """Whether a gradient came back."""
+    """Whether a gradient flowed back through it."""
     labels: torch.Tensor | None = None
     loss: float | None = None
     rows: list[int] = field(default_factory=list)
-    """The place of each picture in the report; `recipe_hints` fills it in."""
+    """The position of each picture in the report; `recipe_hints` fills it in."""
 
 
 class Trace:
-    """Records a training in `with Trace(...):`.
+    """Record a training run inside `with Trace(...):`.
 
-    In the last epoch it turns the head's weights round after each step, so that this epoch is certainly
-    not the best.
+    In the last epoch, it replaces the head's weights after each step with negated ones, so that this epoch
+    is certainly not the best.
     """
 
     def __init__(self, classes: int, features: int, epochs: int):
@@ -64,7 +65,7 @@ class Trace:
 
     def _forward(self, module: nn.Module, inputs: tuple, output: object) -> None:
         if isinstance(module, nn.Conv2d) and module.in_channels == 3:
-            # The batch before was not passed on to a head: its features were kept.
+            # The previous batch did not reach a head: its features were stored for later.
             self.extracted_in_train_mode |= "BatchNorm" in self._training_layers
             self._training_layers = set()
         if module.training and isinstance(module, nn.BatchNorm2d):
@@ -73,7 +74,7 @@ class Trace:
             self._training_layers.add("Dropout")
         first = inputs[0] if inputs else None
         if isinstance(first, torch.Tensor) and first.ndim == 2 and first.shape[1] == self.width:
-            if first is not self._derived:  # and not, for example, what dropout made of them
+            if first is not self._derived:  # and not, for example, the output of dropout
                 self._features = first.detach().cpu().clone()
             self._derived = output
         if isinstance(module, nn.Linear) and module.out_features == self.classes and output.ndim == 2:
@@ -93,7 +94,7 @@ class Trace:
             self._weights[id(weight)] = weight
 
     def _look_at_gradient(self, weight: torch.Tensor) -> None:
-        """See, before a new gradient is added, whether an old one is left from before the last step."""
+        """Check, before a new gradient is added, whether an old one is left from before the last step."""
         if id(weight) in self._stepped and weight.grad is not None and bool(weight.grad.any()):
             self.stale_gradient = True
         self._stepped.discard(id(weight))
