@@ -1,6 +1,6 @@
 """Check of lesson 04's debugging exercise: five functions of a training script, each with one silent fault.
 
-Each function is tried alone, with small data of the check's own, so that a fault that is left hides no other.
+It tries each function separately on small data of its own, so that one remaining fault hides no other.
 """
 
 import math
@@ -20,9 +20,9 @@ from course_utils.checks.verdict import Right, Wrong, check
 
 
 @check(
-    begin="look at one picture that `read_picture` gives, at a few with their labels, at the losses, and at "
-    "the shapes in `accuracy`. Then copy the five functions and repair what looks wrong.",
-    expects="the five functions of the script, repaired",
+    begin="look at one picture that `read_picture` returns, at a few with their labels, at the losses, and "
+    "at the shapes in `accuracy`. Then copy the five functions and repair those that look wrong.",
+    expects="the five repaired functions of the script",
     answers=5,
 )
 def five_faults(read_picture, read_folder, new_network, train, accuracy):
@@ -53,19 +53,19 @@ def _try_picture(answer: Callable) -> Iterator[str]:
 
     if not isinstance(given, torch.Tensor) or given.shape != (3, SIZE, SIZE):
         raise Wrong(f"`read_picture`: expected a tensor [3, {SIZE}, {SIZE}], got {describe(given)}.")
-    tensor, look = torch.from_numpy(pixels), "Show the tensor as a picture, channels last."
+    tensor, look = torch.from_numpy(pixels), "Show the tensor as a picture, with the channels last."
     if torch.allclose(given, normalised(tensor.permute(2, 0, 1)), atol=1e-4):
-        yield Right("`read_picture` keeps each colour at its place.")
+        yield Right("`read_picture` keeps every pixel in its place.")
     elif torch.allclose(given, normalised(tensor.permute(2, 1, 0)), atol=1e-4):
-        yield f"`read_picture`: expected the rows of the picture, got its columns. {look}"
+        yield f"`read_picture`: expected [channels, rows, columns], got rows and columns swapped. {look}"
     elif torch.allclose(given, normalised(tensor.reshape(3, SIZE, SIZE)), atol=1e-4):
-        yield f"`read_picture`: expected the picture, got one whose numbers are mixed up. {look}"
+        yield f"`read_picture`: expected the picture, got its values in a scrambled order. {look}"
     else:
-        yield f"`read_picture`: expected the picture, normalised with MEAN and STD, got other numbers. {look}"
+        yield f"`read_picture`: expected the picture normalised with MEAN and STD, got other values. {look}"
 
 
 def _try_folder(answer: Callable) -> Iterator[str]:
-    """Try it on grey pictures, dark ones of the class "a": mixed colours do not matter here."""
+    """Try it on grey pictures, dark ones in class "a", so that scrambled colours do not matter."""
     with tempfile.TemporaryDirectory() as temporary:
         for number in range(7):
             name, value = ("b", 250) if number % 3 == 0 else ("a", 5)
@@ -78,15 +78,16 @@ def _try_folder(answer: Callable) -> Iterator[str]:
     images, labels, classes = given
     if list(classes) != ["a", "b"] or len(images) != 7 or len(labels) != 7:
         raise Wrong(
-            "`read_folder`: expected each picture of the folder with a label, and its classes in order."
+            "`read_folder`: expected every picture in the folder, a label for each, and the sorted class "
+            "names, got something else. Print how many of each you return."
         )
     means = [float(image.mean()) for image in images]
     truth = [int(mean > sum(means) / len(means)) for mean in means]
     if wrong := sum(int(label) != true for label, true in zip(labels, truth, strict=True)):
         yield (
-            "`read_folder`: expected the label of its own folder with each picture, got another one for "
-            f"{wrong} of 7. Show some pictures with their classes. In which order are the files, in which "
-            "the labels?"
+            "`read_folder`: expected each picture with the label of its own folder, got another label for "
+            f"{wrong} of 7. Show some pictures with their classes. In which order are the files, and in "
+            "which order are the labels?"
         )
     else:
         yield Right("`read_folder` gives each picture the label of its folder.")
@@ -106,16 +107,16 @@ def _try_network(answer: Callable) -> Iterator[str]:
         yield (
             f"`new_network`: expected an optimizer that holds the head's {len(head)} parameters, got "
             f"{count} of them. Print the losses: do they fall from epoch to epoch? Compare `fc.weight` "
-            "before and after."
+            "before and after training."
         )
     elif any(p.requires_grad for name, p in model.named_parameters() if not name.startswith("fc.")):
-        yield "`new_network`: expected a frozen backbone, got one that can learn."
+        yield "`new_network`: expected a frozen backbone, got one with trainable parameters."
     else:
-        yield Right("`new_network` gives the optimizer the head, and nothing else learns.")
+        yield Right("`new_network` passes the optimizer the head's parameters and freezes the backbone.")
 
 
 def _try_training(answer: Callable) -> Iterator[str]:
-    """Train a small network on points that lie far apart, where the loss must come near 0."""
+    """Train a small network on well-separated points, where the loss has to come close to 0."""
     epochs, labels = 40, torch.arange(3).repeat(8)
     points = 3 * torch.eye(3)[labels]
     model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 3))
@@ -125,17 +126,17 @@ def _try_training(answer: Callable) -> Iterator[str]:
     if len(numbers) != epochs:
         raise Wrong(f"`train`: expected a loss for each of {epochs} epochs, got {describe(losses)}.")
     if bool(model[0].running_mean.any()):
-        yield "`train`: expected a frozen backbone, got BatchNorm layers that move with each batch."
+        yield "`train`: expected a frozen backbone, got BatchNorm statistics that change with each batch."
     elif close(numbers[-1], floor, 0.02):
         yield (
-            f"`train`: expected a loss near 0 where every prediction is right, got {numbers[-1]:.2f}, which "
-            "no training brings down. What does `cross_entropy` expect: print one row of its input, and "
-            "the row's sum."
+            f"`train`: expected a loss near 0 when every prediction is correct, got {numbers[-1]:.2f}, which "
+            "no amount of training brings down. What does `cross_entropy` expect? Print one row of its input "
+            "and the sum of that row."
         )
     elif numbers[-1] > 0.1:
-        yield f"`train`: expected a loss near 0 where every prediction is right, got {numbers[-1]:.2f}."
+        yield f"`train`: expected a loss near 0 for classes easy to tell apart, got {numbers[-1]:.2f}."
     else:
-        yield Right("`train` brings the loss near 0 where the classes are easy to tell apart.")
+        yield Right("`train` brings the loss close to 0 for classes that are easy to tell apart.")
 
 
 def _try_accuracy(answer: Callable) -> Iterator[str]:
@@ -144,11 +145,11 @@ def _try_accuracy(answer: Callable) -> Iterator[str]:
     if given is None:
         raise Wrong("`accuracy`: expected a number, got something else.")
     if close(given, 4 / 6):
-        yield Right("`accuracy` compares each prediction with one label.")
+        yield Right("`accuracy` compares each prediction with its own label.")
     elif close(given, float((predictions[:, None] == labels).float().mean())):
         yield (
-            f"`accuracy`: expected 0.667 for 4 of 6 right predictions, got {given:.3f}. Print the shapes of "
-            "the predictions, of the labels, and of their comparison: how many entries should that have?"
+            f"`accuracy`: expected 0.667 for 4 of 6 correct predictions, got {given:.3f}. Print the shapes "
+            "of the predictions, the labels and their comparison. How many entries should the last one have?"
         )
     else:
-        yield f"`accuracy`: expected 0.667 for 4 of 6 right predictions, got {given:.3f}."
+        yield f"`accuracy`: expected 0.667 for 4 of 6 correct predictions, got {given:.3f}."
