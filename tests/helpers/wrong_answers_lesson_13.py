@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of lesson 13, and words of the hint that each must get; and right ones."""
+"""Right and wrong answers to the exercises of lesson 13, and words of the hint for each wrong one."""
 
 import copy
 
@@ -26,7 +26,7 @@ class OfLayers(nn.Module):
 
 
 class Merging(nn.Module):
-    """The same with a copy of the old layer, both matrices the other way round, and one multiplication."""
+    """The same with a copy of the old layer, both matrices transposed, and one multiplication."""
 
     def __init__(self, linear, rank, alpha):
         super().__init__()
@@ -43,7 +43,7 @@ class Merging(nn.Module):
 
 
 class InAList(nn.Module):
-    """The same with the old layer where PyTorch does not find it."""
+    """The same with the old layer in a list, where PyTorch does not find it."""
 
     def __init__(self, linear, rank, alpha):
         super().__init__()
@@ -56,7 +56,7 @@ class InAList(nn.Module):
 
 
 def changed(change):
-    """Return a maker of right layers that `change` changes, by their parts linear, A and B."""
+    """Return a function that makes a right layer and applies `change` to it, by its linear, A and B."""
 
     def make(linear, rank, alpha):
         layer = lora(linear, rank, alpha)
@@ -67,7 +67,7 @@ def changed(change):
 
 
 def beside(forward):
-    """Return a maker of layers whose forward is a function of the layer and its inputs."""
+    """Return a function that makes layers whose forward is a function of the layer and its inputs."""
     return changed(lambda layer: setattr(layer, "forward", lambda x: forward(layer, x)))
 
 
@@ -82,7 +82,7 @@ def into_the_weight(layer, x):
 
 
 def merged_by(change):
-    """Return a merging that gives the new layer another weight."""
+    """Return a merge function that gives the new layer the weight from `change`."""
 
     def merge(linear, a, b, scale):
         merged = copy.deepcopy(linear)
@@ -141,20 +141,20 @@ RIGHT = {
 WRONG = {
     "lora_parameters": [
         (lambda layers, rank: [count([layer], rank) for layer in layers], "one whole number"),
-        (lambda layers, rank: len(layers) * count(layers[:1], rank), "How many numbers"),
+        (lambda layers, rank: len(layers) * count(layers[:1], rank), "How many entries"),
     ],
     "lora_layer": [
-        (changed(lambda layer: layer.linear.requires_grad_(True)), "must be frozen"),
+        (changed(lambda layer: layer.linear.requires_grad_(True)), "Freeze both its weight and its bias"),
         (changed(lambda layer: layer.linear.bias.requires_grad_(True)), "still trainable"),
         (InAList, "The old layer gets gradients"),
-        (changed(lambda layer: nn.init.ones_(layer.A)), "begin alike"),
+        (changed(lambda layer: nn.init.ones_(layer.A)), "start out equal"),
         (
             beside(lambda layer, x: torch.einsum("nti,oi->nto", x, layer.linear.weight)),
             "fails with RuntimeError",
         ),
         (
             beside(lambda layer, x: without_grad(layer, x) if layer.training else layer.linear(x)),
-            "belongs to both modes",
+            "differs between train and eval mode",
         ),
         (
             beside(lambda layer, x: layer.linear(x) + 2.5 * (x.detach() @ layer.A.T @ layer.B.T)),
@@ -163,41 +163,47 @@ WRONG = {
         (changed(lambda layer: layer.requires_grad_(False)), "Nothing is trainable"),
         (changed(lambda layer: nn.init.ones_(layer.B)), "Before any training"),
         (changed(lambda layer: nn.init.zeros_(layer.A)), "Both matrices are zero"),
-        (changed(lambda layer: layer.add_module("more", nn.Linear(2, 1))), "you train 23 numbers"),
+        (
+            changed(lambda layer: layer.add_module("more", nn.Linear(2, 1))),
+            "20 trainable parameters in A and B, got 23",
+        ),
         (lambda linear, rank, alpha: linear.weight, "a subclass of nn.Module"),
         (lambda linear, rank, alpha: lora(linear, rank, alpha * rank**0.5), "alpha / r times"),
         (beside(without_grad), "No gradient reaches"),
         (
             beside(lambda layer, x: layer.linear(x) + 2.5 * (x @ layer.A.T.detach() @ layer.B.T)),
-            "No gradient reaches A:",
+            "No gradient reaches A.",
         ),
-        (beside(into_the_weight), "The change stays beside it"),
-        (beside(lambda layer, x: (layer.linear(x), x)), "The output should be a tensor"),
+        (beside(into_the_weight), "Keep the change separate"),
+        (beside(lambda layer, x: (layer.linear(x), x)), "Expected an output of shape [2, 4, 3]"),
     ],
     "merged_layer": [
         (in_place, "adds the adapter twice"),
         (shares_the_bias, "share a tensor"),
-        (lambda linear, *rest: merge(linear.requires_grad_(False), *rest), "is frozen now"),
+        (lambda linear, *rest: merge(linear.requires_grad_(False), *rest), "freezes its input layer"),
         (without_no_grad, "`torch.no_grad()` has to allow"),
         (lambda linear, a, b, scale: merge(linear, b, a, scale), "shapes of the two matrices do not match"),
-        (loses_the_bias, "The bias is not that of the old layer"),
-        (merged_by(lambda *given: (given[0] + given[3] * given[2] @ given[1]).T), "(float32) as before"),
+        (loses_the_bias, "The bias differs from the old layer's"),
+        (
+            merged_by(lambda *given: (given[0] + given[3] * given[2] @ given[1]).T),
+            "(float32) as the new weight, like the old one",
+        ),
         (merged_by(lambda weight, a, b, scale: (weight + scale * b @ a).double()), "float64"),
         (merged_by(lambda weight, a, b, scale: weight + (scale + 1) * b @ a), "plus scale times B A"),
-        (adapted_twice, "Is it still a plain linear layer?"),
-        (lambda linear, a, b, scale: linear.weight + scale * b @ a, "Give a linear layer"),
+        (adapted_twice, "Is the result still a plain linear layer?"),
+        (lambda linear, a, b, scale: linear.weight + scale * b @ a, "Expected a linear layer"),
     ],
     "choose_adapter": [
-        (dict.fromkeys(CASES, "everything"), "above the limit"),
-        (CASES | {"shop": "everything"}, "costs most"),
+        (dict.fromkeys(CASES, "everything"), "over the limit"),
+        (CASES | {"shop": "everything"}, "costs the most"),
         (CASES | {"archive": "everything"}, "A mean above 0 is not enough"),
         (CASES | {"archive": "LoRA"}, "LoRA is worse"),
-        (CASES | {"factory": "LoRA"}, "above LoRA's"),
-        (CASES | {"clinic": "head"}, "give something away"),
-        (CASES | {"shop": "biases"}, "name one of head"),
+        (CASES | {"factory": "LoRA"}, "the interval of everything minus LoRA"),
+        (CASES | {"clinic": "head"}, "choosing the head would cost accuracy"),
+        (CASES | {"shop": "biases"}, "expected head, LoRA or everything"),
         ({"shop": "head"}, "clinic is missing from your dictionary"),
-        (dict.fromkeys(CASES, "head"), "no limit for the file"),
-        (CASES | {"shop": "LoRA"}, "not shown to be better"),
+        (dict.fromkeys(CASES, "head"), "no limit on the file"),
+        (CASES | {"shop": "LoRA"}, "LoRA is not shown to be better"),
         (CASES | {"Clinic": "head"}, "clinic is in your dictionary twice"),
         (list(CASES.values()), "a dictionary"),
     ],
