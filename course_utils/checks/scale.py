@@ -13,34 +13,37 @@ from course_utils.checks.verdict import Right, Wrong, check
 IMAGES_FOR_ONE = Mistakes(
     right=lambda batch_size, processes, parts: math.ceil(batch_size / (processes * parts)),
     wrong={
-        ": a step does not become larger because more processes make it.": (
+        "A step does not get larger when more processes share it.": (
             lambda batch_size, processes, parts: batch_size * processes
         ),
-        ": that is the whole batch. Each process takes a share of it.": lambda batch_size, processes, parts: (
+        "That is the whole batch. Each process takes a share of it.": lambda batch_size, processes, parts: (
             batch_size
         ),
-        ": that is the share of a process. It goes through the network in parts.": (
+        "That is one process's share. It goes through the network in parts.": (
             lambda batch_size, processes, parts: math.ceil(batch_size / processes)
         ),
-        ": the images that are left over also need a process. Round up.": (
+        "Some process also has to take the leftover images. Round up.": (
             lambda batch_size, processes, parts: batch_size // (processes * parts)
         ),
-        ": the number of images is whole. Round up.": (
+        "The number of images must be whole. Round up.": (
             lambda batch_size, processes, parts: batch_size / (processes * parts)
         ),
     },
     read=one_number("Expected a whole number, got {value}."),
-    found="For batch_size={batch_size}, {processes} process(es) and {parts} part(s) you give {value:g}",
-    otherwise=".",
+    found=(
+        "For batch_size={batch_size}, processes={processes} and grad_accum_steps={parts}, you return "
+        "{value:g}. "
+    ),
+    otherwise="How large is the largest part of a process's share?",
 )
 
 
 @check(
-    begin="in this course `batch_size` is the number of images in one step, over all processes.",
-    expects="a function from three whole numbers to one",
+    begin="in this course, `batch_size` is the number of images in one step over all processes.",
+    expects="a function from three whole numbers to a whole number",
 )
 def images_for_one(answer):
-    """Lesson 16: how many images one process sends through the network at once."""
+    """Lesson 16: compute how many images one process sends through the network at once."""
     cases = (32, 1, 1), (32, 2, 1), (32, 2, 4), (32, 1, 4), (33, 2, 1), (33, 2, 4)
     yield from IMAGES_FOR_ONE.compare(answer, cases)
     yield Right("The step stays the same: processes and parts change only how much memory one process needs.")
@@ -53,44 +56,44 @@ def _sum_of(gradients: list[torch.Tensor], counts: list[int]) -> torch.Tensor:
 GRADIENT = Mistakes(
     right=lambda gradients, counts: _sum_of(gradients, counts) / sum(counts),
     wrong={
-        "Yours counts each process the same: one image of a small share weighs more than another.": (
+        "You weight processes equally, so an image in a small share counts more than one in a large one.": (
             lambda gradients, counts: sum(gradients) / len(gradients)
         ),
-        "Yours is the sum of the means: with more processes the steps would become larger.": (
+        "You add up the means, so more processes would make larger steps.": (
             lambda gradients, counts: sum(gradients)
         ),
-        "Yours is the sum over the images. Divide by their number.": _sum_of,
-        "You divide by the number of processes. The weights count images: divide by their sum.": (
+        "You return the sum over the images. Divide it by their number.": _sum_of,
+        "You divide by the number of processes. The weights count images, so divide by their sum.": (
             lambda gradients, counts: _sum_of(gradients, counts) / len(gradients)
         ),
-        "Yours is the gradient of the first process alone. Include the others.": (
+        "You return the gradient of the first process alone. Include the others.": (
             lambda gradients, counts: gradients[0]
         ),
     },
-    read=one_tensor("Expected a tensor with the shape of each gradient, [3], got {value}.", 3),
+    read=one_tensor("Expected a tensor of the same shape as each gradient, [3], got {value}.", 3),
     otherwise=lambda value, right, gradients, counts: (
-        f"For the counts {counts} you give {[round(number, 3) for number in value.tolist()]}."
+        f"For the counts {counts}, you return {[round(number, 3) for number in value.tolist()]}."
     ),
 )
 
 
 @check(
-    begin="a gradient is a mean over images. What is the mean of 3 images and 1 image, from two means?",
+    begin="a gradient is a mean. If you know the mean of 3 images and that of 1, what is the mean of all 4?",
     expects="a function from a list of tensors and a list of counts to a tensor",
 )
 def gradient_together(answer):
-    """Lesson 16: the gradient of several processes as the mean over all of their images."""
+    """Lesson 16: combine the gradients of several processes into the mean over all of their images."""
     gradients = [torch.tensor(row) for row in ([1.0, 0.0, 2.0], [5.0, 4.0, -2.0], [0.0, 1.0, 1.0])]
     yield from GRADIENT.compare(answer, [(gradients, [3, 1, 4]), (gradients, [5, 2, 2])])
-    yield Right("It is the gradient of the mean loss over all images.")
+    yield Right("You return the gradient of the mean loss over all images.")
 
 
 @check(
-    begin="which shards are not saved yet? Deal those out, like cards.",
-    expects="a function from a number, a set and two numbers to a list of numbers",
+    begin="which shards are not saved yet? Deal them out like cards.",
+    expects="a function from a total, a set, a process and a number of processes to a list of shards",
 )
 def shards_left(answer):
-    """Lesson 16: the missing shards, each computed by exactly one process."""
+    """Lesson 16: assign each missing shard to exactly one process."""
     for total, existing, processes in (
         (6, set(), 2),
         (7, {0, 2, 4}, 2),
@@ -110,27 +113,29 @@ def shards_left(answer):
 
 
 def _dealt_wrongly(lists: Sequence[list[float]], total: int, existing: set[int]) -> str:
-    """Return a hint about the shards of each process, or an empty text if they are right."""
+    """Return a hint about the shards of each process, or an empty string if they are right."""
     made = [number for own in lists for number in own]
     every = set(range(total))
     if beyond := set(made) - every:
-        return f"there is no shard {min(beyond):g}; they are numbered from 0."
+        return f"there is no shard {min(beyond):g}. Shards are numbered from 0."
     if again := existing & set(made):
-        return f"shard {min(again)} is saved already, and you compute it again."
+        return f"shard {min(again)} is already saved, but you compute it again."
     if twice := {number for number in made if made.count(number) > 1}:
         makers = [process for process, own in enumerate(lists) if min(twice) in own]
-        return f"the processes {makers} all compute shard {min(twice):g}: once is enough."
+        return f"you compute shard {min(twice):g} more than once (processes {makers}). Once is enough."
     missing = every - existing - set(made)
     if missing:
         return f"no process computes shard {min(missing)}."
     shares = list(map(len, lists))
     if max(shares) > min(shares) + 1:
-        return f"the processes compute {shares} shards. Share them equally, so that none waits for another."
+        return (
+            f"the processes compute {shares} shards. Share them equally so that no process waits for another."
+        )
     return ""
 
 
 def _rates(job: Mapping, machine: Mapping) -> dict[str, float]:
-    """Return the images per second of each step, with all cores and GPUs at work."""
+    """Return the images per second of each step, with all cores and GPUs in use."""
     return {
         "disk": machine["disk"] / job["bytes"],
         "decode": machine["cores"] / job["decode"],
@@ -150,7 +155,7 @@ def _rates_in_turn(job: Mapping, machine: Mapping) -> dict[str, float]:
 def _plan(
     choose: Callable = min, named_by: Callable = _rates, timed_by: Callable = _rates, units: tuple = (1, 1)
 ) -> Callable:
-    """Return a plan that names a step by some rates, and takes the hours from others, in some units."""
+    """Return a plan that chooses a step by some rates and takes the hours from others, in some units."""
 
     def plan(images: int, job: Mapping, machine: Mapping) -> tuple[str, float, float]:
         rates = named_by(job, machine)
@@ -163,7 +168,7 @@ def _plan(
 
 def _plan_of(value: object) -> tuple[object, float, float]:
     if not isinstance(value, tuple | list) or len(value) != 3:
-        raise Wrong(f"Expected three things, a name, hours and a price, got {describe(value)}.")
+        raise Wrong(f"Expected three values (a name, hours and a price), got {describe(value)}.")
     step, hours, price = value[0], as_number(value[1]), as_number(value[2])
     if hours is None or price is None:
         found = f"{describe(value[1])} and {describe(value[2])}"
@@ -173,7 +178,7 @@ def _plan_of(value: object) -> tuple[object, float, float]:
 
 def _rates_in_words(value: tuple, right: tuple, images: int, job: Mapping, machine: Mapping) -> str:
     rates = ", ".join(f"{step} {rate:,.0f}" for step, rate in _rates(job, machine).items())
-    return f"You return {value[0]!r}; the rates are {rates} images a second. "
+    return f"You return {value[0]!r}, but the rates are {rates} images per second. "
 
 
 # A plan's name is compared first, then its hours, then its price
@@ -190,8 +195,8 @@ SLOWEST_STEP = Mistakes(
 HOURS = Mistakes(
     right=_plan(),
     wrong={
-        "{value[1]:,.0f} are seconds: give hours.": _plan(units=(3600, 1)),
-        "Your steps work one after the other. While the network computes, the disk can read the next.": (
+        "{value[1]:,.0f} is the time in seconds. Return hours.": _plan(units=(3600, 1)),
+        "Your steps run one after the other. While the network runs, the disk can read the next images.": (
             _plan(timed_by=_rates_in_turn)
         ),
         "The step is right, but your plan uses only one core or one GPU.": (_plan(timed_by=_rates_of_one)),
@@ -199,25 +204,25 @@ HOURS = Mistakes(
     read=_plan_of,
     agrees=lambda one, other: close(one[1], other[1]),
     otherwise=lambda value, right, images, job, machine: (
-        f"The slowest step is {right[0]}, {_rates(job, machine)[right[0]]:,.0f} images a second: "
-        f"not {value[1]:g} hours."
+        f"The slowest step is {right[0]}, {_rates(job, machine)[right[0]]:,.0f} images per second. "
+        f"At this rate, {images:,} images do not take {value[1]:g} hours."
     ),
 )
 PRICE = Mistakes(
     right=_plan(),
-    wrong={"The price is per hour, and you pay it for every second.": _plan(units=(1, 3600))},
+    wrong={"The price is per hour, but you pay it for every second.": _plan(units=(1, 3600))},
     read=_plan_of,
     agrees=lambda one, other: close(one[2], other[2]),
-    otherwise="{right[1]:.3f} hours at {machine[price]:g} an hour are not {value[2]:g}.",
+    otherwise="{right[1]:.3f} hours at {machine[price]:g} an hour do not cost {value[2]:g}.",
 )
 
 
 @check(
-    begin="how many images a second can the disk read, all cores decode, and all GPUs process?",
+    begin="how many images per second can the disk read, all cores decode, and all GPUs process?",
     expects="a function from a number of images and two dictionaries to a name, hours and a price",
 )
 def slowest_step(answer):
-    """Lesson 16: the hours and price of a run, from its slowest step."""
+    """Lesson 16: compute the hours and price of a run from its slowest step."""
     job = {"bytes": 100_000, "decode": 0.004, "network": 0.0005}
     machines = (
         {"disk": 1e8, "cores": 8, "cards": 2, "price": 6.0},
@@ -227,4 +232,4 @@ def slowest_step(answer):
     cases = [(images, job, machine) for images in (3_600_000, 1_000_000) for machine in machines]
     for table in (SLOWEST_STEP, HOURS, PRICE):
         yield from table.compare(answer, cases)
-    yield Right("The slowest of the simultaneous steps sets the pace.")
+    yield Right("The steps run at the same time, so the slowest one sets the pace.")

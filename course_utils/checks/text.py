@@ -1,4 +1,4 @@
-"""Checks of lessons 14 and 15: padding, pooling, the labels of tokens, and names that were found."""
+"""Checks of lessons 14 and 15: padding, pooling, labels of tokens, and counts of names."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,13 +11,13 @@ from course_utils.checks.mistakes import Mistakes, one_tensor
 from course_utils.checks.values import first_difference
 from course_utils.checks.verdict import Right, check
 
-# Padding on the right, padding on the left, and a pair of texts without any
+# Padding on the right, padding on the left, and a pair of texts without padding
 IDS = torch.tensor([[101, 7, 9, 102, 0, 0], [0, 0, 0, 101, 5, 102], [101, 4, 102, 3, 6, 102]])
 
 
 def _mask_of(value: object) -> torch.Tensor:
     value = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-    return one_tensor("Give a tensor of the shape [3, 6]; this is {value}.", 3, 6)(value)
+    return one_tensor("Expected a tensor of shape [3, 6], got {value}.", 3, 6)(value)
 
 
 def _first_wrong_row(value: torch.Tensor, right: torch.Tensor, ids: torch.Tensor, pad: int) -> str:
@@ -28,20 +28,20 @@ def _first_wrong_row(value: torch.Tensor, right: torch.Tensor, ids: torch.Tensor
 PADDING_MASK = Mistakes(
     right=lambda ids, pad: ids != pad,
     wrong={
-        "It is the wrong way round: 1 marks a token, 0 marks padding.": (lambda ids, pad: ids == pad),
-        "Here the id of the padding is 1, and you keep it: ask for `pad`, not for 0.": (
+        "Your mask is the wrong way round: 1 marks a token, 0 marks padding.": (lambda ids, pad: ids == pad),
+        "Here the padding id is 1, and you keep it. Compare with `pad`, not with 0.": (
             lambda ids, pad: ids != 0
         ),
-        "Where the id of the padding is 1, 0 is a token like any other: compare with `pad` alone.": (
+        "When the padding id is 1, 0 is a token like any other. Compare with `pad` alone.": (
             lambda ids, pad: (ids != pad) & (ids != 0)
         ),
-        "Some tokenizers put the padding on the left: compare each id, don't count them.": (
+        "Some tokenizers pad on the left. Compare each id instead of counting tokens.": (
             lambda ids, pad: torch.arange(ids.shape[1]) < (ids != pad).sum(dim=1, keepdim=True)
         ),
-        "[CLS] and [SEP] are tokens like any other here; only padding is left out.": (
+        "[CLS] and [SEP] are tokens like any other here. Leave out only the padding.": (
             lambda ids, pad: (ids != pad) & (ids < 100)
         ),
-        "Everything is 1: then the encoder reads the padding as text.": (
+        "Your mask is 1 everywhere, so the encoder would read the padding as text.": (
             lambda ids, pad: torch.ones_like(ids)
         ),
     },
@@ -52,18 +52,18 @@ PADDING_MASK = Mistakes(
 
 @check(
     begin="which of the `ids` are not padding? Compare all of them with `pad` at once.",
-    expects="a function from a tensor of token ids and the id of the padding to a tensor of 0 and 1",
+    expects="a function from a tensor of token ids and the padding id to a tensor of 0 and 1",
 )
 def padding_mask(answer):
     """Lesson 14: make the attention mask of a padded batch."""
-    # As BERT numbers its tokens, and as RoBERTa does: there 0 begins a text, and 1 is the padding
+    # The ids of BERT, then those of RoBERTa, where 0 starts a text and 1 is padding
     roberta = torch.where(IDS == 0, 1, torch.where(IDS == 101, 0, IDS))
     yield from PADDING_MASK.compare(answer, [(IDS, 0), (roberta, 1)])
-    yield Right("Every token is marked, and no padding, whatever the id of the padding is.")
+    yield Right("Your mask marks every token and no padding, whatever the padding id is.")
 
 
 def _sum_over(divide: Callable) -> Callable:
-    """Return a pooling: the sum of the hidden states that count, divided by what `divide` gives for both."""
+    """Return a pooling function: the sum of the hidden states that count, over the result of `divide`."""
 
     def pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         weighted = hidden * mask.unsqueeze(2)
@@ -75,58 +75,58 @@ def _sum_over(divide: Callable) -> Callable:
 MEAN_POOLING = Mistakes(
     right=_sum_over(lambda weighted, mask: mask.sum(dim=1, keepdim=True)),
     wrong={
-        "That is the mean over all six positions, padding included: where is the mask?": (
+        "That is the mean over all six positions, padding included. Where is the mask?": (
             lambda hidden, mask: hidden.mean(dim=1)
         ),
-        "The padding is set to 0 but still counted: divide by the number of tokens that count.": (
+        "You set the padding to 0 but still count it. Divide by the number of tokens that count.": (
             _sum_over(lambda weighted, mask: mask.shape[1])
         ),
-        "That is the sum. A long text would have larger features than a short one: divide.": (
+        "That is the sum, so a long text would have larger features than a short one. Divide it.": (
             _sum_over(lambda weighted, mask: 1)
         ),
-        "That is the first token alone, [CLS]. Some models use it, this one doesn't.": (
+        "That is the first token alone, [CLS]. Some models use it, but this one doesn't.": (
             lambda hidden, mask: hidden[:, 0]
         ),
         "That is the last token alone. Average all tokens that count.": lambda hidden, mask: hidden[:, -1],
-        "You divide by the square root of the number of tokens that count. Divide by the number.": (
+        "You divide by the square root of the number of tokens that count. Drop the square root.": (
             _sum_over(lambda weighted, mask: mask.sum(dim=1, keepdim=True).sqrt())
         ),
         "You divide by the number of tokens in the whole batch. Each text has its own number.": (
             _sum_over(lambda weighted, mask: mask.sum())
         ),
-        "That is the largest number of each column, not the mean.": (
+        "That is the largest value of each feature, not the mean.": (
             lambda hidden, mask: (hidden * mask.unsqueeze(2)).amax(dim=1)
         ),
-        "A hidden state of zeros is not padding: only the mask says which tokens count.": (
+        "A hidden state of zeros is not padding. Only the mask shows which tokens count.": (
             _sum_over(lambda weighted, mask: weighted.any(dim=2).sum(dim=1, keepdim=True))
         ),
-        "A 0 in a hidden state is a number like any other: count tokens by the mask.": (
+        "A 0 in a hidden state is a number like any other. Use the mask to count tokens.": (
             _sum_over(lambda weighted, mask: (weighted != 0).sum(dim=1))
         ),
     },
-    read=one_tensor("For hidden states [3, 6, 4], three texts, give a tensor [3, 4]; this is {value}.", 3, 4),
-    otherwise="Begin with one text: which of its tokens count, and what is the mean of their hidden states?",
+    read=one_tensor("For three texts, hidden states [3, 6, 4], expected a tensor [3, 4], got {value}.", 3, 4),
+    otherwise="Start with one text. Which of its tokens count, and what is the mean of their hidden states?",
 )
 
 
 @check(
     begin="multiply each hidden state by its mask, sum over the tokens, and divide by the sum of the mask.",
-    expects="a function from hidden states and a mask to one list of numbers for each text",
+    expects="a function from hidden states and a mask to a tensor with one row for each text",
 )
 def pooled_by_hand(answer):
     """Lesson 14: average the hidden states of the tokens that count."""
     hidden = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
-    hidden[:, 1] = hidden[0, 2, 3] = 0  # a hidden state may be 0, and its token counts all the same
+    hidden[:, 1] = hidden[0, 2, 3] = 0  # a hidden state can be 0 although its token counts
     other_mask = torch.tensor([[0, 1, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0]])
     yield from MEAN_POOLING.compare(answer, [(hidden, (IDS != 0).long()), (hidden, other_mask)])
-    yield Right("The mean of the tokens that count.")
+    yield Right("You average exactly the tokens that count.")
 
 
 IGNORED = -100
 
 
 def _aligned(skip: Callable) -> Callable:
-    """Return an alignment that gives every token its word's label, but -100 where `skip` is true."""
+    """Return a function that gives every token its word's label, or -100 where `skip` is true."""
 
     def align(labels: list[int], word_ids: list[int | None]) -> list[int]:
         every = [IGNORED if word is None else labels[word] for word in word_ids]
@@ -137,44 +137,46 @@ def _aligned(skip: Callable) -> Callable:
 
 def _first_wrong_label(value: list, right: list, labels: list, word_ids: list) -> str:
     if len(value) != len(word_ids):
-        return f"Give one label for each of the {len(word_ids)} tokens."
+        return f"Expected one label for each of the {len(word_ids)} tokens, got {len(value)}."
     if odd := [label for label in value if label not in (*labels, IGNORED)]:
-        return f"{odd[0]!r} is no label: a token gets its word's label, or the number {IGNORED}."
+        return f"{odd[0]!r} is not a label here. A token gets its word's label or {IGNORED}."
     if any(label != IGNORED for label, word in zip(value, word_ids, strict=True) if word is None):
-        return f"A token of no word (None) has no label: it gets {IGNORED}, which the loss ignores."
+        return (
+            f"A token that belongs to no word (None) has no label. It gets {IGNORED}; the loss ignores that."
+        )
     place = first_difference(value, right) - 1
     if right[place] != IGNORED:
-        return f"The token at word_ids[{place}] begins word {word_ids[place]}, whose label is {right[place]}."
+        return f"The token at word_ids[{place}] starts word {word_ids[place]}, whose label is {right[place]}."
     if value[place] == 0:
-        return f"0 is a label: it means no name. A token that has none gets {IGNORED}."
-    return f"The token at word_ids[{place}] is not the first of word {word_ids[place]}, and gets {IGNORED}."
+        return f"0 is a label: it marks a word outside any name. A token without a label gets {IGNORED}."
+    return f"The token at word_ids[{place}] is not the first of word {word_ids[place]}, so it gets {IGNORED}."
 
 
 ALIGNED_LABELS = Mistakes(
     right=_aligned(lambda every, words, place: words[place] in words[:place]),
     wrong={
-        "Every token has its word's label, so that long words count more often than short ones.": (
+        "You give every token its word's label, so long words count more often than short ones.": (
             _aligned(lambda every, words, place: False)
         ),
-        "That is the last token of each word. Label the first.": (
+        "You label the last token of each word. Label the first.": (
             _aligned(lambda every, words, place: words[place : place + 1] == words[place + 1 : place + 2])
         ),
-        "A word that continues after a token of no word (None) already has its label: remember that.": (
+        "A word that continues after a None already has its label. Remember which words you labelled.": (
             _aligned(lambda every, words, place: place and words[place] == words[place - 1])
         ),
-        "Two neighbours may have the same label and still be two words: compare words, not labels.": (
+        "Two neighbouring words can have the same label. Compare words, not labels.": (
             _aligned(lambda every, words, place: place and every[place] == every[place - 1])
         ),
     },
     read=lambda value: [label.item() if hasattr(label, "item") else label for label in value],
-    found="Words of the tokens {word_ids}, labels {labels}: you give {value}. ",
+    found="For labels {labels} and word_ids {word_ids}, you return {value}. ",
     otherwise=_first_wrong_label,
 )
 
 
 @check(
-    begin="loop over `word_ids`. The first token of a word gets the word's label, all others -100.",
-    expects="a function from labels of words and the word of each token to a label for each token",
+    begin="loop over `word_ids`. The first token of a word gets the word's label, and all others get -100.",
+    expects="a function from the labels of words and the word of each token to a list of labels of tokens",
 )
 def aligned_labels(answer):
     """Lesson 15: put each word's label on the word's first token."""
@@ -186,11 +188,11 @@ def aligned_labels(answer):
         ([2, 6], [None, 0, 0, None, 0, 1, None]),  # a token of no word inside a word
     )
     yield from ALIGNED_LABELS.compare(answer, cases)
-    yield Right("One label for each word, on its first token, and none on [CLS], [SEP] and padding.")
+    yield Right("Each word has its label on its first token; [CLS], [SEP] and padding have none.")
 
 
 def _names(labels: list[str], ends: bool = True, glued: bool = False, last_type: bool = False) -> set:
-    """Return the names as (type, first word, last word); the options are mistakes."""
+    """Return the names as (type, first word, last word); each option makes a mistake."""
     names, start = set(), None
     for place, label in enumerate([*labels, "O"] if ends else labels):
         if start is not None and (label == "O" or (label.startswith("B-") and not glued)):
@@ -202,7 +204,7 @@ def _names(labels: list[str], ends: bool = True, glued: bool = False, last_type:
 
 
 def _counted(names: Callable = _names, key: Callable = lambda name: name) -> Callable:
-    """Return a function that counts names as found if their keys are equal."""
+    """Return a function that counts a name as found if both lists have its key."""
 
     def count(truth: list[str], answers: list[str]) -> tuple[int, int, int]:
         there, named = names(truth), names(answers)
@@ -212,7 +214,7 @@ def _counted(names: Callable = _names, key: Callable = lambda name: name) -> Cal
 
 
 def _counted_if(right: Callable) -> Callable:
-    """Return a function that counts a true name as found by a look at the labels where it stands."""
+    """Return a function that counts a gold name as found if `right` accepts the labels at its position."""
 
     def count(truth: list[str], answers: list[str]) -> tuple[int, int, int]:
         found = sum(right(truth, answers, start, end) for _, start, end in _names(truth))
@@ -234,25 +236,29 @@ def _shares(truth: list[str], answers: list[str]) -> tuple[float, float, float]:
 COUNTED_NAMES = Mistakes(
     right=_counted(),
     wrong={
-        "Those are words. A name of two words is one name.": _words,
-        "Those are shares. Return whole numbers.": _shares,
-        "The last two are swapped: return found, predicted, gold in this order.": (
+        "You count words. A name of two words is one name.": _words,
+        "You return shares. Return whole numbers.": _shares,
+        "Your last two numbers are swapped. Return found, predicted and gold, in this order.": (
             lambda truth, answers: [_counted()(truth, answers)[number] for number in (0, 2, 1)]
         ),
-        "Two names of the same type are two names: keep their positions.": (
+        "You count two names of the same type as one. Keep their positions.": (
             _counted(lambda labels: {kind for kind, *_ in _names(labels)})
         ),
-        "Half of a name is not found: both ends and the type must be right.": (
+        "Half a name does not count as found: both ends and the type must be right.": (
             _counted(key=lambda name: (name[0], name[1]))
         ),
-        "The last word is right, but the first is not: not found.": (
+        "The last word is right, but the first is not, so the name is not found.": (
             _counted(key=lambda name: (name[0], name[2]))
         ),
-        "The first word is right, but the last is not: not found.": (
+        "The first word is right, but the last is not, so the name is not found.": (
             _counted_if(lambda truth, answers, start, end: truth[start : end + 1] == answers[start : end + 1])
         ),
-        "The words are right, but the type is not: not found.": _counted(key=lambda name: name[1:]),
-        "A second B begins a second name, even there.": _counted(lambda labels: _names(labels, glued=True)),
+        "The words are right, but the type is not, so the name is not found.": (
+            _counted(key=lambda name: name[1:])
+        ),
+        "A second B- starts a second name, even directly after the first.": (
+            _counted(lambda labels: _names(labels, glued=True))
+        ),
         "A name ends where no I- follows, whatever label comes next.": (
             _counted_if(lambda truth, answers, start, end: truth[start : end + 2] == answers[start : end + 2])
         ),
@@ -264,31 +270,31 @@ COUNTED_NAMES = Mistakes(
         ),
     },
     read=partial(as_numbers, count=3),
-    found="{case}: gold {truth}, predicted {answers}. You count {value[0]:g}, {value[1]:g}, {value[2]:g}. ",
-    otherwise="Predicted: {right[1]:g}, gold: {right[2]:g}.",
+    found="{case}: gold {truth}, predicted {answers}. You return {value[0]:g}, {value[1]:g}, {value[2]:g}. ",
+    otherwise="Predicted names: {right[1]:g}; gold names: {right[2]:g}. How many are in both?",
 )
 
 
 @check(
-    begin="first turn the labels into a set of names: (type, first word, last word) for each.",
+    begin="first turn each list of labels into a set of names, as (type, first word, last word).",
     expects="a function from two lists of BIO labels to three whole numbers: found, predicted, gold",
 )
 def counted_names(answer):
-    """Lesson 15: count the found, the predicted and the gold names of one sentence."""
+    """Lesson 15: count the found, predicted and gold names in one sentence."""
     cases = {
         "The same type twice, once found": ("B-LOC O B-LOC O", "B-LOC O O O"),
         "Both names correct": ("B-PER I-PER O B-LOC O", "B-PER I-PER O B-LOC O"),
-        "Half of a name": ("B-PER I-PER O O", "B-PER O O O"),
+        "Half a name": ("B-PER I-PER O O", "B-PER O O O"),
         "The second half of a name": ("B-LOC I-LOC O", "O B-LOC O"),
         "A name that is too long": ("B-PER I-PER O O", "B-PER I-PER I-PER O"),
         "A whole name with another type": ("B-ORG I-ORG O", "B-LOC I-LOC O"),
         "Two names with no word between them": ("B-LOC B-LOC O", "B-LOC B-LOC O"),
-        "A name directly after one that is found": ("B-LOC O O", "B-LOC B-PER O"),
-        "A name that was missed": ("B-PER O B-LOC O", "O O B-LOC O"),
+        "A name directly after a found name": ("B-LOC O O", "B-LOC B-PER O"),
+        "A missed name": ("B-PER O B-LOC O", "O O B-LOC O"),
         "A name where there is none": ("O O O", "O B-ORG O"),
         "A name at the end of the sentence": ("O B-LOC I-LOC", "O B-LOC I-LOC"),
-        "A name whose labels name two types": ("B-ORG I-ORG O", "B-LOC I-ORG O"),
+        "A name whose labels have two types": ("B-ORG I-ORG O", "B-LOC I-ORG O"),
     }
     split = {case: tuple(text.split() for text in texts) for case, texts in cases.items()}
     yield from COUNTED_NAMES.compare(answer, split)
-    yield Right("A name is found if both of its ends and its type are right.")
+    yield Right("You count a name as found only if both ends and the type are right.")
