@@ -104,7 +104,9 @@ MEAN_POOLING = Mistakes(
             _sum_over(lambda weighted, mask: (weighted != 0).sum(dim=1))
         ),
     },
-    read=one_tensor("For three texts, hidden states [3, 6, 4], expected a tensor [3, 4], got {value}.", 3, 4),
+    read=one_tensor(
+        "For three texts, hidden states [3, 6, 4], expected a tensor of shape [3, 4], got {value}.", 3, 4
+    ),
     otherwise="Start with one text. Which of its tokens count, and what is the mean of their hidden states?",
 )
 

@@ -42,7 +42,7 @@ WRONG = {
         (lambda ids, pad: 0.5 + 0.5 * (ids != pad), "[1.0, 1.0, 1.0, 1.0, 0.5, 0.5]"),
     ],
     "pooled_by_hand": [
-        (lambda hidden, mask: hidden[mask == 1].mean(dim=0), "expected a tensor [3, 4]"),
+        (lambda hidden, mask: hidden[mask == 1].mean(dim=0), "expected a tensor of shape [3, 4]"),
         (lambda hidden, mask: hidden[:, 2], "Start with one text"),
     ],
     "aligned_labels": [
