@@ -56,7 +56,8 @@ def _random(*shapes: tuple[int, ...], seed: int) -> list[torch.Tensor]:
 
 
 @check(
-    begin="what must you do to two feature vectors so that their product does not depend on their lengths?",
+    begin="what must you do to two feature vectors so that their dot product does not "
+    "depend on their lengths?",
     expects="a function from a query, a library and a count to positions in the library",
 )
 def nearest_pictures(answer):

@@ -81,7 +81,7 @@ def epochs_for_budget(answer):
         taken = number * batches
         if taken < steps:
             raise Wrong(
-                found + f"That is only {taken:g} steps, fewer than {steps}: one side would train less."
+                found + f"That is only {taken:g} steps, fewer than {steps}, so one side would train less."
             )
         if taken - batches >= steps:
             raise Wrong(
@@ -92,7 +92,7 @@ def epochs_for_budget(answer):
 
 
 def _t(share: float, degrees: int) -> float:
-    from scipy import stats  # takes half a second, so only where it is needed
+    from scipy import stats  # takes half a second, so import it only where it is needed
 
     return stats.t.ppf(share, degrees)
 
@@ -110,8 +110,8 @@ def _around_mean(reach: Callable) -> Callable:
 STUDENT_INTERVAL = Mistakes(
     right=_around_mean(lambda n, s, values: _t(0.975, n - 1) * s / n**0.5),
     wrong={
-        "It is a little too narrow. There are two versions of the standard deviation: `np.std` divides by n "
-        "unless you ask it to divide by n − 1.": _around_mean(
+        "Yours is a little too narrow. There are two versions of the standard deviation: `np.std` divides by "
+        "n unless you ask it to divide by n − 1.": _around_mean(
             lambda n, s, values: _t(0.975, n - 1) * values.std() / n**0.5
         ),
         "You use 1.96, which is only right for many runs. With so few runs, t is larger.": (
@@ -119,7 +119,7 @@ STUDENT_INTERVAL = Mistakes(
         ),
         "Two things are wrong: 1.96 is only right for many runs, and `np.std` divides by n unless you ask "
         "for n − 1.": (_around_mean(lambda n, s, values: 1.96 * values.std() / n**0.5)),
-        "It is too wide, because a mean varies less than a single run. Where do you divide by √n?": (
+        "Yours is too wide: a mean varies less than a single run. Where does √n come in?": (
             _around_mean(lambda n, s, values: _t(0.975, n - 1) * s)
         ),
         "You go one standard error to either side. Such an interval contains the true mean in far fewer than "
@@ -142,8 +142,8 @@ STUDENT_INTERVAL = Mistakes(
     read=partial(as_numbers, count=3),
     agrees=partial(np.allclose, rtol=0, atol=5e-4),
     found=lambda value, right, values: (
-        f"For {values}, the upper end minus the lower end should be {right[2] - right[1]:.3f}, and yours is "
-        f"{value[2] - value[1]:.3f}. "
+        f"For {values}, the interval should have a width (upper end minus lower end) of "
+        f"{right[2] - right[1]:.3f}; yours has {value[2] - value[1]:.3f}. "
     ),
     otherwise=lambda value, right, values: (
         "Check how you combine t, the standard deviation and √n."
@@ -238,8 +238,8 @@ def cases_without_gain(answer, runs):
         if extra := given - wanted:
             dataset, images = min(extra)
             raise Wrong(
-                f"{start}, {dataset}, {images} images of each class: you list this case as one without a "
-                "shown gain. Look at the two intervals: do they touch?"
+                f"{start}, {dataset}, {images} images of each class: you list this as a case without a "
+                "gain. Look at the two intervals: do they touch?"
             )
         if missing := wanted - given:
             dataset, images = case = min(missing)

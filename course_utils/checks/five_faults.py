@@ -1,6 +1,6 @@
 """Check of lesson 04's debugging exercise: five functions of a training script, each with one silent fault.
 
-It tries each function separately on small data of its own, so that one remaining fault hides no other.
+It tries each function separately on small data of its own, so that a remaining fault cannot hide another.
 """
 
 import math
@@ -21,7 +21,7 @@ from course_utils.checks.verdict import Right, Wrong, check
 
 @check(
     begin="look at one picture that `read_picture` returns, at a few with their labels, at the losses, and "
-    "at the shapes in `accuracy`. Then copy the five functions and repair those that look wrong.",
+    "at the shapes in `accuracy`. Then copy the five functions and repair the fault in each.",
     expects="the five repaired functions of the script",
     answers=5,
 )
@@ -130,11 +130,13 @@ def _try_training(answer: Callable) -> Iterator[str]:
     elif close(numbers[-1], floor, 0.02):
         yield (
             f"`train`: expected a loss near 0 when every prediction is correct, got {numbers[-1]:.2f}, which "
-            "no amount of training brings down. What does `cross_entropy` expect? Print one row of its input "
-            "and the sum of that row."
+            "no amount of training brings down. What input does `cross_entropy` expect? Print one row of its "
+            "input and the sum of that row."
         )
     elif numbers[-1] > 0.1:
-        yield f"`train`: expected a loss near 0 for classes easy to tell apart, got {numbers[-1]:.2f}."
+        yield (
+            f"`train`: expected a loss near 0 for classes that are easy to tell apart, got {numbers[-1]:.2f}."
+        )
     else:
         yield Right("`train` brings the loss close to 0 for classes that are easy to tell apart.")
 
@@ -149,7 +151,8 @@ def _try_accuracy(answer: Callable) -> Iterator[str]:
     elif close(given, float((predictions[:, None] == labels).float().mean())):
         yield (
             f"`accuracy`: expected 0.667 for 4 of 6 correct predictions, got {given:.3f}. Print the shapes "
-            "of the predictions, the labels and their comparison. How many entries should the last one have?"
+            "of the predictions, the labels and their comparison. How many entries should the comparison "
+            "have?"
         )
     else:
         yield f"`accuracy`: expected 0.667 for 4 of 6 correct predictions, got {given:.3f}."

@@ -77,7 +77,7 @@ WILSON_INTERVAL = Mistakes(
     without=("accuracy_interval",),
 )
 def wilson_interval(answer):
-    """Lesson 05: the 95 % Wilson interval, from the number of correct predictions and of images."""
+    """Lesson 05: the 95 % Wilson interval, from the numbers of correct predictions and images."""
     yield from WILSON_INTERVAL.compare(answer, [(178, 200), (20, 20), (3, 10)])
 
 

@@ -1,6 +1,6 @@
 """Checks of lesson 09: files that cannot be used, and labels that are probably wrong.
 
-The checks write their own pictures into a temporary folder, and delete it afterwards.
+The checks write their own pictures into a temporary folder and delete it afterwards.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ from course_utils.checks.verdict import Right, Wrong, check
 _LEFT_OUT = {
     "cats/half.png": "its second half is missing",
     "dogs/nothing.png": "it is empty",
-    "dogs/page.jpg": "it is a web page that is named like a picture",
+    "dogs/page.jpg": "it is a web page with the file extension of a picture",
 }
 
 
@@ -75,7 +75,7 @@ def left_out_files(answer):
                 "find all such files, you have to decode every picture to the end."
             )
         yield Right(
-            f"You found the {len(_LEFT_OUT)} files that cannot be used and left all {len(before)} unchanged."
+            f"You list the {len(_LEFT_OUT)} files that cannot be used and leave all {len(before)} unchanged."
         )
 
 
@@ -85,7 +85,7 @@ def _why_not_left_out(name: str, folder: Path) -> str:
         return f"You list {name!r:.40}, but there is no such file. Expected paths of files in the folder."
     if name.startswith(("/", str(folder))) or not (folder / name).is_file():
         return (
-            f"You list {short} with a different path. Write its path relative to the folder, beginning with "
+            f"You list {short} under a different path. Write its path relative to the folder, beginning with "
             "the class, as the report does."
         )
     reasons = {
@@ -95,7 +95,7 @@ def _why_not_left_out(name: str, folder: Path) -> str:
         "see": "It can be used with care: it is partly transparent, so the course puts it on white.",
         "0": "The other class has a copy of it. Both are kept, because only you know which label is right.",
     }
-    return f"You name {name}. {reasons.get(short.split('.')[0].split('_')[0], 'It is a readable picture.')}"
+    return f"You list {name}. {reasons.get(short.split('.')[0].split('_')[0], 'It is a readable picture.')}"
 
 
 @check(

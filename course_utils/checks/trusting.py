@@ -50,13 +50,13 @@ ACCEPTED = Mistakes(
         "The two numbers are swapped: the share of the pictures comes first.": (
             lambda *given: _accepted(*given)[::-1]
         ),
-        "The accuracy you return is on all pictures. Keep only those that the network decides.": _of_parts(
+        "The second number is the accuracy on all pictures. Keep those that the network decides.": _of_parts(
             lambda decided, correct: (_share(decided), _share(correct))
         ),
-        "The accuracy you return is on the pictures that are left to a person.": _of_parts(
+        "The second number is the accuracy on the pictures that are left to a person.": _of_parts(
             lambda decided, correct: (_share(decided), _share(correct[~decided]))
         ),
-        "The share you return is of the pictures that are left to a person.": _of_parts(
+        "The first number is the share of the pictures that are left to a person.": _of_parts(
             lambda decided, correct: (1 - _share(decided), _share(correct[decided]))
         ),
         "You divide the correct predictions by the number of all pictures. Divide by the number of those "
@@ -69,7 +69,7 @@ ACCEPTED = Mistakes(
         "Those are percentages. Return shares from 0 to 1.": (
             lambda *given: tuple(100 * share for share in _accepted(*given))
         ),
-        "Those are numbers of pictures. Return shares from 0 to 1.": _of_parts(
+        "Those are counts of pictures. Return shares from 0 to 1.": _of_parts(
             lambda decided, correct: (float(decided.sum()), float((correct & decided).sum()))
         ),
     },

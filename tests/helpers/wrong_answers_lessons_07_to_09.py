@@ -38,8 +38,8 @@ GIVEN = {
 }
 
 
-divided_by_n = wrong_of("student_interval", "It is a little too narrow")
-of_single_runs = wrong_of("student_interval", "It is too wide")
+divided_by_n = wrong_of("student_interval", "Yours is a little too narrow")
+of_single_runs = wrong_of("student_interval", "Yours is too wide")
 t_interval, mend, suspicious = map(right_of, ("student_interval", "rgb_restored", "suspicious_labels"))
 
 
