@@ -118,7 +118,7 @@ def test_every_exercise_has_a_row_among_the_objectives_with_its_points():
     for number, shown in re.findall(r"^\| (\d\d)? ?\| .* \| (.*\)) \|$", table, flags=re.MULTILINE):
         lesson = number or lesson
         points |= {f"lesson{lesson}-test-{n}": float(of) for n, of in re.findall(r"(\d) \((\d)\)", shown)}
-        found = re.findall(r"(\d) \((\d) by a person\)", shown)
+        found = re.findall(r"(\d) \((\d) by hand\)", shown)
         by_person |= {f"lesson{lesson}-answer-{n}": int(of) for n, of in found}
     solutions = [nbformat.read(path, as_version=4) for path in sorted(SOLUTIONS_FOLDER.glob("*.ipynb"))]
     assert points == {name: of for solution in solutions for name, (_, of) in marks(solution).items()}
