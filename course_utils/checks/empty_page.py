@@ -1,7 +1,7 @@
-"""Check of lesson 05's open exercise: the whole recipe, written on an empty page.
+"""Check of the open exercise of lesson 05: write the whole recipe on an empty page.
 
-The recipe trains on two small folders: shapes of two classes, and drawings of ten. `recipe_report.py` reads
-what it returns, `tracing.py` watches it train, and `recipe_hints.py` compares what it did with its report.
+The recipe trains on two small folders: two classes of shapes, and ten classes of drawings. `recipe_report.py`
+reads its result, `tracing.py` records its training, and `recipe_hints.py` compares the two.
 """
 
 import functools
@@ -32,20 +32,20 @@ READY_MADE += ("set_train_mode", "extract_features", "fit", "train_one_epoch", "
 
 @functools.cache
 def shipped_network() -> nn.Module:
-    """Return the network that ships with the course, with its old head."""
+    """Return the pretrained network of the course with its old head."""
     model = resnet18()
     model.load_state_dict(load_file(WEIGHTS))
     return model
 
 
 @check(
-    begin="begin with the data: `ImageFolder(folder)` finds the pictures and their classes. Then take one "
-    "step of the recipe at a time, and print what it gives.",
+    begin="start with the data. `ImageFolder(folder)` finds the pictures and their classes. Then write one "
+    "step of the recipe at a time, and print its result.",
     expects="a function from a folder, a number of epochs and a batch size to a dictionary",
     without=READY_MADE,
 )
 def empty_page(answer, pretrained=shipped_network):
-    """Lesson 05: the whole recipe in plain PyTorch, tried on two small folders of pictures."""
+    """Lesson 05: write the whole recipe in plain PyTorch. The check runs it on two small folders."""
     backbone = pretrained().eval()
     with tempfile.TemporaryDirectory() as temporary:
         shapes, drawings = Path(temporary) / "shapes", Path(temporary) / "drawings"
@@ -57,7 +57,7 @@ def empty_page(answer, pretrained=shipped_network):
         yield from hints
         if hints:
             return
-        yield Right("Two classes of shapes: trained, chosen and tested as it should be.")
+        yield Right("Two classes of shapes: your recipe trains, chooses and tests correctly.")
         try:
             report, trace = _train(answer, _write_drawings(drawings), backbone)
         except Wrong as error:
@@ -65,7 +65,10 @@ def empty_page(answer, pretrained=shipped_network):
         hints = list(recipe_hints(report, trace, backbone))
         yield from hints
         if not hints:
-            yield Right("Ten classes of drawings in odd sizes, grey and transparent: right, too.")
+            yield Right(
+                "Ten classes of drawings, some grey, transparent or of odd sizes: your recipe is right here "
+                "as well."
+            )
 
 
 def _train(answer: Callable, folder: Path, backbone: nn.Module) -> tuple[Report, Trace]:
@@ -77,7 +80,7 @@ def _train(answer: Callable, folder: Path, backbone: nn.Module) -> tuple[Report,
 
 
 def _reason(answer: Callable, folder: Path, backbone: nn.Module) -> Wrong | None:
-    """Find out which pictures a recipe cannot take: its error, with their kind."""
+    """Find the kind of pictures that a recipe cannot handle. Return its error together with this kind."""
     kinds = {
         "pictures of odd sizes": ("size", {"sizes": ODD_SIZES}),
         "grey pictures": ("mode", {"modes": ("L",)}),
@@ -88,14 +91,14 @@ def _reason(answer: Callable, folder: Path, backbone: nn.Module) -> Wrong | None
             _train(answer, _write_shapes(folder / words, **how), backbone)
         except Wrong as error:
             return Wrong(
-                f"Expected a recipe for any folder of pictures; with {words} it fails: {error} Try printing "
-                f"`picture.{look}` of a few pictures."
+                f"Expected a recipe for any folder of pictures, but yours fails with {words}: {error} Try "
+                f"printing `picture.{look}` for a few pictures."
             )
     return None
 
 
 def _write_shapes(folder: Path, modes: tuple = ("RGB",), sizes: tuple = ((64, 64),)) -> Path:
-    """Write 12 pictures each of warm stripes and of cold dots. Modes and sizes take turns."""
+    """Write 12 pictures each of warm stripes and cold dots, cycling through the modes and sizes."""
     random = np.random.default_rng(0)
     for name in ("stripes", "dots"):  # not in alphabetical order
         (folder / name).mkdir(parents=True)
@@ -119,7 +122,7 @@ def _shape(name: str, random: np.random.Generator) -> Image.Image:
 
 
 def _write_drawings(folder: Path) -> Path:
-    """Write 6 drawings of each of the ten classes, in odd sizes, grey and transparent."""
+    """Write 6 drawings of each of the ten classes in odd sizes, some of them grey or transparent."""
     for class_folder in sorted(DRAWINGS.iterdir(), reverse=True):
         (folder / class_folder.name).mkdir(parents=True)
         for number, path in enumerate(sorted(class_folder.iterdir())[:6]):

@@ -1,4 +1,4 @@
-"""Checks of lesson 08: name a fault, repair one, find one, and compare on the same pictures."""
+"""Checks of lesson 08: locate, repair and detect a fault, and compare two networks on the same pictures."""
 
 import math
 from collections.abc import Iterator
@@ -16,19 +16,19 @@ MEAN, STD = (0.49, 0.48, 0.41), (0.23, 0.22, 0.25)
 SIZE = 32
 
 _WHERE_IT_BEGINS = {
-    "right": "All three agree. No format is wrong by itself. Compare them by `==`, not by `is`.",
-    "inference only": "Training agrees with the pretraining. Where does the difference begin?",
-    "training and inference": "Training and inference agree with each other. What about the pretraining?",
-    "training only": "Inference agrees with the pretraining. Which of the three differs?",
+    "right": "All three formats agree. No format is wrong by itself. Compare them with `==`, not with `is`.",
+    "inference only": "Training agrees with pretraining. Where does the difference start?",
+    "training and inference": "Training and inference agree with each other. Do they agree with pretraining?",
+    "training only": "Inference agrees with pretraining. Which of the three is different?",
 }
 
 
 @check(
-    begin="compare the formats in pairs: which of them agree?",
-    expects="a function from three names of formats to the name of a way",
+    begin="compare the formats in pairs. Which of them agree?",
+    expects="a function from three format names to the place of the fault",
 )
 def fault_scope(answer):
-    """Lesson 08: where a fault is made, from the formats of three programs."""
+    """Lesson 08: locate a fault from the formats of three programs."""
     for pretrained, trained, used, wanted in (
         ("RGB", "RGB", "RGB", "right"),
         ("RGB", "RGB", "BGR", "inference only"),
@@ -37,15 +37,15 @@ def fault_scope(answer):
         ("BGR", "BGR", "BGR", "right"),
         ("0 to 1", "0 to 1", "0 to 255", "inference only"),
     ):
-        case = f"Pretraining {pretrained}, training {trained}, inference {used}"
-        # Equal texts that are not one object, for whoever compares them by `is`
+        case = f"pretraining {pretrained}, training {trained}, inference {used}"
+        # Equal strings that are not the same object, to detect a comparison with `is`
         formats = ("".join(list(text)) for text in (pretrained, trained, used))
-        value = ask_value(answer, *formats, none=f"{NO_RETURN} {case}: there is no answer.")
+        value = ask_value(answer, *formats, none=f"{NO_RETURN} It happens for {case}.")
         if value not in set(_WHERE_IT_BEGINS):
-            raise Wrong(f"{value!r:.50} is none of {', '.join(sorted(_WHERE_IT_BEGINS))}.")
+            raise Wrong(f"Expected one of {', '.join(sorted(_WHERE_IT_BEGINS))}, got {value!r:.50}.")
         if value != wanted:
-            raise Wrong(f"{case}: you return '{value}'. {_WHERE_IT_BEGINS[wanted]}")
-    yield Right("You compare training and inference with the pretraining, not only with each other.")
+            raise Wrong(f"For {case}, you return '{value}'. {_WHERE_IT_BEGINS[wanted]}")
+    yield Right("You compare training and inference with pretraining, not only with each other.")
 
 
 def _undone(images: torch.Tensor, mean: list[float], std: list[float]) -> torch.Tensor:
@@ -56,8 +56,8 @@ def _undone(images: torch.Tensor, mean: list[float], std: list[float]) -> torch.
 def _off_by_channel(value: torch.Tensor, right: torch.Tensor, *_: object) -> str:
     off = (value - right).abs().amax(dim=(0, 2, 3))
     return (
-        f"Red, green and blue are off by up to {off[0]:.2f}, {off[1]:.2f} and {off[2]:.2f}. Is the same "
-        "mean and standard deviation undone that was put in, channel by channel?"
+        f"Red, green and blue are off by up to {off[0]:.2f}, {off[1]:.2f} and {off[2]:.2f}. In each "
+        "channel, do you undo the same mean and standard deviation that the normalisation used?"
     )
 
 
@@ -65,23 +65,23 @@ RGB_RESTORED = Mistakes(
     right=lambda images, mean, std: normalize(_undone(images, mean, std).flip(1), mean, std),
     wrong={
         "Nothing has changed. Which dimension holds the channels?": lambda images, mean, std: images,
-        "You exchange the channels of normalised numbers. Red still has the mean and standard "
-        "deviation of blue: it is off by up to {off:.2f}.": lambda images, mean, std: images.flip(1),
+        "You swap the channels of normalised numbers. Red still has the mean and standard deviation of "
+        "blue, so it is off by up to {off:.2f}.": lambda images, mean, std: images.flip(1),
         "The colours are right, but the images are no longer normalised. One step is missing.": (
             lambda images, mean, std: _undone(images, mean, std).flip(1)
         ),
-        "The pictures are mirrored: you reverse the columns instead of the channels.": (
+        "The images are mirrored. You reverse the columns instead of the channels.": (
             lambda images, mean, std: images.flip(3)
         ),
-        "The pictures are upside down: you reverse the rows instead of the channels.": (
+        "The images are upside down. You reverse the rows instead of the channels.": (
             lambda images, mean, std: images.flip(2)
         ),
-        "The channels have moved by one place. Green should stay where it is.": (
+        "You shift the channels by one place. Green should stay where it is.": (
             lambda images, mean, std: normalize(_undone(images, mean, std).roll(1, 1), mean, std)
         ),
     },
     read=one_tensor(
-        "Expected a tensor of the given shape, [2, 3, 6, 5], got {value}. Keep the shape, and stay a tensor.",
+        "Expected a tensor with the shape of the input, [2, 3, 6, 5], got {value}. Keep its type and shape.",
         *(2, 3, 6, 5),
     ),
     otherwise=_off_by_channel,
@@ -93,54 +93,57 @@ RGB_RESTORED = Mistakes(
     expects="a function from images, their mean and their std to images of the same shape",
 )
 def rgb_restored(answer):
-    """Lesson 08: repaired images, whose red and blue were exchanged before they were normalised."""
-    pixels = torch.randint(256, (2, 3, 6, 5)) / 255  # as pictures have them: an answer may round to 8 bits
+    """Lesson 08: repair images whose red and blue channels were swapped before normalisation."""
+    pixels = torch.randint(256, (2, 3, 6, 5)) / 255  # 8-bit values, so that an answer may round to 8 bits
     swapped = normalize(pixels.flip(1), MEAN, STD)
     off = (swapped.flip(1) - normalize(pixels, MEAN, STD)).abs().max()
     yield from RGB_RESTORED.compare(answer, [(swapped, list(MEAN), list(STD))], off=off)
-    yield Right("Undone, exchanged, normalised again: the images are as if they had been read as RGB.")
+    yield Right(
+        "You undo, swap and normalise again. The images are the same as if they had been read as RGB."
+    )
 
 
-# Each fault, and where to look for it.
+# Each fault with a hint where to look for it
 BATCH_FAULTS = {
     "right": "A correct batch can have numbers below 0 and above 1, but need not have both. Look at the "
-    "smallest and the largest together.",
-    "another size": "Compare each of the last two numbers of the shape with the size: they can differ.",
-    "0 to 255": "How large can a number be that was from 0 to 1 and then normalised?",
-    "not normalised": "What do the smallest and the largest number tell you together? Dark pictures need not "
-    "reach 1.",
-    "grey": "Its channels were equal. The normalisation shifted each by a different amount: undo it first.",
+    "minimum and the maximum together.",
+    "another size": "Compare each of the last two numbers of the shape with the size. They can differ from "
+    "each other.",
+    "0 to 255": "How large can a number get if it was between 0 and 1 before normalisation?",
+    "not normalised": "What do the minimum and the maximum tell you together? Dark pictures need not reach "
+    "1.",
+    "grey": "Its channels were equal. Normalisation shifted each of them by a different amount, so undo it "
+    "first.",
 }
 
 
 @check(
-    begin="print the shape, the smallest and the largest value of a correct batch. What would each "
-    "fault change?",
+    begin="print the shape, the minimum and the maximum of a correct batch. What would each fault change?",
     expects=f"a function from images, mean, std and size to one of {', '.join(BATCH_FAULTS)}",
 )
 def fault_found(answer):
-    """Lesson 08: the fault in the preparation of a batch, from its numbers."""
+    """Lesson 08: detect the preprocessing fault of a batch from its numbers."""
     mistaken = {}
     for darkest, brightest in ((0, 1), (0, 0.35), (0.6, 1)):
         for fault, images in _prepared(darkest, brightest):
             shape = list(images.shape)
-            none = f"{NO_RETURN} It returns nothing for a batch {shape} that is '{fault}'."
+            none = f"{NO_RETURN} It happens for a batch of shape {shape} that is '{fault}'."
             value = ask_value(answer, images.clone(), list(MEAN), list(STD), SIZE, none=none)
             if value not in list(BATCH_FAULTS):
-                raise Wrong(f"{value!r:.50} is none of {', '.join(BATCH_FAULTS)}.")
+                raise Wrong(f"Expected one of {', '.join(BATCH_FAULTS)}, got {value!r:.50}.")
             if value != fault:
-                numbers = f"{shape}, from {images.min():.1f} to {images.max():.1f}"
-                hint = f"A batch {numbers}, is '{fault}', and you call it '{value}'. {BATCH_FAULTS[fault]}"
+                numbers = f"of shape {shape}, with numbers from {images.min():.1f} to {images.max():.1f}"
+                hint = f"A batch {numbers}, is '{fault}', but you call it '{value}'. {BATCH_FAULTS[fault]}"
                 if (fault, value) == ("right", "grey"):
-                    hint = "A batch is 'grey' only if in all its pictures the channels are equal, all three."
+                    hint = "A batch is 'grey' only if all three channels are equal in all its pictures."
                 mistaken.setdefault(fault, hint)
     yield from mistaken.values()
     if not mistaken:
-        yield Right("Bright or dark, each fault leaves its mark in the numbers.")
+        yield Right("You detect each fault from the numbers of the batch, in bright and in dark pictures.")
 
 
 def _prepared(darkest: float, brightest: float) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield each fault and a batch of pictures that was prepared with it."""
+    """Yield each fault with a batch of pictures prepared that way."""
     size = (4, 3, SIZE, SIZE)
     numbers = (255 * (darkest + (brightest - darkest) * torch.rand(size))).round()
     pixels, grey = numbers / 255, (numbers[:, :1] / 255).expand(size)
@@ -157,12 +160,12 @@ def _prepared(darkest: float, brightest: float) -> Iterator[tuple[str, torch.Ten
 
 
 @check(
-    begin="take the difference picture by picture; then draw pictures, with replacement, again and again.",
-    expects="a function from two lists of True and False to a difference and the two ends of its interval",
+    begin="compute the difference for each picture. Then draw pictures with replacement, again and again.",
+    expects="a function from two boolean arrays to a difference and the two ends of its interval",
     without=("paired_difference",),
 )
 def paired_interval(answer):
-    """Lesson 08: the difference of two heads and its 95 % interval, from the pictures that each got right."""
+    """Lesson 08: compute the accuracy difference of two heads with its 95 % interval on the same images."""
     random = np.random.default_rng(3)
     for images, easy in ((400, 0.75), (150, 0.5)):
         both = random.random(images) < easy
@@ -175,35 +178,49 @@ def paired_interval(answer):
         found = f"On {images} images: difference {mean:.3f}, interval {low:.3f} to {high:.3f}. "
         if not close(mean, true):
             mistakes = {
-                -true: "The sign is the wrong way round: how much more often was the first right?",
-                100 * true: "That is in points; give a share from −1 to 1.",
+                -true: "The sign is the wrong way round. How much more often was the first head right?",
+                100 * true: "This is in percentage points. Return a share from −1 to 1.",
             }
-            share = "It is the share that the first got right minus the share that the second got right."
+            share = (
+                "Expected the share that the first head got right minus the share that the second got right."
+            )
             raise Wrong(found + next((mistakes[one] for one in mistakes if close(mean, one)), share))
         if low > high:
-            raise Wrong(found + "The lower end comes first.")
+            raise Wrong(found + "Return the lower end of the interval first.")
         if not low <= mean <= high:
-            raise Wrong(found + "The difference lies outside its own interval. Is one of the signs wrong?")
+            raise Wrong(
+                found + "The difference lies outside its own interval. Does one of them have the wrong sign?"
+            )
         if width < 1e-9:
-            raise Wrong(found + "It has no width. Did you draw with replacement, and draw anew each time?")
+            raise Wrong(
+                found
+                + "Your interval has no width. Do you draw with replacement, and a new sample each time?"
+            )
         if any(close(width, paired * math.sqrt(images / of), 1e-4) for of in (images, images - 1)):
-            raise Wrong(f"{found}That is 1.96 standard errors to either side. Draw, without a formula.")
+            raise Wrong(
+                f"{found}This is 1.96 standard errors on either side. Draw samples instead of using a "
+                "formula."
+            )
         if math.isclose(width, separate, rel_tol=0.15):
             raise Wrong(
-                f"{found}It is {width:.3f} wide, as if each head had been tested on its own images. Draw the "
-                f"same images for both: then it is about {paired:.2f} wide."
+                f"{found}It is {width:.3f} wide, as if each head had been tested on its own images. Draw "
+                f"the same images for both heads, which makes it about {paired:.2f} wide."
             )
         if not math.isclose(width, paired, rel_tol=0.15):
             size = "wide" if width > paired else "narrow"
             raise Wrong(
-                f"{found}Its width, {width:.3f}, is too {size}. How many do you draw? Which 95 % do you keep?"
+                f"{found}With a width of {width:.3f}, it is too {size}. How many images do you draw? Which "
+                "95 % of the differences do you keep?"
             )
-        yield Right(found + f"Two separate intervals would have made it {separate:.3f} wide.")
-    # One image of eight differs: it is drawn none to three times, and once at most without replacement
+        yield Right(found + f"With separate images for each head, it would be {separate:.3f} wide.")
+    # One image of eight differs. It is drawn up to three times with replacement, and at most once without
     _, low, high = as_numbers(ask(answer, np.arange(8) >= 0, np.arange(8) > 0), 3)
     if high - low < 0.3:
         raise Wrong(
-            f"If one image of eight differs, your interval is {low:.3f} to {high:.3f}: too narrow. "
-            "Draw as many images as there are, with replacement: one image can be drawn several times."
+            f"If one image of eight differs, your interval of {low:.3f} to {high:.3f} is too narrow. Draw as "
+            "many images as there are, with replacement, so that one image can be drawn several times."
         )
-    yield Right(f"One image of eight differs: {low:.3f} to {high:.3f}, since it can be drawn several times.")
+    yield Right(
+        f"If one image of eight differs, your interval is {low:.3f} to {high:.3f}, because this image can be "
+        "drawn several times."
+    )

@@ -1,4 +1,4 @@
-"""Compare what a recipe for lesson 05 reports with what it did, and name its mistakes."""
+"""Compare the report of a recipe for lesson 05 with the training it ran, and name its mistakes."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from course_utils.checks.verdict import Wrong
 
 
 def recipe_hints(report: Report, trace: Trace, backbone: nn.Module) -> Iterator[str]:
-    """Yield a hint for each mistake; skip those that follow from an earlier one."""
+    """Yield a hint for each mistake, but skip mistakes that follow from an earlier one."""
     try_transform(report.transform)
     for hints in (_about_training, _about_pictures, _about_numbers):
         found = list(hints(report, trace, backbone))
@@ -25,93 +25,96 @@ def recipe_hints(report: Report, trace: Trace, backbone: nn.Module) -> Iterator[
 def _about_training(report: Report, trace: Trace, backbone: nn.Module) -> Iterator[str]:
     if not trace.passes:
         raise Wrong(
-            f"Expected a head that ends in an `nn.Linear` with {len(report.classes)} outputs, got none that "
-            "a batch has gone through."
+            f"Expected a head that ends in an `nn.Linear` with {len(report.classes)} outputs, but no batch "
+            "passed through one."
         )
     if not trace.steps:
-        raise Wrong("Expected steps of an optimizer from `torch.optim`, got none. What changes the weights?")
+        raise Wrong("Expected steps of an optimizer from `torch.optim`, got none. What updates the weights?")
     trained = [one for one in trace.passes if one.trained]
     evaluated = [one for one in trace.passes if not one.trained]
     if changed := _changed(report.model, backbone):
         yield changed
     if any("BatchNorm" in one.training_layers for one in trained):
         yield (
-            "Expected a frozen backbone that stays as it is, got BatchNorm layers in train mode while the "
-            "head learns: their running statistics move without a gradient. In which mode is the backbone "
-            "in your loop?"
+            "Expected a frozen backbone that does not change, got BatchNorm layers in train mode while the "
+            "head learns. Their running statistics change even without a gradient. Which mode is the "
+            "backbone in during your training loop?"
         )
     if trace.extracted_in_train_mode or any(one.training_layers for one in evaluated):
         yield (
-            "Expected a network in eval mode where nothing is learned, got layers in train mode: a "
-            "prediction then depends on chance or on the rest of its batch. Which line comes before you "
-            "predict?"
+            "Expected a network in eval mode whenever it does not learn, got layers in train mode. A "
+            "prediction then depends on chance or on the rest of the batch. Which line has to come before "
+            "you predict?"
         )
     if trace.steps_of_head < trace.steps:
         yield (
-            f"Expected an optimizer that holds the head, got {trace.steps - trace.steps_of_head} of "
-            f"{trace.steps} steps without it: the head never learns. Which came first, the optimizer or the "
-            "new head?"
+            "Expected an optimizer with the parameters of the head, got "
+            f"{trace.steps - trace.steps_of_head} of {trace.steps} steps without them, so the head never "
+            "learns. Which came first, the optimizer or the new head?"
         )
     elif trace.steps_without_gradient:
         yield (
-            "Expected a gradient in each step, got none: the head never learns. What stands between "
+            "Expected a gradient in each step, got none, so the head never learns. What happens between "
             "`backward()` and `step()`?"
         )
     elif trace.stale_gradient:
         yield (
-            "Expected the gradient of one batch in each step, got the sum of all batches so far. What has "
+            "Expected the gradient of one batch in each step, got the sum over all batches so far. What has "
             "to happen to `.grad` between two steps?"
         )
     if trace.softmax_in_loss:
         yield (
-            "Expected logits in the cross-entropy, got probabilities: each row sums to 1, and the loss "
-            "cannot come near 0. What does `cross_entropy` do to its input itself?"
+            "Expected logits as input to the cross-entropy, got probabilities: each row sums to 1, so "
+            "the loss cannot come close to 0. Which step does `cross_entropy` already apply to its input?"
         )
 
 
 def _changed(model: nn.Module, backbone: nn.Module) -> str:
-    """Return a hint if the parameters of the backbone are not those that ship."""
+    """Return a hint if the parameters of the backbone differ from the pretrained ones."""
     found = {}
     for tensor in model.state_dict().values():
         found.setdefault(tensor.shape, []).append(tensor.cpu())
     own = {name: p.detach() for name, p in backbone.named_parameters() if not name.startswith("fc.")}
     if missing := [name for name, tensor in own.items() if tensor.shape not in found]:
-        return f"Expected a network with its backbone, got one without {missing[0]}."
+        return f"Expected a network that includes its backbone, but {missing[0]} is missing."
     moved = [name for name, t in own.items() if not any(torch.equal(t, one) for one in found[t.shape])]
     if not moved:
         return ""
     first = own[next(iter(own))]
     alike = max(float(torch.cosine_similarity(first.flatten(), t.flatten(), 0)) for t in found[first.shape])
     if alike < 0.5:
-        return "Expected the weights that ship, got other ones. Were they loaded into this network?"
+        return (
+            "Expected the weights that come with the course, got different ones. Did you load them into "
+            "this network?"
+        )
     return (
-        f"Expected a frozen backbone, got {len(moved)} of {len(own)} parameters that changed, for example "
-        f"{moved[0]}. For which parameters does `requires_grad` hold?"
+        f"Expected a frozen backbone, but {len(moved)} of its {len(own)} parameters changed, for example "
+        f"{moved[0]}. Which parameters have `requires_grad` set to True?"
     )
 
 
 def _about_pictures(report: Report, trace: Trace, backbone: nn.Module) -> Iterator[str]:
-    """Yield hints about which pictures were used for what, and with which labels."""
+    """Yield hints about the use of each set of pictures, and about the labels."""
     _match(report, trace, backbone)
     trained = [n for one in trace.passes if one.trained for n in one.rows if n >= 0]
     for name in ("test", "val"):
         own = report.numbers(name)
         if used := set(trained) & set(own):
             raise Wrong(
-                f"Expected to train without the {name} pictures, got {len(used)} of {len(own)} in the "
-                "training batches. From which set does your training loader take its pictures?"
+                f"Expected training batches without {name} pictures, but they contain {len(used)} of "
+                f"{len(own)}. Which set does your training loader take its pictures from?"
             )
     last = max((n for n, one in enumerate(trace.passes) if one.trained), default=0)
     test, evaluated = set(report.numbers("test")), [one for one in trace.passes if not one.trained]
     if early := {one.epoch for one in trace.passes[:last] if not one.trained and test & {*one.rows}}:
         yield (
-            "Expected test pictures that are used once, after the last choice, got predictions for them "
-            f"{len(early)} times while the training still went on. Which set chooses the epoch?"
+            "Expected test pictures that are used once, after the last choice, but your recipe predicts for "
+            f"them {len(early)} times before training is over. Which set should decide on the epoch?"
         )
     if any(set(one.rows) == {-1} for one in evaluated if one.epoch):
         yield (
-            "Expected validation and test pictures as `transform` makes them, got other inputs: for example "
-            "augmented ones. Which transform does each set have?"
+            "Expected validation and test inputs made by `transform`, got different ones. They might be "
+            "augmented. Which transform does each set have?"
         )
     if pairs := [pair for one in trace.passes for pair in _labels_of(one, report)]:
         meant = {label: {true for other, true in pairs if other == label} for label in set(dict(pairs))}
@@ -119,26 +122,26 @@ def _about_pictures(report: Report, trace: Trace, backbone: nn.Module) -> Iterat
             label = next(label for label, true in pairs if label != true)
             (true,) = meant[label]
             yield (
-                f"Expected classes in the order of the labels, got {report.classes[label]!r} for label "
-                f"{label}, with which you train on pictures of {report.classes[true]!r}. Where does the "
-                "order come from?"
+                f"Expected `classes` in the order of the labels, got {report.classes[label]!r} for label "
+                f"{label}. But you train with this label on pictures of {report.classes[true]!r}. Where "
+                "does your order come from?"
             )
         elif wrong := sum(label != true for label, true in pairs):
             yield (
-                f"Expected the label of its own folder for each picture, got another one for {wrong} of "
-                f"{len(pairs)}. Look at some pictures with their labels."
+                f"Expected each picture to have the label of its folder, but {wrong} of {len(pairs)} have "
+                "another one. Look at some pictures with their labels."
             )
 
 
 def _labels_of(one: Pass, report: Report) -> list[tuple[int, int]]:
-    """Return the label that each known picture of a batch got, and its true one."""
+    """Return the label that the recipe used for each known picture of a batch, and the true one."""
     labels = [] if one.labels is None else one.labels.tolist()
     rows = one.rows if labels else []
     return [(label, report.truth[n]) for label, n in zip(labels, rows, strict=True) if n >= 0]
 
 
 def _match(report: Report, trace: Trace, backbone: nn.Module) -> None:
-    """Give each pass its rows: the place of each picture in the report, -1 for an unknown one."""
+    """Set the rows of each pass: the index of each picture in the report, or -1 for an unknown one."""
     body, parts = copy.deepcopy(backbone), torch.arange(len(report.paths)).split(16)
     body.fc = nn.Identity()
     with torch.no_grad():
@@ -153,15 +156,15 @@ def _match(report: Report, trace: Trace, backbone: nn.Module) -> None:
 
 
 def _about_numbers(report: Report, trace: Trace, backbone: nn.Module) -> Iterator[str]:
-    """Yield hints about the losses and accuracies that a recipe reports, and the epoch that it chose."""
+    """Yield hints about the losses and accuracies that a recipe reports, and about the epoch it chose."""
     if found := [*_about_losses(report, trace), *_about_validation(report, trace)]:
         yield from found
         return
     best, accuracies = report.best_epoch, report.val_accuracy
     if accuracies[best - 1] < max(accuracies):
         yield (
-            f"Expected the epoch with the highest validation accuracy, got epoch {best} of "
-            f"{_listed(accuracies)}. Epochs count from 1."
+            f"Expected the epoch with the highest validation accuracy, got epoch {best}. The accuracies are "
+            f"{_listed(accuracies)}, and epochs count from 1."
         )
         return
     kept = [t.cpu() for t in report.model.state_dict().values()]
@@ -173,59 +176,61 @@ def _about_numbers(report: Report, trace: Trace, backbone: nn.Module) -> Iterato
     if own and best not in own:
         what = "the last one" if trace.epochs in own else f"epoch {min(own)}"
         yield (
-            f"Expected the head of the best epoch, {best}, got that of {what}. (The check spoils the last "
-            "epoch on purpose.) When do you keep the weights, and does your copy change with the network?"
+            f"Expected the head from the best epoch, {best}, got the one from {what}. (The check spoils the "
+            "last epoch on purpose.) When do you save the weights? Does your copy change with the network?"
         )
         return
     yield from _about_test(report, trace)
 
 
 def _evaluations(trace: Trace, report: Report, name: str) -> list[Pass]:
-    """Return the batches without training that have pictures of a set."""
+    """Return the evaluation batches that contain pictures of a set."""
     own = set(report.numbers(name))
     return [one for one in trace.passes if not one.trained and one.epoch and own & set(one.rows)]
 
 
 def _mean_over_images(means: list[float], sizes: list[int]) -> float:
-    """Return the mean over the images of an epoch, from those of its batches and their sizes."""
+    """Return the mean over the images of an epoch, given the mean and the size of each batch."""
     return sum(mean * size for mean, size in zip(means, sizes, strict=True)) / sum(sizes)
 
 
-# What a recipe may report by mistake, from the losses, or the accuracies, and the sizes of an epoch's batches
+# Numbers that a recipe might report by mistake, from the losses or accuracies and sizes of the batches
 _WRONG_LOSSES = {
-    "that of the last batch": lambda losses, sizes: losses[-1],
+    "the loss of the last batch": lambda losses, sizes: losses[-1],
     "the sum over the images": lambda losses, sizes: sum(sizes) * _mean_over_images(losses, sizes),
     "the sum over the batches": lambda losses, sizes: sum(losses),
-    "the sum over the batches, divided by the images": lambda losses, sizes: sum(losses) / sum(sizes),
-    "the mean over batches, in which a small last one counts as much as the others": (
+    "the sum over the batches, divided by the number of images": lambda losses, sizes: (
+        sum(losses) / sum(sizes)
+    ),
+    "the mean over the batches, in which a small last batch counts as much as the others": (
         lambda losses, sizes: sum(losses) / len(losses)
     ),
 }
 _WRONG_ACCURACIES = {
-    ". Give it as a share from 0 to 1.": lambda shares, sizes: 100 * _mean_over_images(shares, sizes),
-    ", that of the last batch alone. What do you add up, and where?": lambda shares, sizes: shares[-1],
-    ", the mean over batches. Count pictures instead.": lambda shares, sizes: sum(shares) / len(shares),
+    ". Report it as a share from 0 to 1.": lambda shares, sizes: 100 * _mean_over_images(shares, sizes),
+    ", that of the last batch only. What do you add up, and where?": lambda shares, sizes: shares[-1],
+    ", the mean over the batches. Count pictures instead.": lambda shares, sizes: sum(shares) / len(shares),
 }
 
 
 def _agree(given: list[float], epochs: list[tuple], number: Callable) -> bool:
-    """Say whether a function of the batches gives what is reported, in every epoch."""
+    """Return whether a function of the batches reproduces the reported number of every epoch."""
     return all(close(one, number(*own)) for one, own in zip(given, epochs, strict=True))
 
 
 def _about_losses(report: Report, trace: Trace) -> Iterator[str]:
-    """Yield a hint if the losses are those of a known mistake in every epoch."""
+    """Yield a hint if the losses match a known mistake in every epoch."""
     epochs = []
     for epoch in range(1, trace.epochs + 1):
         own = [one for one in trace.passes if one.trained and one.epoch == epoch]
         epochs.append(([one.loss for one in own], [len(one.rows) for one in own]))
     given = report.train_loss
     if any(not losses or None in losses for losses, _ in epochs) or _agree(given, epochs, _mean_over_images):
-        return  # the loss is another one, or the check has not seen it; or all is right
+        return  # another loss, one that the check has not seen, or the right one
     if known := [words for words, loss in _WRONG_LOSSES.items() if _agree(given, epochs, loss)]:
         right = _mean_over_images(*epochs[0])
         yield (
-            f"Expected the mean loss over the images of an epoch, {right:.3f} in epoch 1, got "
+            f"Expected the mean loss over the images of an epoch, which is {right:.3f} in epoch 1, got "
             f"{known[0]}: {given[0]:.3f}."
         )
 
@@ -234,7 +239,7 @@ def _about_validation(report: Report, trace: Trace) -> Iterator[str]:
     by_epoch = []
     for epoch in range(1, trace.epochs + 1):
         passes = [one for one in _evaluations(trace, report, "val") if one.epoch == epoch]
-        # After the last epoch the best network may predict for them once more.
+        # The best network may predict for them again after the last epoch.
         by_epoch.append([one for one in passes if torch.equal(one.weight, passes[0].weight)])
     yield from _wrong_accuracies(report.val_accuracy, by_epoch, report, "val")
 
@@ -248,21 +253,21 @@ def _about_test(report: Report, trace: Trace) -> Iterator[str]:
         passes = _evaluations(trace, report, "test")
         yield from [*_wrong_accuracies([report.test_accuracy], [passes], report, "test")] or [
             f"Expected the test accuracy of the network that you return, {own:.3f}, got "
-            f"{report.test_accuracy:.3f}. Which weights did it have when you tested it?"
+            f"{report.test_accuracy:.3f}. Which weights did the network have when you tested it?"
         ]
 
 
 def _wrong_accuracies(
     given: list[float], by_epoch: list[list[Pass]], report: Report, name: str
 ) -> Iterator[str]:
-    """Yield what is wrong with the accuracies of a set, one for each epoch given."""
+    """Yield a hint if the accuracies of a set, one for each given epoch, are wrong."""
     words = {"val": "the validation accuracy of epoch {}", "test": "the test accuracy"}[name]
     order, epochs, seen = report.numbers(name), [], []
     for number, passes in enumerate(by_epoch, start=1):
         seen.append([n for one in passes for n in one.rows if n in order])
         if missed := set(order) - set(seen[-1]):
             words = words.format(number)
-            yield f"Expected {words} over {len(order)} pictures, got {len(missed)} left out. Which ones?"
+            yield f"Expected {words} over {len(order)} pictures, but {len(missed)} are left out. Which ones?"
             return
         truths = [torch.tensor([report.truth[n] for n in one.rows]) for one in passes]
         right = [(one.predictions == true).tolist() for one, true in zip(passes, truths, strict=True)]
@@ -272,10 +277,10 @@ def _wrong_accuracies(
     if place is None:
         return
     words = f"{words.format(place + 1)}, {means[place]:.3f} over {len(order)} pictures"
-    other = ". Count by hand for one batch."
+    other = ". Count the correct predictions of one batch by hand."
     if seen[place] != order:
         other = (
-            ". The pictures reach the network in another order than in your list of files: do "
+            ". The pictures reach the network in a different order than in your list of files. Do "
             "predictions and labels still belong together?"
         )
     known = [end for end, number in _WRONG_ACCURACIES.items() if _agree(given, epochs, number)]
