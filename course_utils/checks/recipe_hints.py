@@ -174,7 +174,7 @@ def _about_numbers(report: Report, trace: Trace, backbone: nn.Module) -> Iterato
         if any(t.shape == one.weight.shape and torch.equal(t, one.weight) for t in kept)
     }
     if own and best not in own:
-        what = "the last one" if trace.epochs in own else f"epoch {min(own)}"
+        what = "the last epoch" if trace.epochs in own else f"epoch {min(own)}"
         yield (
             f"Expected the head from the best epoch, {best}, got the one from {what}. (The check spoils the "
             "last epoch on purpose.) When do you save the weights? Does your copy change with the network?"

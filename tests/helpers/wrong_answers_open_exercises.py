@@ -71,12 +71,12 @@ RIGHT = {
 WRONG = {
     "empty_page": [
         (lambda *given: [1, 2], "Expected a dictionary, got"),
-        (lambda *given: {"model": nn.Identity()}, "none called 'classes'"),
-        (reported(classes=lambda report: ["dots", "lines"]), "Expected the names of the folders"),
+        (lambda *given: {"model": nn.Identity()}, "there is no 'classes'"),
+        (reported(classes=lambda report: ["dots", "lines"]), "Expected the folder names"),
         (reported(model=lambda report: "model"), "Expected a network as `model`"),
         (
             reported(model=lambda report: nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 1000))),
-            "got a tensor of shape [2, 1000] (float32). Is that the old head?",
+            "got a tensor of shape [2, 1000] (float32). Is this the old head?",
         ),
         (reported(files=lambda report: report["files"]["train"]), "with the lists train, val, test"),
         (reported(files=files_with("val", lambda paths: [])), "got none in 'val'"),
@@ -87,7 +87,7 @@ WRONG = {
         (reported(train_loss=lambda report: [0.1]), "for each of the 3 epochs as `train_loss`"),
         (
             reported(transform=lambda report: lambda picture: torch.zeros(3, 224, 224)),
-            "made for RGB pictures of 64",
+            "trained on RGB pictures of 64",
         ),
         (reported(), "Expected a head that ends in an `nn.Linear` with 2 outputs"),
         (lambda *given: evaluate(*given), "`evaluate` does it for you"),
