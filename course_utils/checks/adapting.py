@@ -34,7 +34,7 @@ LORA_SIZE = Mistakes(
         "You count one row of A and one column of B. Where is the rank?": lambda layers, rank: sum(
             map(sum, layers)
         ),
-        "You count only the first layer.": lambda layers, rank: rank * sum(layers[0]),
+        "You count only the first layer. Add the others.": lambda layers, rank: rank * sum(layers[0]),
         "You count layers of the same size only once. Each has its own A and B.": lambda layers, rank: sum(
             rank * sum(layer) for layer in set(layers)
         ),
@@ -100,10 +100,10 @@ LORA_CHANGE = Mistakes(
         "You add B A without a scale. Where is alpha / r?": _lora(
             lambda old, change, alpha, rank: old + change
         ),
-        "You multiply by alpha alone. Divide it by the rank.": _lora(
+        "You multiply by alpha alone. Divide alpha by the rank.": _lora(
             lambda old, change, alpha, rank: old + alpha * change
         ),
-        "You multiply alpha by the rank instead of dividing it.": _lora(
+        "You multiply alpha by the rank instead of dividing by it.": _lora(
             lambda old, change, alpha, rank: old + alpha * rank * change
         ),
         "You divide the rank by alpha instead of alpha by the rank.": _lora(
@@ -140,8 +140,7 @@ def lora_layer(answer):
         raise Wrong("The old layer is still trainable. Freeze both its weight and its bias.")
     if not trained:
         raise Wrong(
-            "Nothing is trainable. Is each of A and B an `nn.Parameter`, and an attribute rather than in a "
-            "list?"
+            "Nothing is trainable. Are A and B both `nn.Parameter`s, stored as attributes and not in a list?"
         )
     count = sum(one.numel() for one in trained.values())
     if count != 2 * (7 + 3):
@@ -162,7 +161,7 @@ def lora_layer(answer):
         raise Wrong("Both matrices are zero, so both gradients are zero and nothing is ever learned.")
     if any(torch.equal(one[0], one[1]) for one in _as_a_and_b(trained) if one.any() and len(one) == 2):
         raise Wrong(
-            "The rows of a matrix start out equal, so all of them learn the same. Draw random numbers."
+            "The rows of a matrix start out equal, so they all learn the same thing. Draw random numbers."
         )
     yield from LORA_CHANGE.compare(answer, [(old, 2, 5)])
     _filled(layer)
@@ -183,7 +182,7 @@ def lora_layer(answer):
         raise Wrong(
             "The gradient of the inputs is wrong, so earlier layers would learn badly. Do you use `detach`?"
         )
-    yield Right("Your layer starts as no change, learns, and leaves the old layer as it was.")
+    yield Right("Your layer starts with no change, learns, and leaves the old layer as it was.")
 
 
 def _as_a_and_b(trained: dict[str, nn.Parameter]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -286,14 +285,14 @@ _CASES = {
         "lora",
         {
             "head": "The interval of LoRA minus head lies above 0, so choosing the head would cost accuracy.",
-            "everything": "The file is over the limit, and everything is not shown to be better than LoRA.",
+            "everything": "The file is over the limit, and training everything is not shown to beat LoRA.",
         },
     ),
     "shop": (
         "head",
         {
             "lora": "The interval contains 0, so LoRA is not shown to be better, and the head costs less.",
-            "everything": "The interval contains 0, so no gain is shown, and everything costs the most.",
+            "everything": "The interval contains 0, so no gain is shown, and this method costs the most.",
         },
     ),
     "archive": (
@@ -306,7 +305,7 @@ _CASES = {
     "factory": (
         "everything",
         {
-            "head": "Both other methods have intervals above 0, and there is no limit on the file.",
+            "head": "Both other methods have intervals above 0, and there is no limit on the file size.",
             "lora": "LoRA beats the head, but the interval of everything minus LoRA also lies above 0.",
         },
     ),

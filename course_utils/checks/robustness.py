@@ -71,7 +71,7 @@ def split_columns(answer):
         yield f"{project}: {mistakes.get(given, f'its table has no column {given!r:.40}.')}"
     if right:
         yield Right(
-            "Each split tests on new groups, as in use. Where rows share nothing, each row is its own group."
+            "You test on new groups, as in real use. Where rows share nothing, each row is its own group."
         )
 
 
@@ -151,9 +151,11 @@ def _check_division(labels: np.ndarray, train: np.ndarray, test: np.ndarray) -> 
     if len(set(train)) < len(train) or len(set(test)) < len(test):
         raise Wrong("One part contains the same image twice.")
     if shared := set(train) & set(test):
-        raise Wrong(f"Both parts contain {len(shared)} of the {len(labels)} images.")
+        raise Wrong(f"Your two parts share {len(shared)} of the {len(labels)} images.")
     if (left := len(labels) - len(train) - len(test)) > 0:
-        raise Wrong(f"Neither part contains {left} of the {len(labels)} images. A split leaves no image out.")
+        raise Wrong(
+            f"Your split leaves out {left} of the {len(labels)} images. Each one belongs on one side."
+        )
 
 
 def _sure(table: torch.Tensor) -> torch.Tensor:
@@ -191,7 +193,7 @@ OVERCONFIDENCE = Mistakes(
             )
         ),
         "That is the mean confidence. Subtract the accuracy.": lambda table, labels: _sure(table).mean(),
-        "You average the absolute difference of each image. It is never 0, even with perfect calibration.": (
+        "You average the absolute difference of each image, which is not 0 even with perfect calibration.": (
             lambda table, labels: (_sure(table) - _is_right(table, labels)).abs().mean()
         ),
     },
@@ -270,7 +272,7 @@ LET_THROUGH = Mistakes(
 
 @check(
     begin="sort the scores of the validation images. Which of them should be the lowest that you keep?",
-    expects="one function from scores and a share to a threshold, one from a threshold and scores to a share",
+    expects="two functions, from scores and a share to a threshold, from a threshold and scores to a share",
     answers=2,
 )
 def threshold_for_share(choose, let_through):

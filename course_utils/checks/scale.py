@@ -22,7 +22,7 @@ IMAGES_FOR_ONE = Mistakes(
         "That is one process's share. It goes through the network in parts.": (
             lambda batch_size, processes, parts: math.ceil(batch_size / processes)
         ),
-        "Some process also has to take the leftover images. Round up.": (
+        "The leftover images have to be processed as well. Round up.": (
             lambda batch_size, processes, parts: batch_size // (processes * parts)
         ),
         "The number of images must be whole. Round up.": (
@@ -78,7 +78,7 @@ GRADIENT = Mistakes(
 
 
 @check(
-    begin="a gradient is a mean. If you know the mean of 3 images and that of 1, what is the mean of all 4?",
+    begin="a gradient is a mean over images. How do you combine the mean of 3 images with that of 1 image?",
     expects="a function from a list of tensors and a list of counts to a tensor",
 )
 def gradient_together(answer):
@@ -181,12 +181,12 @@ def _rates_in_words(value: tuple, right: tuple, images: int, job: Mapping, machi
     return f"You return {value[0]!r}, but the rates are {rates} images per second. "
 
 
-# A plan's name is compared first, then its hours, then its price
+# Compare a plan's name first, then its hours, then its price
 SLOWEST_STEP = Mistakes(
     right=_plan(),
     wrong={
         "That is the fastest of the three. The slowest one limits the others.": _plan(choose=max),
-        "Use all {machine[cores]} cores and all {machine[cards]} GPUs.": _plan(named_by=_rates_of_one),
+        "Use every core ({machine[cores]}) and every GPU ({machine[cards]}).": _plan(named_by=_rates_of_one),
     },
     read=_plan_of,
     agrees=lambda one, other: one[0] == other[0],

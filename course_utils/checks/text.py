@@ -29,7 +29,7 @@ PADDING_MASK = Mistakes(
     right=lambda ids, pad: ids != pad,
     wrong={
         "Your mask is the wrong way round: 1 marks a token, 0 marks padding.": (lambda ids, pad: ids == pad),
-        "Here the padding id is 1, and you keep it. Compare with `pad`, not with 0.": (
+        "Here the padding id is 1, and you keep the padding. Compare with `pad`, not with 0.": (
             lambda ids, pad: ids != 0
         ),
         "When the padding id is 1, 0 is a token like any other. Compare with `pad` alone.": (
@@ -97,7 +97,7 @@ MEAN_POOLING = Mistakes(
         "That is the largest value of each feature, not the mean.": (
             lambda hidden, mask: (hidden * mask.unsqueeze(2)).amax(dim=1)
         ),
-        "A hidden state of zeros is not padding. Only the mask shows which tokens count.": (
+        "A hidden state of zeros need not be padding. Only the mask shows which tokens count.": (
             _sum_over(lambda weighted, mask: weighted.any(dim=2).sum(dim=1, keepdim=True))
         ),
         "A 0 in a hidden state is a number like any other. Use the mask to count tokens.": (
@@ -105,7 +105,7 @@ MEAN_POOLING = Mistakes(
         ),
     },
     read=one_tensor(
-        "For three texts, hidden states [3, 6, 4], expected a tensor of shape [3, 4], got {value}.", 3, 4
+        "For hidden states of three texts, [3, 6, 4], expected a tensor of shape [3, 4], got {value}.", 3, 4
     ),
     otherwise="Start with one text. Which of its tokens count, and what is the mean of their hidden states?",
 )
@@ -144,7 +144,7 @@ def _first_wrong_label(value: list, right: list, labels: list, word_ids: list) -
         return f"{odd[0]!r} is not a label here. A token gets its word's label or {IGNORED}."
     if any(label != IGNORED for label, word in zip(value, word_ids, strict=True) if word is None):
         return (
-            f"A token that belongs to no word (None) has no label. It gets {IGNORED}; the loss ignores that."
+            f"A token that belongs to no word (None) has no label. It gets {IGNORED}, which the loss ignores."
         )
     place = first_difference(value, right) - 1
     if right[place] != IGNORED:
@@ -178,7 +178,7 @@ ALIGNED_LABELS = Mistakes(
 
 @check(
     begin="loop over `word_ids`. The first token of a word gets the word's label, and all others get -100.",
-    expects="a function from the labels of words and the word of each token to a list of labels of tokens",
+    expects="a function from word labels and the word of each token to a list of token labels",
 )
 def aligned_labels(answer):
     """Lesson 15: put each word's label on the word's first token."""
@@ -278,7 +278,7 @@ COUNTED_NAMES = Mistakes(
 
 
 @check(
-    begin="first turn each list of labels into a set of names, as (type, first word, last word).",
+    begin="first turn each list of labels into a set of names, each (type, first word, last word).",
     expects="a function from two lists of BIO labels to three whole numbers: found, predicted, gold",
 )
 def counted_names(answer):

@@ -94,11 +94,11 @@ WRONG = {
         ),
         (
             lambda labels, groups, seed: folds(labels, groups, seed, parts=lambda a, b: (a, b[1:])),
-            "Neither part contains 1 of the 240 images",
+            "leaves out 1 of the 240 images",
         ),
         (
             lambda labels, groups, seed: (np.arange(len(labels)), folds(labels, groups, seed)[1]),
-            "Both parts contain",
+            "Your two parts share",
         ),
         (lambda labels, groups, seed: folds(labels, groups, seed)[1], "Expected two arrays"),
         (

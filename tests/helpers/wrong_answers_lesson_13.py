@@ -202,7 +202,7 @@ WRONG = {
         (CASES | {"clinic": "head"}, "choosing the head would cost accuracy"),
         (CASES | {"shop": "biases"}, "expected head, LoRA or everything"),
         ({"shop": "head"}, "clinic is missing from your dictionary"),
-        (dict.fromkeys(CASES, "head"), "no limit on the file"),
+        (dict.fromkeys(CASES, "head"), "no limit on the file size"),
         (CASES | {"shop": "LoRA"}, "LoRA is not shown to be better"),
         (CASES | {"Clinic": "head"}, "clinic is in your dictionary twice"),
         (list(CASES.values()), "a dictionary"),
