@@ -108,8 +108,8 @@ def few_images(results, fewest, learn_from, numbers=(2, 5, 20, 40), wanted=0.7, 
             )
         if any(not 0 <= value <= 1 for value in given):
             raise Wrong(
-                f"The accuracies for {number} images should be shares from 0 to 1, but one of them is "
-                f"{max(given):g}."
+                f"The accuracies for {number} images should be shares from 0 to 1, but the largest "
+                f"is {max(given):g}."
             )
         alike = len(set(given)) == 1  # this may be luck, so repeat all three runs
         for one in range(3) if alike else [seed]:

@@ -49,13 +49,13 @@ def _about_training(report: Report, trace: Trace, backbone: nn.Module) -> Iterat
     if trace.steps_of_head < trace.steps:
         yield (
             "Expected an optimizer with the parameters of the head, got "
-            f"{trace.steps - trace.steps_of_head} of {trace.steps} steps without them, so the head never "
-            "learns. Which came first, the optimizer or the new head?"
+            f"{trace.steps - trace.steps_of_head} of {trace.steps} steps without them. These steps cannot "
+            "train the head. Which came first, the optimizer or the new head?"
         )
     elif trace.steps_without_gradient:
         yield (
-            "Expected a gradient in each step, got none, so the head never learns. What happens between "
-            "`backward()` and `step()`?"
+            f"Expected a gradient in each step, got {trace.steps_without_gradient} of {trace.steps} steps "
+            "without one. These steps cannot train the head. What happens between `backward()` and `step()`?"
         )
     elif trace.stale_gradient:
         yield (

@@ -50,8 +50,8 @@ def handed_over(keep, answer):
             given, true = (dict(zip(t["class"], t["probability"], strict=True)) for t in (table, wanted))
             if set(given) != set(true):
                 raise Wrong(
-                    f"The file has the classes {listed(true)}, but your prediction is about "
-                    f"{listed(given)}. Do you read the file at the given path?"
+                    f"The file has the classes {listed(true)}, but your prediction has the "
+                    f"classes {listed(given)}. Do you read the file at the given path?"
                 )
             off = max(abs(given[name] - true[name]) for name in true)
             if off > 1e-4:
