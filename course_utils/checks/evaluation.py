@@ -12,7 +12,7 @@ from course_utils.checks.verdict import Right, Wrong, check
 
 
 def _counts(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[list[int], list[int]]:
-    """Return how many are right in each batch, and how many images it has."""
+    """Return the number of correct predictions in each batch, and its number of images."""
     return [int((named == labels).sum()) for named, labels in batches], [len(labels) for _, labels in batches]
 
 
@@ -39,25 +39,27 @@ ACCURACY = Mistakes(
         "You divided by the number of batches. Divide by the number of images.": lambda batches: (
             sum(_counts(batches)[0]) / len(batches)
         ),
-        "That is in per cent. The course writes accuracies as a share from 0 to 1.": lambda batches: (
+        "That is in per cent. In this course, an accuracy is a share from 0 to 1.": lambda batches: (
             100 * _share(batches)
         ),
-        "That is the share of wrong predictions.": lambda batches: 1 - _share(batches),
-        "That is the last batch alone. Is a sum set back to 0 inside the loop?": lambda batches: _share(
+        "That is the share of wrong predictions. Return the share of correct ones.": lambda batches: (
+            1 - _share(batches)
+        ),
+        "That is the last batch alone. Do you reset a sum to 0 inside the loop?": lambda batches: _share(
             batches[-1:]
         ),
         "That is the first batch alone. Is the `return` inside the loop?": lambda batches: _share(
             batches[:1]
         ),
         "You leave out the last batch. Its images count as well.": lambda batches: _share(batches[:-1]),
-        "You add up the accuracies of the batches. Add up images.": lambda batches: (
+        "You add up the accuracies of the batches. Add up images instead.": lambda batches: (
             len(batches) * _mean_of_batches(batches)
         ),
-        "The first three batches are right, but not two others. Does the function count anything besides its "
-        "argument?": lambda batches: 13 / 18,
+        "The first three batches are right, but two others aren't. Does your function use anything besides "
+        "its argument?": lambda batches: 13 / 18,
     },
     read=one_number("Your function returns {value}. It should return one number."),
-    found="For {case} right you return {value:.4g}. ",
+    found="With {case} correct, you return {value:.4g}. ",
     otherwise="Count by hand: how many images are there, and how many predictions are correct?",
 )
 
@@ -77,7 +79,7 @@ def accuracy_over_samples(answer):
 
 
 def _batches(*counts: tuple[int, int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return pairs of predictions and labels; in each batch so many of so many images are right."""
+    """Return predictions and labels for each batch, given its correct predictions and its images."""
     batches = []
     for correct, images in counts:
         labels = torch.arange(images) % 3
@@ -94,35 +96,35 @@ def _both_shares(matrix: torch.Tensor, number: int, less: int = 0) -> tuple[floa
 def _other_denominator(value: tuple[float, float], right: tuple, matrix: torch.Tensor, number: int) -> str:
     called, are, images = int(matrix[:, number].sum()), int(matrix[number].sum()), int(matrix.sum())
     if any(close(one, matrix.diag().sum() / images) for one in value):
-        return "One of them is the accuracy over all classes, which hides the class that you look at."
+        return "One of them is the accuracy over all classes, which hides how the network does on this one."
     if any(close(one, matrix[number, number] / images) for one in value):
-        return f"You divide by all {images} images. Divide by one row, and by one column."
+        return f"You divide by all {images} images. Divide by the sum of a row and by the sum of a column."
     if close(*value):
-        return "Both are the same. For one you divide by a row, for the other by a column."
-    found = f"{called} images are predicted to be of class {number}, and {are} belong to it."
-    return f"{found} For how many of them are both true?"
+        return (
+            "Your two numbers are the same. Divide one by the sum of a row and the other by that of a column."
+        )
+    found = f"{called} images are predicted to belong to class {number}, and {are} do belong to it."
+    return f"{found} For how many images are both true?"
 
 
 PRECISION_RECALL = Mistakes(
     right=_both_shares,
     wrong={
-        "The two are swapped. A row holds the images that belong to the class, a column those that "
-        "are predicted to; and precision comes first.": lambda matrix, number: _both_shares(matrix, number)[
-            ::-1
-        ],
-        "Those are per cent; give shares from 0 to 1.": lambda matrix, number: (
+        "The two are swapped. A row holds the images that belong to the class, and a column those that "
+        "are predicted to. Precision comes first.": lambda matrix, number: _both_shares(matrix, number)[::-1],
+        "Those are percentages. Return shares from 0 to 1.": lambda matrix, number: (
             [100 * share for share in _both_shares(matrix, number)]
         ),
-        "That is class 1: classes are numbered from 0.": lambda matrix, number: _both_shares(
+        "That is class 1. Classes are numbered from 0.": lambda matrix, number: _both_shares(
             matrix, (number + 1) % 3
         ),
-        "That is class 2: classes are numbered from 0.": lambda matrix, number: _both_shares(
+        "That is class 2. Classes are numbered from 0.": lambda matrix, number: _both_shares(
             matrix, number - 1
         ),
-        "You divide by the mistakes alone. Row and column include the correct predictions.": (
+        "You divide by the mistakes alone. The row and the column also include the correct predictions.": (
             lambda matrix, number: _both_shares(matrix, number, less=matrix[number, number])
         ),
-        "Class 0 is correct, but class 1 is not. Do you use the number of the class everywhere?": (
+        "Class 0 is correct, but class 1 isn't. Do you use the number of the class everywhere?": (
             lambda matrix, number: _both_shares(matrix, 0)
         ),
     },
@@ -133,7 +135,7 @@ PRECISION_RECALL = Mistakes(
 
 
 @check(
-    begin="find the row of the class, its column, and the number where they cross.",
+    begin="find the class's row, its column, and the number where they cross.",
     expects="a function of a matrix and the number of a class that returns two numbers",
 )
 def precision_and_recall(answer):
@@ -145,14 +147,14 @@ def precision_and_recall(answer):
         ([[0, 3], [0, 5]], 0, "is never predicted, so its column sums to 0: return a precision of 0"),
         ([[2, 1], [0, 0]], 1, "has no image, so its row sums to 0: return a recall of 0"),
     ):
-        hint = f"In {counts} class {number} {why}, without dividing by 0."
+        hint = f"In {counts}, class {number} {why}, without dividing by 0."
         try:
             pair = as_numbers(ask(answer, torch.tensor(counts), number), 2)
         except Wrong as error:
             raise Wrong(f"{hint} {error}") from error
         if not all(map(close, pair, (0, 0))):
             raise Wrong(f"{hint} You return {pair[0]:g} and {pair[1]:g}.")
-    yield Right("Where nothing is counted, both are 0.")
+    yield Right("You return 0 where there is nothing to count.")
 
 
 def _mistaken(probabilities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -171,37 +173,37 @@ def _other_images(
     wrong = _mistaken(probabilities, labels).tolist()
     named_right = [number for number in value if number in range(len(labels)) and number not in wrong]
     if count > len(wrong):
-        return f"There are only {len(wrong)} mistakes here; if the count is {count}, give all of them."
+        return f"There are only {len(wrong)} mistakes here. For a count of {count}, return all of them."
     if len(value) < count and value == right[: len(value)]:
         return (
-            f"There are {len(value)} mistakes in your answer, and five were asked for. Drop the correct "
-            "predictions before you take the first five."
+            f"Expected five mistakes, got {len(value)}. Drop the correct predictions before you take the "
+            "first five."
         )
     if len(value) != count:
-        return f"There should be five images, and you return {len(value)}."
+        return f"Expected five images, got {len(value)}."
     if named_right:
         return (
-            f"{len(named_right)} of your 5 images were classified correctly, such as image {named_right[0]}. "
-            "Drop the correct predictions before you take the first ones."
+            f"The network classifies {len(named_right)} of your 5 images correctly, such as image "
+            f"{named_right[0]}. Drop the correct predictions before you take the first ones."
         )
     if sorted(value) == sorted(right):
-        return "The right five, but in another order: the most confident comes first."
+        return "You found the right five, but they are in the wrong order. The most confident comes first."
     place = first_difference(value, right)
     image = right[place - 1]
     return (
-        f"Number {place} should be image {image}, which is wrong with a confidence of "
-        f"{probabilities[image].max():.3f}, and yours is image {value[place - 1]}."
+        f"Number {place} should be image {image}, which is misclassified with a confidence of "
+        f"{probabilities[image].max():.3f}. Yours is image {value[place - 1]}."
     )
 
 
 SUREST_MISTAKES = Mistakes(
     right=_surest,
     wrong={
-        "Your positions are one too high: the first image is at 0.": (
+        "Your positions are one too high. The first image is at position 0.": (
             lambda probabilities, labels, count: 1 + _surest(probabilities, labels, count)
         ),
-        "You return positions among the mistakes. Position {value[0]} of them, counted from 0, is image "
-        "{right[0]}. Translate them back into positions among all images.": (
+        "You return positions in the list of mistakes. Position {value[0]} in it, counted from 0, is image "
+        "{right[0]}. Convert them back to positions among all images.": (
             lambda probabilities, labels, count: (
                 probabilities[_mistaken(probabilities, labels)].amax(dim=1).argsort(descending=True)[:count]
             )
@@ -217,8 +219,8 @@ SUREST_MISTAKES = Mistakes(
         ),
     },
     read=some_numbers(
-        "You give {value}. Give the numbers of images, whole ones from 0, and not how sure the "
-        "answers are, or True and False.",
+        "Expected the positions of images, as whole numbers from 0, got {value}. Confidences, or True "
+        "and False, aren't positions.",
         whole=True,
     ),
     otherwise=_other_images,
@@ -226,7 +228,7 @@ SUREST_MISTAKES = Mistakes(
 
 
 @check(
-    begin="for each image, find the prediction and its probability; then keep the wrong ones.",
+    begin="for each image, find the prediction and its probability, then keep only the wrong ones.",
     expects="a function of probabilities, labels and a count that returns the positions of images",
     without=("most_confident_mistakes",),
 )
@@ -236,4 +238,4 @@ def surest_mistakes(answer):
     probabilities = (1.5 * torch.randn(40, 4, generator=random)).softmax(dim=1)
     labels = torch.randint(4, (40,), generator=random)
     yield from SUREST_MISTAKES.compare(answer, [(probabilities, labels, count) for count in (5, 100)])
-    yield Right("Mistakes only, the most confident first.")
+    yield Right("You return only mistakes, the most confident first.")

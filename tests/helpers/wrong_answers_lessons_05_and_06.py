@@ -37,7 +37,7 @@ def surest(probabilities, labels, count):
 
 
 def missed_one(probabilities, labels, count):
-    """Leave out the third of the surest mistakes."""
+    """Leave out the third of the most confident mistakes."""
     found = surest(probabilities, labels, count + 1)
     return found[:2] + found[3:]
 
@@ -94,14 +94,17 @@ WRONG = {
         (lambda m, n: (m[n, n] / m.sum(), m[n, n] / m.sum()), "all 30 images"),
         (lambda m, n: (m[n, n] / m[:, n].sum(), m[n, n] / m[n].sum()), "never predicted, so"),
         (lambda m, n: (both_shares(m, n)[0], m[n, n] / m[n].sum()), "has no image"),
-        (lambda m, n: (both_shares(m, n)[1], both_shares(m, n)[1]), "Both are the same"),
-        (lambda m, n: (m.diag().sum() / m.sum(), both_shares(m, n)[1]), "hides the class"),
-        (lambda m, n: (m[n, n], m[n].sum()), "For how many of them"),
+        (lambda m, n: (both_shares(m, n)[1], both_shares(m, n)[1]), "Your two numbers are the same"),
+        (lambda m, n: (m.diag().sum() / m.sum(), both_shares(m, n)[1]), "hides how the network does"),
+        (lambda m, n: (m[n, n], m[n].sum()), "For how many images"),
     ],
     "surest_mistakes": [
-        (lambda p, _, count: p.max(dim=1).values.argsort(descending=True)[:count], "classified correctly"),
-        (lambda p, y, count: p.max(dim=1).values[:count], "not how sure"),
-        (lambda *given: sorted(surest(*given)), "in another order"),
+        (
+            lambda p, _, count: p.max(dim=1).values.argsort(descending=True)[:count],
+            "of your 5 images correctly",
+        ),
+        (lambda p, y, count: p.max(dim=1).values[:count], "aren't positions"),
+        (lambda *given: sorted(surest(*given)), "in the wrong order"),
         (missed_one, "Number 3 should be image"),
         (
             lambda p, y, count: [
@@ -109,7 +112,7 @@ WRONG = {
             ],
             "before you take the first five",
         ),
-        (lambda p, y, count: surest(p, y, len(y)), "There should be five images"),
+        (lambda p, y, count: surest(p, y, len(y)), "Expected five images"),
         (lambda p, y, count: surest(p, y, min(count, 5)), "There are only"),
     ],
     "wilson_interval": [
@@ -131,12 +134,12 @@ WRONG = {
         (lambda c, n: np.diff(true_interval(c, n)) / 2, "Expected at least one image"),
     ],
     "learning_parts": [
-        (lambda m: {n for n, p in m.named_parameters() if p.requires_grad}, "before the dot"),
-        (parts(lambda flags: True), "no parameters"),
-        (parts(lambda flags: bool(flags)), "cannot learn"),
-        (parts(all), "`all` of nothing is True"),
-        (parts(lambda flags: flags and flags[0]), "one that can learn is enough"),
-        (parts(lambda flags: flags and flags[-1]), "one that can learn is enough"),
+        (lambda m: {n for n, p in m.named_parameters() if p.requires_grad}, "before the first dot"),
+        (parts(lambda flags: True), "No parameters, so nothing"),
+        (parts(lambda flags: bool(flags)), "which can't learn"),
+        (parts(all), "`all` of an empty list is True"),
+        (parts(lambda flags: flags and flags[0]), "one parameter that can learn is enough"),
+        (parts(lambda flags: flags and flags[-1]), "one parameter that can learn is enough"),
         (
             lambda m: {
                 n for n, p in m.named_children() for q in p.parameters(recurse=False) if q.requires_grad
@@ -145,28 +148,28 @@ WRONG = {
         ),
         (
             lambda m: {n: any(p.requires_grad for p in c.parameters()) for n, c in m.named_children()},
-            "a set of",
+            "Expected a set of names",
         ),
         (lambda m: {"layer3", "layer4", "head"}, "no part 'head'"),
         (lambda m: {"layer3", "layer4"}, "head is a part"),
-        (lambda m: (m.requires_grad_(True), {"fc"})[1], "was changed"),
+        (lambda m: (m.requires_grad_(True), {"fc"})[1], "Your function changed a network"),
     ],
     "three_rates": [
         (groups(1, 1, 1), "same rate"),
         (groups(0.01, 0.1, 1), "upside down"),
-        (lambda m, lr: groups(1, 0.1, 0.01)(m, 0.001), "is `lr` used?"),
-        (groups(0.5, 0.1, 0.01), "fc.weight learns with 0.001"),
-        (groups(1, 0.1, 0.05), "conv1.weight learns with 0.0001"),
+        (lambda m, lr: groups(1, 0.1, 0.01)(m, 0.001), "Do you use `lr`?"),
+        (groups(0.5, 0.1, 0.01), "for fc.weight, got 0.001"),
+        (groups(1, 0.1, 0.05), "for conv1.weight, got 0.0001"),
         (groups(1, 0.1, 0.01, where=lambda *_: True), "frozen parameters"),
         (
             groups(1, 0.1, 0.01, where=lambda name, p: p.requires_grad and name[:2] in ("la", "fc")),
-            "conv1.weight: they would never",
+            "conv1.weight. They would never",
         ),
         (lambda m, lr: [*groups(1, 0.1, 0.01)(m, lr), *groups(1, 1, 1)(m, lr)], "in two groups"),
         (lambda m, lr: [{"params": [n for n, _ in m.named_parameters()], "lr": lr}], "holds 'conv1.weight'"),
         (
             lambda m, lr: [g | {"lr": f"{g['lr']:.4f}"} for g in groups(1, 0.1, 0.01)(m, lr)],
-            "a rate should be a number",
+            "expected each rate to be a number",
         ),
     ],
     "batchnorm_kept": [
@@ -178,22 +181,22 @@ WRONG = {
             "running mean of a BatchNorm",
         ),
         (lambda m: (m.requires_grad_(False), norms(m, nn.Module.eval)), "outside BatchNorm"),
-        (lambda m: norms(m, lambda norm: setattr(norm, "momentum", 0.0)), "other images of its batch"),
+        (lambda m: norms(m, lambda norm: setattr(norm, "momentum", 0.0)), "other images in its batch"),
         (
             lambda m: norms(m, lambda n: (n.requires_grad_(False), setattr(n, "track_running_stats", False))),
-            "other images of its batch",
+            "other images in its batch",
         ),
         (
             lambda m: norms(m, lambda n: (n.reset_running_stats(), n.eval().requires_grad_(False))),
-            "norm.running_mean has other numbers",
+            "norm.running_mean has changed",
         ),
     ],
     "choose_run": [
-        (lambda runs: ("careful", 0.76), "written into it"),
+        (lambda runs: ("careful", 0.76), "hard-code a name"),
         (
             lambda runs: (chosen(runs)[0], runs[runs.name == chosen(runs)[0]].test_accuracy.median()),
-            "not the mean that you take",
+            "something other than the mean",
         ),
-        (lambda runs: chosen(runs)[::-1], "Give the name first"),
+        (lambda runs: chosen(runs)[::-1], "Return the name first"),
     ],
 }
