@@ -25,8 +25,8 @@ def _what_is_off(value: list[float], right: list[float], labels: torch.Tensor, c
         return f"Expected {classes} weights, one for each class, got {len(value)}."
     totals = [weight * count for weight, count in zip(value, counts, strict=True)]
     return (
-        f"Multiply each weight by the pictures of its class: {_as_text(totals)}. These products should be "
-        f"equal, with the sum {len(labels)}."
+        f"Multiply each weight by the number of pictures in its class: {_as_text(totals)}. These products "
+        f"should be equal and add up to {len(labels)}."
     )
 
 
@@ -37,18 +37,18 @@ CLASS_WEIGHTS = Mistakes(
         "Those are the shares of the classes. They give the largest weight to the largest class.": (
             lambda labels, classes: _counts(labels, classes) / len(labels)
         ),
-        "Their proportions are right, but the mean weight of all pictures isn't 1, so the loss would be "
+        "The proportions are right, but the mean weight over all pictures isn't 1, so the loss would be "
         "scaled.": lambda labels, classes: 1 / _counts(labels, classes),
-        "Their proportions are right, but you made their sum 1. The mean over all pictures should be 1.": (
+        "The proportions are right, but you made the sum 1. The mean over all pictures should be 1.": (
             lambda labels, classes: _balanced(labels, classes) / _balanced(labels, classes).sum()
         ),
-        "Their proportions are right, but they are too large by the number of classes.": (
+        "The proportions are right, but the weights are too large, by a factor of the number of classes.": (
             lambda labels, classes: len(labels) / _counts(labels, classes)
         ),
-        "Those are square roots of the right weights, so rare classes still count less.": (
+        "Those are the square roots of the right weights, so rare classes still count less.": (
             lambda labels, classes: _balanced(labels, classes).sqrt()
         ),
-        "Those are weights of pictures, as a sampler wants them. Return one for each class.": (
+        "Those are weights for each picture, as a sampler needs. Return one weight for each class.": (
             lambda labels, classes: _balanced(labels, classes)[labels]
         ),
     },
@@ -67,7 +67,9 @@ def class_weights(answer):
     """Lesson 09: weights with which all classes contribute equally to the loss."""
     cases = [(torch.tensor([0, 2, 1, 0, 0, 2, 0, 0, 0]), 3), (torch.tensor([1, 1, 1, 3, 0, 2, 1, 3]), 4)]
     yield from CLASS_WEIGHTS.compare(answer, cases)
-    yield Right("Weight times pictures is the same for every class, and the mean over all pictures is 1.")
+    yield Right(
+        "Weight times number of pictures is the same for every class, and the mean over all pictures is 1."
+    )
 
 
 def _recalls(predictions: torch.Tensor, labels: torch.Tensor, classes: list[int]) -> list[float]:
@@ -81,7 +83,7 @@ def _mean_recall(predictions: torch.Tensor, labels: torch.Tensor) -> float:
 BALANCED_ACCURACY = Mistakes(
     right=_mean_recall,
     wrong={
-        "That is accuracy: large classes count more in it. Take the recall of each class first.": (
+        "That is accuracy, in which large classes count more. Take the recall of each class first.": (
             lambda predictions, labels: (predictions == labels).double().mean()
         ),
         "That is the mean of the precisions. Divide by the pictures that belong to a class, not by those "
@@ -104,12 +106,12 @@ BALANCED_ACCURACY = Mistakes(
     },
     read=one_number("Your function returns {value}. It should return one number."),
     found="For the predictions {predictions} and labels {labels} you return {value:.3g}. ",
-    otherwise="Take the recall of each class that has a label, then the mean of these recalls.",
+    otherwise="Take the recall of each class that occurs in the labels, then the mean of these recalls.",
 )
 
 
 @check(
-    begin="which predictions belong to the pictures of one class? What share of them is right?",
+    begin="which predictions belong to the pictures of one class? What share of them is correct?",
     expects="a function from predictions and labels to a number from 0 to 1",
 )
 def balanced_accuracy(answer):
@@ -119,4 +121,4 @@ def balanced_accuracy(answer):
         (torch.tensor([3, 2, 0, 0, 3, 3, 0, 1]), torch.tensor([3, 3, 0, 0, 3, 0, 0, 3])),
     ]
     yield from BALANCED_ACCURACY.compare(answer, cases)
-    yield Right("Each class with test pictures counts the same, whatever its size.")
+    yield Right("Each class with test pictures counts the same, regardless of its size.")
