@@ -55,8 +55,8 @@ ACCURACY = Mistakes(
         "You add up the accuracies of the batches. Add up images instead.": lambda batches: (
             len(batches) * _mean_of_batches(batches)
         ),
-        "The first three batches are right, but two others aren't. Does your function use anything besides "
-        "its argument?": lambda batches: 13 / 18,
+        "Your result is right for the first three batches, but not for these two. Does your function use "
+        "anything besides its argument?": lambda batches: 13 / 18,
     },
     read=one_number("Your function returns {value}. It should return one number."),
     found="With {case} correct, you return {value:.4g}. ",
@@ -79,7 +79,7 @@ def accuracy_over_samples(answer):
 
 
 def _batches(*counts: tuple[int, int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return predictions and labels for each batch, given its correct predictions and its images."""
+    """Return predictions and labels of batches, given the numbers of correct predictions and of images."""
     batches = []
     for correct, images in counts:
         labels = torch.arange(images) % 3
@@ -110,8 +110,10 @@ def _other_denominator(value: tuple[float, float], right: tuple, matrix: torch.T
 PRECISION_RECALL = Mistakes(
     right=_both_shares,
     wrong={
-        "The two are swapped. A row holds the images that belong to the class, and a column those that "
-        "are predicted to. Precision comes first.": lambda matrix, number: _both_shares(matrix, number)[::-1],
+        "The two are swapped. A row holds the images that belong to the class, and a column those "
+        "predicted to belong to it. Precision comes first.": lambda matrix, number: _both_shares(
+            matrix, number
+        )[::-1],
         "Those are percentages. Return shares from 0 to 1.": lambda matrix, number: (
             [100 * share for share in _both_shares(matrix, number)]
         ),

@@ -42,13 +42,13 @@ CLASS_WEIGHTS = Mistakes(
         "The proportions are right, but you made the sum 1. The mean over all pictures should be 1.": (
             lambda labels, classes: _balanced(labels, classes) / _balanced(labels, classes).sum()
         ),
-        "The proportions are right, but the weights are too large, by a factor of the number of classes.": (
+        "The proportions are right, but each weight is too large. The factor is the number of classes.": (
             lambda labels, classes: len(labels) / _counts(labels, classes)
         ),
         "Those are the square roots of the right weights, so rare classes still count less.": (
             lambda labels, classes: _balanced(labels, classes).sqrt()
         ),
-        "Those are weights for each picture, as a sampler needs. Return one weight for each class.": (
+        "That is one weight for each picture, as a sampler needs. Return one for each class.": (
             lambda labels, classes: _balanced(labels, classes)[labels]
         ),
     },
@@ -87,7 +87,7 @@ BALANCED_ACCURACY = Mistakes(
             lambda predictions, labels: (predictions == labels).double().mean()
         ),
         "That is the mean of the precisions. Divide by the pictures that belong to a class, not by those "
-        "that are predicted to.": lambda predictions, labels: _mean_recall(labels, predictions),
+        "predicted to belong to it.": lambda predictions, labels: _mean_recall(labels, predictions),
         "That is in per cent. Return a share from 0 to 1.": lambda predictions, labels: (
             100 * _mean_recall(predictions, labels)
         ),

@@ -97,7 +97,7 @@ def frozen_by_hand(answer, model, head="fc"):
     if moved:
         yield (
             f"After two batches, {len(moved)} of {len(buffers)} buffers have changed, for example "
-            f"{moved[0]}. That takes no gradient. Which mode are the BatchNorm layers in?"
+            f"{moved[0]}. That happens without any gradient. Which mode are the BatchNorm layers in?"
         )
     elif awake:
         yield (
