@@ -1,4 +1,4 @@
-"""The command line of students: open the lessons, fetch what a profile needs, train a network."""
+"""The students' commands: open the lessons, download what a profile needs, train a network."""
 
 import argparse
 import ast
@@ -21,9 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m course_utils", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     lab = add_command(commands, "lab", _lab, "copy the notebooks to my_course and open them in JupyterLab")
-    lab.add_argument("options", nargs="*", metavar="OPTION", help="JupyterLab's own, after --")
+    lab.add_argument("options", nargs="*", metavar="OPTION", help="options of JupyterLab, after --")
     fetch = add_command(
-        commands, "fetch", _fetch, "have the images and weights of a profile here, and verify them"
+        commands, "fetch", _fetch, "download the images and weights of a profile, and verify them"
     )
     train = add_command(
         commands, "train", _train, "train a network; also under torchrun and accelerate launch"
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--part", default="head", metavar="PART", help='"head", "all", or a stage: layer4')
     train.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     for part in (fetch, train):
-        add_parameters(part, "a parameter; may be repeated")
+        add_parameters(part, "set a parameter; may be repeated")
     return run_command(parser, arguments)
 
 
@@ -53,8 +53,8 @@ def run_command(parser: argparse.ArgumentParser, arguments: list[str] | None) ->
     """Run the command that the arguments name.
 
     Returns:
-        0 if all went well, 1 if a lesson, a run or a submission failed, 2 if a command cannot be carried out
-        as it is given, 130 at Ctrl-C.
+        0 if all went well, 1 if a lesson, a run or a submission failed, 2 if the command cannot be carried
+        out, 130 after Ctrl-C.
     """
     options = parser.parse_args(arguments)
     try:
@@ -73,7 +73,7 @@ def read_parameters(options: argparse.Namespace) -> dict[str, object]:
 
 
 def read_value(text: str) -> object:
-    """Read a value from the command line: a number, True, False, None or, failing these, a text."""
+    """Read a value from the command line: a number, True, False, None or, if it is none of these, a text."""
     try:
         return ast.literal_eval(text)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # "{[]}" is a TypeError
@@ -81,7 +81,7 @@ def read_value(text: str) -> object:
 
 
 def read_settings(options: argparse.Namespace) -> "Settings":
-    """Return the settings that the command line names. Raise `ConfigError` if one of them is wrong."""
+    """Return the settings given on the command line. Raise `ConfigError` if one of them is wrong."""
     from course_utils.settings import Settings
 
     return Settings(**read_parameters(options))
@@ -93,7 +93,7 @@ def _train(options: argparse.Namespace) -> None:
     from course_utils.training.acceleration import run_on_main
 
     settings = read_settings(options)
-    # One folder for all processes, which may have looked at the clock in different seconds.
+    # One folder for all processes; each might read another time from its clock.
     output = (options.output or run_on_main(lambda: new_output_folder("train"))).resolve()
     facts = train_run(settings, output, options.part)
     if os.environ.get("RANK", "0") == "0":
@@ -111,7 +111,7 @@ def _fetch(options: argparse.Namespace) -> None:
     load_splits(settings)
     weights = backbone_weights(settings)
     read_weights(weights)
-    print(f"{settings.dataset} and {weights} are here. Downloads: {downloads_folder()} and {get_dir()}")
+    print(f"{settings.dataset} and {weights} are ready. Downloads: {downloads_folder()} and {get_dir()}")
 
 
 def _lab(options: argparse.Namespace) -> None:

@@ -1,8 +1,8 @@
 """Verified downloads of images and weights.
 
-A file that is here and has the right hash is used as it is, without a network and also from a folder that
-cannot be written. Otherwise one process at a time downloads it with pooch, from the first mirror that has it,
-under a temporary name; only when its hash is right does it get its real name.
+An existing file with the right hash is used as it is, without a network and even from a read-only folder.
+Otherwise one process at a time downloads it with pooch, from the first mirror that has it, under a temporary
+name; it gets its real name only after its hash has been checked.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ BLOCK = 2**18  # bytes
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A file that can be recognised: its name, its addresses and its hash."""
+    """A file that can be verified: its name, addresses and hash."""
 
     name: str
     """Its path below the folder for downloads, with slashes."""
@@ -41,13 +41,13 @@ class KnownFile:
 
 
 class MirrorError(Exception):
-    """A mirror cannot be reached, or sends something else than the file."""
+    """A mirror cannot be reached, or sends something other than the file."""
 
 
 def download(file: KnownFile, folder: Path) -> Path:
-    """Return the absolute path of an intact copy of `file` in `folder`, downloaded if it is not there.
+    """Return the absolute path of an intact copy of `file` in `folder`; download it if necessary.
 
-    A file with a wrong hash that lies in its place is replaced, once there is a right one.
+    A file with a wrong hash is replaced once an intact one has been downloaded.
 
     Raises:
         CourseError: Of the kind `file.error`: no mirror has it, or it cannot be written.
@@ -57,14 +57,14 @@ def download(file: KnownFile, folder: Path) -> Path:
         return path
     try:
         with FileLock(f"{path}.lock"):
-            # Or another process has downloaded it while this one waited.
+            # Another process may have downloaded it while this one waited.
             if (here := difference(path, file)) and (problems := _try_mirrors(file, path)):
                 raise file.error(
                     f"{path.name} could not be downloaded.",
                     where=path,
                     expected=f"a file with the hash {file.known_hash}",
                     found="; ".join([f"here: {here}", *problems]),
-                    do=f"Check the network and try again; or put the file into {path.parent} by hand, or "
+                    do=f"Check the network and try again; or put the file into {path.parent} yourself, or "
                     "name a mirror of your own in COURSE_MIRROR; or use what ships with the course: "
                     'profile="quick", with its own dataset, backbone and weights.',
                 )
@@ -74,7 +74,7 @@ def download(file: KnownFile, folder: Path) -> Path:
 
 
 def _try_mirrors(file: KnownFile, path: Path) -> list[str]:
-    """Download from the first mirror that has the file, and return nothing; else what is wrong with each."""
+    """Download from the first mirror that has the file. If none has, return what is wrong with each."""
     problems = []
     for url in mirrors(file) * ATTEMPTS:
         try:
@@ -86,17 +86,17 @@ def _try_mirrors(file: KnownFile, path: Path) -> list[str]:
 
 
 def mirrors(file: KnownFile) -> list[str]:
-    """Return the addresses of a file in their order.
+    """Return the addresses of a file, in the order in which they are tried.
 
-    The environment variable `COURSE_MIRROR` puts a classroom's own mirror first: the address of a folder in
-    which the files lie as they do in the folder for downloads.
+    The environment variable `COURSE_MIRROR` puts a classroom's own mirror first. It is the address of a
+    folder with the same layout as the folder for downloads.
     """
     own = os.environ.get("COURSE_MIRROR")
     return [*([f"{own.rstrip('/')}/{file.name}"] if own else []), *file.urls]
 
 
 def difference(path: Path, file: KnownFile) -> str:
-    """Describe what lies at `path` instead of `file`, with its bytes and its hash; "" if it is intact."""
+    """Describe what is at `path` instead of `file`, with its size and hash; "" if it is intact."""
     if not path.is_file():
         return "no file"
     kind, _, expected = file.known_hash.partition(":")
@@ -114,7 +114,7 @@ def _receive(url: str, file: KnownFile, part: Path) -> None:
         progressbar=True,
         chunk_size=BLOCK,
         timeout=TIMEOUT,
-        headers={"Accept-Encoding": "identity"},  # an archive comes as it is
+        headers={"Accept-Encoding": "identity"},  # an archive must not be unpacked on the way
         hooks={"response": stay_on_https},
     )
     try:
@@ -126,7 +126,7 @@ def _receive(url: str, file: KnownFile, part: Path) -> None:
 
 
 def stay_on_https(response: "Response", **_: object) -> None:
-    """Refuse a redirect from https to anything else, where anyone on the way could read along."""
+    """Refuse a redirect from https to anything else, which others could read."""
     target = urljoin(response.url, response.headers.get("Location", ""))
     if response.is_redirect and response.url.startswith("https:") and not target.startswith("https:"):
         raise MirrorError(f"redirected from https to {target}")

@@ -35,14 +35,14 @@ class CourseError(Exception):
         return type(self)(self.failed, where=where, expected=self.expected, found=self.found, do=self.do)
 
     def advising(self, more: str) -> "CourseError":
-        """Return the same error with more advice: where it happened, more is known of what to do."""
+        """Return the same error with further advice that only the caller knows."""
         parts = {"where": self.where, "expected": self.expected, "found": self.found}
         return type(self)(self.failed, **parts, do=f"{self.do} {more}")
 
     def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows of this error; it asks for it by this name, in notebooks too.
+        """Return the lines that IPython shows for this error; it calls the method by this name.
 
-        That is the message and the lines of the notebook that led to the error; later, for the magic command
+        These are the message and the notebook's lines that led to the error; later, for the magic command
         %tb, the whole traceback.
         """
         if sys.exception() is not self:
@@ -60,13 +60,13 @@ class CourseError(Exception):
         return [message, *called, "", "To see the whole traceback: %tb in a new cell."]
 
     def __reduce__(self):
-        # Exceptions with keyword-only arguments need help to cross a process border (data workers).
+        # Exceptions with keyword-only arguments need help to be passed between processes (data workers).
         named = {"where": self.where, "expected": self.expected, "found": self.found, "do": self.do}
         return partial(type(self), self.failed, **named), ()
 
 
 def printable(text: object) -> str:
-    """Return a text that can be printed: a file's name may hold bytes that are not UTF-8."""
+    """Return a printable text: a file name can contain bytes that are not UTF-8."""
     return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Atomic writing of files: the old one stays whole until the new one is."""
+"""Atomic writing of files: the old file stays whole until the new one is complete."""
 
 import os
 import shutil
@@ -15,15 +15,15 @@ from course_utils.errors import CheckpointError, CourseError
 def write_atomically(
     path: Path, write: Callable[[Path], None], error: type[CourseError] = CheckpointError
 ) -> None:
-    """Write a hidden file beside `path`, and then put it in the place of `path`.
+    """Write a hidden file next to `path`, then move it to `path`.
 
     Args:
-        path: Where to; an existing file is replaced as a whole.
+        path: The file to write; an existing one is replaced as a whole.
         write: A function that writes the content to the path that it is given.
         error: The kind of error to raise.
 
     Raises:
-        CourseError: Of the kind `error`, if the file cannot be written; what was at `path` before is still
+        CourseError: Of the kind `error`, if the file cannot be written; an older file at `path` is still
             there.
     """
     path = Path(path).resolve()
@@ -42,10 +42,11 @@ def write_atomically(
 
 
 def make_folder(path: Path, error: type[CourseError] = CheckpointError) -> None:
-    """Make a folder, unless it is there, and check that files can be written to it.
+    """Make a folder if it does not exist, and check that files can be written to it.
 
     Raises:
-        CourseError: Of the kind `error`, if it belongs to somebody else, or its disk is full or read-only.
+        CourseError: Of the kind `error`, if the folder belongs to another user, or its disk is full or
+            read-only.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ def make_folder(path: Path, error: type[CourseError] = CheckpointError) -> None:
 
 
 def check_new(path: Path, error: type[CourseError] = CheckpointError, another: str = "name") -> None:
-    """Refuse to replace a file, with an error of the kind `error`, which advises `another` name or folder."""
+    """Raise `error` if a file exists, with the advice to choose `another` name or folder."""
     if path.exists():
         raise error(
             "A file would be overwritten.",
@@ -68,7 +69,7 @@ def check_new(path: Path, error: type[CourseError] = CheckpointError, another: s
 
 
 def not_written(path: Path, problem: Exception, error: type[CourseError] = CheckpointError) -> CourseError:
-    """Return the error for a file that cannot be written, with the space that is free."""
+    """Return the error for a file that cannot be written, with the free disk space."""
     folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
     free = shutil.disk_usage(folder).free / 1e6
     return error(

@@ -1,7 +1,7 @@
 """Settings of a run: every parameter of the course, with its type, range and default.
 
-Two profiles tell the same story. `quick` runs on a laptop without a network; `full` is the real thing:
-CIFAR-10 and a ResNet-50 at 224 pixels. A value that you do not name comes from the profile.
+There are two profiles. `quick` runs on a laptop without a network; `full` uses CIFAR-10 and a ResNet-50 at
+224 pixels. Dataset, networks and weights come from the profile unless you name others.
 """
 
 import ast
@@ -25,8 +25,8 @@ PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 _AROUND = (PACKAGE_FOLDER, Path.cwd(), *Path.cwd().parents)
 # The repository; or, after `pip install .`, the one in which this Python was started.
 REPOSITORY_FOLDER = next((folder for folder in _AROUND if (folder / "notebooks").is_dir()), PACKAGE_FOLDER)
-MOST_NAMES = 100  # that an error lists
-NEAR = 0.7  # difflib's ratio: a typo or two, but no other word
+MOST_NAMES = 100  # in one error
+NEAR = 0.7  # difflib's ratio: one or two typos, but not another word
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 PAPERMILL = "# Parameters\n"  # the first line of the cell that papermill puts in
 
@@ -65,7 +65,7 @@ class Settings(BaseModel):
     val_fraction: float = Field(0.2, gt=0, lt=1)
     """The share of those images that is set aside for validation."""
     test_fraction: float = Field(0.2, gt=0, lt=1)
-    """The share of a folder's images that is set aside for testing, where it has no test folder."""
+    """The share of a folder's images that is set aside for testing, if it has no test folder."""
     groups: str | None = None
     """Which images of a folder belong together, by author or camera for example: no split divides them.
     "FILE.csv:COLUMN", or a regular expression for their paths (see `course_utils.data.groups`). None: each
@@ -74,34 +74,35 @@ class Settings(BaseModel):
     """A folder of pictures of the same classes in another style, with a folder for each class (lesson 11)."""
     skip_bad_images: bool = False
     """Whether images of a folder that cannot be decoded, and classes without images, are left out.
-    False: they are an error that lists them."""
+    False: an error lists them."""
     epochs: int = Field(5, ge=1, le=1000)
     """How many times training goes over the training images."""
     batch_size: int = Field(32, ge=1, le=4096)
     """The number of images in one training step."""
     grad_accum_steps: int = Field(1, ge=1, le=4096)
-    """The number of parts in which a batch goes through the network, one after the other, before the step.
-    More parts need less memory and more time. Except for rounding, dropout and BatchNorm, the step is the
-    same, also if its images do not divide equally."""
+    """The number of parts in which a batch goes through the network, one after another, before the step. More
+    parts need less memory and more time. Apart from rounding, dropout and BatchNorm, the step is the same,
+    even if the parts differ in size."""
     lr: float = Field(0.01, gt=0, le=10)
-    """The learning rate of Adam in the first step. 0.01 suits a new head on a frozen backbone; a backbone
-    that is trained too needs a tenth of it or less."""
+    """Adam's learning rate in the first step. 0.01 suits a new head on a frozen backbone; if the backbone is
+    trained as well, use a tenth of it or less."""
     weight_decay: float = Field(0.0, ge=0, le=10)
-    """The weight decay of AdamW: each step also shrinks every trained parameter by this times the learning
-    rate. 0: plain Adam."""
+    """AdamW's weight decay: each step also shrinks every trained parameter by this fraction times the
+    learning rate. 0: plain Adam."""
     layer_lr_decay: float = Field(1.0, gt=0, le=1)
-    """Each thawed stage learns with this times the learning rate of the stage above it. 1: all alike."""
+    """The learning rate of each thawed stage, as a multiple of that of the stage above it. 1: all are the
+    same."""
     warmup_epochs: float = Field(0.0, ge=0, le=1000)
     """The number of epochs over which the learning rate rises to `lr` before it falls."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """The share of each label that training spreads evenly over all classes, so that the network does not
-    learn to be completely sure. The training loss includes it."""
+    """The share of each label that training spreads evenly over all classes, so that the network becomes less
+    overconfident. The training loss includes it."""
     seed: int = Field(0, ge=0, lt=2**32)
-    """The number from which every random choice of the run follows."""
+    """The seed of every random choice in the run."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the network runs. "auto": a CUDA GPU if there is one, otherwise the CPU. "mps": Apple's GPU."""
     num_workers: int = Field(0, ge=0, le=64)
-    """The number of extra processes that read images. 0: this one reads them itself."""
+    """The number of extra processes that read images. 0: the main process reads them."""
 
     def __init__(self, **values: object):
         try:
@@ -127,7 +128,7 @@ class Settings(BaseModel):
 
 
 def _config_error(problem: Mapping, values: Mapping[str, object]) -> ConfigError:
-    """Translate one of pydantic's errors."""
+    """Turn one of pydantic's errors into a `ConfigError`."""
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return unknown_name("parameter", name, Settings.model_fields)
@@ -142,7 +143,7 @@ def _config_error(problem: Mapping, values: Mapping[str, object]) -> ConfigError
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> ConfigError:
-    """Return the error for a name that does not exist, with the nearest one that does, if one is near."""
+    """Return the error for an unknown name. It suggests the most similar valid name, if one is similar."""
     valid = sorted(valid)
     near = difflib.get_close_matches(name, valid, n=1, cutoff=NEAR)
     if len(valid) > MOST_NAMES:  # timm has more than a thousand networks
@@ -158,11 +159,11 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> ConfigError:
 
 
 def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
-    """Return the values of a notebook's parameters cell as `Settings`, checked.
+    """Return the values of a notebook's parameters cell as checked `Settings`.
 
-    That is the cell with lines such as `epochs: int = 5`; no other variable is read. papermill can set every
-    setting, whether or not the cell shows it; it only logs a warning about an unknown name, which is an error
-    here. Prints what to do if the full profile has no GPU.
+    The parameters cell has lines such as `epochs: int = 5`; no other variables are read. papermill can set
+    every setting, even one that the cell does not list. About an unknown name papermill only logs a warning;
+    here it is an error. If the full profile has no GPU, this prints what to do.
 
     Args:
         namespace: The notebook's `globals()`. In them, IPython lists the executed cells under the name `In`.
@@ -177,7 +178,7 @@ def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
             injected = _assigned_names(cell, ast.Assign)
         elif own := _assigned_names(cell, ast.AnnAssign) & Settings.model_fields.keys():
             known |= own
-            latest = _assigned_names(cell, ast.Assign, ast.AnnAssign)  # a later one corrects an earlier one
+            latest = _assigned_names(cell, ast.Assign, ast.AnnAssign)  # the last one counts
     if not latest:
         raise ConfigError(
             "The parameters cell has not run.",
@@ -194,7 +195,7 @@ def settings_from_notebook(namespace: Mapping[str, object]) -> Settings:
 
 
 def _assigned_names(cell: str, *kinds: type[ast.stmt]) -> set[str]:
-    """Return the names that a cell's assignments of these kinds set; none if the cell is no valid Python."""
+    """Return the names that a cell's assignments of these kinds set; none if the cell is not valid Python."""
     try:
         statements = [statement for statement in ast.parse(cell).body if isinstance(statement, kinds)]
     except SyntaxError:
@@ -210,23 +211,23 @@ def image_folder(dataset: str) -> Path:
 
 
 def how_to_restore(part: str) -> str:
-    """Return how to get a part of the course again that is missing or damaged, for example "data/text"."""
-    return f'Get it again: git -C "{REPOSITORY_FOLDER}" checkout -- {part}; or unpack the course once more.'
+    """Return how to restore a missing or damaged part of the course, for example "data/text"."""
+    return f'Restore it: git -C "{REPOSITORY_FOLDER}" checkout -- {part}; or unpack the course again.'
 
 
 def shipped_data_folder() -> Path:
-    """Return the absolute path of `data/`, where what ships with the course lies."""
+    """Return the absolute path of `data/`, which holds the data and weights that ship with the course."""
     return REPOSITORY_FOLDER / "data"
 
 
 def downloads_folder() -> Path:
-    """Return the absolute path of the folder for downloads: COURSE_DATA's, else `data/downloads`."""
+    """Return the absolute path of the folder for downloads: $COURSE_DATA, or else `data/downloads`."""
     return Path(os.environ.get("COURSE_DATA") or shipped_data_folder() / "downloads").resolve()
 
 
 def set_seed(seed: int) -> None:
     """Seed the random numbers of Python, numpy and torch."""
-    import numpy as np  # not above: settings are also read where no network is
+    import numpy as np  # here: settings are also read where torch is not needed
     import torch
 
     random.seed(seed)
@@ -235,7 +236,7 @@ def set_seed(seed: int) -> None:
 
 
 def gpu_advice(settings: Settings) -> str:
-    """Return what to do about a missing GPU; "" if there is one, or if the run does not want one."""
+    """Return what to do about a missing GPU; "" if there is one, or if the run needs none."""
     import torch
 
     has_gpu = settings.device == "mps" or (settings.device != "cpu" and torch.cuda.is_available())
@@ -243,6 +244,6 @@ def gpu_advice(settings: Settings) -> str:
         return ""
     # 50,000 images of 224 pixels through a ResNet-50: see benchmarks/results/extraction.csv.
     return (
-        "The full profile wants a GPU, and runs on the CPU here: with all images, expect a quarter of an "
+        "The full profile is made for a GPU, but this is a CPU: with all images, expect a quarter of an "
         "hour on two fast cores, and an hour or more on older ones. In Colab: Runtime > Change runtime type."
     )

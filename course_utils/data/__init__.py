@@ -1,6 +1,6 @@
 """Data: from files to batches (lessons 01, 08 and 09).
 
-Which pictures train, validate and test; folders of your own; how a picture is read and prepared.
+Training, validation and test sets; folders of your own; reading and preprocessing pictures.
 """
 
 from course_utils.data.folder_report import check_images

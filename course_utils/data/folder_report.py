@@ -1,7 +1,7 @@
-"""Report on a folder of pictures: what is wrong or odd in it, and what the course does about it.
+"""Report on a folder of pictures: what is wrong or unusual, and how the course handles it.
 
-A folder that people have filled over years holds pictures that cannot be read, pictures in every mode, and
-files that are no pictures. `check_images` names them all and touches none of them. Lesson 09 shows it.
+A folder that has grown over years holds unreadable pictures, pictures in every colour mode, and files that
+are not pictures. `check_images` lists them all and changes none of them (lesson 09).
 """
 
 import hashlib
@@ -28,14 +28,14 @@ MODES = {
 
 
 def check_images(folder: str | Path) -> pd.DataFrame:
-    """Decode every picture of a folder once, and list whatever is wrong or odd. Nothing is changed.
+    """Decode every picture of a folder once, and list everything wrong or unusual. Nothing is changed.
 
     Args:
         folder: A folder of class folders, or of the folders train and test (and val) with class folders.
 
     Returns:
-        One row for each finding (a picture may have several, a plain one has none): `path` (from `folder`
-        on), `finding`, `detail` and `action`, what the course does about it. "left out" stands for
+        One row for each finding (a picture can have several, a normal one has none): `path` (relative to
+        `folder`), `finding`, `detail` and `action` (how the course handles it). "left out" assumes
         `Settings(skip_bad_images=True)`; without it, `load_splits` raises an error instead.
 
     Raises:
@@ -50,7 +50,7 @@ def check_images(folder: str | Path) -> pd.DataFrame:
             rows.append((path, ignored, path.suffix.lower(), "ignored"))
             continue
         try:
-            with warnings.catch_warnings(action="ignore"):  # of an animated picture, which gets a row below
+            with warnings.catch_warnings(action="ignore"):  # an animated picture gets a row below
                 picture = load_rgb(path)
         except DataError as error:
             rows.append((path, "cannot be decoded", decoding_problem(error), "left out"))
@@ -75,10 +75,10 @@ def check_images(folder: str | Path) -> pd.DataFrame:
 
 
 def _oddities(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield finding, detail and action for what the header of a readable picture shows."""
+    """Yield finding, detail and action for each oddity in the header of a readable picture."""
     with Image.open(path) as image:
         mode, kind = image.mode, image.format
-        sixteen_bits = any("16" in str(tile.args) for tile in image.tile)  # first: reading on empties them
+        sixteen_bits = any("16" in str(tile.args) for tile in image.tile)  # first: reading empties them
         expected = Image.registered_extensions().get(path.suffix.lower())
         if expected != kind and kind != "MPO":  # MPO: a JPEG together with its own preview
             yield "another file type than its name says", f"{kind}, not {expected}", f"read as {kind}"

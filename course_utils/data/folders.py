@@ -1,7 +1,7 @@
 """Folders of pictures: one folder for each class, or train, test and val folders of class folders.
 
-Your own photographs come this way (lesson 09), and so does any dataset that you have unpacked yourself.
-Nothing in a folder is ever changed. `check_images` reports what is odd in it.
+Your own photographs are read this way (lesson 09), and so is any dataset that you have unpacked yourself.
+Nothing in a folder is ever changed. `check_images` reports what is unusual in it.
 """
 
 import os
@@ -18,11 +18,11 @@ from course_utils.data.image_io import decoding_problem, load_rgb
 from course_utils.data.loaders import progress_bar
 from course_utils.errors import DataError
 
-# Two of these beside each other are no classes. The course reads the first three as splits.
+# Two of these in one folder are splits, not classes. The course reads the first three.
 SPLIT_NAMES = {"train", "test", "val", "training", "testing", "valid", "validation"}
 
 READ_TYPES = (*datasets.folder.IMG_EXTENSIONS, ".jfif", ".jpe")
-"""torchvision's, and two more names of JPEG files."""
+"""torchvision's extensions, and two more for JPEG files."""
 
 NO_PICTURE = "no picture in this class"
 HIDDEN = ("a hidden folder", "a hidden file", "a companion file of macOS")
@@ -33,9 +33,9 @@ class FolderOfClasses(datasets.ImageFolder):
 
     Args:
         root: The folder with one folder for each class.
-        transform: From a PIL picture (RGB) to what the dataset gives.
+        transform: A function of a PIL picture (RGB) that returns the dataset's image.
         pictures: The files to read. None: all that `list_entries` finds in `root`.
-        classes: The names of the classes to read. None: those of all folders, of which none may be empty.
+        classes: The names of the classes to read. None: those of all folders, none of which may be empty.
 
     Raises:
         DataError: If there is no such folder, or a class folder without a picture.
@@ -73,9 +73,9 @@ class FolderOfClasses(datasets.ImageFolder):
 def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Callable[[Callable], Dataset]]:
     """Return, for each split in a folder ("train" at least), a function from a transform to its dataset.
 
-    Every picture is decoded once before anything else is done with it: better now than in mid-epoch. What
-    cannot be decoded is left out, or is an error that lists it. What is not read and what is left out is
-    printed, each time.
+    Every picture is decoded once first, so that a damaged one is found now and not in mid-epoch. Pictures
+    that cannot be decoded are left out, or raise an error that lists them. Each call prints the files that
+    are not read or left out.
     """
     splits = split_folders(root)
     _check_same_classes(splits)
@@ -88,7 +88,7 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
     empty = [splits[split] / name for split in splits for name, found in by_class[split].items() if not found]
     if (bad or empty) and not skip_bad_images:
         raise _unusable_folder(root, bad | dict.fromkeys(empty, NO_PICTURE))
-    if os.environ.get("RANK", "0") == "0":  # of several processes the first
+    if os.environ.get("RANK", "0") == "0":  # only the first of several processes prints
         reasons = Counter(why for _, why in entries if why and why not in HIDDEN)
         if reasons:
             print("not read:", "; ".join(f"{why} ({count})" for why, count in sorted(reasons.items())))
@@ -102,9 +102,9 @@ def folder_sources(root: Path, skip_bad_images: bool = False) -> dict[str, Calla
     }
 
 
-@cache  # a folder is loaded again and again, and a picture that has not changed since need not be decoded
+@cache  # a folder is loaded again and again; an unchanged picture need not be decoded again
 def _decode(path: Path, changed: int) -> str:
-    """Decode a picture that was `changed` at that time and forget it; return what is wrong with it, or ""."""
+    """Decode a picture, which was last `changed` at that time; return what is wrong with it, or ""."""
     try:
         load_rgb(path)
     except DataError as error:
@@ -113,7 +113,7 @@ def _decode(path: Path, changed: int) -> str:
 
 
 def split_folders(root: Path) -> dict[str, Path]:
-    """Return the folders train, test and val if `root` is made of them, else `root` itself as train."""
+    """Return the folders train, test and val if `root` consists of them, else `root` itself as train."""
     names = {folder.name for folder in class_folders(root)}
     if not names:
         raise DataError(
@@ -129,18 +129,18 @@ def split_folders(root: Path) -> dict[str, Path]:
         raise DataError(
             "These folders look like parts of a dataset and not like classes.",
             where=root,
-            expected="the folders train and (if you have them) test and val, and no others; or classes",
+            expected="the folders train and, if you have them, test and val, but no others; or classes",
             found=", ".join(sorted(names)),
-            do="Name the parts train, test and val, and move other folders away; or name one part alone.",
+            do="Name the parts train, test and val, and move other folders away; or use one part alone.",
         )
     return {"train": root}
 
 
 def list_entries(root: Path, depth: int = 1) -> list[tuple[Path, str]]:
-    """Return what lies in a folder, each with the reason why it is not read: "" for what is.
+    """Return the entries of a folder, each with the reason why it is not read: "" if it is read.
 
-    Links are not followed, so that each file is read once and no loop can catch this. The class folders are
-    `depth` folders below `root`: 1, or 2 if train and test lie between.
+    Links are not followed, so that each file is read once and a loop of links does no harm. The class folders
+    are `depth` levels below `root`: 1, or 2 if train and test are between.
     """
     entries = []
     for parent, folders, files in os.walk(root, onerror=_unreadable):
@@ -159,9 +159,9 @@ def _unreadable(error: OSError) -> None:
     raise DataError(
         "A folder of images does not exist or cannot be read.",
         where=error.filename,
-        expected="a folder that you may read and enter, so that no picture is left out unnoticed",
+        expected="a folder that you may read and open, so that no picture is left out unnoticed",
         found=f"{type(error).__name__}: {error.strerror}",
-        do=f"Check the path and your permissions; what does not begin with / starts from {Path.cwd()}.",
+        do=f"Check your permissions and the path; without a / in front it starts from {Path.cwd()}.",
     ) from error
 
 
@@ -177,7 +177,7 @@ def _why_ignored(path: Path, is_in_class: bool) -> str:
     if not path.name.lower().endswith(READ_TYPES):
         return "not a type of picture that is read"
     if not os.path.isfile(path):
-        return "not a file"  # a pipe, from which reading would wait for ever
+        return "not a file"  # a pipe: reading from it would wait for ever
     return "" if is_in_class else "in no class folder"
 
 
@@ -197,7 +197,7 @@ def class_folders(root: Path) -> list[Path]:
 
 
 def class_name(folder: Path) -> str:
-    """Return the name of a folder in one form, because macOS and Linux spell an accent differently."""
+    """Return a folder's name in one normal form, because macOS and Linux encode accents differently."""
     return unicodedata.normalize("NFC", folder.name)
 
 

@@ -1,4 +1,4 @@
-"""Groups: images that belong together, such as all by one author, patient or camera (lesson 11).
+"""Groups: images that belong together, such as all of one author, patient or camera (lesson 11).
 
 Images of one group resemble each other in more than their class. If a group lies on both sides of a split, a
 network that recognises the group looks better than it is.
@@ -18,22 +18,23 @@ from torch.utils.data import Dataset
 from course_utils.errors import DataError
 
 MAX_JOINED = 10
-"""Of so many folds all unions are compared, about a thousand; of more only single folds."""
+"""With up to this many folds, all unions of folds are compared (about a thousand); with more, only single
+folds."""
 
 NEAR = 0.05
-"""By how much the share that is held out may miss the one that was asked for, without a word."""
+"""By how much the held-out share may differ from the requested one before a message says so."""
 
 
 def image_groups(dataset: Dataset, root: Path, groups: str) -> np.ndarray:
     """Return the name of the group of every image of a folder (str, [images]).
 
     Args:
-        dataset: Has `samples`, as torchvision's `ImageFolder`: pairs of a path and a label.
-        root: The folder from which paths are counted.
+        dataset: Has `samples`, pairs of a path and a label, as torchvision's `ImageFolder` has.
+        root: The folder that paths are relative to.
         groups: `FILE.csv:COLUMN`, a table with a row for each image: its path below `root` in the column
-            `file`, its group in COLUMN. Or a regular expression that is searched in the path of each image
-            below `root`: what its parentheses match names the group. `([^/]+)_` makes one group of
-            `birds/anna_01.png` and `bugs/anna_07.png`.
+            `file`, its group in COLUMN. Or a regular expression that is searched for in the path of each
+            image below `root`: the part in parentheses names the group. `([^/]+)_` puts `birds/anna_01.png`
+            and `bugs/anna_07.png` into one group.
 
     Raises:
         DataError: If the table cannot be read, the expression is not valid, or an image has no group.
@@ -78,9 +79,8 @@ def grouped_split(
     """Split `indices` in two so that no group is in both; return both sorted.
 
     scikit-learn's `StratifiedGroupKFold` makes folds, but no more than there are groups. Of all ways to hold
-    out some of them, the one is taken in which the shares of the classes come nearest to `fraction`, on
-    average. Groups are whole, so the fraction is only approximate. If it is missed by more than `NEAR`, that
-    is printed.
+    out some folds, this takes the one whose class shares are nearest to `fraction` on average. Groups stay
+    whole, so the fraction is only approximate. If it is missed by more than `NEAR`, a message says so.
 
     Args:
         labels, groups: Of all images, [images].
@@ -120,11 +120,11 @@ def grouped_split(
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -> list[np.ndarray]:
-    """Return the images of each of as many folds as make up the fraction, or of fewer for want of groups."""
+    """Return the images of as many folds as the fraction needs, or of fewer if there are too few groups."""
     from sklearn.model_selection import StratifiedGroupKFold  # slow to import: only where it is needed
 
     smaller = min(fraction, 1 - fraction)
-    number = round(1 / smaller)  # one fold is held out, or one is left
+    number = round(1 / smaller)  # one fold is held out, or all but one
     if number <= MAX_JOINED:
         number = Fraction(smaller).limit_denominator(MAX_JOINED).denominator
     number = min(number, len(set(groups)), np.bincount(labels).max())
@@ -132,15 +132,15 @@ def _folds(labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -
         return []
     folds = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a class smaller than the number of folds
+        warnings.simplefilter("ignore", UserWarning)  # about a class smaller than the number of folds
         return [fold for _, fold in folds.split(labels, labels, groups)]
 
 
 def check_groups_apart(train: np.ndarray, other: np.ndarray, split: str) -> None:
-    """Refuse a split of the dataset's own that shares a group with the training images.
+    """Refuse a dataset's own split if it shares a group with the training images.
 
     Raises:
-        DataError: It names the groups that are on both sides.
+        DataError: If groups are on both sides. It names them.
     """
     both = sorted(set(train) & set(other))
     if both:

@@ -18,9 +18,9 @@ HEIC_ADVICE = (
 
 
 def load_rgb(picture: str | Path | BinaryIO | Image.Image) -> Image.Image:
-    """Read one picture of any mode as RGB: upright, and what is transparent on white.
+    """Read one picture of any mode as RGB: upright, and with transparent areas on white.
 
-    Of an animated picture, the first frame is read, with a warning.
+    Of an animated picture, only the first frame is read, with a warning.
 
     Args:
         picture: A path, a file that is open for reading bytes, or a PIL picture (which stays open).
@@ -33,7 +33,7 @@ def load_rgb(picture: str | Path | BinaryIO | Image.Image) -> Image.Image:
     try:
         with nullcontext(picture) if is_pil else Image.open(picture) as image:
             return _as_rgb(image)
-    except Exception as error:  # Pillow raises whatever a damaged file leads it to
+    except Exception as error:  # a damaged file can make Pillow raise anything
         found = f"{type(error).__name__}: {error}"
         do = "Check the path, and open it in a picture viewer; save it again, or choose another picture."
         if isinstance(error, UnidentifiedImageError) and _is_heic(picture):
@@ -67,7 +67,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         warnings.warn(f"Only the first of {image.n_frames} frames is read.", stacklevel=3)
     image = ImageOps.exif_transpose(image)
     if image.mode[0] in "IF":
-        # Greys from 0 to 65,535 to 0 to 255. Pillow's own conversion makes all above 255 white.
+        # Rescale greys of 0 to 65,535 to 0 to 255. Pillow's own conversion makes all above 255 white.
         values = np.asarray(image)
         if image.mode == "F" or values.min() < 0 or values.max() > 65535:
             raise ValueError(f"grey values of an unknown range ({values.min():g} to {values.max():g})")

@@ -1,10 +1,10 @@
-"""Loaders: batches of images, in an order that follows from a seed, and what is known of their labels.
+"""Loaders: batches of images in an order that depends only on a seed, and their labels.
 
-torchvision prepares one picture at a time: resize, crop, scale, normalise. Where that is all that a dataset
-does to its pictures, the same can be done with a whole batch at once, from 8-bit pixels, on the device where
-the network is. Pillow and PyTorch round differently when they resize: up to one number in twenty is one of
-256 shades off, hardly any two, none more. Pictures in folders, which may have all sizes, are still resized
-one by one and do not differ at all.
+torchvision prepares one picture at a time: resize, crop, scale, normalise. If a dataset does nothing else to
+its pictures, whole batches of 8-bit pixels can be prepared at once, on the network's device. Pillow and
+PyTorch round differently when they resize: up to one number in twenty is off by one of 256 levels, hardly any
+by two, and none by more. Pictures in folders differ in size, so they are still resized one by one and do not
+differ at all.
 """
 
 import copy
@@ -23,7 +23,7 @@ from course_utils.data.preprocessing import Preprocessing
 from course_utils.errors import DataError
 
 MEMORY = 1_000_000_000
-"""More bytes than this are not taken for the pictures of a folder: then they are read in every epoch."""
+"""The most bytes of memory for the pictures of a folder. If they need more, they are read in every epoch."""
 
 READ_BATCH = 64  # pictures
 IN_ARRAYS = (datasets.MNIST.__getitem__, datasets.CIFAR10.__getitem__)
@@ -31,21 +31,21 @@ IN_FOLDERS = datasets.DatasetFolder.__getitem__
 
 
 def progress_bar(iterable: Iterable | None = None, *, desc: str, **options: object) -> tqdm:
-    """Return tqdm's progress bar, with tqdm's options; of several processes only the first shows one.
+    """Return tqdm's progress bar, with tqdm's options; only the first of several processes shows one.
 
     `desc` says what is being done. Without an `iterable` to go through, the caller updates the bar.
     """
     if os.environ.get("RANK", "0") != "0":
         options["disable"] = True
     bar = tqdm(iterable, desc=desc, **options)
-    if bar.leave is None:  # only a terminal's bar knows what this means
+    if bar.leave is None:  # only a bar in a terminal understands None
         bar.leave = bar.pos == 0
     return bar
 
 
 @contextmanager
 def preserve_rng_state() -> Iterator[None]:
-    """Restore the random numbers of Python, numpy and torch (on the CPU) at the end, whatever happens."""
+    """Restore the random states of Python, numpy and torch (on the CPU) at the end, even after an error."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
@@ -56,7 +56,7 @@ def preserve_rng_state() -> Iterator[None]:
 
 
 def source_and_indices(dataset: Dataset) -> tuple[Dataset, np.ndarray]:
-    """Return the dataset that a `Subset` (of a Subset, ...) draws from, and which of its images it has."""
+    """Return the dataset behind a `Subset` (of a Subset, ...), and the indices of the Subset's images."""
     if not isinstance(dataset, Subset):
         return dataset, np.arange(len(dataset))
     source, indices = source_and_indices(dataset.dataset)
@@ -87,7 +87,7 @@ def labels_of(dataset: Dataset) -> np.ndarray:
 
 
 def check_labels(dataset: Dataset, classes: list[str]) -> None:
-    """Look at every label on the CPU, before the first step.
+    """Check every label on the CPU, before the first step.
 
     Raises:
         DataError: If one is not the number of a class.
@@ -105,7 +105,7 @@ def check_labels(dataset: Dataset, classes: list[str]) -> None:
 
 
 def classes_of(dataset: Dataset) -> list[str]:
-    """Return the names of the classes of torchvision's dataset or of a `Subset` of one.
+    """Return the class names of a dataset of torchvision's or of a `Subset` of one.
 
     Raises:
         DataError: If the dataset has no attribute `classes`.
@@ -124,10 +124,10 @@ def classes_of(dataset: Dataset) -> list[str]:
 
 
 def collate(samples: Sequence[tuple]) -> list[torch.Tensor]:
-    """Make one batch of samples, as PyTorch does by itself.
+    """Make one batch of samples, as PyTorch does by default.
 
     Raises:
-        DataError: If the images have different sizes, or are no tensors.
+        DataError: If the images have different sizes, or are not tensors.
     """
     try:
         return default_collate(samples)
@@ -138,8 +138,8 @@ def collate(samples: Sequence[tuple]) -> list[torch.Tensor]:
             where=f"a batch of {len(samples)} images",
             expected="tensors of one size, [channels, height, width]",
             found=", ".join(kinds[:5]) + (f" and {len(kinds) - 5} other sizes" if kinds[5:] else ""),
-            do="Give load_splits a transform that ends in a tensor of one size, with v2.Resize((64, 64)) for "
-            "example, or none: then that of the weights is used.",
+            do="Give load_splits a transform that returns tensors of one size, for example with "
+            "v2.Resize((64, 64)); or none, to use that of the weights.",
         ) from error
 
 
@@ -157,7 +157,8 @@ class BatchedTensors(Dataset):
         return len(self.dataset)
 
     def __getitems__(self, indices: list[int]) -> tuple[torch.Tensor, ...]:
-        """Return a batch: where a dataset has this method, PyTorch asks for no single samples."""
+        """Return a batch. If a dataset has this method, PyTorch calls it instead of reading single
+        samples."""
         return self.dataset[torch.tensor(indices)]
 
 
@@ -186,11 +187,11 @@ def make_loader(
             where=type(dataset).__name__,
             expected="at least one image",
             found="an empty dataset",
-            do="Look at how this dataset was made: a Subset of no indices is empty, for example.",
+            do="Check how this dataset was made: a Subset without indices, for example, is empty.",
         )
     drop_last = drop_single and len(dataset) > batch_size and len(dataset) % batch_size == 1
     if isinstance(dataset, TensorDataset):
-        # What lies in memory needs no extra process to read it.
+        # Tensors in memory need no extra processes to read them.
         dataset, collate_fn, num_workers = BatchedTensors(dataset), tuple, 0
     else:
         collate_fn = collate
@@ -206,10 +207,10 @@ def make_loader(
 
 
 def preprocessing_of(dataset: Dataset) -> Preprocessing | None:
-    """Return the preprocessing of a dataset, if its transform is nothing else.
+    """Return the preprocessing of a dataset, if its transform does nothing else.
 
-    None for any other transform, and for a dataset that is not one of torchvision's own: what it does to a
-    picture, or to a label, only it knows.
+    None for any other transform, and for a dataset that is not one of torchvision's own, because it may
+    change pictures or labels in other ways.
     """
     source, _ = source_and_indices(dataset)
     known = type(source).__getitem__ in (*IN_ARRAYS, IN_FOLDERS) and source.target_transform is None
@@ -217,9 +218,9 @@ def preprocessing_of(dataset: Dataset) -> Preprocessing | None:
 
 
 def eight_bits(dataset: Dataset, preprocessing: Preprocessing) -> tuple[Dataset, Callable]:
-    """Return a dataset with its pictures in 8 bits, and what is left to do with a batch of them.
+    """Return a dataset with its pictures in 8 bits, and the function that finishes a batch of them.
 
-    Pictures that lie in arrays are tensors as they are; those in folders are resized and cropped one by one.
+    Pictures in arrays become tensors as they are; those in folders are resized and cropped one by one.
     """
     source, indices = source_and_indices(dataset)
     if type(source).__getitem__ in IN_ARRAYS:
@@ -235,8 +236,8 @@ def eight_bits(dataset: Dataset, preprocessing: Preprocessing) -> tuple[Dataset,
 class Pixels(TensorDataset):
     """The pictures of a dataset as 8-bit numbers in memory; a list of indices gives a prepared batch.
 
-    `pixels` (uint8, [images, 1 or 3, height, width]) become images by `change`, the `prepare` or `normalise`
-    of a `Preprocessing`; `labels` are int64, [images].
+    `change`, the `prepare` or `normalise` of a `Preprocessing`, turns `pixels` (uint8, [images, 1 or 3,
+    height, width]) into images; `labels` are int64, [images].
     """
 
     def __init__(self, pixels: torch.Tensor, labels: torch.Tensor, change: Callable, classes: list[str]):
@@ -250,7 +251,7 @@ class Pixels(TensorDataset):
 
 
 def in_memory(dataset: Dataset, num_workers: int = 0) -> Dataset:
-    """Return a dataset of pictures as `Pixels`, so that no picture is decoded in every epoch anew.
+    """Return a dataset of pictures as `Pixels`, so that each picture is decoded only once.
 
     The dataset itself is returned if its preprocessing is not known, or pictures of a folder would take more
     than `MEMORY` bytes.
@@ -271,12 +272,12 @@ def in_memory(dataset: Dataset, num_workers: int = 0) -> Dataset:
 def image_batches(
     dataset: Dataset, batch_size: int, device: torch.device, num_workers: int = 0
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Go once over a dataset in order.
+    """Yield the images and labels of a dataset in order, in batches.
 
     Args:
         dataset: Pairs of an image (float32, [3, height, width]) and a label (int).
         batch_size: Images in a batch.
-        device: Where the images are wanted.
+        device: The device for the images.
         num_workers: Extra processes that read pictures which are not in memory.
 
     Yields:
@@ -291,7 +292,7 @@ def image_batches(
 
 
 def to_device(images: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Bring a batch to the device; to a graphics card without waiting until it has arrived."""
+    """Move a batch to the device; to a GPU without waiting for its arrival."""
     if device.type == "cuda":
         return images.pin_memory().to(device, non_blocking=True)
     return images.to(device)

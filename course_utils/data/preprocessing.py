@@ -1,4 +1,4 @@
-"""Preprocessing: how pretrained weights want pictures prepared, one at a time or a whole batch at once."""
+"""Preprocessing: prepare pictures as pretrained weights expect them, singly or in whole batches."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,31 +14,32 @@ from course_utils.models.weight_files import ImageClassification
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a network wants its pictures prepared, in numbers; the names are those of torchvision's preset."""
+    """The preprocessing that a network expects, in numbers, with the names of torchvision's preset."""
 
     resize_size: int
     """The shorter side after resizing, in pixels."""
     crop_size: int
-    """Height and width of the middle that is cut out, in pixels."""
+    """Height and width of the centre crop, in pixels."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    """What is subtracted from red, green and blue, from 0 to 1."""
+    """Subtracted from red, green and blue, each from 0 to 1."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: InterpolationMode = InterpolationMode.BILINEAR
     antialias: bool | None = True
 
     @classmethod
     def from_weights(cls, weights: WeightsEnum, image_size: int | None = None) -> "Preprocessing":
-        """Return the preprocessing that the weights were made with.
+        """Return the preprocessing that the weights were trained with.
 
         Args:
-            weights: Their own `.transforms()` are read.
+            weights: Their `.transforms()` is read.
             image_size: Height and width of the result in pixels. None: the weights' own.
         """
-        own = weights.transforms()
-        resize_size, crop_size = own.resize_size[0], own.crop_size[0]
+        preset = weights.transforms()
+        resize_size, crop_size = preset.resize_size[0], preset.crop_size[0]
         if image_size is not None:
             resize_size = crop_size = image_size
-        return cls(resize_size, crop_size, tuple(own.mean), tuple(own.std), own.interpolation, own.antialias)
+        mean, std = tuple(preset.mean), tuple(preset.std)
+        return cls(resize_size, crop_size, mean, std, preset.interpolation, preset.antialias)
 
     @classmethod
     def from_dict(cls, described: Mapping | None) -> "Preprocessing":
@@ -52,7 +53,7 @@ class Preprocessing:
                 "The preprocessing of this network is not known.",
                 where="preprocessing",
                 expected="a model file that was saved with its transform",
-                found="one that was saved without",
+                found="one that was saved without it",
                 do="Build it with Preprocessing.from_weights(weights), or save the model again with "
                 "transform=...",
             )
@@ -64,14 +65,14 @@ class Preprocessing:
         return cls(**{**described, **changed})
 
     def to_dict(self) -> dict:
-        """Return the numbers as JSON can hold them; `from_dict` reads them."""
+        """Return the numbers in a form that JSON can store and `from_dict` reads."""
         lists = {"mean": list(self.mean), "std": list(self.std)}
         return {**asdict(self), **lists, "interpolation": self.interpolation.value}
 
     def transform(self) -> v2.Compose:
         """Return a transform from a PIL picture of any mode to a tensor: float32, [3, height, width].
 
-        The dataset that uses it carries the preprocessing along: it is the transform's `.preprocessing`.
+        A dataset that uses the transform carries the preprocessing along, as `transform.preprocessing`.
         """
         transform = v2.Compose((load_rgb, ImageClassification(**asdict(self))))
         transform.preprocessing = self
@@ -88,22 +89,22 @@ class Preprocessing:
         }
 
     def in_eight_bits(self) -> v2.Compose:
-        """Return the part that is done to each PIL picture: uint8, [3, height, width] comes out."""
+        """Return the steps before normalisation, from a PIL picture to uint8, [3, height, width]."""
         steps = self.steps()
         return v2.Compose([steps["RGB"], steps["Resize"], v2.PILToTensor()])
 
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Do to a batch of uint8 [batch, 1 or 3, height, width] what the transform does to one picture."""
+        """Prepare a batch (uint8, [batch, 1 or 3, height, width]) as the transform prepares one picture."""
         size, how = [self.resize_size], self.interpolation
         resized = v2.functional.resize(pixels, size, how, antialias=self.antialias)
         return self.normalise(v2.functional.center_crop(resized, [self.crop_size]))
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Bring 8-bit pixels, [batch, 1 or 3, height, width], to the range that the weights were made with.
+        """Normalise 8-bit pixels, [batch, 1 or 3, height, width], as the weights were trained.
 
         Returns:
             float32, [batch, 3, height, width], on the same device, with the colours of a pixel side by side
-            in memory (channels last), as convolutions on processors and graphics cards want them.
+            in memory (channels last), as fast convolutions on CPUs and GPUs need them.
         """
         mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)

@@ -1,6 +1,6 @@
 """Splits: one seeded, stratified division of a dataset into training, validation and test images.
 
-The datasets are torchvision's own. Lesson 01 shows them; pictures of your own are read in `folders`.
+The datasets are torchvision's own. Lesson 01 shows them; `folders` reads pictures of your own.
 """
 
 import hashlib
@@ -63,12 +63,12 @@ def load_splits(
     Args:
         settings: `dataset`, `groups`, `images_per_class`, `val_fraction`, `test_fraction`, `skip_bad_images`
             and `seed` are used here; `backbone`, `weights` and `image_size` choose the transform.
-        transform: From a picture to a tensor. None: what the pretrained weights were made with.
+        transform: From a picture to a tensor. None: the preprocessing of the pretrained weights.
         train_transform: The same for training images only, for augmentation. None: `transform`.
 
     Raises:
         DataError: If the dataset cannot be found, downloaded or read, has fewer than two classes, a class
-            with too few images to be in each part, or groups that are unknown or cannot be kept on one side.
+            with too few images to be in each part, or groups that are unknown or cannot be kept apart.
     """
     if transform is None:
         weights = backbone_weights(settings)
@@ -79,14 +79,14 @@ def load_splits(
         raise DataError(
             "A classifier needs at least two classes.",
             where=image_folder(settings.dataset),
-            expected="at least two classes: a folder of images has a folder for each",
+            expected="at least two classes, each in a folder of its own",
             found=f"{len(train.classes)}: {', '.join(train.classes)}",
             do="Sort the pictures into one folder for each class.",
         )
     groups = groups_of(train, settings)
 
     def divide(split: str, indices: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return which `indices` stay for training and which are held out: none if the split has a folder."""
+        """Return the `indices` for training and those held out, which are none if the split has a folder."""
         if split in sources:
             if groups is not None:
                 check_groups_apart(groups[indices], groups_of(sources[split](transform), settings), split)
@@ -103,7 +103,7 @@ def load_splits(
     count, seed = settings.images_per_class, settings.seed
     if groups is None:
         left, val = divide("val", limit_per_class(train, left, count, seed), settings.val_fraction)
-    else:  # divided before they are limited: a few images of each class have too few groups to choose from
+    else:  # divide before limiting: with a few images of each class there are too few groups to choose from
         left, val = divide("val", left, settings.val_fraction)
         if count is not None:
             of_val = max(1, _share(count, settings.val_fraction)) if len(val) else 0
@@ -115,14 +115,14 @@ def load_splits(
 
 
 def groups_of(dataset: Dataset, settings: Settings) -> np.ndarray | None:
-    """Return the group of every image of a split (str, [images]); None if each stands for itself.
+    """Return the group of every image of a split (str, [images]); None if each image is its own group.
 
     Args:
-        dataset: One that `load_splits` has returned for these settings, or what it draws from.
+        dataset: One that `load_splits` returned for these settings, or the whole dataset behind it.
         settings: `dataset` and `groups` are used.
 
     Raises:
-        DataError: If there are no such groups.
+        DataError: If the groups cannot be found.
     """
     source, indices = source_and_indices(dataset)
     groups, is_own = settings.groups, settings.dataset.startswith("folder:")
@@ -142,7 +142,7 @@ def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]
     else:
         root, kind = shipped_data_folder() / settings.dataset, datasets.FashionMNIST
         check_sums(root)
-        if settings.dataset == "clipart":  # not decoded as `folder_sources` does: the sums show as much
+        if settings.dataset == "clipart":  # the checksums spare decoding, as in `folder_sources`
             return {split: partial(FolderOfClasses, root / split) for split in ("train", "test")}
     return {
         "train": lambda transform: kind(root, train=True, transform=transform),
@@ -151,7 +151,7 @@ def _open_sources(settings: Settings) -> dict[str, Callable[[Callable], Dataset]
 
 
 def check_sums(root: Path) -> None:
-    """Compare what ships in a folder with its SHA-256 sums.
+    """Compare the files that ship in a folder with their SHA-256 sums.
 
     Raises:
         DataError: If a file is missing or not the one that was shipped.
@@ -179,7 +179,7 @@ def stratified_split(
     Raises:
         DataError: If a class has a single image, or there are too few images for the classes.
     """
-    # scikit-learn takes most of a second to import: only where a split is really made.
+    # Imported here: scikit-learn takes most of a second, and not every split is made by it.
     from sklearn.model_selection import train_test_split
 
     labels = labels_of(dataset)[indices]
@@ -188,19 +188,19 @@ def stratified_split(
         _, held_out = train_test_split(indices, test_size=size, stratify=labels, random_state=seed)
     except ValueError as error:
         names, counts = classes_of(dataset), np.bincount(labels)
-        few = ", ".join(names[label] for label in np.flatnonzero(counts == 1))
+        single = ", ".join(names[label] for label in np.flatnonzero(counts == 1))
         raise DataError(
             f"{len(labels)} images cannot be split with a fraction of {fraction}.",
             where=getattr(dataset, "root", type(dataset).__name__),
             expected="one image of every class for each part",
-            found=f"classes with a single image left: {few or 'none'} ({error})",
+            found=f"classes with a single image left: {single or 'none'} ({error})",
             do="Raise images_per_class if it is set, choose another fraction, or add pictures.",
         ) from error
     drawn, random = np.isin(indices, held_out), np.random.default_rng(seed)
     for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        if drawn[own].all() or not drawn[own].any():  # so few that by proportion one part has none
-            one = random.choice(own)
+        of_class = np.flatnonzero(labels == label)
+        if drawn[of_class].all() or not drawn[of_class].any():  # so few images that one part has none
+            one = random.choice(of_class)
             drawn[one] = not drawn[one]
     return np.sort(indices[~drawn]), np.sort(indices[drawn])
 
@@ -211,7 +211,7 @@ def _share(count: int, fraction: float) -> int:
 
 
 def limit_per_class(dataset: Dataset, indices: np.ndarray, count: int | None, seed: int) -> np.ndarray:
-    """Keep at most `count` of the `indices` of every class, drawn by the seed; None keeps all."""
+    """Keep at most `count` of the `indices` of every class, drawn with the seed; None keeps all."""
     if count is None:
         return indices
     labels = labels_of(dataset)

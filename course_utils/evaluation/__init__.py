@@ -1,8 +1,7 @@
 """Evaluation: how good a network is, and how far the result can be trusted (lessons 05, 07, 08 and 10 to 12).
 
 Metrics with their intervals; calibration; explanations; fair comparisons of ways to train; the cost of faulty
-preprocessing; what is left under shift, and pictures of no class; which network to start from; the card that
-goes with a model.
+preprocessing; distribution shift, and pictures of unknown classes; choosing a network; model cards.
 """
 
 from course_utils.evaluation.calibration import fit_temperature, with_temperature

@@ -14,16 +14,16 @@ from torch import nn
 from course_utils.errors import ConfigError
 from course_utils.evaluation.metrics import Evaluation
 
-# Where a temperature is searched for. Without a mistake among the validation images the loss falls as the
-# temperature does, without end; the lowest one is then returned.
+# The range of the search. If no validation image is misclassified, the loss falls with the temperature
+# without end, so the lowest one is returned.
 TEMPERATURES = 0.05, 20.0
 
 
 def reliability_table(result: Evaluation, bins: int = 15) -> pd.DataFrame:
     """Compare confidence with accuracy, in bins of equal width.
 
-    There is one row for each bin that holds a prediction: `low` and `high` (the bin; `high` belongs to the
-    next one, 1 to the last), `confidence` (mean), `accuracy`, and `images`. All but the last from 0 to 1.
+    Return one row for each bin with predictions: `low` and `high` (its ends; `high` belongs to the next bin,
+    but 1 to the last), `confidence` (mean), `accuracy`, and `images`. All but `images` are from 0 to 1.
     """
     confidence = result.probabilities.max(dim=1).values
     edges = torch.linspace(0, 1, bins + 1)
@@ -58,11 +58,11 @@ def calibration_interval(
     """Return the expected calibration error and the ends of its interval, which holds the true one in at
     least about 95 of 100 cases (`benchmarks/coverage.py`).
 
-    Chance pushes the accuracy of each bin up or down, and either adds to the error. So the lower end takes
-    off all that chance adds in 39 of 40 draws, which is too much unless the network is calibrated. Chance
-    hides error only as far as it moves all bins the same way: that gives the upper end. It is drawn from
-    binomial distributions, with four calibrated images more in each bin, as an accuracy of 0 or 1 in a bin of
-    few images does not mean that there is no chance.
+    Chance pushes the accuracy of each bin up or down, and both add to the error. So the lower end subtracts
+    as much as chance adds at most in 39 of 40 draws, which is too much unless the network is calibrated.
+    Chance hides error only if it moves all bins the same way: that gives the upper end. Chance is simulated
+    with binomial distributions, with four calibrated images added to each bin, because an accuracy of 0 or 1
+    in a bin with few images does not rule out chance.
     """
     table, error = reliability_table(result, bins), calibration_error(result, bins)
     images = table.images.to_numpy()

@@ -1,8 +1,8 @@
 """Fair comparisons of three ways to initialise a network (lesson 07).
 
-The network, the images and the number of steps are the same. Runs that are compared differ in how they begin,
-and in the learning rate that suits it. Each rate is as good as the best of its trials, of which all ways to
-begin have the same number, on validation images and with seeds that no reported run uses
+Compared runs have the same network, images and number of steps. They differ in how the network is
+initialised, and in the learning rate that suits this. Each rate is as good as the best of its trials. Every
+way to initialise has the same number of trials, on validation images and with seeds that no reported run uses
 (`benchmarks/transfer_rates.py`).
 """
 
@@ -37,7 +37,7 @@ def from_scratch(settings: Settings, num_classes: int) -> nn.Module:
 
 
 def frozen(settings: Settings, num_classes: int) -> nn.Module:
-    """Return the pretrained network of the settings with a new head, which alone is trainable."""
+    """Return the pretrained network of the settings with a new head; only the head is trainable."""
     model = fine_tuned(settings, num_classes)
     freeze(model)
     return model
@@ -76,19 +76,19 @@ class Run(NamedTuple):
     """The name of the `InitStrategy`."""
     dataset: str
     images_per_class: int
-    """How many labelled images of each class there were, those for validation among them."""
+    """The number of labelled images of each class, including those for validation."""
     seed: int
     test_accuracy: float
     seconds: float
-    """Of training, with everything that it needs: a frozen network's features, too."""
+    """Of training, including the extraction of a frozen network's features."""
     history: History
 
 
 def augment(settings: Settings) -> v2.Transform:
     """Return the preprocessing of the settings, followed by a random mirror image and a shift.
 
-    The shift is up to a tenth of the picture. What it uncovers mirrors the picture at its edge, so that it
-    looks like more of the same: white beside a drawing on white, grass beside a photograph of grass.
+    The shift is up to a tenth of the picture. The uncovered strip is filled with the mirrored edge, so that
+    it looks like more of the same: white beside a drawing on white, grass beside a photograph of grass.
     """
     transform = Preprocessing.from_weights(backbone_weights(settings), settings.image_size).transform()
     return v2.Compose([transform, v2.RandomHorizontalFlip(), v2.Lambda(_shift)])
@@ -100,11 +100,11 @@ def _shift(image: torch.Tensor) -> torch.Tensor:
 
 
 def train_from(strategy: InitStrategy, settings: Settings, steps: int, test_images: int | None = None) -> Run:
-    """Train on images for (at least) so many steps, and evaluate on the test images once, at the end.
+    """Train on images for at least `steps` steps, and evaluate on the test images once, at the end.
 
-    The settings' `lr`, `layer_lr_decay`, `weight_decay` and `epochs` are replaced: by the strategy's, and by
-    the steps (batches; a last epoch that has begun is finished). `test_images` is how many to evaluate on,
-    spread evenly over the test set; None: all.
+    The strategy replaces the settings' `lr`, `layer_lr_decay` and `weight_decay`; the steps (batches) replace
+    `epochs`, and the last epoch is always finished. `test_images` is the number of test images to use, spread
+    evenly over the test set; None: all.
     """
     splits = load_splits(settings, train_transform=augment(settings) if strategy.augmented else None)
     every = max(1, len(splits.test) // (test_images or len(splits.test)))
@@ -122,7 +122,6 @@ def train_and_test(
     set_seed(settings.seed)
     model = strategy.build(settings, len(splits.classes))
     started = time.perf_counter()
-    # Seconds are compared: features that an earlier run has kept would be unfair.
     history = fit(model, splits.train, splits.val, settings)
     seconds = time.perf_counter() - started
     result = evaluate(model, splits.test)
@@ -133,8 +132,8 @@ def train_and_test(
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the mean of some runs and the ends of its 95 % Student-t interval (Student, 1908).
 
-    With three runs the interval is 2.5 times their standard deviation to either side: few runs prove
-    little. It assumes that runs scatter as a normal distribution does.
+    With three runs the interval is 2.5 times their standard deviation to either side: few runs prove little.
+    It assumes that runs are normally distributed.
     """
     mean = float(np.mean(values))
     if len(values) < 2:

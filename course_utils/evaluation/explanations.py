@@ -14,7 +14,7 @@ from torch import nn
 from course_utils.errors import ConfigError
 from course_utils.models.freezing import eval_mode, stage_names
 
-FEWEST_POSITIONS = 4  # rows and columns: the four fields of a 2 × 2 map say next to nothing about where
+FEWEST_POSITIONS = 4  # rows and columns: the four fields of a 2 × 2 map say next to nothing about places
 
 
 def grad_cam(model: nn.Module, image: torch.Tensor, target: int) -> torch.Tensor:
@@ -69,8 +69,8 @@ def _as_batch(image: torch.Tensor, model: nn.Module) -> torch.Tensor:
 def as_grid(output: torch.Tensor) -> torch.Tensor:
     """Return [batch, channels, rows, columns]: a convolution's output, or a vision transformer's in a grid.
 
-    A transformer gives [batch, tokens, channels], with a token for each field of a square picture, row by
-    row, and before them those for the picture as a whole.
+    A transformer gives [batch, tokens, channels], with a token for each patch of a square picture, row by
+    row, after the tokens for the whole picture.
     """
     if output.ndim == 4:
         return output
@@ -83,7 +83,7 @@ def gradcam_layer(model: nn.Module, image: torch.Tensor) -> str:
 
     It is the last one with at least four rows and columns: the deeper a stage, the more it knows about
     what is in the picture, and the less about where. In a vision transformer it is the last stage but one:
-    the head reads one token, so that it does not depend on the last stage's output for the others.
+    the head reads one token, so it does not depend on the last stage's output for the others.
 
     Raises:
         ConfigError: If there is none.

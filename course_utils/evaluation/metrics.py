@@ -51,8 +51,8 @@ class Evaluation(NamedTuple):
 def evaluate(model: nn.Module, dataset: Dataset, *, num_workers: int = 0) -> Evaluation:
     """Run a network on every image of a dataset in eval mode, and restore its mode.
 
-    If several processes were launched, each takes a part of the dataset and all get the whole result: every
-    one of them must call this.
+    If several processes were launched, each takes a part of the dataset and all get the whole result, so
+    every one of them must call this.
 
     The dataset gives pairs of an image (float32, [3, height, width]) and a label (int); `num_workers` extra
     processes read it.
@@ -83,7 +83,7 @@ def predict(
     Args:
         model: On any device.
         picture: A path, the bytes of a picture file, or a PIL picture; of any kind that `load_rgb` reads.
-        transform: From a PIL picture to what the network takes (float32, [3, height, width]).
+        transform: From a PIL picture to the network's input (float32, [3, height, width]).
         classes: The names of the network's outputs, in order.
 
     Returns:
@@ -124,15 +124,14 @@ def accuracy_interval(correct: int, images: int, confidence: float = 0.95) -> tu
 def paired_difference(
     first: Sequence[Evaluation], second: Sequence[Evaluation]
 ) -> tuple[float, float, float]:
-    """Return by how much the accuracy of `first` is higher than that of `second`, and its 95 % interval.
+    """Return the accuracy of `first` minus that of `second`, and its 95 % interval.
 
-    Both saw the same images, so that an image which both classify correctly, or both wrongly, says nothing
-    about the difference; two separate intervals would count its luck twice. The interval is Student's, from
-    how images scatter and, if there are several training runs, how runs do: their variances are added. Few
-    runs show little of how runs scatter, which Satterthwaite's degrees of freedom (1946,
-    doi:10.2307/3002019) allow for.
+    Both saw the same images, so an image that both classify correctly, or both wrongly, says nothing about
+    the difference; two separate intervals would count its chance twice. The interval is Student's. Its
+    variance is that of images plus, if there are several training runs, that of runs. A few runs give only a
+    rough variance, which Satterthwaite's degrees of freedom (1946, doi:10.2307/3002019) allow for.
 
-    Both have one `Evaluation` for each training run, run by run with the same seed.
+    Both have one `Evaluation` for each training run, with the seeds in the same order.
 
     Raises:
         DataError: If the numbers of runs differ, or their images are not the same in the same order, as far

@@ -17,7 +17,7 @@ from course_utils.evaluation.metrics import Evaluation, accuracy_interval, per_c
 from course_utils.settings import Settings
 from course_utils.training.history import History
 
-WEAKEST = 3  # how many classes the card warns of
+WEAKEST = 3  # how many classes the card warns about
 
 
 def model_card(
@@ -29,9 +29,9 @@ def model_card(
     purpose: str,
     not_for: str = "anything else; and nothing where a wrong answer harms somebody",
 ) -> str:
-    """Return a model card in Markdown, from what `fit` and `evaluate` were given and returned.
+    """Return a model card in Markdown, from the inputs and results of `fit` and `evaluate`.
 
-    `result` is that of the test images; `purpose` is what the network is for, and for whom.
+    `result` is that of the test images; `purpose` says what the network is for, and for whom.
     """
     test, _ = source_and_indices(splits.test)
     images = len(result.labels)
@@ -41,7 +41,7 @@ def model_card(
         f"{row.Index} ({row.recall:.0%} of {row.images} found)"
         for row in table[table.images > 0].head(WEAKEST).itertuples()
     ]
-    # Names of files and folders, not paths: a card travels further than you may want your paths to.
+    # Names of files and folders, not paths: a card travels further than your paths should.
     weights, dataset = Path(settings.weights).name, Path(settings.dataset.removeprefix("folder:")).name
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pillow"))
     best = history.best

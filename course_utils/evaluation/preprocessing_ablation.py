@@ -1,4 +1,4 @@
-"""The cost of faulty preprocessing: pictures not prepared as the pretrained weights were trained (lesson 08).
+"""The cost of faulty preprocessing: pictures that are not prepared as in pretraining (lesson 08).
 
 The weights' own preprocessing is taken apart into named steps, and one step at a time is exchanged for a
 wrong one. `benchmarks/preprocessing.py` measures the accuracy that each fault costs.
@@ -36,14 +36,14 @@ class TransformedDataset(Dataset):
 
 
 def with_steps(right: Mapping[str, Callable], **exchanged: Callable) -> v2.Compose:
-    """Return the steps as one transform, with the given ones in place of the right ones."""
+    """Return the right steps as one transform, with some of them exchanged."""
     return v2.Compose(list({**right, **exchanged}.values()))
 
 
 def resized(own: Preprocessing, scale: float = 1, **options: object) -> v2.Compose:
     """Return the step Resize with another size, or with other `options` of `v2.Resize`.
 
-    It resizes a tensor of whole numbers, not a PIL picture, because PIL cannot leave antialiasing out.
+    It resizes a tensor of whole numbers, not a PIL picture, because PIL always antialiases.
     """
     size, crop = (round(pixels * scale) for pixels in (own.resize_size, own.crop_size))
     options = {"interpolation": own.interpolation, **options}
@@ -57,9 +57,10 @@ def _swap_red_and_blue(picture: Image.Image) -> Image.Image:
 def faulty_preprocessings(
     own: Preprocessing, mean: Sequence[float], std: Sequence[float]
 ) -> dict[str, v2.Compose]:
-    """Return the common faults by name, each with one wrong step; BGR is the order of OpenCV's channels.
+    """Return transforms with common faults, by name: each has one wrong step (BGR: OpenCV's channels).
 
-    `own` is that of the weights; `mean` and `std` are those of your pictures, from `channel_statistics`.
+    `own` is the preprocessing of the weights; `mean` and `std` are those of your pictures, from
+    `channel_statistics`.
     """
     right = own.steps()
     nearest = resized(own, interpolation=v2.InterpolationMode.NEAREST)
@@ -80,8 +81,8 @@ def faulty_preprocessings(
 def linear_head():
     """Return scikit-learn's logistic regression on standardised features.
 
-    Standardised, so that a preprocessing cannot win or lose merely because its features are larger or
-    smaller numbers: what counts is the information in them.
+    Features are standardised, so that a preprocessing cannot win or lose merely because its features are
+    larger or smaller numbers: only the information in them counts.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -1,7 +1,7 @@
-"""Shift: pictures of another kind than those that a network was trained on (lesson 11).
+"""Distribution shift: pictures that differ from those that a network was trained on (lesson 11).
 
 Corruptions of five kinds in three strengths, after Hendrycks and Dietterich (2019, arXiv:1903.12261);
-pictures of the same classes in another style; three ways to train that may differ in what they keep; and a
+pictures of the same classes in another style; three ways to train, which might differ in robustness; and a
 detector of pictures that show none of the classes.
 """
 
@@ -40,8 +40,8 @@ WAYS = {
     "everything": [{"lr": 1e-3, "layer_lr_decay": 0.7}],
     "head then everything": [{}, {"lr": 1e-3, "layer_lr_decay": 0.7}],
 }
-"""The phases of each way to train, with what is not as in the settings. The learning rates are as good as the
-best of `benchmarks/results/shift_rates.csv`.
+"""The phases of each way to train, each with the settings that it replaces. The learning rates are as good as
+the best of `benchmarks/results/shift_rates.csv`.
 """
 
 
@@ -49,7 +49,7 @@ def corruptions(own: Preprocessing) -> dict[str, list[Callable]]:
     """Return corruptions by name: a list of three transforms, the mildest first.
 
     Each takes an image (float32, [3, height, width], 0 to 1) and returns one like it: it belongs between
-    resizing and normalising. `own` is that of the weights; the blur grows with the size of its images.
+    resizing and normalising. `own` is the preprocessing of the weights; the blur grows with its image size.
     """
     scale = own.crop_size / 64
     return {
@@ -68,7 +68,8 @@ def _blur(sigma: float) -> v2.Transform:
 class JPEG(v2.Transform):
     """Save an image as a JPEG file of this quality (1 to 100), and read it back.
 
-    By Pillow, because torchvision 0.29 deprecates `v2.JPEG` and its own encoder. The pixels are the same.
+    Pillow does it, because torchvision 0.29 deprecates `v2.JPEG` and its own encoder. The pixels are the
+    same.
     """
 
     def __init__(self, quality: int):
@@ -92,9 +93,9 @@ def same_classes(folder: str | Path, classes: list[str], transform: Callable) ->
     """Return the pictures of a folder in another style, with the labels of known classes.
 
     Args:
-        folder: Has a folder of pictures for some of the classes, under their names; others are not read.
+        folder: Has a folder of pictures for each of some classes, with the class's name; others are not read.
         classes: The names of the known classes, in the order of their labels.
-        transform: From a PIL picture to what the dataset gives.
+        transform: A function of a PIL picture that returns the dataset's image.
 
     Returns:
         The dataset, with `groups` ([images]): who made each picture, by a table `photographs.csv` in the
@@ -127,13 +128,14 @@ def same_classes(folder: str | Path, classes: list[str], transform: Callable) ->
 def train_way(phases: list[dict], splits: Splits, settings: Settings) -> nn.Module:
     """Return the pretrained network of the settings, trained with a new head in one of the `WAYS`.
 
-    First the head then everything is LP-FT (Kumar et al., 2022, arXiv:2202.10054). It has half of the epochs
-    for either, so that all ways take the same number of steps.
+    "head then everything" is LP-FT (Kumar et al., 2022, arXiv:2202.10054). Each of its two phases has half of
+    the epochs, so that all ways take the same number of steps.
 
     Args:
-        phases: What is not as in the settings; with `layer_lr_decay` everything is trained, else the head.
+        phases: The settings that each phase replaces; one with `layer_lr_decay` trains everything, others the
+            head.
         splits: `train` and `val` are used.
-        settings: `epochs` is for all phases together, and `lr` the rate of the head's.
+        settings: `epochs` is for all phases together, and `lr` is the learning rate of the head's phase.
     """
     set_seed(settings.seed)
     model = load_backbone(backbone_weights(settings))
@@ -153,7 +155,7 @@ def shift_table(results: Mapping[tuple[str, int], Evaluation], bins: int = 5) ->
 
     Args:
         results: By kind of shift and strength; strength 0 is no shift.
-        bins: Those of the calibration error. With few images, many bins measure chance.
+        bins: The bins of the calibration error. With few images, many bins measure chance.
 
     Returns:
         The columns shift, strength, accuracy, low, high (Wilson's interval), confidence (mean), error,
@@ -171,11 +173,11 @@ def shift_table(results: Mapping[tuple[str, int], Evaluation], bins: int = 5) ->
 
 def feature_distance(train: TensorDataset) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return a detector: minus the squared Mahalanobis distance to the nearest class (Lee et al., 2018,
-    arXiv:1807.03888). Its scores are higher for what is like the training pictures.
+    arXiv:1807.03888). Its scores are higher for pictures that resemble the training pictures.
 
-    Each class is the mean of its features; all share one covariance, which is drawn towards a multiple of the
-    unit matrix (Ledoit and Wolf, 2004, doi:10.1016/S0047-259X(03)00096-4), since there are fewer images than
-    it has numbers.
+    Each class is the mean of its features; all share one covariance, which is shrunk towards a multiple of
+    the identity matrix (Ledoit and Wolf, 2004, doi:10.1016/S0047-259X(03)00096-4), because there are fewer
+    images than it has entries.
 
     Args:
         train: Features of the training images (float32, [images, features]) and their labels.

@@ -1,4 +1,4 @@
-"""Transferability: which pretrained network is worth fine-tuning, told before any is trained (lesson 12)."""
+"""Transferability: estimate which network is worth fine-tuning, before training any (lesson 12)."""
 
 import math
 
@@ -11,21 +11,22 @@ from course_utils.errors import DataError
 def log_me(features: torch.Tensor, labels: torch.Tensor) -> float:
     """Return LogME: how probable the labels are, given the features (You et al., 2021, arXiv:2102.11005).
 
-    For each class, a linear model of its one-hot labels: weights drawn from a normal distribution of
-    precision alpha, noise from one of precision beta. The evidence, which is the probability of the labels
-    with the weights integrated out, is that of the best alpha and beta. For each alpha / beta the best beta
-    has a formula, so only alpha / beta is searched.
+    Each class has a linear model of its one-hot labels: weights from a normal distribution of precision
+    alpha, noise from one of precision beta. The evidence is the probability of the labels with the weights
+    integrated out, for the best alpha and beta. For each alpha / beta the best beta has a formula, so only
+    alpha / beta is searched.
 
     Args:
         features: float, [images, features], from a frozen network; there may be fewer images than features.
         labels: int, [images].
 
     Returns:
-        The log of the evidence in nats, over the images, the mean of all classes. Higher is better; only
-        differences between networks on the same images mean something.
+        The log of the evidence in nats, divided by the number of images, as the mean of all classes. Higher
+        is better; only differences between networks on the same images mean something.
 
     Raises:
-        DataError: If there is not one label for each image, a single class, or a feature that is not finite.
+        DataError: If there is not one label for each image, if there is only one class, or if a feature is
+            not finite.
     """
     classes, own_class = labels.unique(return_inverse=True)
     finite = features.isfinite()
@@ -54,5 +55,5 @@ def log_me(features: torch.Tensor, labels: torch.Tensor) -> float:
     for _ in range(6):
         tried = best + width * torch.linspace(-1, 1, 61, dtype=torch.float64)[:, None]  # [61, classes]
         best = tried.gather(0, torch.stack([evidence(one) for one in tried]).argmax(dim=0, keepdim=True))[0]
-        width /= 15  # the neighbours of the best are within
+        width /= 15  # wide enough for the neighbours of the best
     return float(evidence(best).mean())

@@ -1,7 +1,7 @@
-"""Models: a pretrained network, its head, and what of it is trained (lessons 02 and 03).
+"""Models: pretrained networks, their heads, and freezing (lessons 02 and 03).
 
-Which weights there are, and a backbone filled with them; finding and replacing the head; freezing and
-thawing; saving and loading.
+Finding weights, and loading them into a backbone; finding and replacing the head; freezing and thawing;
+saving and loading.
 """
 
 from course_utils.models.backbones import build_backbone, load_backbone

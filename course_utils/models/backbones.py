@@ -1,4 +1,4 @@
-"""Networks by their names, and filled with the pretrained weights that fit them."""
+"""Build networks by name, and load pretrained weights into them."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def build_backbone(name: str) -> nn.Module:
 
 
 def load_backbone(weights: WeightsEnum) -> nn.Module:
-    """Build the network that the weights belong to and fill it with them.
+    """Build the network that the weights belong to, and load them.
 
     Returns:
         torchvision's (or timm's) own network: float32, on the CPU, every parameter trainable.
@@ -54,7 +54,7 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
                 consume_prefix_in_state_dict_if_present(state, prefix)
             head = f"{find_head(model)}.weight"
             if head in state:
-                replace_head(model, len(state[head]))  # a local file may know other classes
+                replace_head(model, len(state[head]))  # a local file may have other classes
         fill(model, state)
     except (RuntimeError, ConfigError) as error:
         raise WeightsError(
@@ -68,9 +68,9 @@ def load_backbone(weights: WeightsEnum) -> nn.Module:
 
 
 def fill(model: nn.Module, state: Mapping[str, torch.Tensor], strict: bool = True) -> None:
-    """Load entries into a network as `load_state_dict` does, which refuses an MNASNet that came from a file.
+    """Load entries into a network as `load_state_dict` does, but accept an MNASNet from any file.
 
-    It wants to know the version of the network. A state dict carries it along, a .safetensors file does not.
+    MNASNet asks for the version of the network, which a state dict has and a .safetensors file lacks.
     """
     state = OrderedDict(state)
     state._metadata = {"": {"version": model._version}}

@@ -1,9 +1,8 @@
 """Freezing and thawing: the head and the stages of a network, and which of them are trained.
 
 The *head* is the last layer, which turns features into one number for each class. Everything below it is the
-*backbone*: a pile of *stages* that turn a picture into a list of numbers, its *features*. Lesson 03 puts a
-new head in the place of the old one. Fine-tuning thaws the backbone from the top, and lesson 06 shows how far
-down that pays.
+*backbone*: a stack of *stages* that turn a picture into a list of numbers, its *features*. Lesson 03 replaces
+the head. Fine-tuning thaws the backbone from the top, and lesson 06 shows how far down that pays.
 """
 
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ def find_head(model: nn.Module) -> str:
     Raises:
         ConfigError: If the network does not end in a linear layer with one of the known names.
     """
-    if hasattr(model, "get_classifier"):  # timm's own way to ask
+    if hasattr(model, "get_classifier"):  # a network of timm's
         classifier = model.get_classifier()
         for name, module in model.named_modules():
             if module is classifier and isinstance(module, nn.Linear):
@@ -53,7 +52,7 @@ def find_head(model: nn.Module) -> str:
 
 
 def replace_head(model: nn.Module, num_classes: int) -> nn.Linear:
-    """Put a new, random linear layer in the place of the network's last layer, and return it.
+    """Replace the network's last layer with a new, random linear layer, and return the new one.
 
     The network is changed in place. The new head takes as many features as the old one did, and has a bias
     if the old one had.
@@ -79,7 +78,7 @@ def replace_head(model: nn.Module, num_classes: int) -> nn.Linear:
 
 @contextmanager
 def without_head(model: nn.Module) -> Iterator[nn.Module]:
-    """Yield the network with its head taken off, so that it returns the features of a picture.
+    """Yield the network without its head, so that it returns the features of a picture.
 
     The head is put back at the end, even after an error.
     """
@@ -93,10 +92,10 @@ def without_head(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def freeze(model: nn.Module, except_head: bool = True) -> None:
-    """Make every parameter untrainable, but for those of the head (unless `except_head` is False).
+    """Freeze every parameter except those of the head; if `except_head` is False, those as well.
 
-    This stops the optimizer. A BatchNorm layer also changes without an optimizer, whenever it sees a
-    batch in train mode: `set_train_mode` is the other half of freezing.
+    This keeps the optimizer from changing them. A BatchNorm layer also changes without an optimizer, whenever
+    it sees a batch in train mode, so `set_train_mode` is the other half of freezing.
     """
     model.requires_grad_(False)
     if except_head:
@@ -106,7 +105,7 @@ def freeze(model: nn.Module, except_head: bool = True) -> None:
 def thaw(model: nn.Module, down_to: str) -> None:
     """Make the head trainable, and every stage from the top of the backbone down to the one named.
 
-    Stages below it are left as they are. `stage_names` lists them: "layer4" is the top one of a ResNet.
+    Stages below it stay as they are. `stage_names` lists the names: "layer4" is the top one of a ResNet.
 
     Raises:
         ConfigError: If the network has no stage of this name.
@@ -121,10 +120,10 @@ def thaw(model: nn.Module, down_to: str) -> None:
 
 
 def freeze_batchnorm(model: nn.Module) -> None:
-    """Make every BatchNorm layer untrainable, so that `set_train_mode` leaves it in eval mode.
+    """Freeze every BatchNorm layer, so that `set_train_mode` leaves it in eval mode.
 
-    A thawed BatchNorm layer learns its own mean and variance anew, from the few images of each batch. If
-    there are not many of them, those that it brought along from the pretraining are often the better ones.
+    A thawed BatchNorm layer estimates its mean and variance anew from the few images of each batch. If there
+    are not many images, the estimates from pretraining are often better.
     """
     for module in batchnorm_layers(model):
         module.requires_grad_(False)
@@ -136,12 +135,12 @@ def batchnorm_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def set_train_mode(model: nn.Module) -> None:
-    """Switch to train mode, but leave in eval mode what is frozen.
+    """Switch to train mode, but leave frozen modules in eval mode.
 
-    Frozen is a module with parameters of which none is trainable, and every module without parameters
-    (dropout, for example) that comes before the first trainable one. So a frozen BatchNorm keeps its
-    running mean and variance, and a frozen backbone gives the same features of a picture every time. If only
-    its last part is trainable, the network itself is in eval mode: some call dropout between their parts.
+    A module is frozen if it has parameters but none is trainable, or if it has no parameters (dropout, for
+    example) and comes before the first trainable one. So a frozen BatchNorm keeps its running mean and
+    variance, and a frozen backbone gives the same features for a picture every time. If only its last part is
+    trainable, the network itself stays in eval mode, because some networks call dropout between their parts.
     """
     model.train()
     thawed = False  # modules are listed in the order in which they were registered: that of the layers
@@ -158,7 +157,7 @@ def set_train_mode(model: nn.Module) -> None:
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
-    """Switch a network to eval mode, and give every module its own mode back at the end."""
+    """Switch a network to eval mode, and restore the mode of every module at the end."""
     modes = {module: module.training for module in model.modules()}
     try:
         yield model.eval()
@@ -181,10 +180,10 @@ def only_head_trainable(model: nn.Module) -> bool:
 def stage_names(model: nn.Module) -> list[str]:
     """Return the names of the backbone's stages, from the picture to the head.
 
-    A stage is a part of the network with parameters, under the name that it has there. In a ResNet these are
-    conv1, bn1 and layer1 to layer4. Where a family keeps its stages in a container ("features", "encoder",
-    ...), each one in it counts: each layer of a VGG, each block of a vision transformer. A normalisation
-    between the last of them and the head is no stage of its own: it goes with the last.
+    A stage is a part of the network with parameters, named as in the network. In a ResNet the stages are
+    conv1, bn1 and layer1 to layer4. If a family keeps its stages in a container ("features", "encoder", ...),
+    each part of the container is a stage: each layer of a VGG, each block of a vision transformer. A
+    normalisation between the last stage and the head is not a stage of its own: it belongs to the last one.
 
     Raises:
         ConfigError: If the head is not known.
@@ -209,8 +208,9 @@ def _parts(module: nn.Module, head: str, prefix: str = "") -> Iterator[tuple[str
 def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Return the parameters of each stage, from the picture up, and last those of the head.
 
-    Every parameter is in one of the lists. One of no stage, such as the position embedding of a vision
-    transformer, is in the first; but a normalisation before the head is in the last stage's.
+    Every parameter is in one of the lists. Parameters outside all stages, such as the position embedding of a
+    vision transformer, are in the first list, except that a normalisation before the head belongs to the last
+    stage.
 
     Raises:
         ConfigError: If the head is not known.
@@ -228,7 +228,7 @@ def stage_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 
 def check_head(model: nn.Module, num_classes: int) -> None:
-    """Catch what plain PyTorch runs silently: a head for other classes, and nothing to train."""
+    """Refuse what PyTorch runs without an error: a head for other classes, or nothing to train."""
     name = find_head(model)
     answers = model.get_submodule(name).out_features
     if answers != num_classes:
@@ -258,10 +258,10 @@ def check_trainable(model: nn.Module) -> None:
 def choose_device(name: str = "auto") -> torch.device:
     """Return where the network runs: for "auto" a CUDA GPU if there is one, otherwise the CPU.
 
-    Apple's "mps" is used only if it is named, because others report other losses there than on a CPU.
+    Apple's "mps" is used only if it is named, because users report losses there that differ from a CPU's.
 
     Raises:
-        ConfigError: If a device is asked for that this machine does not have.
+        ConfigError: If this machine does not have the device.
     """
     has_cuda = torch.cuda.is_available()
     present = {"cpu": True, "cuda": has_cuda, "mps": torch.backends.mps.is_available()}

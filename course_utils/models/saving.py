@@ -1,4 +1,4 @@
-"""Model files: a whole network and how to use it (lesson 09), or only what was trained (lesson 13).
+"""Model files: a whole network and how to use it (lesson 09), or only its trained part (lesson 13).
 
 A file is written beside the final one and then moved into its place, so that a crash in mid-write leaves the
 old file whole. No code runs when it is read.
@@ -33,12 +33,12 @@ def save_model(
 
     Args:
         model: The network; its parameters and buffers are saved as they are.
-        path: Where to; an existing file is replaced as a whole.
+        path: The file to write; an existing one is replaced as a whole.
         backbone: The network's name: torchvision's, or "timm/NAME".
         classes: The names of the head's outputs, in order.
         image_size: Height and width in pixels that the network was trained with. None: the weights' own.
-        transform: What `Preprocessing.transform` returned; its numbers are saved. None: they are not, and the
-            file alone does not tell how pictures are prepared.
+        transform: What `Preprocessing.transform` returned; its numbers are saved. None: none are, and the
+            file alone does not say how to prepare pictures.
 
     Raises:
         CheckpointError: If the file cannot be written, or `load_model` could not read it again: `backbone` or
@@ -58,7 +58,7 @@ def save_model(
             expected=f"a {backbone} with {len(classes)} outputs, one for each of `classes`, and as transform "
             "what Preprocessing.transform() returned, or None",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-            do="Give a name to every output, in their order, the network's own name as `backbone`, and the "
+            do="Give one class name for every output, in order, the network's name as `backbone`, and the "
             "transform of the test images.",
         ) from error
     metadata = {"course": json.dumps({**card, "sha256": _fingerprint(state, card)}, ensure_ascii=False)}
@@ -106,8 +106,8 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
 def trained_entries(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return the entries of the state dict that training may change.
 
-    Those are the trainable parameters, and the buffers of the layers that have one: a BatchNorm in train mode
-    changes its running mean and variance, which no optimizer knows of.
+    Those are the trainable parameters, and the buffers of layers with trainable parameters: a BatchNorm in
+    train mode changes its running mean and variance without an optimizer.
 
     Raises:
         ConfigError: If nothing is trainable.
@@ -115,10 +115,10 @@ def trained_entries(model: nn.Module) -> dict[str, torch.Tensor]:
     check_trainable(model)
     state, names = model.state_dict(), set()
     for prefix, module in model.named_modules():
-        own = [name for name, parameter in module.named_parameters(recurse=False) if parameter.requires_grad]
-        if own:
-            own += [name for name, _ in module.named_buffers(recurse=False)]
-        names |= {f"{prefix}.{name}" if prefix else name for name in own}
+        held = [name for name, parameter in module.named_parameters(recurse=False) if parameter.requires_grad]
+        if held:
+            held += [name for name, _ in module.named_buffers(recurse=False)]
+        names |= {f"{prefix}.{name}" if prefix else name for name in held}
     return {name: tensor for name, tensor in state.items() if name in names}
 
 
@@ -135,13 +135,14 @@ def save_trained(model: nn.Module, path: str | Path) -> None:
 
 
 def load_trained(model: nn.Module, path: str | Path) -> None:
-    """Put the entries of a file that `save_trained` wrote into a network of the same form.
+    """Load the entries that `save_trained` wrote into a network of the same architecture.
 
     All other entries of the network must be those that the file was trained with, because an adapter is a
     change to one particular backbone. If anything is wrong, the network stays unchanged.
 
     Raises:
-        CheckpointError: If the file is missing or damaged, or the network has another form or backbone.
+        CheckpointError: If the file is missing or damaged, or the network has another architecture or
+            backbone.
     """
     path = Path(path).resolve()
     try:

@@ -1,4 +1,4 @@
-"""Files of pretrained weights: verified at every load, and nothing in them is run."""
+"""Files of pretrained weights: verified at every load, without running code from them."""
 
 import hashlib
 import importlib.util
@@ -15,12 +15,12 @@ from course_utils.downloads import KnownFile, download
 from course_utils.errors import WeightsError
 from course_utils.settings import REPOSITORY_FOLDER, how_to_restore
 
-# What torchvision's weights do to a picture. Their `transforms()` is public, the module of its class is not.
+# The class of torchvision's preprocessing: `transforms()` is public, but the module of the class is not.
 ImageClassification = type(models.ResNet18_Weights.IMAGENET1K_V1.transforms())
 
 
 class FileWeights(WeightsEnum):
-    """Weights in a file on this machine. If `.meta["sha256"]` is known, it is compared at every load."""
+    """Weights in a file on this machine. If `.meta["sha256"]` is known, it is checked at every load."""
 
     @property
     def path(self) -> Path:
@@ -42,7 +42,7 @@ class FileWeights(WeightsEnum):
         }
 
     def advice(self) -> str:
-        """Return how to get a file of a known hash again."""
+        """Return how to restore the file."""
         return how_to_restore(self.url)
 
 
@@ -71,7 +71,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
             raise ValueError("not everything in it is a tensor")
-    except Exception as error:  # pickle may raise anything at all on a file that is none
+    except Exception as error:  # on a file that is not a pickle, it may raise anything
         raise WeightsError(
             "The weights cannot be read.",
             where=path,
@@ -86,16 +86,16 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 def read_hub(weights: WeightsEnum) -> dict[str, torch.Tensor]:
     """Read torchvision's weights from the cache of torch.hub, or download them into it.
 
-    torch.hub checks a hash when it downloads and never again, and unpickles whatever then lies in its
-    cache. Here the hash in the file's name is compared at every load, and nothing but tensors is read. A file
-    that is damaged or altered is downloaded again.
+    torch.hub checks a file's hash only when it downloads it, and later unpickles whatever is in its cache.
+    Here the hash in the file's name is checked at every load, and only tensors are read. A damaged or altered
+    file is downloaded again.
     """
     file, folder = hub_file(weights)
     return read_tensors(download(file, folder))
 
 
 def hub_file(weights: WeightsEnum) -> tuple[KnownFile, Path]:
-    """Describe a file of torchvision's weights, which has its hash in its name, and torch.hub's folder."""
+    """Return a file of torchvision's weights, with the hash from its name, and torch.hub's folder."""
     name = Path(urlparse(weights.url).path).name
     begin = re.search(r"-([a-f0-9]+)\.", name).group(1)
     folder = (Path(torch.hub.get_dir()) / "checkpoints").absolute()
@@ -117,7 +117,7 @@ def check_installed(*packages: str) -> None:
 
 
 def packaged_file(package: str, name: str) -> Path:
-    """Return the absolute path of a file that a package brings along. Nothing of the package is run.
+    """Return the absolute path of a file in an installed package, without importing the package.
 
     Raises:
         WeightsError: If the package is not installed.

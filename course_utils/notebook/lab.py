@@ -1,4 +1,4 @@
-"""Your own copies of the lessons and exercises, and JupyterLab that opens them: `make lab`."""
+"""`make lab`: copy the lessons and exercises to my_course, and open the copies in JupyterLab."""
 
 import os
 from functools import partial
@@ -10,15 +10,15 @@ from course_utils.errors import ConfigError
 from course_utils.files import write_atomically
 from course_utils.settings import REPOSITORY_FOLDER
 
-COPIES = "my_course"  # beside notebooks/, so that relative links lead to the same places
-UPLOAD_MB = 256  # for the upload button; tornado's 10 MB would drop a photograph of 16 MB
+COPIES = "my_course"  # beside notebooks/, so that relative links still work
+UPLOAD_MB = 256  # for the upload button; tornado's limit of 10 MB would drop a photograph of 16 MB
 
 
 def copy_notebooks(course: Path = REPOSITORY_FOLDER) -> list[Path]:
-    """Copy the lessons, without their outputs, and the exercises to my_course; never change a copy.
+    """Copy the lessons, without their outputs, and the exercises to my_course; keep existing copies.
 
     Args:
-        course: The course's own folder.
+        course: The folder of the course.
 
     Returns:
         The paths of the new copies.
@@ -48,19 +48,19 @@ def copy_notebooks(course: Path = REPOSITORY_FOLDER) -> list[Path]:
 
 
 def start_lab(options: list[str]) -> None:
-    """Copy what is not copied yet, and start JupyterLab here; it ends with Ctrl-C.
+    """Copy the notebooks that have no copy yet, and start JupyterLab; Ctrl-C stops it.
 
     Args:
-        options: More options of JupyterLab, such as --no-browser.
+        options: Further options for JupyterLab, such as --no-browser.
     """
     new = copy_notebooks()
-    print(f"Your notebooks: {REPOSITORY_FOLDER / COPIES} ({len(new)} new; no other was changed)")
+    print(f"Your notebooks: {REPOSITORY_FOLDER / COPIES} ({len(new)} new; the others are unchanged)")
     from jupyterlab.labapp import LabApp  # a second to import
 
-    os.environ["COURSE_UPLOAD_MB"] = str(UPLOAD_MB)  # which kernels inherit
-    own = [
+    os.environ["COURSE_UPLOAD_MB"] = str(UPLOAD_MB)  # kernels inherit it
+    lab_options = [
         f"--ServerApp.root_dir={REPOSITORY_FOLDER}",
         f"--LabApp.default_url=/lab/tree/{COPIES}/00_start_here.ipynb",
         f"--ServerApp.tornado_settings={{'websocket_max_message_size': {UPLOAD_MB * 2**20}}}",
     ]
-    LabApp.launch_instance([*own, *options])
+    LabApp.launch_instance([*lab_options, *options])

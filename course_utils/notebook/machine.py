@@ -1,4 +1,4 @@
-"""This machine: whether all that the course needs is here. Lesson 00 begins with it."""
+"""Check that this machine has everything that the course needs (lesson 00)."""
 
 import platform
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from course_utils.notebook.packages import package_floors
 from course_utils.settings import REPOSITORY_FOLDER, Settings, gpu_advice, shipped_data_folder
 
 SHIPPED = ("fashion_mnist_sample", "clipart", "photographs", "text")
-"""What ships in folders of `data`, with a list of sums each. The weights know their own sum."""
+"""The folders of `data` that ship, each with a list of checksums. The weights have theirs in their entry."""
 
 
 def describe_machine(settings: Settings) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def describe_machine(settings: Settings) -> pd.DataFrame:
 
 
 def _find_version(name: str, floor: str) -> tuple[str, bool]:
-    """Return which version of a package is here, and whether it will do."""
+    """Return the installed version of a package, and whether it is new enough."""
     try:
         found = platform.python_version() if name == "Python" else version(name)
     except PackageNotFoundError:
@@ -51,7 +51,7 @@ def _find_version(name: str, floor: str) -> tuple[str, bool]:
 
 
 def _whole(check: Callable[[], object]) -> tuple[str, bool]:
-    """Return whether nothing is wrong; else the error on one line."""
+    """Return "whole" and True if a check passes; otherwise its error on one line, and False."""
     try:
         check()
     except CourseError as error:

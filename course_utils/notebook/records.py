@@ -1,10 +1,10 @@
-"""Results that a lesson records: they become an output of one of its cells, in which a runner finds them."""
+"""Record a lesson's results in the output of a cell, where a runner finds them."""
 
 METRICS_TYPE = "application/vnd.transfer-learning-course.metrics+json"
 
 
 def record(**metrics: float) -> None:
-    """Make results, for example val_accuracy=0.84, an output of the cell, in which the runner finds them."""
+    """Store results, for example val_accuracy=0.84, in the cell's output, where the runner finds them."""
     from IPython.display import display
 
     numbers = {name: float(value) for name, value in metrics.items()}

@@ -13,15 +13,15 @@ from course_utils.figures.described import DescribedFigure
 
 
 def upload_button(tell: Callable[[io.BytesIO], DescribedFigure]) -> ipywidgets.VBox:
-    """Return a button that opens a picture from the reader's own machine, and a place for the answer.
+    """Return a button that uploads a picture from the reader's computer, and a place for the answer.
 
     Args:
-        tell: Is called with the open file. The figure that it returns is shown below the button; of a
-            `CourseError`, only what failed and what to do.
+        tell: A function of the open file. The figure that it returns is shown below the button; if it raises
+            a `CourseError`, only what failed and what to do.
 
     Returns:
-        The button and the place below it, as the last line of a cell. In a notebook that nobody watches it
-        does nothing.
+        The button and the place below it, for the last line of a cell. It does nothing until a reader clicks
+        it.
     """
     # The server drops a larger file, and the button with it. Jupyter's limit is 10 MB; `make lab` raises it.
     largest = os.environ.get("COURSE_UPLOAD_MB", "10")

@@ -1,7 +1,6 @@
-"""Training: how the rest of a network learns (lessons 04 and 06).
+"""Training: train a head or a whole network (lessons 04 and 06).
 
-The loop and its history; features, which a frozen backbone gives once; learning rates; resuming; precision
-and processes.
+The loop and its history; features of a frozen backbone; learning rates; resuming; precision and processes.
 """
 
 from course_utils.training.features import extract_features

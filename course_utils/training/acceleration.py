@@ -1,9 +1,8 @@
-"""Precision and processes: what the course asks of accelerate.
+"""Mixed precision and several processes, by accelerate.
 
-bfloat16 keeps the range of float32 and a quarter of its digits. Processors and graphics cards that multiply
-matrices of bfloat16 do so several times as fast. The weights stay in float32, and so does what is summed:
-this is *mixed precision* (Micikevicius et al., 2017, arXiv:1710.03740; with bfloat16: Kalamkar et al., 2019,
-arXiv:1905.12322).
+bfloat16 keeps the range of float32 and a quarter of its digits. CPUs and GPUs that multiply bfloat16 matrices
+do so several times as fast. The weights and the sums stay in float32: this is *mixed precision* (Micikevicius
+et al., 2017, arXiv:1710.03740; with bfloat16: Kalamkar et al., 2019, arXiv:1905.12322).
 
 Several processes are started by `torchrun`, `accelerate launch` or `launching.launch`. accelerate gives each
 of them its share of every batch, and adds up their gradients.
@@ -27,7 +26,7 @@ Result = TypeVar("Result")
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Return whether the device has instructions of its own for matrices of bfloat16."""
+    """Return whether the device has instructions for bfloat16 matrices."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
@@ -37,7 +36,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the device multiplies it, float16 on an older graphics card, else float32."""
+    """Return bfloat16 if the device multiplies it, float16 on an older GPU, otherwise float32."""
     if multiplies_bfloat16(device):
         return torch.bfloat16
     return torch.float16 if device.type == "cuda" else torch.float32
@@ -83,9 +82,9 @@ def make_accelerator(device: torch.device, grad_accum_steps: int = 1):
 
 
 class OneProcess:
-    """Stand in for an `Accelerator` where there is nothing to share and nothing but float32.
+    """Stand in for an `Accelerator` in one process with float32.
 
-    accelerate takes a second to import, which is longer than a head takes to learn.
+    Importing accelerate takes a second, which is longer than training a head takes.
     """
 
     gradient_accumulation_steps = num_processes = 1
@@ -106,7 +105,7 @@ def prepared(accelerator, network: nn.Module, *objects: object) -> Iterator[tupl
     finally:
         accelerator.unwrap_model(ready[0], keep_fp32_wrapper=False)
         if not own_forward:
-            vars(network).pop("forward", None)  # accelerate leaves its own behind
+            vars(network).pop("forward", None)  # accelerate leaves its own method behind
 
 
 def num_processes() -> int:
@@ -117,8 +116,8 @@ def num_processes() -> int:
 def in_parts(parts: int, network: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> Iterable[tuple]:
     """Split a batch into nearly equal parts for gradient accumulation.
 
-    There are fewer than `parts` if the batch has too few images: at least one in each part, or two where
-    BatchNorm in train mode needs them for a variance.
+    A batch with too few images gives fewer than `parts`: each part needs at least one image, or two if
+    BatchNorm in train mode has to compute a variance.
     """
     if parts == 1:
         return [(inputs, labels)]
@@ -130,13 +129,13 @@ def in_parts(parts: int, network: nn.Module, inputs: torch.Tensor, labels: torch
 def process_state(device: torch.device | None = None):
     """Return accelerate's `PartialState`, which joins the processes that a launcher has started.
 
-    Without a device, networks run on a graphics card if there is one.
+    Without a device, networks run on a GPU if there is one.
     """
     from accelerate import PartialState
 
     on_cpu = device.type == "cpu" if device is not None else not torch.cuda.is_available()
     if num_processes() > 1 and os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
-        # All on this machine: by itself, gloo looks for its address by name, which may lead nowhere.
+        # All processes are on this machine. By default, gloo looks up its address by name, which can fail.
         loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
         if loopback:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])
@@ -148,7 +147,7 @@ def process_state(device: torch.device | None = None):
 
 
 def run_on_main(work: Callable[[], Result]) -> Result:
-    """Call a function on the main process only, for example to write a file; give its result to all.
+    """Call a function on the main process only, for example to write a file; return its result on all.
 
     If it raises a `CourseError`, every process does.
     """
@@ -178,7 +177,7 @@ def broadcast_weights(network: nn.Module) -> None:
 
 
 def seed_epoch(seed: int, epoch: int, process: int, order: torch.Generator) -> None:
-    """Seed the random numbers of one epoch, so that resuming a run needs none of the epochs before it.
+    """Seed the random numbers of one epoch, so that a resumed run need not repeat earlier epochs.
 
     `order`, the loader's generator, is the same on every process. Dropout and augmentation use the random
     numbers of Python, numpy and torch, which differ between processes.

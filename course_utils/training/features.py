@@ -6,8 +6,8 @@ The method is known as a linear probe on frozen features (Alain and Bengio, 2016
 
 Three things make the one pass fast. In eval mode a BatchNorm layer is one multiplication and one addition for
 each channel, and can be folded into the convolution before it (Jacob et al., 2018, arXiv:1712.05877, section
-3.2). Where the machine multiplies bfloat16, the numbers can have fewer digits. And a pixel's channels can lie
-side by side in memory, as fast convolutions read them.
+3.2). If the machine multiplies bfloat16, the numbers can have fewer digits. And a pixel's channels can be
+side by side in memory, as fast convolutions need them.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ from course_utils.data.loaders import (
 from course_utils.models.freezing import eval_mode, without_head
 from course_utils.training.acceleration import fast_inference, fastest_dtype, num_processes, process_state
 
-EXTRACTION_BATCH = 64  # images are read at once where their size is not known beforehand
+EXTRACTION_BATCH = 64  # images read at once, if their size is not known beforehand
 
 LIBRARIES = ("torch", "torchvision", "timm")
 
 PIXELS = {"cpu": 500_000, "cuda": 20_000_000}
-"""How many pixels go through a network at once. On a CPU of two cores (benchmarks/extraction.py): with fewer,
-a layer is hardly worth its call; with more, its numbers no longer fit the caches. The figure for GPUs
-is not measured."""
+"""How many pixels go through a network at once. Measured on a CPU with two cores (benchmarks/extraction.py):
+with fewer, calling a layer costs too much of the time; with more, its numbers no longer fit the caches. The
+figure for GPUs is not measured."""
 
 
 def extract_features(
@@ -45,11 +45,10 @@ def extract_features(
     """Run the network without its head over every image once, in order; several processes share the images.
 
     Args:
-        model: A network with a known head; used in eval mode on the device where it is, and given back
-            in the mode in which it came.
+        model: A network with a known head; used in eval mode on its own device; its mode is restored.
         dataset: Pairs of an image (float32, [3, height, width]) and a label (int).
         num_workers: Extra processes that read images.
-        label: What the progress bar is called.
+        label: The name of the progress bar.
 
     Returns:
         A dataset of pairs: features (float32, [images, features]) and labels (int64, [images]), both on
@@ -75,17 +74,17 @@ def extract_features(
 def map_over_processes(
     work: Callable[[Dataset], list[torch.Tensor]], dataset: Dataset, device: torch.device
 ) -> list[torch.Tensor]:
-    """Do something with every image of a dataset, each process with its part.
+    """Apply `work` to a dataset, each process to its own part.
 
-    `work` makes of a dataset tensors on the CPU, [images, ...] each. Every process is given those of the
-    whole dataset, in order.
+    `work` turns a dataset into tensors on the CPU, [images, ...] each. Every process gets those of the whole
+    dataset, in order.
     """
     size, processes = extraction_batch_size(dataset, device), num_processes()
     if processes == 1 or len(dataset) <= size * processes:
         return work(dataset)
     from accelerate.utils import gather_object
 
-    # Whole batches, so that sharing changes no number.
+    # Whole batches, so that sharing them changes no number.
     starts = torch.arange(0, len(dataset), size).tensor_split(processes)
     ends = [int(start[0]) for start in starts[1:]] + [len(dataset)]
     own = process_state(device).process_index
@@ -94,7 +93,8 @@ def map_over_processes(
 
 
 def images_at_once(size: Sequence[int], device: torch.device) -> int:
-    """Return how many images of a size (height and width in pixels) the device runs fastest."""
+    """Return the batch size at which the device is fastest, for images of a size (height, width in
+    pixels)."""
     return max(1, PIXELS.get(device.type, PIXELS["cuda"]) // math.prod(size))
 
 
@@ -107,27 +107,27 @@ def extraction_batch_size(dataset: Dataset, device: torch.device) -> int:
 def batches_with_bar(
     dataset: Dataset, device: torch.device, num_workers: int, label: str
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield what `image_batches` does, in batches that the device runs fastest, under a progress bar."""
+    """Yield the batches of `image_batches`, in sizes that the device runs fastest, with a progress bar."""
     size = extraction_batch_size(dataset, device)
     with progress_bar(total=len(dataset), desc=label, unit="image", leave=False) as bar:
         for images, labels in image_batches(dataset, size, device, num_workers):
-            few = images_at_once(images.shape[2:], device)
-            yield from zip(images.split(few), labels.split(few), strict=True)
+            count = images_at_once(images.shape[2:], device)
+            yield from zip(images.split(count), labels.split(count), strict=True)
             bar.update(len(labels))
 
 
 def is_deterministic(dataset: Dataset, images: int = 16) -> bool:
-    """Return whether a dataset gives the same image twice, which augmented images do not.
+    """Return whether a dataset gives the same image every time, which an augmented one does not.
 
-    The first `images` images are read twice; the random numbers are left as they were. A flip that happens
-    half of the time escapes with a probability of 1 in 65,536. None are read of a dataset whose preprocessing
-    is known to change nothing at random.
+    The first `images` images are read twice; the random state is restored. A flip with a probability of one
+    half goes unnoticed once in 65,536 times. If the dataset's preprocessing is known, it changes nothing at
+    random, so no image is read.
     """
     if preprocessing_of(dataset) is not None:
         return True
     with preserve_rng_state():
         for index in range(min(images, len(dataset))):
-            # As a batch, so that images which are no tensors are reported as anywhere else.
+            # As a batch, so that images that are not tensors raise the usual error.
             once, again = collate([dataset[index]])[0], collate([dataset[index]])[0]
             if not torch.equal(once, again):
                 return False
@@ -135,10 +135,10 @@ def is_deterministic(dataset: Dataset, images: int = 16) -> bool:
 
 
 def optimized_copy(backbone: nn.Module, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return a function that gives nearly the same output as a network in eval mode, faster.
+    """Return a function with nearly the same output as a network in eval mode, but faster.
 
-    A network that is made of other modules than those of torch, torchvision and timm, or has hooks, is used
-    itself, in mixed precision: only its author knows what a copy may leave out.
+    A network with hooks, or with modules that are not from torch, torchvision or timm, is used itself, in
+    mixed precision, because a copy might leave out something that it needs.
 
     Returns:
         A function from images (float32, [batch, 3, height, width]) to the network's output, in
@@ -159,7 +159,7 @@ def optimized_copy(backbone: nn.Module, device: torch.device) -> Callable[[torch
 def fuse_conv_bn(network: nn.Module) -> nn.Module:
     """Return a copy of a network in eval mode with each BatchNorm folded into the convolution before it.
 
-    If PyTorch cannot trace the network, the copy is as the network is.
+    If PyTorch cannot trace the network, it is copied as it is.
     """
     with contextlib.suppress(Exception):  # tracing runs the network's own code, which may raise anything
         # Imported here: it takes a while, and most lessons begin with something else. torch promises nothing
@@ -168,7 +168,7 @@ def fuse_conv_bn(network: nn.Module) -> nn.Module:
 
         # "In place" it folds in a new graph over the same parameters, and leaves the network as it is.
         network = fuse(network, inplace=True)
-    return copy.deepcopy(network).eval()  # a copied graph has forgotten that it was in eval mode
+    return copy.deepcopy(network).eval()  # a copied graph is no longer in eval mode
 
 
 def is_library_model(network: nn.Module) -> bool:

@@ -33,7 +33,7 @@ class History:
 
     @property
     def best(self) -> EpochMetrics:
-        """The epoch with the lowest validation loss; of equals, the first.
+        """The epoch with the lowest validation loss; the first, if several are equal.
 
         The loss is a steadier guide than the accuracy: with a few hundred validation images the accuracy
         jumps by a point from epoch to epoch by chance.

@@ -35,8 +35,8 @@ def lr_range_test(
         train: Pairs of an image (float32, [3, height, width]) and a label (int, from 0).
         settings: `batch_size`, `layer_lr_decay`, `seed`, `device` and `num_workers` are used.
         lowest: The learning rate of the first step.
-        highest: That of the last. The test ends earlier if the loss is no longer a finite number, or more
-            than four times that of the first batch.
+        highest: The learning rate of the last step. The test ends earlier if the loss is no longer finite, or
+            is more than four times that of the first batch.
         steps: At least 2.
 
     Returns:
@@ -44,7 +44,7 @@ def lr_range_test(
 
     Raises:
         ConfigError: If nothing is trainable.
-        DataError: If a label is not that of a class.
+        DataError: If a label is not the number of a class.
     """
     check_labels(train, classes_of(train))
     device = choose_device(settings.device)
@@ -66,11 +66,11 @@ def lr_range_test(
             loss = nn.functional.cross_entropy(network(images.to(device)), labels.to(device))
             rows.append({"lr": optimizer.param_groups[0]["lr"], "loss": loss.item()})
             bar.update()
-            if not rows[-1]["loss"] <= 4 * rows[0]["loss"]:  # also true of what is not a number
+            if not rows[-1]["loss"] <= 4 * rows[0]["loss"]:  # also true of nan
                 break
             optimizer.zero_grad()
             accelerator.backward(loss)
             optimizer.step()
             schedule.step()
-        bar.update(steps - len(rows))  # an early end is no fault; a bar that is not full is drawn as one
+        bar.update(steps - len(rows))  # an early end is not an error, but an unfilled bar looks like one
     return pd.DataFrame(rows)

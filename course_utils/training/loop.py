@@ -2,7 +2,7 @@
 
 There are two ways through `fit`. If only the head is trainable, the backbone is run once over every image,
 and the head is trained on its features. Otherwise images go through the whole network in every epoch. The
-loop is the same, and so is the `History` that comes back.
+loop and the `History` that it returns are the same.
 """
 
 import copy
@@ -54,7 +54,7 @@ from course_utils.training.resuming import (
     save_training_state,
 )
 
-VAL_BATCH = 64  # images at least: evaluation can use larger batches than training
+VAL_BATCH = 64  # at least so many images: evaluation can use larger batches than training
 
 
 def fit(
@@ -64,12 +64,12 @@ def fit(
     settings: Settings,
     checkpoint: str | Path | None = None,
 ) -> History:
-    """Train what is trainable in `model`, and leave it with the weights of its best epoch.
+    """Train the trainable parameters of `model`, and leave it with the weights of its best epoch.
 
     The optimizer is AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101) on the cross-entropy, which without
     weight decay is Adam (Kingma and Ba, 2015, arXiv:1412.6980). It has the learning rates of
-    `parameter_groups` and `cosine_schedule`. The best epoch is chosen on `val`; no other dataset is looked
-    at. If several processes were launched, they share the work and end with the same weights.
+    `parameter_groups` and `cosine_schedule`. The best epoch is chosen on `val`; no other dataset is used. If
+    several processes were launched, they share the work and end with the same weights.
 
     Args:
         model: A network with a known head. It is moved to the device of the settings and changed in place.
@@ -80,12 +80,12 @@ def fit(
         checkpoint: A file that is written after every epoch. If it exists, training goes on from there.
 
     Returns:
-        One `EpochMetrics` for each pass over `train`. After Ctrl-C, those that were finished.
+        One `EpochMetrics` for each pass over `train`. After Ctrl-C, only those of the finished epochs.
 
     Raises:
         ConfigError: If nothing is trainable, or the head does not fit the classes.
-        ValueError: accelerate's own, if the processes cannot divide the batch size.
-        DataError: If a label is not that of a class.
+        ValueError: accelerate's own, if the batch size cannot be divided among the processes.
+        DataError: If a label is not the number of a class.
         TrainingError: If the loss is no longer a finite number. Nothing is learned from that batch.
         CheckpointError: If the checkpoint is damaged, belongs to another run or cannot be written.
 
@@ -131,8 +131,8 @@ def _train(
     device, workers = next(model.parameters()).device, settings.num_workers
     accelerator = make_accelerator(device, settings.grad_accum_steps) if network is model else OneProcess()
     parts, processes = accelerator.gradient_accumulation_steps, accelerator.num_processes
-    # In train mode BatchNorm needs two images to have a variance; a frozen one is never in train mode. Of
-    # several processes accelerate fills the last batch up.
+    # In train mode, BatchNorm needs two images to compute a variance; a frozen one is never in train mode.
+    # With several processes, accelerate fills up the last batch.
     drop_single = processes == 1 and not only_head_trainable(model)
     val_batch = max(settings.batch_size // parts, VAL_BATCH) // processes * processes
     order = {"shuffle": True, "drop_single": drop_single}
@@ -171,9 +171,9 @@ def _train(
 
 @contextmanager
 def _resumable(run: TrainingState, checkpoint: Checkpoint | None) -> Iterator[None]:
-    """Go on from a checkpoint; whatever ends the run, leave the network with its best weights.
+    """Resume from a checkpoint; however the run ends, leave the network with its best weights.
 
-    Ctrl-C only ends the run; an error takes the history with it. The caller's random numbers do not change.
+    Ctrl-C only ends the run; an error carries the history along. The caller's random state is restored.
     """
     broadcast_weights(run.network)
     run.best_weights = copy.deepcopy(run.network.state_dict())
@@ -189,7 +189,7 @@ def _resumable(run: TrainingState, checkpoint: Checkpoint | None) -> Iterator[No
         raise
     finally:
         run.network.load_state_dict(run.best_weights)
-        broadcast_weights(run.network)  # other machines may round differently, and end at other weights
+        broadcast_weights(run.network)  # other machines may round differently and end with other weights
 
 
 def train_one_epoch(
@@ -208,11 +208,11 @@ def train_one_epoch(
     Args:
         network: From images to logits, [batch, classes].
         loader: Batches of images and labels.
-        optimizer: It knows what is trained.
-        schedule: The learning rate of each step. None: it stays as it is.
+        optimizer: Has the parameters to train.
+        schedule: Sets the learning rate of each step. None: it stays constant.
         criterion: From logits and labels to the mean loss. None: the cross-entropy.
-        accelerator: What has prepared all of them, for mixed precision, accumulation of gradients and several
-            processes. None: float32, on this process.
+        accelerator: The `Accelerator` that has prepared all of them, for mixed precision, gradient
+            accumulation and several processes. None: float32, in this process.
 
     Returns:
         The mean loss (nats) and the accuracy (0 to 1) over all samples.
@@ -224,7 +224,7 @@ def train_one_epoch(
     criterion, accelerator = criterion or nn.CrossEntropyLoss(), accelerator or OneProcess()
     device, parts = next(network.parameters()).device, accelerator.gradient_accumulation_steps
     set_train_mode(network)
-    optimizer.zero_grad()  # a step that was interrupted has left its gradients
+    optimizer.zero_grad()  # an interrupted step may have left gradients
     total_loss, correct, samples = 0.0, 0, 0
     for batch, (inputs, labels) in enumerate(loader, start=1):
         for images, truth in in_parts(parts, network, inputs, labels):
@@ -248,9 +248,9 @@ def train_one_epoch(
 
 @torch.no_grad()
 def evaluate_loss(network: nn.Module, loader: DataLoader, accelerator=None) -> tuple[float, float]:
-    """Return the mean loss (nats) and the accuracy (0 to 1) over all samples, learning nothing.
+    """Return the mean loss (nats) and the accuracy (0 to 1) over all samples, without training.
 
-    Arguments and errors are those of `train_one_epoch`. Each sample counts once, also where accelerate has
+    Arguments and errors are those of `train_one_epoch`. Each sample counts once, even if accelerate has
     filled up the last batch.
     """
     device, accelerator = next(network.parameters()).device, accelerator or OneProcess()
@@ -268,11 +268,12 @@ def evaluate_loss(network: nn.Module, loader: DataLoader, accelerator=None) -> t
 
 
 def parameter_groups(model: nn.Module, lr: float, layer_lr_decay: float = 1.0) -> list[dict]:
-    """Return what an optimizer is to train, one group for each stage, the head first.
+    """Return the parameter groups of an optimizer, one for each stage, the head first.
 
-    The head learns with `lr`; each stage below it with `layer_lr_decay` (above 0, up to 1) times the rate of
-    the stage above it, so that general stages near the picture change least ("discriminative fine-tuning":
-    Howard and Ruder, 2018, arXiv:1801.06146). A frozen stage has no group, but still counts as a step down.
+    The head has the learning rate `lr`; each stage below it has `layer_lr_decay` (above 0, up to 1) times the
+    rate of the stage above it, so that the general stages near the picture change least ("discriminative
+    fine-tuning": Howard and Ruder, 2018, arXiv:1801.06146). A frozen stage has no group, but still counts as
+    a step down.
 
     Returns:
         Groups with the entries `name`, `lr` and `params`, for example for torch.optim.Adam.
@@ -289,9 +290,9 @@ def parameter_groups(model: nn.Module, lr: float, layer_lr_decay: float = 1.0) -
 def cosine_schedule(optimizer: torch.optim.Optimizer, steps: int, warmup_steps: int = 0) -> LRScheduler:
     """Return a schedule that takes every learning rate to 0 in `steps` steps, along half a cosine.
 
-    In the first `warmup_steps` of them it rises in a straight line instead: the gradients of a new head
-    are large and say little, and the pretrained stages should not be moved by them (Goyal et al., 2017,
-    arXiv:1706.02677; the cosine: Loshchilov and Hutter, 2017, arXiv:1608.03983).
+    In the first `warmup_steps` of them it rises linearly instead: the gradients of a new head are large and
+    say little, and should not disturb the pretrained stages (Goyal et al., 2017, arXiv:1706.02677; the
+    cosine: Loshchilov and Hutter, 2017, arXiv:1608.03983).
     """
 
     def share(step: int) -> float:

@@ -1,4 +1,4 @@
-"""Training states: files from which an interrupted run goes on, to the same weights.
+"""Training states: files from which an interrupted run resumes, and ends with the same weights.
 
 A state is written to a temporary file and then moved into place, so that a crash leaves the old one whole. It
 is read with `weights_only=True`, which runs no code.
@@ -25,7 +25,7 @@ from course_utils.training.history import EpochMetrics, History
 
 @dataclass
 class TrainingState:
-    """Everything that changes while a network is trained, but random numbers: each epoch has its own."""
+    """Everything that changes during training, except random numbers: each epoch seeds its own."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
@@ -44,7 +44,7 @@ class Checkpoint(NamedTuple):
 
 
 def run_identity(model: nn.Module, train: Dataset, settings: Settings) -> dict:
-    """Return what a run must have in common with a saved one to go on from it."""
+    """Return everything that must match between a saved run and the run that resumes it."""
     trained = sum(parameter.numel() for parameter in trainable_parameters(model))
     return {
         **settings.model_dump(exclude={"device", "num_workers"}),
@@ -55,7 +55,7 @@ def run_identity(model: nn.Module, train: Dataset, settings: Settings) -> dict:
 
 
 def save_training_state(checkpoint: Checkpoint, state: TrainingState) -> None:
-    """Write what is needed to go on after the epoch that has just ended; the main process writes.
+    """Write everything needed to resume after the current epoch; only the main process writes.
 
     An existing file is replaced as a whole.
 
@@ -75,10 +75,10 @@ def save_training_state(checkpoint: Checkpoint, state: TrainingState) -> None:
 
 
 def load_training_state(checkpoint: Checkpoint, state: TrainingState) -> None:
-    """Put a run back to where `save_training_state` left it. Without a file, nothing happens.
+    """Restore a run to where `save_training_state` left it. Without a file, do nothing.
 
-    A run may go on on another number of processes: a batch is the same then, but for its random numbers
-    (dropout, augmentation), of which each process has its own.
+    A run may resume on a different number of processes. Its batches are then the same, except for random
+    numbers (dropout, augmentation), because each process has its own.
 
     Raises:
         CheckpointError: If the file cannot be read, or was written with other settings or classes. Then the
@@ -88,7 +88,7 @@ def load_training_state(checkpoint: Checkpoint, state: TrainingState) -> None:
     if saved is None:
         return
     try:
-        state.network.load_state_dict(saved["best_weights"])  # now, so that at the end of fit it cannot fail
+        state.network.load_state_dict(saved["best_weights"])  # now, so that it cannot fail at the end of fit
         best_weights = copy.deepcopy(state.network.state_dict())
         state.network.load_state_dict(saved["network"])
         state.optimizer.load_state_dict(saved["optimizer"])
@@ -97,7 +97,7 @@ def load_training_state(checkpoint: Checkpoint, state: TrainingState) -> None:
             state.scaler.load_state_dict(saved["scaler"])
         state.history.epochs = [EpochMetrics(**epoch) for epoch in saved["epochs"]]
         state.best_weights = best_weights
-    except Exception as error:  # the same settings, and yet another network, or a file of another tool
+    except Exception as error:  # the same settings but another network, or a file of another tool
         raise _cannot_resume(checkpoint.path, error) from error
 
 

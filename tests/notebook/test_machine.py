@@ -21,7 +21,7 @@ def test_data_that_are_missing_are_named_with_how_to_get_them_again(tmp_path, mo
     monkeypatch.setattr(machine, "shipped_data_folder", lambda: tmp_path / "data")
     found = not_fine(describe_machine(Settings()))
     assert found.keys() == {"data/clipart", "data/text"}
-    assert all("Get it again: " in text for text in found.values())
+    assert all("Restore it: " in text for text in found.values())
 
 
 def test_package_that_is_missing_or_too_old_is_named_with_pip(monkeypatch):
