@@ -1,8 +1,8 @@
 """Figures of all lessons: from results to a `DescribedFigure`, whose description says what it shows.
 
-As the last line of a cell it is shown as a PNG picture, whose alternative text, for those who listen to a
-notebook, is in the output's metadata; outside a notebook, `figure.savefig("name.png")` works as for any
-matplotlib figure. The `description` that some functions take is that text.
+On the last line of a cell it is shown as a PNG picture, with the alternative text for screen readers in the
+output's metadata. Outside a notebook, `figure.savefig("name.png")` works as for any matplotlib figure. Some
+functions take a `description`, which is the alternative text.
 """
 
 from course_utils.figures.curves import (

@@ -73,7 +73,7 @@ def learning_curves(history: History) -> DescribedFigure:
 
 
 def lr_range(table: pd.DataFrame, chosen: float) -> DescribedFigure:
-    """Draw the loss over the learning rate, a table of `lr_range_test`, with the chosen rate marked."""
+    """Draw the loss over the learning rate, from `lr_range_test`, with the chosen rate marked."""
     smooth = table.loss.rolling(3, center=True).mean().fillna(table.loss)
     figure = DescribedFigure(
         f"Line chart of the loss while the learning rate grows from {table.lr.iloc[0]:.0e} to "
@@ -110,8 +110,8 @@ def rates_over_steps(rates: pd.DataFrame) -> DescribedFigure:
 def transfer_curves(runs: pd.DataFrame, unit: str = "images", chance: float | None = None) -> DescribedFigure:
     """Draw accuracy over the samples of each class: every run as a point, and the mean with its interval.
 
-    One panel for a dataset. `runs` has the columns that `aggregate_runs` reads. Intervals end at 0 and 100 %.
-    A dotted line marks the accuracy of guessing, `chance` (0 to 1), if it is given.
+    There is one panel for each dataset. `runs` has the columns that `aggregate_runs` reads. Intervals end at
+    0 and 100 %. A dotted line marks the accuracy of guessing, `chance` (0 to 1), if it is given.
     """
     runs = runs.replace({"dataset": DATASET_NAMES})
     table = aggregate_runs(runs)
@@ -123,7 +123,7 @@ def transfer_curves(runs: pd.DataFrame, unit: str = "images", chance: float | No
         + ("" if chance is None else f" A dotted line marks chance, {100 * chance:g} %."),
         figsize=(4.2 * table.dataset.nunique(), 3.6),
     )
-    # A little to the side, so that the intervals of the three do not hide each other.
+    # A little to the side, so that the three intervals do not hide each other.
     aside = {start: 1.06 ** (number - 1) for number, start in enumerate(LOOKS)}
     table["x"] = table.images_per_class * table.start.map(aside)
     points = runs.assign(x=runs.images_per_class * runs.start.map(aside), accuracy=100 * runs.test_accuracy)
@@ -166,8 +166,8 @@ def recalls_over_epochs(runs: pd.DataFrame) -> DescribedFigure:
 def fine_tuning_gain(runs: pd.DataFrame) -> DescribedFigure:
     """Draw how many points fine-tuning gains over a frozen backbone, over the images of each class.
 
-    A point for each seed, a line through their means for each dataset, and a line at 0. `runs` has a row for
-    each `Run`.
+    There is a point for each seed, a line through their means for each dataset, and a line at 0. `runs` has a
+    row for each `Run`.
     """
     keys = ["dataset", "images_per_class", "seed"]
     wide = runs.pivot(index=keys, columns="start", values="test_accuracy")

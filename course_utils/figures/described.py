@@ -1,4 +1,4 @@
-"""Pictures with an alternative text, what all figures share, and their colours.
+"""Figures and diagrams with an alternative text, and the colours that all figures share.
 
 The first seven colours are those of Okabe and Ito ("Color Universal Design", 2008), which colour-blind
 readers can tell apart; matrices use viridis, whose brightness rises evenly.
@@ -20,9 +20,9 @@ from matplotlib.text import Text
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
 
-# A colour and a marker for each of many classes: ten and eleven, so that no pair returns before the 111th.
-# Okabe and Ito's eighth colour, yellow, is too pale on white. Violet, brown and navy are added: of the darker
-# colours, those that lie farthest from the seven and from each other for every kind of colour vision.
+# Ten colours and eleven markers for many classes, so that no pair repeats before the 111th class. Okabe and
+# Ito's eighth colour, yellow, is too pale on white. Violet, brown and navy are added: of the darker colours,
+# those that lie farthest from the seven and from each other for every kind of colour vision.
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#8800EE", "#662200", "#002288")
 MARKERS = ("o", "^", "s", "X", "v", "D", "P", "<", "*", ">", "p")
 DATASET_NAMES = {"clipart": "Drawings", "fashion_mnist_sample": "Clothes"}
@@ -31,7 +31,7 @@ DATASET_NAMES = {"clipart": "Drawings", "fashion_mnist_sample": "Clothes"}
 
 @dataclass
 class Diagram:
-    """A drawing that is stored in the package, with its alternative text, which notebooks show by itself."""
+    """A drawing that is stored in the package, with its alternative text; notebooks show both."""
 
     png: bytes
     description: str
@@ -46,8 +46,9 @@ class Diagram:
 def diagram(name: str) -> Diagram:
     """Return a drawing of the folder `figures/diagrams`: blue is unchanged, orange is trained or new.
 
-    Each is there as a drawing (SVG), whose description is the alternative text, and as a picture (PNG) made
-    from it, because JupyterLab shows no SVG of a notebook that it does not trust, and no alternative text.
+    Each is stored as a drawing (SVG), whose description is the alternative text, and as a picture (PNG) made
+    from it, because JupyterLab shows neither an SVG in a notebook that it does not trust, nor its alternative
+    text.
     """
     drawing = Path(__file__).parent / "diagrams" / f"{name}.svg"
     description = ElementTree.parse(drawing).findtext("{http://www.w3.org/2000/svg}desc")
@@ -55,7 +56,7 @@ def diagram(name: str) -> Diagram:
 
 
 class DescribedFigure(Figure):
-    """A matplotlib figure with an alternative text, which notebooks show by themselves."""
+    """A matplotlib figure with an alternative text; notebooks show both."""
 
     def __init__(self, description: str, **options: object):
         super().__init__(layout="constrained", **options)
@@ -63,7 +64,7 @@ class DescribedFigure(Figure):
         FigureCanvasAgg(self)
 
     def draw(self, renderer) -> None:
-        """Draw all texts as they are: matplotlib takes what is between two dollars for a formula."""
+        """Draw all texts as they are: matplotlib would take text between two dollars for a formula."""
         for text in self.findobj(Text):
             text.set_parse_math(False)
         with matplotlib.rc_context({"text.parse_math": False}):  # labels of ticks are made only now
@@ -79,7 +80,7 @@ class DescribedFigure(Figure):
         return panels
 
     def legend_below(self, axes: Axes, columns: int) -> None:
-        """Explain below all panels what one of them shows."""
+        """Add the legend of one panel below all panels."""
         self.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=9)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:

@@ -1,4 +1,4 @@
-"""Figures of images: what a dataset holds, and what a network predicts for it."""
+"""Figures of images: the pictures of a dataset, and a network's predictions for them."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from course_utils.evaluation.metrics import Evaluation
 from course_utils.figures.described import BLUE, ORANGE, DescribedFigure
 
 Images = Sequence[Image.Image | torch.Tensor]
-"""PIL pictures, or tensors of [3, height, width] or [height, width]. A tensor is stretched from its own
-lowest to its own highest value, since a normalised image has no colours."""
+"""PIL pictures, or tensors of [3, height, width] or [height, width]. A tensor is stretched from its lowest to
+its highest value, because a normalised image has no colours."""
 
 MOST_IMAGES = 100  # of a grid: each needs as much memory as a small figure
 
@@ -20,7 +20,7 @@ MOST_IMAGES = 100  # of a grid: each needs as much memory as a small figure
 def image_grid(
     images: Images, titles: Sequence[str], description: str = "", columns: int = 5
 ) -> DescribedFigure:
-    """Draw images side by side, each with a title: the first 100, if there are more.
+    """Draw images side by side, each with a title; only the first 100, if there are more.
 
     Without a `description`, the titles make one.
     """
@@ -71,10 +71,10 @@ def before_and_after(picture: Image.Image, before: pd.DataFrame, after: pd.DataF
 
 
 def search_results(searches: Sequence[tuple[str, Image.Image, str, Sequence]]) -> DescribedFigure:
-    """Draw one row for each search: the query, and what was found, with class and cosine similarity.
+    """Draw one row for each search: the query and the pictures found, with class and cosine similarity.
 
-    A search is a title, the query, its class, and what was found: pictures, each with class and similarity.
-    A cross marks another class than the query's.
+    A search is a title, the query, its class, and the pictures found, each with class and similarity. A cross
+    marks a class other than the query's.
     """
     images, titles = [], []
     for title, query, own_class, found in searches:
@@ -91,10 +91,10 @@ def search_results(searches: Sequence[tuple[str, Image.Image, str, Sequence]]) -
 def heatmaps(
     result: Evaluation, indices: Sequence[int], images: Images, maps: Sequence[torch.Tensor]
 ) -> DescribedFigure:
-    """Draw images, each beside itself under its heatmap, with its true class and the prediction.
+    """Draw each image without and with its heatmap, with its true class and the prediction.
 
-    A cross marks a wrong prediction. `indices` is where the images are in the dataset that was evaluated;
-    `maps` are those of `grad_cam`.
+    A cross marks a wrong prediction. `indices` are the images' places in the evaluated dataset; `maps` come
+    from `grad_cam`.
     """
     titles, words = [], []
     for index in indices:

@@ -126,10 +126,10 @@ def interval_plot(
 
 
 def gains_over(runs: pd.DataFrame, baseline: str) -> DescribedFigure:
-    """Draw how many points each way of training gains over one of them, on the same seeds.
+    """Draw how many points each way of training gains over a baseline, on the same seeds.
 
-    A panel for each test, a row for each way, a dot for each seed, and the mean of the differences with its
-    95 % interval (Student's t). Ways are drawn in the order in which they come.
+    There is a panel for each test, a row for each way, a dot for each seed, and the mean of the differences
+    with its 95 % interval (Student's t). Ways are drawn in the order of the table.
 
     Args:
         runs: A row for each test, way and seed, with the columns `test`, `way`, `seed` and `accuracy` (0 to
@@ -170,7 +170,7 @@ def costs(table: pd.DataFrame, chance: float) -> DescribedFigure:
 
     The columns are `dataset`, `fault`, `way`, `cost`, `low` and `high`, the last three in points of accuracy,
     and `right_accuracy` (0 to 1). A fault without a row changes no picture of that dataset. A line marks the
-    cost at which only guessing is left, for `chance` in per cent. All panels have the same scale.
+    cost at which accuracy falls to `chance`, in per cent. All panels have the same scale.
     """
     datasets, faults, ways = (list(table[column].unique()) for column in ("dataset", "fault", "way"))
     words = in_words(table, "{dataset}, {fault}, {way} {cost:.0f} ({low:.0f} to {high:.0f})")
@@ -199,7 +199,7 @@ def costs(table: pd.DataFrame, chance: float) -> DescribedFigure:
 def score_histograms(
     scores: Mapping[str, Mapping[str, torch.Tensor]], thresholds: Mapping[str, float]
 ) -> DescribedFigure:
-    """Draw how the scores of detectors scatter over known and unknown images, with each threshold.
+    """Draw histograms of detectors' scores for known and unknown images, with each threshold.
 
     `scores` has, by detector and then by the name of a set of images, a score for each image ([images], the
     known set first); `thresholds` has one for each detector. There is a panel for each detector.
@@ -237,7 +237,7 @@ def spreads(samples: Mapping[str, np.ndarray], label: str) -> DescribedFigure:
     panels = figure.subplots(len(samples), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, values) in zip(panels, samples.items(), strict=True):
         low, high = ends[name]
-        steps = np.diff(np.unique(values.round(6)))  # bins of whole steps: else some would hold more of them
+        steps = np.diff(np.unique(values.round(6)))  # bins of whole steps, so that all hold equally many
         width = steps.min() * max(1, round(np.ptp(values) / 30 / steps.min()))
         bins = np.arange(values.min() - steps.min() / 2, values.max() + width, width)
         axes.hist(values, bins, color=GREY, alpha=0.4)

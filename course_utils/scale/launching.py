@@ -1,6 +1,6 @@
-"""Launching: several processes of a function, started from a notebook.
+"""Launching: run a function in several processes from a notebook.
 
-Outside a notebook this is the work of `torchrun` or `accelerate launch`: see `python -m course_utils train`.
+Outside a notebook, use `torchrun` or `accelerate launch`: see `python -m course_utils train`.
 """
 
 import io
@@ -18,14 +18,14 @@ from course_utils.errors import ConfigError, TrainingError
 
 
 def launch(function: Callable, *arguments: object, processes: int) -> None:
-    """Start processes of a function from a notebook, and wait until all have ended.
+    """Run a function in several processes from a notebook, and wait until all have ended.
 
-    This is accelerate's `notebook_launcher`, with a clear error. In Colab, where there are fewer than
-    two GPUs, it starts one process only. Each process computes with one thread.
+    This is accelerate's `notebook_launcher`, with a clear error. In Colab with fewer than two GPUs, it starts
+    only one process. Each process computes with one thread.
 
     Args:
-        function: It may be defined in the notebook. Its result is lost: let it write files.
-        arguments: What each process calls it with.
+        function: It may be defined in the notebook. Its result is lost, so it should write files.
+        arguments: The arguments with which each process calls it.
         processes: How many to start.
 
     Raises:
@@ -44,13 +44,13 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
     from accelerate.state import AcceleratorState
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    # What an earlier `fit` of this notebook has left: the copies are to be processes of their own.
+    # Reset the state that an earlier `fit` of this notebook has left: each copy is a process of its own.
     AcceleratorState._reset_state(reset_partial_state=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     given, before = (os.getpid(), sys.stdout, function, arguments), logging.root.manager.disable
-    logging.disable(logging.ERROR)  # the launcher's own words about graphics cards and failures
+    logging.disable(logging.ERROR)  # the launcher's own messages about GPUs and failures
     try:
         with redirect_stdout(io.StringIO()):
             notebook_launcher(_run_process, given, processes, use_port=port)
@@ -72,16 +72,17 @@ def launch(function: Callable, *arguments: object, processes: int) -> None:
 def _run_process(notebook: int, output: object, function: Callable, arguments: tuple) -> None:
     sys.stdout = output
     logging.disable(logging.NOTSET)
-    if os.getpid() == notebook:  # it was not worth while to start others
+    if os.getpid() == notebook:  # the launcher has started no others
         function(*arguments)
         return
-    os.environ["TQDM_DISABLE"] = "1"  # the copy of a notebook cannot show anything in it
+    os.environ["TQDM_DISABLE"] = "1"  # a forked process cannot show anything in the notebook
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # or accelerate warns that it was not set
-    torch.set_num_threads(1)  # a copy of a process has lost its threads and must not wait for them
+    torch.set_num_threads(1)  # a forked process has lost its threads and must not wait for them
     try:
         function(*arguments)
     except RuntimeError:
-        # Perhaps another process has died. The launcher looks ten times a second, and is to find that first.
+        # Another process may have died. The launcher looks ten times a second, and should find that one
+        # first.
         time.sleep(0.5)
         raise
     finally:

@@ -31,9 +31,9 @@ def write_tars(dataset: Dataset, folder: str | Path, images_per_tar: int = 1000)
 
     Args:
         dataset: Pictures in folders, such as `folders.FolderOfClasses`, or a Subset of them. Shuffle it
-            first: a tar file of one class teaches a network nothing else for a long time.
-        folder: Where to; tar files of the same names are replaced.
-        images_per_tar: How many pictures are in one. Real tar files have 100 MB and more.
+            first: otherwise a network sees only one class for a whole tar file.
+        folder: The folder to write to; tar files of the same names are replaced.
+        images_per_tar: The number of pictures in each. Real tar files have 100 MB and more.
 
     Returns:
         The paths of the tar files, in order.
@@ -61,7 +61,7 @@ def _fill(path: Path, source: Dataset, indices: Sequence[int]) -> None:
 
 
 def read_tar(path: str | Path, preprocessing: Preprocessing) -> Iterator[tuple[torch.Tensor, int]]:
-    """Yield each picture of a tar file (uint8, [3, height, width], as it is cropped) and its label."""
+    """Yield each picture of a tar file (uint8, [3, height, width], cropped) and its label."""
     import webdataset
 
     path, prepare, key = Path(path).resolve(), preprocessing.in_eight_bits(), "its beginning"
@@ -87,19 +87,19 @@ def stream_features(
 ) -> list[Path]:
     """Write the features of all pictures in tar files, tar by tar; one batch of pictures is held at a time.
 
-    Several processes share the tar files. What is interrupted goes on with those whose features are missing
-    in `folder`.
+    Several processes share the tar files. An interrupted run resumes with those whose features are missing in
+    `folder`.
 
     Args:
         model: A network with a known head, on the device where it runs.
         tars: The same paths on every process.
-        preprocessing: How the weights want pictures prepared.
-        folder: Where to; it is made if it is missing. Take a new one for another network or other pictures:
-            features that are there are not computed again.
+        preprocessing: The preprocessing of the weights.
+        folder: The folder to write to; it is made if it is missing. Use a new one for another network or
+            other pictures, because existing features are not computed again.
 
     Returns:
-        For each tar file the .safetensors file, of the same name, of its `features` (bfloat16 or float32,
-        [images, features]) and `labels` (int64, [images]).
+        For each tar file, the path of a .safetensors file with the same name, which has its `features`
+        (bfloat16 or float32, [images, features]) and `labels` (int64, [images]).
 
     Raises:
         DataError: If a tar file cannot be read.

@@ -1,7 +1,7 @@
 """The train command: one whole training run without a notebook, on one process or on many.
 
-The same steps as in the lessons: data, network, head, freeze or thaw, `fit`, `evaluate`. What comes out lies
-in one folder: the weights, the training state from which an interrupted run goes on, and `results.json`.
+The same steps as in the lessons: data, network, head, freeze or thaw, `fit`, `evaluate`. All results are in
+one folder: the weights, the training state from which an interrupted run resumes, and `results.json`.
 """
 
 import json
@@ -29,23 +29,25 @@ STATE, MODEL, RESULTS = "training.pt", "model.safetensors", "results.json"
 
 
 def train_run(settings: Settings, output: Path, part: str = "head") -> dict:
-    """Train a network, test it, and write what came out. An unfinished run in `output` goes on.
+    """Train a network, test it, and write the results. Resume an unfinished run in `output`.
 
-    If several processes were launched, every one calls this; they share the work, and the first one writes.
+    If several processes were launched, every one must call this; they share the work, and the first one
+    writes.
 
     Args:
         settings: What to train on, with which network, and how.
         output: A folder for `training.pt`, `model.safetensors` and `results.json`. The last two are written
-            when all is done.
-        part: What is trained: "head", "all", or the name of a stage, such as "layer4", for it and all above.
+            at the end.
+        part: The part to train: "head", "all", or the name of a stage, such as "layer4", for it and all
+            above.
 
     Returns:
-        What is in `results.json`.
+        The content of `results.json`.
 
     Raises:
-        ConfigError: If the folder has a model or results already.
+        ConfigError: If the folder already has a model or results.
         CourseError: If anything else fails.
-        KeyboardInterrupt: At Ctrl-C. The finished epochs are kept.
+        KeyboardInterrupt: After Ctrl-C. The finished epochs are kept.
     """
     set_seed(settings.seed)
     started = time.perf_counter()
@@ -89,7 +91,7 @@ def _make_output(output: Path) -> None:
 
 
 def _tested(result: Evaluation) -> dict:
-    """Return what `results.json` says of the test."""
+    """Return the test results for `results.json`."""
     classes = per_class(result)
     return {
         "correct": result.correct,
@@ -104,7 +106,7 @@ def _tested(result: Evaluation) -> dict:
 
 
 def choose_part(model: nn.Module, part: str) -> None:
-    """Freeze a network but for its head, and for what `part` names: see `train_run`."""
+    """Freeze a network except for its head and for `part`: see `train_run`."""
     freeze(model)
     if part == "all":
         model.requires_grad_(True)
@@ -113,7 +115,7 @@ def choose_part(model: nn.Module, part: str) -> None:
 
 
 def summarise_run(facts: dict) -> str:
-    """Return the results of a run in a few lines: with the baseline, and the lowest recalls of a class."""
+    """Return the results of a run in a few lines, with the baseline and the classes of lowest recall."""
     test, images = facts["test"], facts["images"]
     low, high = test["interval_95"]
     by = f"{facts['processes']} process(es), {facts['device']}, {facts['precision']}"

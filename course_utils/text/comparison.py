@@ -1,7 +1,7 @@
 """Fair comparisons for texts, by the rules of `course_utils.evaluation.comparison` (lesson 14).
 
-Each learning rate is as good as the best of its trials, of which all ways to begin have the same number, on
-validation texts and with seeds that no reported run uses (`benchmarks/text_rates.py`).
+Each learning rate is as good as the best of its trials. Every way to initialise has the same number of
+trials, on validation texts and with seeds that no reported run uses (`benchmarks/text_rates.py`).
 """
 
 from course_utils.evaluation.comparison import InitStrategy, Run, train_and_test
@@ -25,9 +25,9 @@ INIT_STRATEGIES = (
 def train_text_from(
     strategy: InitStrategy, settings: Settings, steps: int, domain: str = "films"
 ) -> tuple[Run, Evaluation]:
-    """Train a text network as `train_from` trains one for images, to predict the sentiment in one domain.
+    """Train a text network to predict the sentiment in one domain, as `train_from` does for images.
 
-    Returns the run, and the evaluation on the test texts, so that kinds of texts can be told apart.
+    Return the run, and the evaluation on the test texts, so that kinds of texts can be compared.
     """
     splits = load_sentiment(settings, load_tokenizer(settings), domain)
     return train_and_test(strategy, splits, settings, steps, domain)

@@ -56,16 +56,16 @@ def read_rated_sentences() -> pd.DataFrame:
 
 
 def mean_rating(ratings: pd.Series) -> pd.Series:
-    """Return the mean rating (float64, -4 to 4) of each sentence, from how many raters gave each rating."""
+    """Return the mean rating (float64, -4 to 4) of each sentence, from the counts of each rating."""
     counts = np.array(ratings.to_list())
     return pd.Series(counts @ np.array(RATINGS) / counts.sum(axis=1), index=ratings.index)
 
 
 def one_rater_accuracy(ratings: pd.Series) -> np.ndarray:
-    """Return how often one rater agrees with all the others about the side of each sentence.
+    """Return how often one rater agrees with all the others on the sentiment of each sentence.
 
-    A sentence's side is the sign of the mean of the others' ratings. A rater who has chosen 0, and others
-    whose mean is 0, take no side: that counts as half, as a guess between two sides would.
+    The others' sentiment is the sign of the mean of their ratings. A rating of 0, or a mean of 0, is neutral:
+    it counts as half, as a guess between two sentiments would.
 
     Args:
         ratings: How many raters gave each of `RATINGS`, a tuple for each sentence.
@@ -74,7 +74,7 @@ def one_rater_accuracy(ratings: pd.Series) -> np.ndarray:
         float64, [sentences], from 0 to 1: the mean over its raters.
     """
     counts, given = np.array(ratings.to_list()), np.array(RATINGS)
-    others = (counts @ given)[:, None] - given  # their sum; where nobody gave this rating, it counts 0 times
+    others = (counts @ given)[:, None] - given  # their sum; a rating that no rater gave counts 0 times
     right = (1 + np.sign(given) * np.sign(others)) / 2
     return (counts * right).sum(axis=1) / counts.sum(axis=1)
 

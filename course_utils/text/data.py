@@ -1,8 +1,8 @@
 """Text datasets, and how a tokenizer turns them into samples (lessons 14 and 15).
 
-A *tokenizer* splits a text into tokens and gives each its id. A batch of texts is made as long as its longest
-by *padding*. From there on a text is a sample like a picture: a tensor and a label. A whole text has one
-label; in a sentence with named entities, every word has one.
+A *tokenizer* splits a text into tokens and gives each its id. *Padding* makes all texts of a batch as long as
+the longest. From then on a text is a sample like a picture: a tensor and a label. A whole text has one label;
+in a sentence with named entities, every word has one.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from course_utils.text.corpora import (
 )
 
 MAX_TOKENS = 128
-"""What is longer is cut off; of the texts that ship, none is."""
+"""Longer texts are cut off; none of the texts that ship is that long."""
 
 
 class TextDataset(TensorDataset):
@@ -32,7 +32,7 @@ class TextDataset(TensorDataset):
 
     Args:
         inputs: int64, [texts, 2, tokens]. First the token ids, padded at the end; then the pooling mask: 1
-            for each token that the prediction is about, and 0 for each other.
+            for each token that the prediction is about, and 0 for all others.
         labels: int64, [texts].
         classes: The names of the classes.
     """
@@ -42,12 +42,12 @@ class TextDataset(TensorDataset):
         self.classes = list(classes)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "TextDataset":
-        """Return those texts, in that order."""
+        """Return the texts with these indices, in this order."""
         return TextDataset(*(tensor[np.asarray(indices)] for tensor in self.tensors), self.classes)
 
 
 def _tokenize(tokenizer, texts: Sequence, **options: object):
-    """Return what the tokenizer does: ids and masks, padded to the longest text."""
+    """Return the tokenizer's ids and masks, padded to the longest text."""
     options |= {"padding": True, "truncation": True, "max_length": MAX_TOKENS, "return_tensors": "pt"}
     return tokenizer(list(texts), **options)
 
@@ -65,11 +65,12 @@ def encode_words(tokenizer, sentences: Sequence[Sentence]) -> TextDataset:
     """Turn every word into a sample: its whole sentence, with the word's own tokens in the pooling mask.
 
     The words come sentence by sentence, in order. The tokenizer must be a fast one of `transformers`, which
-    knows from which word a token is.
+    knows the word that a token is from.
 
     Raises:
         DataError: If a sentence is so long that words would be cut off.
-        ValueError: If a label is not among `WORD_LABELS`, or a sentence has not one label for each word.
+        ValueError: If a label is not among `WORD_LABELS`, or a sentence does not have one label for each
+            word.
     """
     encoding = _tokenize(tokenizer, [sentence.words for sentence in sentences], is_split_into_words=True)
     rows, labels = [], []
@@ -83,7 +84,7 @@ def encode_words(tokenizer, sentences: Sequence[Sentence]) -> TextDataset:
                     where=f"word {place + 1} ({word!r}) of: {' '.join(sentence.words)[:200]}",
                     expected=f"at least one token for each word, and no more than {MAX_TOKENS} tokens in all",
                     found="none: the sentence is too long, or the tokenizer leaves this word out",
-                    do="Cut the sentence in two, or take the word out.",
+                    do="Split the sentence in two, or remove the word.",
                 )
             rows.append(torch.stack([encoding["input_ids"][number], mask]))
             labels.append(WORD_LABELS.index(label))
@@ -94,8 +95,8 @@ def load_sentiment(settings: Settings, tokenizer, domain: str = "films") -> Spli
     """Return the rated sentences of one domain, with their sentiment as the label: 2 classes.
 
     Validation texts are drawn from the training texts as `load_splits` draws images: by the seed, with the
-    same share of each class. Test texts are those of the table, from other reviews and articles than
-    training's. `images_per_class` is here the number of texts of each class.
+    same share of each class. Test texts are those of the table, from reviews and articles that are not in
+    training. Here, `images_per_class` is the number of texts of each class.
 
     Raises:
         ConfigError: If there is no such domain.
@@ -117,7 +118,7 @@ def load_sentiment(settings: Settings, tokenizer, domain: str = "films") -> Spli
 def split_sentences(settings: Settings) -> dict[str, list[Sentence]]:
     """Return the sentences with named entities under "train", "val" and "test".
 
-    Sentences are drawn for validation, not words: the words of one sentence know too much of each other.
+    Whole sentences are drawn for validation, because the words of one sentence say too much about each other.
     """
     parts = read_entities()
     order = np.random.default_rng(settings.seed).permutation(len(parts["train"]))

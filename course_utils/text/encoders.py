@@ -1,7 +1,8 @@
-"""Pretrained encoders, and the network that puts a head on one (lessons 14 and 15).
+"""Pretrained encoders, and the network that adds a head to one (lessons 14 and 15).
 
 An *encoder* such as BERT gives each token of a text a vector, its hidden state, which depends on all the
-other tokens. `TextNetwork` puts a head on one; `freeze`, `thaw`, `fit` and `evaluate` are those for images.
+other tokens. `TextNetwork` adds a head to an encoder; `freeze`, `thaw`, `fit` and `evaluate` are the same as
+for images.
 """
 
 from pathlib import Path
@@ -23,7 +24,7 @@ PACKAGES = {
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
 }
-"""Encoders that a Python package brings along: the package's name, and the SHA-256 of the weights."""
+"""Encoders that a Python package contains: the package's name, and the SHA-256 of the weights."""
 
 LENGTH_BUCKET = 8
 """Texts of similar length that the encoder reads at once."""
@@ -33,8 +34,8 @@ def encoder_source(settings: Settings) -> str:
     """Return where the encoder is: the folder of a package, or a name on the Hugging Face hub.
 
     Raises:
-        WeightsError: If the package that brings the encoder along is not installed, or its weights are not
-            those that the course was made with.
+        WeightsError: If the package that contains the encoder is not installed, or its weights are not those
+            that the course was made with.
     """
     name = ENCODERS[settings.profile] if settings.encoder == "default" else settings.encoder
     if name not in PACKAGES:
@@ -67,25 +68,25 @@ def load_encoder(settings: Settings, pretrained: bool = True) -> nn.Module:
         from transformers import AutoModel
 
         encoder = AutoModel.from_config(config)
-    encoder.pooler = None  # BERT's own reads the first token only, for another task
+    encoder.pooler = None  # BERT's own pooler reads only the first token, for another task
     return encoder
 
 
 def _from_pretrained(class_name: str, settings: Settings):
     source = encoder_source(settings)
     check_installed("transformers")
-    import transformers  # seconds: only where a text is really read
+    import transformers  # takes seconds: only where a text is really read
 
-    local = Path(source).is_dir()  # then not even a newer version is asked for
+    local = Path(source).is_dir()  # then the hub is not even asked for a newer version
     if local:
         transformers.utils.logging.disable_progress_bar()  # nothing is downloaded
     try:
         return getattr(transformers, class_name).from_pretrained(source, local_files_only=local)
-    except Exception as error:  # whatever the hub's client raises without a network
+    except Exception as error:  # without a network, the hub's client may raise anything
         raise WeightsError(
             "The encoder could not be loaded.",
             where=source,
-            expected="an encoder of `transformers`, in a folder, in the hub's cache, or with a network",
+            expected="an encoder of `transformers` in a folder or the hub's cache, or a network to load it",
             found=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
             do="Check the name or the folder, and try again with a network; or use the encoder of "
             'profile="quick", which needs none.',
@@ -96,8 +97,8 @@ class TextNetwork(nn.Module):
     """An encoder with a head: from token ids to logits.
 
     The hidden states of the tokens in the pooling mask are averaged (Reimers and Gurevych, 2019,
-    arXiv:1908.10084). With all tokens of a text in it, the prediction is about the text; with only those of
-    one word, about that word in its text. `pad` is the id of the padding token.
+    arXiv:1908.10084). If the mask has all tokens of a text, the prediction is about the text; if it has only
+    those of one word, about that word in its text. `pad` is the id of the padding token.
 
     Raises:
         ConfigError: If there are fewer than two classes.
@@ -119,9 +120,10 @@ class TextNetwork(nn.Module):
         return self.fc(pool(self._hidden(distinct)[row], mask))
 
     def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return hidden states, [texts, tokens, hidden]; short texts are read apart from long ones.
+        """Return hidden states, [texts, tokens, hidden]; short texts are batched apart from long ones.
 
-        In a batch of 32 rated sentences about half of the tokens are padding, sorted by length about a fifth.
+        In a batch of 32 rated sentences, about half of the tokens are padding; sorted by length, about a
+        fifth.
         """
         lengths = (ids != self.pad).sum(dim=1)
         order, parts = lengths.argsort(stable=True), []
@@ -151,7 +153,7 @@ def encoder_from_scratch(settings: Settings, num_classes: int) -> TextNetwork:
 
 
 def frozen_encoder(settings: Settings, num_classes: int) -> TextNetwork:
-    """Return the pretrained network of the settings with a new head, which alone is trainable."""
+    """Return the pretrained network of the settings with a new head; only the head is trainable."""
     model = _with_head(load_encoder(settings), num_classes)
     freeze(model)
     return model

@@ -1,7 +1,8 @@
 """Named entities: metrics over whole names instead of words (lesson 15).
 
 An entity counts as found only if its first word, its last word and its type are right. The library `seqeval`
-counts so, like the task from which this metric comes (Tjong Kim Sang and De Meulder, 2003, arXiv:cs/0306050).
+counts like this, as did the task from which this metric comes (Tjong Kim Sang and De Meulder, 2003,
+arXiv:cs/0306050).
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ class EntityF1(NamedTuple):
     low: float
     high: float
     correct: int
-    """Entities that were predicted with both ends and the type right."""
+    """Entities that were predicted with the right ends and type."""
     predicted: int
     true: int
 

@@ -1,4 +1,4 @@
-"""Classes by their names: what can be predicted without a single label (lessons 12 and 14)."""
+"""Predict classes by their names, without a single label (lessons 12 and 14)."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ from course_utils.text.encoders import load_encoder, load_tokenizer, pool
 def embed_texts(texts: Sequence[str], settings: Settings) -> torch.Tensor:
     """Return a vector of length 1 for each text (float32, [texts, hidden]) from the settings' encoder.
 
-    Texts that mean similar things have similar vectors, if the encoder was trained for that, as that of the
-    `quick` profile was (Reimers and Gurevych, 2019, arXiv:1908.10084): their product is near 1.
+    If the encoder was trained for that, as that of the `quick` profile was (Reimers and Gurevych, 2019,
+    arXiv:1908.10084), texts of similar meaning have similar vectors, whose product is near 1.
 
     Raises:
         WeightsError: If the encoder cannot be loaded.
@@ -30,7 +30,7 @@ def embed_texts(texts: Sequence[str], settings: Settings) -> torch.Tensor:
 def match_names(
     probabilities: torch.Tensor, categories: torch.Tensor, classes: torch.Tensor, top: int = 10
 ) -> torch.Tensor:
-    """Return how well each class name matches what the old head says (float32, [images, classes]).
+    """Return how well each class name matches the old head's predictions (float32, [images, classes]).
 
     A picture's vector is the mean of the vectors of its most probable categories, weighted by their
     probabilities (Norouzi et al., 2014, arXiv:1312.5650); the match is its product with that of each name.
