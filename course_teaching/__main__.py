@@ -18,13 +18,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m course_teaching", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = add_command(commands, "run", _run, "execute the lessons and gather their results")
-    text = "end a cell that takes longer; default: no limit"
+    text = "stop a cell that takes longer; default: no limit"
     run.add_argument("--seconds-per-cell", type=int, metavar="N", help=text)
     add_parameters(run, "a parameter, for every lesson that has it; may be repeated")
     refresh = add_command(commands, "refresh", _refresh, "run the lessons and store their outputs")
-    slides = add_command(commands, "slides", _slides, "make slides from the lessons as they are stored")
+    slides = add_command(commands, "slides", _slides, "make slides from the stored lessons")
     slides.add_argument("--output", type=Path, required=True, metavar="DIR")
-    text = "of reveal.js, as seen from DIR; default: they load it from the network"
+    text = "folder of reveal.js, relative to DIR; default: slides load it from the network"
     slides.add_argument("--reveal", metavar="FOLDER", help=text)
     for part in (run, refresh, slides):
         part.add_argument("--only", nargs="+", default=[], metavar="NUMBER", help="for example 04 05")
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     quiz = add_command(commands, "quiz", _quiz, text)
     quiz.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     grade = add_command(commands, "grade", _grade, "run and grade submissions")
-    text = "one folder a student, or one zip"
+    text = "a folder with one folder for each student, or a zip file of it"
     grade.add_argument("submissions", type=Path, metavar="SUBMISSIONS", help=text)
     grade.add_argument("--output", type=Path, metavar="DIR", help="default: a new folder in runs/")
     grade.add_argument("--solutions", type=Path, metavar="FOLDER", help="default: those of the course")
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("--seconds", type=int, default=300, help="for each notebook")
     grade.add_argument("--memory-gb", type=float, default=4, help="for each notebook")
     grade.add_argument("--workers", type=int, default=2, help="notebooks at the same time")
-    text = "the class, as Moodle or Canvas exports it, or with columns name and id"
+    text = "the class: an export of Moodle or Canvas, or columns name and id"
     grade.add_argument("--roster", type=Path, metavar="CSV", help=text)
     engines = ["docker", "podman", "bwrap", "none"]
     grade.add_argument("--engine", choices=engines, help="what confines them; default: the best here")
@@ -54,17 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--grid", type=Path, required=True, metavar="FILE", help="YAML: names and values")
     sweep.add_argument("--output", type=Path, metavar="DIR", help="default: runs/sweep_NOTEBOOK")
     sweep.add_argument("--workers", type=int, help="default: one for each core")
-    text = "write the course's address wherever it is repeated"
+    text = "write the course's address wherever it occurs"
     address = add_command(commands, "set-repository", _set_repository, text)
-    address.add_argument("name", metavar="OWNER/NAME", help='on GitHub; "" takes it away')
-    address.add_argument("--ref", default="", metavar="TAG", help="where links lead; default: what is newest")
+    address.add_argument("name", metavar="OWNER/NAME", help='on GitHub; "" removes it')
+    address.add_argument("--ref", default="", metavar="TAG", help="where links lead; default: the newest")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     from course_teaching.lessons import run_lessons
 
-    read_settings(options)  # which says what is wrong with a value before a lesson is looked at
+    read_settings(options)  # reports a wrong value before any lesson is read
     notebooks, output = _lessons_and_folder(options, options.profile)
     runs = run_lessons(notebooks, read_parameters(options), output, options.seconds_per_cell)
     return _report(runs, output)
@@ -120,7 +120,7 @@ def _grade(options: argparse.Namespace) -> int:
     from course_teaching.grading import Limits, grade, summary
     from course_utils.scale.run_folders import new_output_folder
 
-    sys.stdout.reconfigure(errors="replace")  # names that this terminal may not be able to show
+    sys.stdout.reconfigure(errors="replace")  # for names that this terminal cannot show
     limits = Limits(
         seconds=options.seconds,
         cell_seconds=options.seconds / 4,
@@ -148,7 +148,7 @@ def _sweep(options: argparse.Namespace) -> int:
     failed = [result for result in results if result["status"] != "ok"]
     for result in failed:
         print(f"{result['name']}: cell {result['cell']}: {result['error']}", file=sys.stderr)
-    print(f"{len(results)} runs, {len(failed)} failed. They are in results.csv.")
+    print(f"{len(results)} runs, {len(failed)} failed. Results: results.csv.")
     return 1 if failed else 0
 
 

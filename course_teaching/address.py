@@ -1,4 +1,4 @@
-"""The course's address on GitHub and the tag that a class stays on, and all that repeats them."""
+"""The course's address on GitHub and the tag that a class stays on, and every place that repeats them."""
 
 import re
 import tomllib
@@ -12,14 +12,14 @@ from course_utils.errors import ConfigError
 from course_utils.settings import REPOSITORY_FOLDER
 
 HOST = "https://github.com"
-# What can stand in a link and in a cell of code; GitHub and git forbid some of it.
+# What a link and a code cell can contain; GitHub and git allow less.
 ADDRESS = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9._-]+")
 REF_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ENTRIES = re.compile(r'^(repository|ref) = ".*"$', re.MULTILINE)
 README_PART = re.compile(r"(<!-- address -->\n).*?(<!-- /address -->)", re.DOTALL)
 OPEN_IT = "**Open it elsewhere:** "
 
-# The first code cell of every notebook. In Colab there is nothing else yet, so it cannot import any of this.
+# The first code cell of every notebook. In Colab the course is not there yet, so this cell cannot import it.
 FIRST_CELL = """\
 # @title Get the course (in Colab; elsewhere this cell only checks that it is installed)
 import importlib.util
@@ -67,14 +67,14 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER, ref: str = "") -
 
     Args:
         name: OWNER/NAME on GitHub, or "" to remove it.
-        folder: The course's own folder.
+        folder: The folder of the course.
         ref: Links lead to this tag or branch, and the cell for Colab clones it. "": the newest state.
 
     Returns:
         The paths of the files that have changed.
 
     Raises:
-        ConfigError: If this cannot be the name of a repository or of a tag, or a file cannot be written.
+        ConfigError: If this is not a valid name of a repository or of a tag, or a file cannot be written.
     """
     for text, pattern, example in (
         (name, ADDRESS, "jane/transfer-learning-course"),
@@ -91,7 +91,7 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER, ref: str = "") -
     texts = {}
     for path in [*folder.glob("notebooks/*.ipynb"), *folder.glob("notebooks/exercises/solutions/*.ipynb")]:
         notebook = nbformat.read(path, as_version=4)
-        # Links of a solution, too, lead to the student's version.
+        # Even a solution's links lead to the student's version.
         student = path.parents[1] / path.name if path.parent.name == "solutions" else path
         write_address(notebook, name, student.relative_to(folder).as_posix(), ref)
         texts[path] = nbformat.writes(notebook) + "\n"
@@ -109,10 +109,10 @@ def set_repository(name: str, folder: Path = REPOSITORY_FOLDER, ref: str = "") -
 
 
 def write_address(notebook: nbformat.NotebookNode, name: str, path: str, ref: str) -> None:
-    """Write an address into the first text and the cell for Colab of a notebook, in place."""
+    """Write an address into a notebook's first text and its cell for Colab, in place."""
     first, second = notebook.cells[:2]
     parts = [part for part in first.source.split("\n\n") if not part.startswith(OPEN_IT)]
-    # A lesson says last what to know first; an exercise ends with how to work on it.
+    # The links stand before a lesson's last line, "Know first"; in an exercise they stand at the end.
     place = next((n for n, part in enumerate(parts) if part.startswith("**Know first:**")), len(parts))
     links = [OPEN_IT + launch_links(name, path, ref)] if name else []
     first.source = "\n\n".join([*parts[:place], *links, *parts[place:]])
@@ -129,7 +129,7 @@ def launch_links(name: str, path: str, ref: str = "") -> str:
 
 
 def readme_part(name: str, ref: str = "") -> str:
-    """Return what README says about where the course is; "" without an address."""
+    """Return the README's lines on where the course is; "" without an address."""
     if not name:
         return ""
     owner, folder = name.split("/")

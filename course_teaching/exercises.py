@@ -1,4 +1,4 @@
-"""Exercises: made from their solutions, and the points of an answer.
+"""Make exercises from their solutions, and count the points of answers.
 
 The solutions in notebooks/exercises/solutions are the source. The student's version of each is made from it
 by the preprocessors of `nbgrader generate_assignment`.
@@ -20,7 +20,7 @@ from course_utils.settings import REPOSITORY_FOLDER
 EXERCISES_FOLDER = REPOSITORY_FOLDER / "notebooks" / "exercises"
 SOLUTIONS_FOLDER = EXERCISES_FOLDER / "solutions"
 
-# nbgrader's own stub raises an error; here a blank notebook runs, and each check says where to begin.
+# nbgrader's own stub raises an error. With these, a blank notebook runs, and each check says where to begin.
 STUB = "# YOUR CODE HERE"
 TEXT_STUB = "YOUR ANSWER HERE"
 
@@ -33,8 +33,8 @@ def generate_exercises(solutions: Path = SOLUTIONS_FOLDER, output: Path = EXERCI
         output: The folder to write to; notebooks with the same names are replaced.
 
     Raises:
-        nbformat.ValidationError: If the metadata of a notebook is not what nbgrader wants.
-        ConfigError: If a notebook cannot be written.
+        nbformat.ValidationError: If the metadata of a notebook is not valid for nbgrader. ConfigError: If a
+        notebook cannot be written.
     """
     written = []
     for path in sorted(solutions.glob("*.ipynb")):
@@ -58,11 +58,11 @@ def students_version(solution: NotebookNode) -> NotebookNode:
 
     notebook, resources = copy.deepcopy(solution), {}
     for cell in graded_cells(notebook):
-        # An answer that fails its test must not keep "run all" from the exercises below it.
+        # An answer that fails its test must not keep "run all" from running the exercises below it.
         tags = cell.metadata.get("tags", [])
         cell.metadata["tags"] = [*tags, *({"raises-exception"} - set(tags))]
     config = Config({"ClearSolutions": {"code_stub": {"python": STUB}, "text_stub": TEXT_STUB}})
-    # The order of nbgrader's GenerateAssignment, without what needs its database.
+    # The order of nbgrader's GenerateAssignment, without the steps that need its database.
     steps = (LockCells, ClearSolutions, ClearOutput, CheckCellMetadata, ClearHiddenTests, ComputeChecksums)
     for step in steps:
         notebook, resources = step(config=config).preprocess(notebook, resources)
@@ -75,7 +75,7 @@ def nbgrader_of(cell: NotebookNode) -> Mapping:
 
 
 def is_test(cell: NotebookNode) -> bool:
-    """Return whether a cell has points, and is no answer."""
+    """Return whether a cell is a test: it gives points and is not an answer."""
     return bool(nbgrader_of(cell).get("grade") and not nbgrader_of(cell).get("solution"))
 
 
@@ -100,9 +100,9 @@ def title_above(notebook: NotebookNode, place: int) -> str:
 
 
 def marks(executed: NotebookNode) -> dict[str, tuple[float, float]]:
-    """Return for each test cell of an executed notebook the points that it got, and its points in all.
+    """Return the points and the maximum points of each test cell of an executed notebook.
 
-    A test that ran without an error gets all of them; one that failed, or was not run, gets none.
+    A test that ran without an error gets all its points; one that failed, or was not run, gets none.
     """
     points = {}
     for cell in graded_cells(executed):

@@ -1,4 +1,4 @@
-"""The kernel that runs a lesson, and where its own messages go."""
+"""The kernel that runs a lesson, and the file for its messages."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from course_utils.settings import REPOSITORY_FOLDER
 class OwnKernel(AsyncKernelManager):
     """A kernel with the Python and the `course_utils` of this process.
 
-    Jupyter would take whatever is registered as `python3`, which may be another Python.
+    Jupyter would use the kernel registered as `python3`, which may be another Python.
     """
 
     @property

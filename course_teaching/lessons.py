@@ -1,7 +1,7 @@
-"""Lessons: papermill runs them one after the other, and what they recorded is gathered.
+"""Lessons: papermill runs them one after another, and their recorded results are gathered.
 
-Each lesson is executed in a process of its own; the executed notebook is kept, whatever happened in it.
-Results that a lesson hands to `record` become an output of one of its cells.
+Each lesson is executed in a process of its own; the executed notebook is kept, even if it failed. Results
+that a lesson passes to `record` become an output of one of its cells.
 """
 
 import json
@@ -21,7 +21,7 @@ from course_utils.settings import REPOSITORY_FOLDER, Settings, image_folder, unk
 
 NOTEBOOKS_FOLDER = REPOSITORY_FOLDER / "notebooks"
 
-# Until a kernel has started, or its last output has arrived, on a machine that is busy with other things.
+# How long to wait for a kernel to start, or for its last output, on a busy machine.
 ANSWER_SECONDS = 600
 
 
@@ -35,12 +35,12 @@ class LessonRun:
     seconds: float = 0.0
     parameters: dict = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)  # all that the lesson recorded; accuracies from 0 to 1
-    cell: int | None = None  # which failed, counted from 1 over all cells of the executed notebook
+    cell: int | None = None  # the one that failed, counted from 1 over all cells of the executed notebook
     error: str | None = None
 
 
 def lesson_notebooks(only: Sequence[str] = ()) -> list[Path]:
-    """Return the notebooks of the lessons in order, or of those whose numbers are in `only`.
+    """Return the notebooks of all lessons in order, or of those whose numbers are in `only`.
 
     Raises:
         ConfigError: If there is no lesson with such a number.
@@ -53,10 +53,10 @@ def lesson_notebooks(only: Sequence[str] = ()) -> list[Path]:
 
 
 def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> dict[Path, dict]:
-    """Return for each notebook those of the given parameters that it takes.
+    """Return, for each notebook, the given parameters that it takes.
 
-    It takes what its parameters cell has, and every setting if it has a `dataset`. A name that no notebook
-    takes is an error. Paths are made absolute, since a notebook runs in its own folder.
+    A notebook takes the names in its parameters cell, and every setting if they include `dataset`. A name
+    that no notebook takes is an error. Paths are made absolute, since a notebook runs in its own folder.
 
     Raises:
         ConfigError: If a name is unknown, or a value has the wrong type or is out of range.
@@ -81,7 +81,7 @@ def plan_parameters(notebooks: Iterable[Path], given: Mapping[str, object]) -> d
 
 
 def _absolute(name: str, value: object) -> object:
-    with suppress(OSError, RuntimeError, ValueError):  # no path at all: Settings says so
+    with suppress(OSError, RuntimeError, ValueError):  # not a path: `Settings` reports it
         if name == "dataset" and str(value).startswith("folder:"):
             return f"folder:{image_folder(value)}"
         is_file = name == "weights" and str(value).endswith(".safetensors")
@@ -99,19 +99,20 @@ def run_lessons(
     output: Path,
     seconds_per_cell: int | None = None,
 ) -> list[LessonRun]:
-    """Execute notebooks in order; a failing one does not keep the others from running.
+    """Execute notebooks in order; if one fails, the others still run.
 
     Args:
         notebooks: Their paths.
-        parameters: Given to every notebook that has them.
-        output: The folder for the executed notebooks and `results.json`, a list of what `LessonRun` has.
+        parameters: Passed to every notebook that has them.
+        output: The folder for the executed notebooks and `results.json`, a list of the fields of each
+            `LessonRun`.
         seconds_per_cell: A cell that takes longer fails. None: a cell may take as long as it needs.
 
     Raises:
         ConfigError: If a parameter is wrong, the executed notebooks would overwrite their sources, or the
             folder cannot be written to.
         CheckpointError: If `results.json` cannot be written.
-        KeyboardInterrupt: At Ctrl-C. It says what is kept.
+        KeyboardInterrupt: After Ctrl-C. It says what is kept.
     """
     output = Path(output).resolve()
     plan = plan_parameters(notebooks, parameters)
@@ -150,13 +151,13 @@ def run_lesson(
     seconds_per_cell: int | None = None,
     progress_bar: bool | dict = False,
 ) -> LessonRun:
-    """Execute one notebook. If it fails, so its status says; nothing is raised.
+    """Execute one notebook. If it fails, its status says so; no error is raised.
 
     Args:
         notebook: Its path.
         parameters: As `plan_parameters` returns them.
-        output: The path of the executed notebook. Messages of the kernel outside of cells go to kernels.log
-            beside it.
+        output: The path of the executed notebook. The kernel's messages outside cells go to kernels.log next
+            to it.
         cwd: The folder in which it runs. None: its own.
         seconds_per_cell: A cell that takes longer fails. None: a cell may take as long as it needs.
         progress_bar: Whether to show one, or options of tqdm for it.
@@ -205,7 +206,7 @@ def read_metrics(notebook: Path) -> dict[str, float]:
 
 
 def _cells_of(notebook: Path) -> list:
-    """Return the cells of a notebook; none if there is no notebook, or only half of one."""
+    """Return the cells of a notebook; none if there is no notebook, or an incomplete one."""
     try:
         return nbformat.read(notebook, as_version=4).cells
     except (OSError, ValueError):

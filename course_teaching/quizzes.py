@@ -1,4 +1,4 @@
-"""Quizzes: five questions a lesson, written once as text, and exported for learning platforms.
+"""Quizzes: five questions for each lesson, written once as text and exported for learning platforms.
 
 The texts in docs/quizzes are the source, in the format of text2qti, which reads them and writes QTI, for
 Canvas and others. Moodle does not read QTI: `gift` writes its own format. The site shows the same texts.
@@ -27,7 +27,7 @@ def write_quizzes(output: Path, source: Path = QUIZZES_FOLDER) -> list[Path]:
         source: The folder of the texts, one for each quiz: NAME.md.
 
     Raises:
-        ConfigError: If a text is not a quiz, or a file is there already or cannot be written.
+        ConfigError: If a text is not a quiz, or a file already exists or cannot be written.
         ModuleNotFoundError: If text2qti is not installed.
     """
     files: dict[Path, str | bytes] = {}
@@ -45,8 +45,8 @@ def read_quiz(path: Path) -> "Quiz":
     """Return the quiz of a text in the format of text2qti.
 
     Raises:
-        ConfigError: If text2qti cannot read the text, for example because a question has not exactly one
-            right choice. It names the line.
+        ConfigError: If text2qti cannot read the text, for example because a question does not have exactly
+            one right choice. It names the line.
         ModuleNotFoundError: If text2qti is not installed.
     """
     from text2qti.config import Config
@@ -61,7 +61,7 @@ def read_quiz(path: Path) -> "Quiz":
             where=path,
             expected="a quiz in the format of text2qti",
             found=error,
-            do="Mend the text. Those in docs/quizzes show the format; so do the pages of text2qti.",
+            do="Correct the text. The quizzes in docs/quizzes show the format; so do the pages of text2qti.",
         ) from error
 
 
@@ -94,5 +94,5 @@ def gift(quiz: "Quiz") -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text in which nothing means anything to GIFT."""
+    """Return a text with GIFT's special characters escaped."""
     return re.sub(r"([\\~=#{}:])", r"\\\1", text).replace("\n", r"\n")

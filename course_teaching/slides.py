@@ -1,7 +1,7 @@
-"""Slides: a deck for each lesson, made of what the lesson has stored, by nbconvert and reveal.js.
+"""Slides: a deck for each lesson, made from the stored lesson by nbconvert and reveal.js.
 
-What is on a slide follows from rules here, so whoever changes a lesson need not think of its slides. A cell
-that has a slide type of its own, as JupyterLab's property inspector sets it, keeps it.
+The rules below decide what is on a slide, so a change to a lesson needs no work on its slides. A cell whose
+slide type was set, for example in JupyterLab's property inspector, keeps it.
 
 A heading begins a slide, with the first paragraph, list or table after it. A prediction ("Predict", "What do
 you expect") has a slide of its own, and so has an output that is stored, without its code. All other text
@@ -55,12 +55,12 @@ Reveal.initialize({controls: false, hash: true, width: 1280, height: 720, plugin
 
 
 def write_slides(notebooks: Iterable[Path], output: Path, reveal: str = CDN) -> list[Path]:
-    """Write a deck of slides for each lesson, as it is stored, and return their paths.
+    """Write a deck of slides for each stored lesson, and return their paths.
 
     Args:
-        notebooks: The lessons. They are only read, and nothing of them is run.
+        notebooks: The lessons. They are only read, not run.
         output: The folder for the decks; older ones there are replaced.
-        reveal: Where the decks find reveal.js: an address, or a folder as seen from `output`.
+        reveal: Where the decks find reveal.js: an address, or a folder relative to `output`.
 
     Raises:
         ConfigError: If a deck cannot be written.
@@ -118,7 +118,7 @@ def deck(lesson: NotebookNode) -> NotebookNode:
 
 
 def _as_shown(output: NotebookNode) -> NotebookNode:
-    """Return an output; nbconvert drops the alternative text of a picture, so it becomes HTML here."""
+    """Return an output, with a picture as HTML, because nbconvert drops a picture's alternative text."""
     if not (png := output.get("data", {}).get("image/png")):
         return output
     text = html.escape(output.metadata["image/png"]["alt"])

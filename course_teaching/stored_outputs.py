@@ -1,4 +1,4 @@
-"""Stored outputs of the lessons: made anew for maintainers, and the picture of README among them."""
+"""Refresh the stored outputs of the lessons, and the README's picture, which is one of them."""
 
 import base64
 from collections.abc import Iterable, Mapping
@@ -16,9 +16,9 @@ NOT_STORED = "output-not-stored"
 def refresh_outputs(notebooks: Iterable[Path], output: Path) -> list[LessonRun]:
     """Run lessons in the quick profile and store their outputs in the notebooks themselves.
 
-    Progress bars are left out, since a stored one cannot be drawn; so are papermill's cells and metadata. A
-    cell with the tag "output-not-stored" shows texts that only the data folder may hold: it stays empty. A
-    lesson that fails is left as it was.
+    Progress bars are left out, because a stored one cannot be drawn; so are papermill's cells and metadata. A
+    cell with the tag "output-not-stored" shows texts that may be stored only in the data folder, so it stays
+    empty. A lesson that fails is not changed.
 
     Raises:
         ConfigError: As `run_lessons`, before anything runs.

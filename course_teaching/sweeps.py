@@ -1,4 +1,4 @@
-"""Sweeps: one lesson, run with every combination of a grid, on several cores or several machines.
+"""Sweeps: run one lesson with every combination of a grid, on several cores or machines.
 
 A grid is a file of YAML with a list of values for each parameter. These are six runs of three epochs:
 
@@ -7,9 +7,9 @@ A grid is a file of YAML with a list of values for each parameter. These are six
     seed: [0, 1, 2]
 
 joblib does the runs, in processes of this machine or, within `joblib.parallel_config(backend="dask")`, of a
-cluster. Each run is a kernel of its own, and finished once its JSON file is there. So a sweep that was
-stopped or killed does only what is missing or has failed when it is started again. Runs of a changed notebook
-have other names; a change of the package is not noticed, so choose a new folder then.
+cluster. Each run has its own kernel, and is finished once its JSON file exists. So a sweep that was stopped
+or killed, and is started again, does only the runs that are missing or failed. Runs of a changed notebook
+have other names. A change of the package is not noticed, so choose a new folder after one.
 """
 
 import hashlib
@@ -34,19 +34,19 @@ def sweep(
     """Run a notebook with every combination of a grid, and write `results.csv`, with a row for each run.
 
     Args:
-        notebook: Its path. It is copied first, so that you may change it meanwhile.
+        notebook: Its path. It is copied first, so you may change it during the sweep.
         grid: The path of a YAML file, as this module describes it.
         output: The folder for `runs/` (for each run NAME.ipynb and NAME.json) and `results.csv`. None:
             runs/sweep_NOTEBOOK.
-        workers: How many processes run lessons on this machine. None: one for each core. On a cluster there
-            are as many as it has.
+        workers: How many processes run lessons on this machine. None: one for each core. A cluster uses all
+            the workers that it has.
 
     Returns:
         For each run, in scikit-learn's order of the grid: its `name` and the fields of `LessonRun`.
 
     Raises:
-        ConfigError: If the grid, the notebook or the folder cannot be used; before any run.
-        KeyboardInterrupt: At Ctrl-C. What was finished is kept.
+        ConfigError: Before any run, if the grid, the notebook or the folder cannot be used.
+        KeyboardInterrupt: After Ctrl-C. Finished runs are kept.
     """
     notebook = Path(notebook).resolve()
     output = Path(output or REPOSITORY_FOLDER / "runs" / f"sweep_{notebook.stem}").resolve()
@@ -63,14 +63,14 @@ def sweep(
 
 
 def plan_runs(notebook: Path, grid: Path) -> dict[str, dict]:
-    """Return the parameters of each run by its name, all of them checked for the notebook. Nothing is run.
+    """Return the parameters of each run by its name, checked for the notebook. Nothing is run.
 
     A name begins with the parameters, for people, and ends with eight digits of a hash over them and the
     notebook's cells.
 
     Raises:
-        ConfigError: If a file cannot be read or is no grid, a name is unknown, or a value has the wrong type
-            or is out of range.
+        ConfigError: If a file cannot be read or is not a grid, a name is unknown, or a value has the wrong
+            type or is out of range.
     """
     from sklearn.model_selection import ParameterGrid
 
@@ -96,7 +96,7 @@ def plan_runs(notebook: Path, grid: Path) -> dict[str, dict]:
 
 
 def _run_all(runs: dict[str, dict], notebook: Path, cwd: Path, workers: int | None) -> None:
-    """Do runs, as many at a time as there are workers; each leaves its files."""
+    """Do the runs, as many at a time as there are workers; each writes its files."""
     from joblib import Parallel, cpu_count, delayed
     from tqdm.auto import tqdm
 
@@ -107,12 +107,12 @@ def _run_all(runs: dict[str, dict], notebook: Path, cwd: Path, workers: int | No
     try:
         for _ in tqdm(done, total=len(runs), desc=notebook.stem, unit="run"):
             pass
-    except Exception as error:  # a process was killed, and joblib does no more; or the disk is full
+    except Exception as error:  # a process was killed, so joblib stops; or the disk is full
         print(f"{type(error).__name__}: {error}\nNot all runs are finished. Start the sweep again.")
 
 
 def _run(name: str, parameters: dict, notebook: Path, cwd: Path) -> None:
-    """Do one run, in a process of joblib's. If its notebook fails, so its status says."""
+    """Do one run, in a process of joblib's. If its notebook fails, its status says so."""
     os.environ["OMP_NUM_THREADS"] = "1"  # the kernel inherits it: there is a worker for each core
     path = notebook.parent / "runs" / name
     run = run_lesson(notebook, parameters, path.with_name(f"{name}.ipynb"), cwd)
@@ -120,7 +120,7 @@ def _run(name: str, parameters: dict, notebook: Path, cwd: Path) -> None:
 
 
 def _result(folder: Path, name: str, parameters: dict) -> dict:
-    """Return the result that a run has left; without one, its status is "failed"."""
+    """Return the stored result of a run; without one, its status is "failed"."""
     path = folder / f"{name}.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
@@ -129,7 +129,7 @@ def _result(folder: Path, name: str, parameters: dict) -> dict:
 
 
 def results_table(results: list[dict]) -> str:
-    """Return the text of a CSV file with a row for each run: its parameters, and what it recorded."""
+    """Return the text of a CSV file with a row for each run: its parameters and recorded results."""
     import pandas as pd
 
     rows = []

@@ -1,4 +1,4 @@
-"""Solutions, and how a student's answers are put in the place of their own.
+"""Solutions, and how a student's answers replace the solution's own.
 
 Everything else - tests, set-up, text - comes from the solution, so changing or deleting it gains nothing.
 Code cells that the student added stay where they were.
@@ -39,14 +39,14 @@ def read_solutions(folder: Path) -> dict[str, NotebookNode]:
             "The solutions cannot be used for grading.",
             where=folder,
             expected="solution notebooks with test cells that give points",
-            found=f"none in {', '.join(untested)}" if untested else "no notebook",
+            found=f"none in {', '.join(untested)}" if untested else "no notebooks",
             do="Name the folder of the solutions with --solutions.",
         )
     return solutions
 
 
 def find_lessons(names: Iterable[str], solutions: Mapping[str, NotebookNode]) -> list[str]:
-    """Return the lessons with these names or numbers, such as 03; raise a ConfigError if there is none."""
+    """Return the lessons with these names or numbers, such as 03; raise a ConfigError for an unknown one."""
     lessons = []
     for name in names:
         fitting = [lesson for lesson in solutions if name in (lesson, lesson.split("_")[0])]
@@ -57,7 +57,7 @@ def find_lessons(names: Iterable[str], solutions: Mapping[str, NotebookNode]) ->
 
 
 def split_hidden(source: str) -> tuple[str, list[str]]:
-    """Return what a student is shown of a test cell, and the lines that are hidden."""
+    """Return the part of a test cell that students see, and the hidden lines."""
     shown, hidden, inside = [], [], False
     for line in source.splitlines():
         if not inside and line.strip().startswith("### BEGIN HIDDEN TESTS"):
@@ -78,7 +78,7 @@ def read_cells(content: bytes) -> list[dict]:
     try:
         notebook = json.loads(content.decode("utf-8-sig"))
         cells = [_read_cell(cell) for cell in notebook["cells"]]
-    except Exception as error:  # not JSON, nested without end, or JSON that is no notebook
+    except Exception as error:  # not JSON, endlessly nested, or JSON that is not a notebook
         problem = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise UnreadableError(f"it is not a notebook: {problem}") from error
     if not cells or len(cells) > NOTEBOOK_CELLS:
@@ -95,7 +95,8 @@ def _read_cell(cell: Mapping) -> dict:
 
 
 def _known_keys(solution: NotebookNode) -> dict[tuple[str, str], int]:
-    """Return the cells of a solution by what a student's version of them is known by, grade_id and id."""
+    """Return the number of each solution cell by its grade_id and its id, which the student's version
+    keeps."""
     known = {}
     for number, cell in enumerate(solution.cells):
         keys = {"grade_id": nbgrader_of(cell).get("grade_id"), "id": cell.get("id")}
@@ -104,7 +105,7 @@ def _known_keys(solution: NotebookNode) -> dict[tuple[str, str], int]:
 
 
 def lesson_by_cells(cells: list[dict], solutions: Mapping[str, NotebookNode], named: str) -> str:
-    """Return the lesson that shares most cells with these; if none does, the one of the file's name."""
+    """Return the lesson that shares most cells with these; if none does, the lesson `named` by the file."""
     known = {lesson: _known_keys(notebook).keys() for lesson, notebook in solutions.items()}
     times = Counter(key for keys in known.values() for key in keys)
     own = {key for cell in cells for key in cell["keys"] if times[key] == 1}
@@ -114,10 +115,10 @@ def lesson_by_cells(cells: list[dict], solutions: Mapping[str, NotebookNode], na
 
 
 def fill_in(solution: NotebookNode, cells: Iterable[Mapping] = ()) -> tuple[NotebookNode, str]:
-    """Return a solution with a student's answers in the place of its own, and a note about those found by id.
+    """Return a solution with a student's answers instead of its own, and a note about answers found by id.
 
-    A cell is known by its nbgrader metadata; if an editor has lost that, by its id. An answer that was split
-    into several cells is joined; one that was deleted is empty.
+    A cell is recognised by its nbgrader metadata or, if an editor has lost it, by its id. An answer that was
+    split into several cells is joined; a deleted one is empty.
     """
     known, answers, added, last, by_id = _known_keys(solution), {}, {}, -1, 0
     for cell in cells:

@@ -1,6 +1,6 @@
 """Engines that confine a submission: docker, podman, bubblewrap, or none.
 
-An engine is a command prefix: whatever follows it runs confined. `str(Isolation)` says what is in force;
+An engine is a command prefix: whatever follows it runs confined. `str(Isolation)` describes the protection;
 docs/grading.md says what each engine leaves open.
 """
 
@@ -17,12 +17,12 @@ ENGINES = (*CONTAINERS, "bwrap", "none")
 IMAGE_VARIABLE = "COURSE_GRADING_IMAGE"
 # A submission's own folder inside an engine: in memory, limited in size, gone at the end.
 INSIDE = Path("/tmp")
-# What programs need of a Linux system; nothing here is private.
+# The parts of a Linux system that programs need; nothing in them is private.
 SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/sys/devices/system/cpu"),
     *("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/etc/ssl"),
 )
-# For a submission whose network cannot be taken away: no proxy listens at this address.
+# For a submission whose network cannot be blocked: no proxy listens at this address.
 NOWHERE = "http://127.0.0.1:9"
 NO_PROXY = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "no_proxy": "localhost,127.0.0.1"}
 
@@ -42,7 +42,7 @@ class Limits:
     """What one notebook may use (seconds of wall-clock time, bytes), and what confines it."""
 
     seconds: float = 300.0
-    cell_seconds: float = 75.0  # then the cell is interrupted, and the cells after it run
+    cell_seconds: float = 75.0  # then the cell is interrupted, and the next cells still run
     memory: int = 4_000_000_000
     threads: int = 1024  # of all its processes together
     file_size: int = 500_000_000  # of one file, and of all files in /dev/shm together
@@ -74,7 +74,7 @@ class Isolation:
 
 
 def is_root() -> bool:
-    """Return whether this process runs as root, who gives each submission a user id of its own."""
+    """Return whether this process runs as root, which gives each submission its own user id."""
     return os.name == "posix" and os.geteuid() == 0
 
 
@@ -86,8 +86,8 @@ def sandbox_command(
     Args:
         isolation: The engine.
         limits: What the command may use.
-        user: The id it runs under, which only root can give; None for your own.
-        name: The container's, by which it can be removed.
+        user: The user id to run under, which only root can set; None for your own.
+        name: The container's name, needed to remove it.
     """
     if isolation.engine in CONTAINERS:
         return _container(isolation, limits, user, name)
@@ -120,7 +120,7 @@ def _container(isolation: Isolation, limits: Limits, user: int | None, name: str
         f"--tmpfs={INSIDE}:rw,exec,size={limits.folder_size},mode=1777",
         f"--workdir={INSIDE}",
         *(f"--env={variable}={value}" for variable, value in variables.items()),
-        # Ends the container even if the grader was killed.
+        # This ends the container even if the grader was killed.
         *("--entrypoint=timeout", isolation.image, "--signal=KILL", f"{limits.seconds + 120:.0f}"),
     ]
 
@@ -129,7 +129,7 @@ def _bubblewrap(limits: Limits, user: int | None) -> list[str]:
     """Return the start of bubblewrap's command; root gives up its privileges inside, by setpriv."""
     libraries = [path for path in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if path]
     needed = sorted({*_course_paths(), *_existing(*SYSTEM, sys.prefix, sys.base_prefix, *libraries)})
-    # Bubblewrap closes to others the parent folders that it makes by itself.
+    # Other users cannot enter the parent folders that bubblewrap makes by itself.
     parents = sorted({parent for path in needed for parent in path.parents[:-1]} - {INSIDE})
     view = [word for parent in parents for word in ("--perms", "0755", "--dir", str(parent))]
     view += [word for path in map(str, needed) for word in ("--ro-bind", path, path)]
@@ -150,7 +150,7 @@ def _bubblewrap(limits: Limits, user: int | None) -> list[str]:
 
 
 def _existing(*needed: str | Path) -> list[Path]:
-    """Return those of these paths that are there, and what they lead to if they are links."""
+    """Return the paths that exist, and the targets of those that are links."""
     paths = [Path(os.path.abspath(path)) for path in needed]
     return sorted(path for path in {*paths, *(path.resolve() for path in paths)} if path.exists())
 
@@ -161,12 +161,12 @@ def _course_paths() -> list[Path]:
 
 
 def torch_home() -> str:
-    """Return the folder of torch's weights, as torch finds it."""
+    """Return the folder in which torch looks for weights."""
     return os.environ.get("TORCH_HOME", str(Path.home() / ".cache" / "torch"))
 
 
 def environment(own: Path) -> dict[str, str]:
-    """Return the few variables that a submission gets; of yours, only those that say where data is."""
+    """Return the few environment variables that a submission gets, such as where data is."""
     passed_on = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "COURSE_DATA", "COURSE_PROFILE", "LD_LIBRARY_PATH")
     home = str(own / "home")
     return {

@@ -1,4 +1,4 @@
-"""Pages of feedback: what a student reads about a graded notebook.
+"""Pages of feedback for students on their graded notebooks.
 
 A page runs no script and loads nothing: all text is escaped, pictures are shown if they are PNG or JPEG, and
 other outputs are left out. So are the lines of hidden tests, wherever they were printed.
@@ -45,20 +45,20 @@ table {{ border-collapse: collapse; margin: 1em 0 }} img {{ max-width: 100%; bac
 
 
 def feedback_page(row: Graded, notebook: NotebookNode | None, isolation: str) -> str:
-    """Return an HTML page with the points, the errors and hints, and the notebook as it was executed."""
+    """Return an HTML page with the points, the errors and hints, and the executed notebook."""
     cells = notebook.cells if notebook is not None else []
     hidden, parts = _Hidden(cells), [_marks(row)]
     if row.happened:
         parts.append(f"<p>What happened: {_text(row.happened, hidden)}</p>")
     if row.review:
-        parts.append(f"<p>Your teacher is asked to look at this notebook: {_text(row.review)}</p>")
+        parts.append(f"<p>Your teacher should look at this notebook: {_text(row.review)}</p>")
     parts += [_cell(cell, number, hidden) for number, cell in enumerate(cells, 1)]
     parts.append(f"<hr><p>Graded in a kernel confined by: {_text(isolation)}.</p>")
     return _PAGE.format(title=_text(row.lesson or "unknown lesson"), body="\n".join(parts))
 
 
 def _marks(row: Graded) -> str:
-    """Return the top of a page: the points of the tests, and those that a person gives."""
+    """Return the top of a page: the points of the tests, and those given by hand."""
     total = f"{row.shown_total or 'none'} of {row.max_points:g} points"
     if row.unmarked:
         total += f": your teacher has not marked {' and '.join(one.title for one in row.unmarked)} yet"
@@ -77,7 +77,7 @@ def _marks(row: Graded) -> str:
 
 
 def exercises_of(notebook: NotebookNode) -> dict[str, tuple[str, str]]:
-    """Return the title of each test's exercise, and if it failed, the hint of its check, or the error."""
+    """Return the title of each test's exercise and, if it failed, the hint of its check or the error."""
     hidden, exercises, hints = _Hidden(notebook.cells), {}, []
     for place, cell in enumerate(notebook.cells):
         if is_test(cell):
@@ -101,8 +101,8 @@ def first_error(cell: Mapping) -> str:
 
 
 def first_error_of_answers(notebook: NotebookNode) -> str:
-    """Return the first error of a cell that is no test, in one line; "" if there was none."""
-    hidden = _Hidden(notebook.cells)  # left out before the text is cut, and its spaces closed up
+    """Return the first error of a cell that is not a test, on one line; "" if there was none."""
+    hidden = _Hidden(notebook.cells)  # removed before the text is shortened
     for number, cell in enumerate(notebook.cells, 1):
         if not is_test(cell) and (error := first_error(cell)):
             return f"error in cell {number}: {' '.join(_plain(error, hidden).split())[:150]}"
@@ -110,7 +110,7 @@ def first_error_of_answers(notebook: NotebookNode) -> str:
 
 
 class _Hidden:
-    """The lines of a notebook's hidden tests, however Python or JSON may spell them."""
+    """The lines of a notebook's hidden tests, in every spelling of Python and JSON."""
 
     def __init__(self, cells: Iterable[Mapping]):
         split = [split_hidden(cell.source) for cell in cells if is_test(cell)]
@@ -140,7 +140,7 @@ def _output(output: Mapping, hidden: _Hidden, *, of_test: bool) -> str:
     if kind == "stream":
         return f"<pre>{_text(_joined(output.get('text', '')), hidden)}</pre>"
     if kind == "error":
-        # The lines around the error of a test would show hidden tests.
+        # The lines around a test's error would show hidden tests.
         lines = _joined(output.get("traceback", []), "\n")
         lines = f"{output.get('ename')}: {output.get('evalue')}" if of_test or not lines else lines
         return f'<pre class="error">{_text(lines, hidden)}</pre>'

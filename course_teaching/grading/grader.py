@@ -1,7 +1,7 @@
 """Grade submissions: run each notebook in a sandbox, and write marks and feedback.
 
-Marks are worked out here, from notebooks whose tests come from the solutions and ran in a kernel that a
-submission cannot leave. How far that goes is what `Isolation` says, and docs/grading.md.
+Marks are computed here, from notebooks whose tests come from the solutions and ran in a kernel that a
+submission cannot leave. `Isolation` and docs/grading.md say how far this protection goes.
 """
 
 import hashlib
@@ -42,21 +42,21 @@ def grade(
 ) -> list[Graded]:
     """Grade every notebook of a folder of submissions, and print and write the results.
 
-    A notebook that has run in an earlier grading into the same folder is not run again, if nothing has
+    A notebook that ran in an earlier grading into the same folder is not run again unless something has
     changed that its outputs depend on.
 
     Args:
-        submissions: A folder with one folder a student with notebooks, or one notebook or zip file a student;
-            or a zip file of the whole class. It is only read.
+        submissions: A folder with a folder of notebooks, a notebook or a zip file for each student; or a zip
+            file of the whole class. It is only read.
         output: The folder for `marks.csv`, `to_mark.csv`, `feedback/` and `executed/`.
         limits: What one notebook may use; `Limits()` if None.
         solutions: The folder of the solution notebooks, with all tests.
-        lessons: The lessons to grade, by name or number, which everybody should have handed in; if there
-            are none, whatever was handed in.
-        roster: The CSV file of the class, as Moodle or Canvas exports it, or with columns name and id.
+        lessons: The lessons to grade, by name or number; students without a submission get a row. Empty:
+            every lesson that was handed in.
+        roster: The CSV file of the class: an export of Moodle or Canvas, or columns name and id.
 
     Returns:
-        One result for each notebook and for each one that is missing, by student and lesson.
+        One result for each notebook and each missing one, by student and lesson.
 
     Raises:
         ConfigError: Before anything runs, if a file cannot be used, a folder is empty or a lesson is unknown.
@@ -81,7 +81,7 @@ def grade(
         jobs = [pool.submit(grade_one, one) for one in found]
         try:
             rows = [job.result() for job in as_completed(jobs)]
-        except BaseException:  # Ctrl-C, above all: keep what has run, end what runs
+        except BaseException:  # Ctrl-C, above all: keep finished notebooks, end running ones
             cancelled.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -95,7 +95,7 @@ def grade(
 def _execute(
     one: Submission, folder: Path, limits: Limits, isolation: Isolation, cancelled: threading.Event
 ) -> ExecutedNotebook:
-    """Run a notebook in a sandbox, or read what came out of it when it last ran and all was the same."""
+    """Run a notebook in a sandbox, or read its earlier results if nothing has changed."""
     digest = hashlib.sha256(json.dumps([one.notebook, repr(limits), repr(isolation), sys.version]).encode())
     for name in ("course_utils", "course_teaching"):
         for path in sorted((REPOSITORY_FOLDER / name).rglob("*.py")):
@@ -118,7 +118,7 @@ def _graded(
     row = Graded(one.student, one.id, one.lesson, one.file, status, one.problem, one.note, one.doubt)
     plain = re.sub(r"[^\w.-]+", "_", f"{one.student}_{one.lesson or 'unknown'}").strip("._")[:100]
     digest = hashlib.sha256(f"{one.id} {one.student} {one.file} {one.lesson}".encode()).hexdigest()
-    row.feedback = f"feedback/{plain}-{digest[:6]}.html"  # valid on every system, and never one twice
+    row.feedback = f"feedback/{plain}-{digest[:6]}.html"  # valid on every system, and unique
     if solution is not None:
         blank = fill_in(solution)[0]
         row.points, row.questions = marks(blank), questions_of(blank)

@@ -1,7 +1,7 @@
-"""Questions that a person marks: to_mark.csv has the answers, and the levels that are written beside them.
+"""Questions to mark by hand: to_mark.csv has the answers, and the levels that a teacher enters.
 
-The table is read before a grading and written again after it, so it always has every answer, and a level that
-was given once stays.
+The table is read before a grading and rewritten after it, so it always has every answer, and keeps every
+level.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def questions_of(
 ) -> dict[str, Question]:
     """Return the questions of a notebook by their names.
 
-    If it is a student's `file`, they have the answers, and what `read_levels` has found for them.
+    If it is a student's `file`, they have the answers, and the levels that `read_levels` has found for them.
     """
     questions = {}
     for number, cell in human_cells(notebook):
@@ -67,7 +67,7 @@ def questions_of(
 def write_to_mark(output: Path, rows: Iterable[Graded], levels: Mapping[str, Mapping[str, str]]) -> int:
     """Write to_mark.csv with all answers and their levels.
 
-    Return how many of the levels are of none of these answers; they stay at the end of the table.
+    Return how many levels belong to none of these answers; they stay at the end of the table.
     """
     lines, left = [], dict(levels)
     for row in rows:

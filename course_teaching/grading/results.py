@@ -1,4 +1,4 @@
-"""Results: what a grading gives each notebook, and marks.csv for the teacher."""
+"""Results: the outcome of grading each notebook, and marks.csv for the teacher."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ STATUSES = ("graded", "stopped", "died", "failed", "refused", "missing")
 
 @dataclass
 class Question:
-    """A question that a person marks."""
+    """A question that is marked by hand."""
 
     title: str
     of: float  # the highest level
@@ -33,15 +33,15 @@ class Question:
 class Graded:
     """One row of marks.csv."""
 
-    student: str  # as the roster has it, if there is one
+    student: str  # as in the roster, if there is one
     id: str
     lesson: str
     file: str  # below the folder of the submissions; "" if nothing was handed in
-    status: str  # one of STATUSES; tests that ran before give their points all the same
-    happened: str = ""  # why it was not graded to the end, or the first error of a cell that is no test
-    note: str = ""  # how the notebook differs from what was handed out
-    doubt: str = ""  # why the marks may be somebody else's, or not the ones to count
-    points: dict[str, tuple[float, float]] = field(default_factory=dict)  # of each test, and its most
+    status: str  # one of STATUSES; tests that ran before a failure still give points
+    happened: str = ""  # why it was not graded to the end, or the first error of a cell that is not a test
+    note: str = ""  # how the notebook differs from the exercise
+    doubt: str = ""  # why the marks may be another student's, or not the ones to count
+    points: dict[str, tuple[float, float]] = field(default_factory=dict)  # of each test, and its maximum
     exercises: dict[str, tuple[str, str]] = field(default_factory=dict)  # title and hint, by the test's name
     questions: dict[str, Question] = field(default_factory=dict)
     seconds: float = 0.0
@@ -50,7 +50,7 @@ class Graded:
 
     @property
     def total(self) -> float:
-        """The points so far, of the tests and of a person."""
+        """The points so far, of the tests and of the questions marked by hand."""
         levels = (one.level or 0 for one in self.questions.values())
         return sum(got for got, _ in self.points.values()) + sum(levels)
 
@@ -66,7 +66,7 @@ class Graded:
 
     @property
     def shown_total(self) -> str:
-        """The points, or the range they may end in; empty, and not 0, without a submission."""
+        """The points, or the range of the final points; empty, not 0, without a submission."""
         left = sum(one.of for one in self.unmarked)
         text = f"{self.total:g} to {self.total + left:g}" if left else f"{self.total:g}"
         return "" if self.status == "missing" else text
@@ -89,7 +89,7 @@ class Graded:
 
 
 def write_marks(output: Path, rows: Iterable[Graded]) -> None:
-    """Write marks.csv; one that is there and says something else is kept under another name.
+    """Write marks.csv; an existing one with other content is kept under another name.
 
     Raise a ConfigError if it cannot be written.
     """
@@ -118,19 +118,19 @@ def marks_table(rows: Iterable[Graded]) -> bytes:
 
 
 def csv_bytes(lines: Iterable[Iterable[str]]) -> bytes:
-    """Return a table in UTF-8, with a BOM by which spreadsheets know it."""
+    """Return a table in UTF-8, with a BOM so that spreadsheets recognise the encoding."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue().encode("utf-8-sig", "replace")
 
 
 def no_formula(value: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
+    """Return a text that spreadsheets do not read as a formula."""
     return f"'{value}" if value.startswith(FORMULAS) else value
 
 
 def summary(results: Iterable[Graded]) -> str:
-    """Return how many were graded and how many were not, and which of them the teacher should look at."""
+    """Return how many were graded and how many were not, and which ones the teacher should look at."""
     results = list(results)
     counted = Counter(row.status for row in results)
     text = ", ".join(f"{counted[status]} {status}" for status in STATUSES if counted[status])
@@ -139,5 +139,5 @@ def summary(results: Iterable[Graded]) -> str:
         lines = [f"\n  {row.student} {row.lesson}: {getattr(row, name)}" for row in rows]
         text += f"\nLook at {len(rows)}, {why}:{''.join(lines)}" if rows else ""
     if waiting := sum(len(row.unmarked) for row in results):
-        text += f'\n{waiting} answers wait for a person: totals such as "8 to 11" are provisional.'
+        text += f'\n{waiting} answers are not marked yet: totals such as "8 to 11" are provisional.'
     return text

@@ -1,15 +1,15 @@
-"""Submissions that a person should look at, because their cells touch what gives them their marks.
+"""Find submissions that a teacher should look at, because their cells touch the code that marks them.
 
-A test and the answer that it tests run in one Python, so whoever knows how can forge marks. That takes words
-that no exercise asks for: they are looked for here. Nothing is executed, and nothing is proved.
+A test and the answer that it tests run in one Python process, so a skilled student can forge marks. That
+takes words that no exercise needs, and this module searches for them. It executes nothing and proves nothing.
 """
 
 import re
 
 from nbformat import NotebookNode
 
-READABLE = 20_000  # characters; a longer cell is named for its length
-# Suspicious wherever they stand: of Python, of IPython, of the checks and of mocks.
+READABLE = 20_000  # characters; a longer cell is listed for its length
+# Suspicious anywhere: words of Python, of IPython, of the checks and of mocks.
 WORDS = """
     __array_function__ __builtins__ __class__ __closure__ __code__ __defaults__ __delattr__ __eq__ __globals__
     __import__ __instancecheck__ __kwdefaults__ __main__ __ne__ __setattr__ __subclasscheck__ __subclasses__
@@ -26,7 +26,7 @@ WORDS = """
     AsyncMock MagicMock Mock MonkeyPatch PropertyMock Verdict create_autospec monkeypatch
 """
 OURS = r"(?<![\w.])(?:check|F|math|nn|np|torch|torchvision)"
-# Suspicious in their place: code in a text, the history, modules, and functions of others that are changed.
+# Suspicious in context: code in a string, the history, modules, and changes to functions of other packages.
 PATTERNS = (
     r"(?<![\w.])(?:compile|eval|exec|globals)(?=\()",
     r"(?<![\w.])(?:In\[|_ii?i?\b(?= *[\[.]))",

@@ -1,4 +1,4 @@
-"""Rosters: who is in a class, from the file that the platform exports, and who each submission is from."""
+"""Rosters: read the students of a class from a platform's export, and assign submissions to them."""
 
 import csv
 import io
@@ -11,17 +11,17 @@ from pathlib import Path
 from course_teaching.grading.submissions import Submission
 from course_utils.errors import ConfigError
 
-# What Moodle's grading worksheet (in English), Canvas's gradebook and other tables call them.
+# Names of these columns in Moodle's grading worksheet (in English), Canvas's gradebook and other tables.
 IDS, NAMES = ("Identifier", "ID"), ("Full name", "Student", "Name")
 
 
 def as_one_name(name: str) -> str:
-    """Return a name such that spellings that look the same are the same."""
+    """Return a name in one normal form, so that spellings that look the same are equal."""
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 def read_table(path: Path, what: str, *columns: Iterable[str]) -> list[dict[str, str]]:
-    """Read a CSV file in UTF-8, with whichever delimiter; return its rows by their columns in lower case.
+    """Read a CSV file in UTF-8 with any delimiter; return its rows by their columns in lower case.
 
     Raise a ConfigError if it cannot be read, or lacks one of the columns, each given by its possible names.
     """
@@ -76,12 +76,12 @@ def read_roster(path: Path) -> dict[str, str]:
 def assign(found: list[Submission], lessons: list[str], roster: Path | None) -> list[Submission]:
     """Give submissions the names of a roster, and add one for each of `lessons` that a person lacks.
 
-    A submission belongs to the one person with its id, else with its exact name; one that matches nobody or
-    several says so and keeps its name, and so do two of one person for one lesson. Without `lessons`, only
-    whoever handed in nothing at all gets one.
+    A submission belongs to the one person with its id, or else with its exact name. If it matches no person
+    or several, its `doubt` says so and it keeps its name; two submissions of one person for one lesson are
+    also in doubt. Without `lessons`, only a person who handed in nothing at all gets an added one.
     """
     people = read_roster(roster) if roster else {}
-    # Where the platform's ids are in the roster, one that is not is somebody else's.
+    # If the roster has the platform's ids, an id that is not in it belongs to another person.
     has_ids = any(one.id in people for one in found)
     for one in found if roster else []:
         key, names = as_one_name(one.student), {} if one.id and has_ids else people

@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 PROOF_TYPE = "application/vnd.transfer-learning-course.proof+json"
-# Stands before each test: names of built-in functions and of the checks mean again what they should.
+# Runs before each test: it restores the names of built-in functions and of the checks.
 RESTORE_BUILTINS = """
 import builtins as _builtins
 for _name in _builtins.dir(_builtins):
@@ -30,7 +30,8 @@ IMPORTS_OF_CHECKS = re.compile(r"^from course_utils(?: import checks|\.checks im
 
 
 def run(notebook: nbformat.NotebookNode, seconds: float, cell_seconds: float) -> None:
-    """Execute a notebook, and report each cell and how it ended; the first reason for lost marks counts."""
+    """Execute a notebook, and report each cell and how the run ended; the first reason for lost marks
+    counts."""
     end, number, happened = time.monotonic() + seconds, 0, []
     client = NotebookClient(
         notebook,
@@ -71,7 +72,7 @@ def run(notebook: nbformat.NotebookNode, seconds: float, cell_seconds: float) ->
 
 
 def _add_proof(cell: nbformat.NotebookNode, before: list) -> str:
-    """Give a test a word to show at its end, and the names it relies on their meaning; return the word."""
+    """Let a test show a word at its end, and restore the names that it relies on; return the word."""
     if not cell.metadata.get("nbgrader", {}).get("grade"):
         return ""
     locked = [one.source for one in before if one.metadata.get("nbgrader", {}).get("locked")]
@@ -83,7 +84,7 @@ def _add_proof(cell: nbformat.NotebookNode, before: list) -> str:
 
 
 def _checked(outputs: list, proof: str) -> list:
-    """Return outputs without the word of a test, and with an error if it is missing."""
+    """Return outputs without a test's word, and with an error if the word is missing."""
     found = [out.data.pop(PROOF_TYPE, None) for out in outputs if "data" in out]
     outputs = [out for out in outputs if "data" not in out or out.data]
     if proof and proof not in found and not any(out.output_type == "error" for out in outputs):

@@ -27,7 +27,7 @@ from course_teaching.grading.engines import CONTAINERS, ENGINES, Isolation, Limi
 from course_utils.errors import ConfigError
 
 RUNNER = Path(__file__).with_name("runner.py")
-# Seconds that a notebook gets beyond its time, for its kernel to start.
+# Seconds that a notebook gets in addition to its limit, for its kernel to start.
 GRACE_SECONDS = 60
 # User ids that root gives to submissions: above useradd's 60,000, below systemd's dynamic users (61,184).
 FIRST_USER, USERS = 60_706, 478
@@ -45,7 +45,7 @@ class ExecutedNotebook:
 
 
 def find_isolation(engine: str | None = None, image: str | None = None) -> Isolation:
-    """Try one of `ENGINES`, or all of them, the strictest first, and return the first that works.
+    """Try one of `ENGINES`, or all of them with the strictest first, and return the first that works.
 
     Raises:
         ConfigError: If the engine does not work here, or if submissions would run as root.
@@ -55,7 +55,7 @@ def find_isolation(engine: str | None = None, image: str | None = None) -> Isola
         if name == "none" and not is_root():
             return Isolation(name)
         problem = "submissions would run as root"
-        # With systemd's limits where there is systemd.
+        # With systemd's limits if systemd is running.
         for scope in [True, False] if name == "bwrap" and os.path.isdir("/run/systemd/system") else [False]:
             isolation = Isolation(name, image if name in CONTAINERS else "", scope)
             if name != "none" and not (problem := _try_out(isolation)):
@@ -73,7 +73,7 @@ def find_isolation(engine: str | None = None, image: str | None = None) -> Isola
 
 
 def _try_out(isolation: Isolation) -> str:
-    """Run a notebook of one cell; return what failed."""
+    """Run a notebook of one cell; return the problem, or ""."""
     needed = [isolation.engine, *["systemd-run"] * isolation.scope]
     needed += ["prlimit", *["setpriv"] * is_root()] if isolation.engine == "bwrap" else []
     if missing := [name for name in needed if not shutil.which(name)]:
@@ -104,7 +104,7 @@ def run_in_sandbox(
         content |= {"work": f"{own}/work", "files": _fonts(own)}
         job.write(json.dumps(content).encode())
         job.seek(0)
-        # In a session of its own: Ctrl-C reaches the grader, which ends the others.
+        # In a session of its own: Ctrl-C reaches only the grader, which ends the process.
         streams = {"stdin": job, "stdout": lines, "stderr": errors, "start_new_session": True}
         process = subprocess.Popen(command, env=variables, **streams)
         try:
@@ -124,7 +124,7 @@ def run_in_sandbox(
 
 
 def _end(process: subprocess.Popen, remove: list[str]) -> None:
-    """End everything that runs in a sandbox, by a command if it is a container."""
+    """End everything that runs in a sandbox; a container is removed by a command."""
     with contextlib.suppress(psutil.Error):  # a kernel has a process group of its own
         for child in psutil.Process(process.pid).children(recursive=True):
             child.kill()
@@ -137,7 +137,7 @@ def _end(process: subprocess.Popen, remove: list[str]) -> None:
 
 
 def read_lines(lines: Iterable[bytes], notebook: NotebookNode) -> ExecutedNotebook:
-    """Return a notebook with the outputs that came out of a sandbox, and nothing else from there."""
+    """Return a notebook with the outputs that came out of a sandbox, and nothing else from it."""
     executed, cell, ended = copy.deepcopy(notebook), None, None
     try:
         for message in map(json.loads, (line for line in lines if line.endswith(b"\n"))):
@@ -151,7 +151,7 @@ def read_lines(lines: Iterable[bytes], notebook: NotebookNode) -> ExecutedNotebo
         nbformat.validate(executed)
         if ended and ended[0] not in ("graded", "stopped", "died", "failed"):
             raise ValueError(f"its status is {ended[0]}")
-    except Exception as error:  # whatever a submission may have put there instead
+    except Exception as error:  # a submission may have written anything instead
         problem = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return ExecutedNotebook(notebook, "died", f"its results cannot be read: {problem}")
     if ended:

@@ -1,4 +1,4 @@
-"""Submissions: what a class handed in, as a folder or a zip file, and the lesson of each notebook."""
+"""Submissions: read the notebooks of a class from a folder or a zip file, and find the lesson of each."""
 
 import os
 import re
@@ -24,29 +24,29 @@ IGNORED_FOLDERS = (".ipynb_checkpoints", "__MACOSX")
 MOODLE = re.compile(r"(?P<name>[^_]*)_(?P<id>\d+)_assignsubmission_[a-z]+(?:_(?P<rest>.*))?", re.DOTALL)
 # lastnamefirstname_LATE_userid_attachmentid_name.ipynb, always a file.
 CANVAS = re.compile(r"(?P<name>\w+?)(?:_LATE)?_(?P<id>[1-9]\d*)_[1-9]\d*_(?P<rest>.+\.\w+)", re.DOTALL)
-# What a damaged, encrypted or unusual zip file raises.
+# The errors that a damaged, encrypted or unusual zip file raises.
 ZIP_ERRORS = (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass
 class Submission:
-    """One notebook of one student, or the lack of it."""
+    """One notebook of one student, or a missing one."""
 
     student: str
-    id: str = ""  # of the student, where Moodle or Canvas has put it into the file's name
+    id: str = ""  # of the student, if Moodle or Canvas has put it into the file's name
     file: str = ""  # the notebook's path in the folder or zip file; "" if nothing was handed in
     lesson: str = ""  # the name of the solution, 03_replace_the_head; "" if it belongs to none
     notebook: NotebookNode | None = None  # the solution with the student's answers
     problem: str = ""  # why it cannot be graded
     note: str = ""  # for the teacher, who need not act on it
-    doubt: str = ""  # why it may be somebody else's, or not the one to count
+    doubt: str = ""  # why it may be another student's, or not the one to count
 
 
 def find_submissions(place: Path, solutions: Mapping[str, NotebookNode]) -> list[Submission]:
-    """Return what was handed in, in the order of students and files.
+    """Return all submissions, in the order of students and files.
 
-    A student is a folder, or a notebook or zip file beside the folders, or all that an export of Moodle or
-    Canvas gives the same id. Zip files are unpacked into a private folder, which is removed at the end.
+    A student is a folder, a notebook or zip file next to the folders, or all files with the same id in an
+    export of Moodle or Canvas. Zip files are unpacked into a private folder, which is removed at the end.
 
     Args:
         place: A folder, or a zip file of one.
@@ -118,7 +118,7 @@ def _files_below(folder: Path, name: str) -> dict[str, Path]:
 def _read_student(
     files: Mapping[str, Path], temporary: Path, solutions: Mapping[str, NotebookNode]
 ) -> list[Submission]:
-    """Return a student's notebooks, also those in zip files; if there is none, what there is instead."""
+    """Return a student's notebooks, including those in zip files; without any, a submission that says why."""
     files, broken = dict(files), []
     for name, path in [*files.items()]:
         if path.suffix.lower() == ".zip":
@@ -154,7 +154,7 @@ def _check_file(path: Path, most: int) -> None:
 def _read(name: str, path: Path, solutions: Mapping[str, NotebookNode]) -> Submission:
     """Find the lesson that a notebook belongs to, and put its answers into that lesson's solution."""
     own_name = PurePosixPath(name).name if "/" in name else exported_as(name)[2]
-    # Without the number of a second attempt, or of a second download.
+    # Remove the number of a second attempt or download.
     named = _lesson_by_name(re.sub(r"(-\d+| ?\(\d+\))$", "", PurePosixPath(own_name).stem), solutions)
     one = Submission("", file=name, lesson=named)
     try:

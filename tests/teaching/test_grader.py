@@ -214,7 +214,7 @@ def test_levels_complete_a_mark_that_was_provisional(course):
     shown = ["not marked yet", "total", "of"]
     assert [course.rows("id")["1001"][name] for name in shown] == [TITLE, "5 to 8", "8"]
     assert [course.rows("id")["1003"][name] for name in shown] == ["", "", "8"]
-    assert "4 answers wait for a person" in summary(results)
+    assert "4 answers are not marked yet" in summary(results)
     waiting = course.rows("id", "to_mark.csv")
     answers = [waiting[number]["answer"] for number in ("1001", "1002", "1004", "1009")]
     assert answers == ["'=WEBSERVICE(1) is *why*", "Because.", "", "Me, too."]

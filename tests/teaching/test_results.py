@@ -40,5 +40,5 @@ def test_summary_names_whom_to_look_at():
         "  Zoë 02_other: cell 3: gc",
         "Look at 1, whose marks are in doubt:",
         "  =1+1 01_small: who?",
-        '1 answers wait for a person: totals such as "8 to 11" are provisional.',
+        '1 answers are not marked yet: totals such as "8 to 11" are provisional.',
     ]
