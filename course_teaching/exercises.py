@@ -33,8 +33,8 @@ def generate_exercises(solutions: Path = SOLUTIONS_FOLDER, output: Path = EXERCI
         output: The folder to write to; notebooks with the same names are replaced.
 
     Raises:
-        nbformat.ValidationError: If the metadata of a notebook is not valid for nbgrader. ConfigError: If a
-        notebook cannot be written.
+        nbformat.ValidationError: If the metadata of a notebook is not valid for nbgrader.
+        ConfigError: If a notebook cannot be written.
     """
     written = []
     for path in sorted(solutions.glob("*.ipynb")):

@@ -95,8 +95,7 @@ def _read_cell(cell: Mapping) -> dict:
 
 
 def _known_keys(solution: NotebookNode) -> dict[tuple[str, str], int]:
-    """Return the number of each solution cell by its grade_id and its id, which the student's version
-    keeps."""
+    """Return the numbers of a solution's cells by grade_id and by id, which a student's version keeps."""
     known = {}
     for number, cell in enumerate(solution.cells):
         keys = {"grade_id": nbgrader_of(cell).get("grade_id"), "id": cell.get("id")}

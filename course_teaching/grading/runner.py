@@ -30,8 +30,7 @@ IMPORTS_OF_CHECKS = re.compile(r"^from course_utils(?: import checks|\.checks im
 
 
 def run(notebook: nbformat.NotebookNode, seconds: float, cell_seconds: float) -> None:
-    """Execute a notebook, and report each cell and how the run ended; the first reason for lost marks
-    counts."""
+    """Execute a notebook, and report each cell and the end; the first reason for lost marks counts."""
     end, number, happened = time.monotonic() + seconds, 0, []
     client = NotebookClient(
         notebook,
