@@ -13,7 +13,7 @@ sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
 
 from course_teaching.address import HOST, repository, repository_ref  # noqa: E402
 
-project = html_title = "Transfer learning, the whole of it"
+project = html_title = "Transfer learning from start to finish"
 root_doc = "index"
 include_patterns = [
     "index.md",

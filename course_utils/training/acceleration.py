@@ -1,11 +1,11 @@
 """Mixed precision and several processes, by accelerate.
 
-bfloat16 keeps the range of float32 and a quarter of its digits. CPUs and GPUs that multiply bfloat16 matrices
+bfloat16 keeps the range of float32 and a third of its digits. CPUs and GPUs that multiply bfloat16 matrices
 do so several times as fast. The weights and the sums stay in float32: this is *mixed precision* (Micikevicius
 et al., 2017, arXiv:1710.03740; with bfloat16: Kalamkar et al., 2019, arXiv:1905.12322).
 
 Several processes are started by `torchrun`, `accelerate launch` or `launching.launch`. accelerate gives each
-of them its share of every batch, and adds up their gradients.
+of them its share of every batch, and averages their gradients.
 """
 
 import os
