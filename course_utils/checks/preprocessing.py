@@ -179,11 +179,9 @@ def paired_interval(answer):
         if not close(mean, true):
             mistakes = {
                 -true: "The sign is the wrong way round. How much more often was the first head right?",
-                100 * true: "This is in percentage points. Return a share from −1 to 1.",
+                100 * true: "This is in percentage points. Return a fraction from −1 to 1.",
             }
-            share = (
-                "Expected the share that the first head got right minus the share that the second got right."
-            )
+            share = "Expected the fraction that the first head got right minus that of the second head."
             raise Wrong(found + next((mistakes[one] for one in mistakes if close(mean, one)), share))
         if low > high:
             raise Wrong(found + "Return the lower end of the interval first.")

@@ -47,7 +47,7 @@ def _true_class(probabilities: torch.Tensor, labels: torch.Tensor, threshold: fl
 ACCEPTED = Mistakes(
     right=_accepted,
     wrong={
-        "The two numbers are swapped: the share of the pictures comes first.": (
+        "The two numbers are swapped: the fraction of the pictures comes first.": (
             lambda *given: _accepted(*given)[::-1]
         ),
         "The second number is the accuracy on all pictures. Keep those that the network decides.": _of_parts(
@@ -56,7 +56,7 @@ ACCEPTED = Mistakes(
         "The second number is the accuracy on the pictures that are left to a person.": _of_parts(
             lambda decided, correct: (_share(decided), _share(correct[~decided]))
         ),
-        "The first number is the share of the pictures that are left to a person.": _of_parts(
+        "The first number is the fraction of the pictures that are left to a person.": _of_parts(
             lambda decided, correct: (1 - _share(decided), _share(correct[decided]))
         ),
         "You divide the correct predictions by the number of all pictures. Divide by the number of those "
@@ -84,13 +84,15 @@ ACCEPTED = Mistakes(
     expects="a function from probabilities, labels and a threshold to two numbers",
 )
 def accepted_share(answer):
-    """Lesson 10: the share of pictures that reach a confidence threshold, and the accuracy on them."""
+    """Lesson 10: the fraction of pictures that reach a confidence threshold, and the accuracy on them."""
     random = torch.Generator().manual_seed(3)
     probabilities = (2 * torch.randn(40, 4, generator=random)).softmax(dim=1)
     probabilities[:3] = torch.tensor([0.75, 0.125, 0.125, 0.0])  # exact in float32
     labels = torch.randint(4, (40,), generator=random)
     yield from ACCEPTED.compare(answer, [(probabilities, labels, threshold) for threshold in (0.75, 0.6)])
-    yield Right("You return the share of pictures that the network decides, and its accuracy on these alone.")
+    yield Right(
+        "You return the fraction of pictures that the network decides, and its accuracy on these alone."
+    )
     value = ACCEPTED.read(answer(probabilities.clone(), labels.clone(), 1.5))
     if not all(map(close, value, (0, 0))):
         raise Wrong(

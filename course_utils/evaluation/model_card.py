@@ -74,18 +74,18 @@ Not for: {not_for}
 ## Results on the test images
 
 Accuracy {result.accuracy:.3f}, 95 % Wilson interval {low:.3f} to {high:.3f} ({result.correct} of {images} \
-images). Naming always the most frequent class would give {table.images.max() / images:.3f}.
+images). Always predicting the most frequent class would give {table.images.max() / images:.3f}.
 
 {_as_markdown(_with_intervals(table))}
 
 ## Limits
 
 - The weakest classes: {"; ".join(weakest)}.
-- It always answers with one of these names: {", ".join(splits.classes)}. A picture of anything else gets \
-one of them, too.
-- The interval is about other test images of the same kind. Pictures of another kind, or from another \
-camera, were not measured, nor was another training run.
-- Whether the labels are right was not part of these numbers.
+- It always predicts one of these classes: {", ".join(splits.classes)}. It assigns pictures of anything else \
+to one of them as well.
+- The interval describes test images of the same kind. Pictures of another kind or from another camera, and \
+other training runs, were not measured.
+- The test labels were not checked for errors.
 """
 
 

@@ -253,7 +253,7 @@ WRONG = {
         (lambda a, b: (bootstrap(a, b)[0],) * 3, "no width"),
         (lambda a, b: [bootstrap(a, b)[number] for number in (0, 2, 1)], "lower end of the interval first"),
         (lambda a, b: bootstrap(a, b, ends=(0.05, 0.95)), "too narrow"),
-        (lambda a, b: (a.mean(), *bootstrap(a, b)[1:]), "the share that the first head got right minus"),
+        (lambda a, b: (a.mean(), *bootstrap(a, b)[1:]), "the fraction that the first head got right minus"),
         (lambda a, b: (bootstrap(a, b)[0], *bootstrap(b, a)[1:]), "outside its own interval"),
         (of_half, "with replacement"),
         (by_formula, "1.96 standard errors"),
