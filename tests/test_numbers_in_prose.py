@@ -350,7 +350,7 @@ SENTENCES = [
     ),
     (
         LESSON_14,
-        "Labels from elsewhere cost # to # points",
+        "Labels from another domain cost # to # points",
         lambda: [
             labels_from_elsewhere().where(lambda cost: cost != 0).min(axis=None),
             labels_from_elsewhere().max(axis=None),
@@ -363,8 +363,13 @@ SENTENCES = [
     ),
     (
         LESSON_15,
-        "a small one classifies # % of them correctly (# to #)",
+        "and it classifies # % of them correctly (# to #)",
         prompted,
+    ),
+    (
+        LESSON_15,
+        "the frozen encoder of lesson 14 is at # % (# to # over five seeds).",
+        lambda: percent(of_texts("films", 100).loc[["frozen"]], "accuracy", "low", "high"),
     ),
     (
         LESSON_15,
@@ -453,7 +458,7 @@ SENTENCES = [
     ),
     (
         LESSON_13,
-        "Everything is # points ahead of LoRA on films (# to #).",
+        "Training everything is # points ahead of LoRA on films (# to #).",
         lambda: adapted("films", "everything", "LoRA"),
     ),
     (
