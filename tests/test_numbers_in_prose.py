@@ -298,8 +298,8 @@ SENTENCES = [
     (
         LESSON_08,
         "On Drawings, grey costs # points even if the head was trained on it, while BGR's # points can't be "
-        "told from 0 (−# to #). On CIFAR-10, with more test pictures, both costs are shown, and they are "
-        "alike: # points.",
+        "distinguished from 0 (−# to #). On CIFAR-10, with more test pictures, both costs are shown, and "
+        "they are alike: # points.",
         lambda: [
             costs(CLIPART, "training and inference", "grey").cost,
             *costs(CLIPART, "training and inference", "BGR")[["cost", "low", "high"]].abs(),
