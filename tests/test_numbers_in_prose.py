@@ -384,8 +384,8 @@ SENTENCES = [
     ),
     (
         LESSON_10,
-        "the confidence falls by # points; cover what the map of *another* picture marks, and it still falls "
-        "by #.",
+        "the confidence falls by # points; cover the quarter that the map of *another* picture marks, and it "
+        "still falls by #.",
         lambda: [points_between("confidence", covered) for covered in ("strongest", "other")],
     ),
     (
@@ -511,7 +511,7 @@ CLAIMS = [
     ),
     (
         LESSON_11,
-        "All five corruptions take less confidence than accuracy.",
+        "All five corruptions cost less confidence than accuracy.",
         lambda: (lost_at_strength_3().confidence < lost_at_strength_3().accuracy).all(),
     ),
     (
