@@ -11,6 +11,7 @@ the chance in the making of the weights themselves.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ import torch
 from measure_weights import features_of, load_cifar10_folders, make_extractor
 from safetensors.torch import load_file
 from sklearn.model_selection import StratifiedGroupKFold
-from torch import nn
 
 from course_utils.data.splits import groups_of, load_splits
 from course_utils.models.backbones import load_backbone
@@ -26,20 +26,16 @@ from course_utils.models.weights import backbone_weights
 from course_utils.settings import Settings
 from course_utils.training.features import extract_features
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from author_split import train_head
+
 SEEDS = range(5)
-LR, STEPS = 0.002, 100
+STEPS = 100
 
 
 def is_correct(features, labels, test_features, test_labels, seed):
-    """Train a head, all images a step; which test images it classifies correctly (bool, [images])."""
-    torch.manual_seed(seed)
-    head = nn.Linear(features.shape[1], int(labels.max()) + 1)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=LR)
-    for _ in range(STEPS):
-        loss = nn.functional.cross_entropy(head(features), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    """Train a head; return which test images it classifies correctly (bool, [images])."""
+    head = train_head(features, labels, STEPS, seed)
     return (head(test_features).argmax(1) == test_labels).numpy()
 
 
